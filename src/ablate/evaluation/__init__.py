@@ -1,0 +1,1 @@
+"""How trained models are scored: the same bytes for every arm."""

@@ -1,0 +1,134 @@
+"""From a command's overrides to arms: Hydra composes each arm once, the types check it, seeds are set on the types."""
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ablate.config import Composed, TrialConfig, composed_from_container
+from ablate.errors import UsageError
+
+SEED_KEYS = ("seed", "init_seed", "data_seed")
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The two seeds of a trial; as text, one number where they are equal."""
+
+    init_seed: int
+    data_seed: int
+
+    def __str__(self) -> str:
+        return str(self.init_seed) if self.init_seed == self.data_seed else f"{self.init_seed}/{self.data_seed}"
+
+    def on(self, trial: TrialConfig) -> TrialConfig:
+        """The trial with these seeds."""
+        return replace(trial, init_seed=self.init_seed, data_seed=self.data_seed)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One override and its values, as Hydra writes them."""
+
+    key: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, override: Override) -> "Axis":
+        """The values that an override lists or the one that it sets."""
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            return cls(key, (override.get_value_element_as_str(),) if not override.is_delete() else ("",))
+        if not override.is_discrete_sweep():
+            raise UsageError(f"{override.input_line}: an interval is no list of values. Write {key}=a,b,c.")
+        return cls(key, tuple(override.sweep_string_iterator()))
+
+    def overrides(self) -> tuple[str, ...]:
+        """One override per value."""
+        return tuple(self.key if self.key.startswith("~") else f"{self.key}={value}" for value in self.values)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One composed arm.
+
+    Attributes:
+        label: its swept values.
+        options: swept key → value.
+        composed: its typed configuration, with the seeds of the first trial.
+    """
+
+    label: str
+    options: dict[str, str]
+    composed: Composed
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A command's arms and the seeds that each of them gets."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[Seeds, ...]
+
+
+def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is_grid: bool) -> Expanded:
+    """All arms of a command, composed and checked.
+
+    Args:
+        loader: Hydra's.
+        master: the configuration that the sweeper was made with.
+        arguments: the command's overrides.
+        is_grid: whether several values are allowed; without it there is one trial.
+
+    Raises:
+        UsageError: for any arm, before anything starts.
+    """
+    axes = [Axis.of(override) for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments)]
+    swept = [axis for axis in axes if len(axis.values) > 1]
+    if swept and not is_grid:
+        raise UsageError(
+            f"{swept[0].key}={','.join(swept[0].values)}: several values make a grid; add -m:\n"
+            f"  python -m ablate -m {' '.join(arguments)}"
+        )
+    seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
+    arm_axes = [axis for axis in axes if axis.key not in SEED_KEYS]
+    arms = []
+    for chosen in itertools.product(*(range(len(axis.values)) for axis in arm_axes)):
+        pairs = list(zip(arm_axes, chosen, strict=True))
+        options = {axis.key: axis.values[index] for axis, index in pairs if len(axis.values) > 1}
+        composed = compose(loader, master, [axis.overrides()[index] for axis, index in pairs])
+        arms.append(Arm(" / ".join(options.values()) or "trial", options, composed))
+    replicates = arms[0].composed.grid.replicates if is_grid else 1
+    return Expanded(tuple(arms), _seeds(seed_axes, replicates))
+
+
+def compose(loader: ConfigLoader, master: DictConfig, overrides: list[str]) -> Composed:
+    """One composed and typed configuration."""
+    config = loader.load_sweep_config(master, overrides)
+    with open_dict(config):
+        del config["hydra"]
+    container: Any = OmegaConf.to_container(config, resolve=True)
+    return composed_from_container(container)
+
+
+def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:
+    """The seeds that the command names, in its order, or 0, 1, 2 … for each replicate."""
+    if not axes:
+        return tuple(Seeds(seed, seed) for seed in range(replicates))
+    choices = [[(axis.key, _seed(axis.key, value)) for value in axis.values] for axis in axes]
+    found: dict[Seeds, None] = {}
+    for chosen in itertools.product(*choices):
+        given = dict(chosen)
+        both = given.get("seed", 0)
+        found[Seeds(given.get("init_seed", both), given.get("data_seed", both))] = None
+    return tuple(found)
+
+
+def _seed(key: str, value: str) -> int:
+    if not value.isdecimal() or int(value) >= 2**63:
+        raise UsageError(f"{key}={value}: a seed is a whole number from 0 up, e.g. {key}=0 or {key}=0,1,2.")
+    return int(value)

@@ -1,0 +1,214 @@
+"""A grid's cells: checked, identified, merged where two arms are one trial, frozen and recorded."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ablate.config import TrialConfig, plain, trial_to_container
+from ablate.data.corpus import check_readers, read_corpus
+from ablate.data.mixture import Mixture
+from ablate.errors import UsageError
+from ablate.grid.expand import Arm, Expanded, Seeds
+from ablate.identity import digest12, evaluation_id, trial_id
+from ablate.objectives.objective import checked_arms
+from ablate.records.files import write_json
+from ablate.records.ledger import FORMAT, Ledger, Status
+from ablate.records.provenance import provenance
+
+# A lesson whose factor is one of these groups compares trials that read different windows.
+DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trial of a grid."""
+
+    arm: Arm
+    seeds: Seeds
+    trial: TrialConfig
+    trial_id: str
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.arm.label}, seed {self.seeds}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked grid.
+
+    Attributes:
+        command: what the user typed.
+        cells: arm by arm, seed by seed; several may name one trial.
+        evaluation_id: how all of them are scored.
+    """
+
+    command: str
+    cells: tuple[Cell, ...]
+    evaluation_id: str
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, expanded: Expanded, command: str, say: Callable[[str], None]) -> "Plan":
+        """Checks every cell.
+
+        Args:
+            expanded: arms and seeds.
+            command: what the user typed.
+            say: told what takes long.
+
+        Raises:
+            UsageError: a cell that can't run, or cells that are scored in different ways.
+            FailureError: a corpus that can't be read.
+        """
+        manifests: dict[str, str] = {}
+        cells = []
+        for arm in expanded.arms:
+            trial = _with_manifest(arm.composed.trial, manifests, say)
+            check(trial)
+            for seeds in expanded.seeds:
+                seeded = seeds.on(trial)
+                cells.append(Cell(arm, seeds, seeded, trial_id(seeded)))
+        evaluations = {evaluation_id(cell.trial): cell.arm.label for cell in cells}
+        if len(evaluations) > 1:
+            raise UsageError(
+                f"The arms {' and '.join(evaluations.values())} are scored in different ways (evaluation or corpus "
+                "differ), so they can't be compared. Run them as grids of their own."
+            )
+        first = expanded.arms[0].composed
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(Path(first.runs_dir).absolute()))
+        plan._check_lesson()
+        return plan
+
+    @property
+    def trials(self) -> dict[str, Cell]:
+        """Each trial once, under the first cell that names it."""
+        found: dict[str, Cell] = {}
+        for cell in self.cells:
+            found.setdefault(cell.trial_id, cell)
+        return found
+
+    @cached_property
+    def arms(self) -> list[dict[str, Any]]:
+        """The arms as the grid's record has them."""
+        arms: dict[str, dict[str, Any]] = {}
+        owner: dict[str, str] = {}
+        for cell in self.cells:
+            tasks: dict[str, float] = {}
+            for part in checked_arms(cell.trial.objective):
+                tasks[part.task.name] = tasks.get(part.task.name, 0.0) + part.probability
+            empty = {
+                "label": cell.arm.label,
+                "options": cell.arm.options,
+                "tasks": tasks,
+                "trials": {},
+                "same_as": None,
+            }
+            arm = arms.setdefault(cell.arm.label, empty)
+            arm["trials"][str(cell.seeds)] = cell.trial_id
+            first = owner.setdefault(cell.trial_id, cell.arm.label)
+            if first != cell.arm.label:
+                arm["same_as"] = first
+        return list(arms.values())
+
+    @cached_property
+    def declaration(self) -> dict[str, Any]:
+        """What the grid is to decide, fixed before it runs."""
+        lesson = self.cells[0].arm.composed.grid.lesson
+        factors = list(self.cells[0].arm.options)
+        groups = {factor.split(".")[0] for factor in factors}
+        return {
+            **plain(lesson),
+            "factors": factors,
+            "matched_on": self.cells[0].trial.budget.matched_on,
+            "pairing": "seed_only" if groups & set(DATA_GROUPS) else "windows",
+            "looks": [len({cell.seeds for cell in self.cells})],
+        }
+
+    @cached_property
+    def grid_id(self) -> str:
+        """Of the arms' trials, their evaluation and the declaration: the same command gives the same grid."""
+        return digest12([[[arm["label"], arm["trials"]] for arm in self.arms], self.evaluation_id, self.declaration])
+
+    def is_done(self, trial_id: str) -> bool:
+        """Whether there is nothing left to do: finished and scored this way, or diverged, which it would do again."""
+        record = self.ledger.trial(trial_id).record()
+        if record["status"] == Status.FINISHED:
+            return self.evaluation_id in record["evaluations"]
+        return bool(record["status"] in (Status.DIVERGED, Status.PRUNED))
+
+    def missing(self) -> dict[str, Cell]:
+        """The trials that are still to run."""
+        return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
+
+    def freeze(self) -> None:
+        """Writes the grid's record and the frozen config of each trial that is to run."""
+        self.ledger.check_writable()
+        for trial, cell in self.missing().items():
+            self.ledger.plan(
+                trial,
+                trial_to_container(cell.trial),
+                {"options": {**cell.arm.options, "seed": str(cell.seeds)}, "first_grid": self.grid_id},
+            )
+        path = self.ledger.grid_path(self.grid_id)
+        if path.exists():
+            path.touch()
+            return
+        record = {
+            "format": FORMAT,
+            "grid_id": self.grid_id,
+            "command": self.command,
+            "title": ", ".join(self.declaration["factors"]) or "one trial",
+            "arms": self.arms,
+            "declaration": self.declaration,
+            "evaluation_id": self.evaluation_id,
+            "created_at": time.time(),
+            "provenance": provenance(Path(__file__)),
+        }
+        write_json(path, record)
+
+    def _check_lesson(self) -> None:
+        labels = [arm["label"] for arm in self.arms]
+        baseline = self.declaration["baseline"]
+        if baseline is not None and baseline not in labels:
+            raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
+        metric, budgets = self.declaration["primary_metric"], {cell.trial.budget.matched_on for cell in self.cells}
+        sources = self.cells[0].trial.corpus.sources
+        known = [
+            f"{name}{part}" for name in ("bpb_full", "bpb_continuation") for part in ("", *map("/{}".format, sources))
+        ]
+        if metric not in known:
+            raise UsageError(f"lesson.primary_metric={metric}: no such metric. Allowed: {', '.join(known)}.")
+        if len(budgets) > 1:
+            raise UsageError(
+                f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
+            )
+
+
+def check(trial: TrialConfig) -> None:
+    """What only the components know of a trial. Raises UsageError."""
+    check_readers(trial.corpus)
+    Mixture(trial.mixture.weights, trial.data_seed)
+    sentinels, window = trial.tokenizer.mask_sentinels, trial.scale.window_tokens
+    for arm in checked_arms(trial.objective):
+        if arm.most_masks(window) > sentinels:
+            raise UsageError(
+                f"objective.tasks.{arm.label}: can draw {arm.most_masks(window)} spans in a window of {window} tokens, "
+                f"the tokenizer has {sentinels} mask sentinels. Raise tokenizer.mask_sentinels or span_min_tokens, or "
+                "lower ratio_max."
+            )
+
+
+def _with_manifest(trial: TrialConfig, manifests: dict[str, str], say: Callable[[str], None]) -> TrialConfig:
+    """A corpus of one's own carries no manifest; the id needs it, so that changed text is a changed trial."""
+    if trial.corpus.manifest_sha256 is not None:
+        return trial
+    key = digest12(plain(trial.corpus))
+    if key not in manifests:
+        say("Reading the corpus, to know its text by its hash …")
+        manifests[key] = read_corpus(trial.corpus).manifest_sha256
+    return replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifests[key]))

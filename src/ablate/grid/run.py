@@ -1,0 +1,144 @@
+"""What the command line does with a planned grid."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from ablate.errors import UsageError
+from ablate.grid.job import failure_of, settle
+from ablate.grid.launch import start_server
+from ablate.grid.plan import Cell, Plan
+from ablate.grid.watch import Watch, short
+from ablate.records.ledger import Status
+
+MOST_ROWS = 40
+Launch = Callable[[Sequence[Sequence[str]]], object]
+
+
+def make_console() -> Console:
+    """The terminal; 120 columns where there is none, so that a log is readable."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def run(plan: Plan, launch: Launch, console: Console) -> int:
+    """Runs what is missing and ends in the lesson.
+
+    Args:
+        plan: the checked grid.
+        launch: runs one job per list of overrides and returns when all have ended.
+        console: what is shown.
+
+    Returns:
+        The exit code: 1 if any trial failed.
+    """
+    missing = plan.missing()
+    if missing:
+        start_server()
+        plan.freeze()
+    elif plan.ledger.grid_path(plan.grid_id).exists():
+        plan.ledger.grid_path(plan.grid_id).touch()
+    else:
+        plan.freeze()
+    show_cells(plan, missing, console)
+    if missing:
+        _prepare_data(missing, console)
+        _launch(plan, missing, launch, console)
+    from ablate.lessons.grid_results import GridResults
+    from ablate.lessons.report import report
+
+    report(GridResults.load(plan.ledger, plan.ledger.grid_path(plan.grid_id)), console)
+    return _report_failures(plan, missing, console)
+
+
+def show_lesson(plan: Plan, console: Console) -> int:
+    """The lesson of a grid that was run before."""
+    from ablate.lessons.grid_results import GridResults
+    from ablate.lessons.report import report
+
+    path = plan.ledger.grid_path(plan.grid_id)
+    if not path.exists():
+        raise UsageError(
+            f"This grid ({plan.grid_id}) was not run below {plan.ledger.runs_dir}. Run it first: {plan.command}"
+        )
+    return 0 if report(GridResults.load(plan.ledger, path), console) else 1
+
+
+def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
+    """The grid as a table: a row per cell, or per arm where the cells are many."""
+    total = sum(cell.trial.budget.train_tokens for cell in missing.values())
+    console.print(
+        f"[bold]Grid {plan.grid_id}[/]: {len(plan.arms)} arms × {plan.declaration['looks'][0]} seeds, "
+        f"{len(plan.trials)} trials, {len(missing)} to run ({short(total)} tokens). Ledger: {plan.ledger.runs_dir}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    per_cell = len(plan.cells) <= MOST_ROWS
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
+        table.add_column(header)
+    for arm in plan.arms[:MOST_ROWS]:
+        alias = f"[dim]same trial as {arm['same_as']}[/]" if arm["same_as"] else ""
+        if per_cell:
+            for seed, trial in arm["trials"].items():
+                table.add_row(arm["label"], seed, trial, alias or _state(plan, trial, missing))
+        else:
+            to_run = sum(trial in missing for trial in arm["trials"].values())
+            table.add_row(arm["label"], str(len(arm["trials"])), alias or (f"{to_run} to run" if to_run else "done"))
+    console.print(table)
+    if len(plan.arms) > MOST_ROWS:
+        console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
+
+
+def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
+    status = plan.ledger.trial(trial).status
+    if trial not in missing:
+        return f"[green]{status}[/]"
+    if status == Status.FINISHED:
+        return "trained; to score"
+    return "[red]failed before; to run[/]" if status == Status.FAILED else "to run"
+
+
+def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
+    """Makes the token shards once, before trials that run side by side would each make them."""
+    from ablate.data.shards import open_shards, shard_folder
+
+    for trial in {shard_folder(cell.trial): cell.trial for cell in missing.values()}.values():
+        if not shard_folder(trial).is_dir():
+            with console.status("Reading the corpus, training the tokenizer, writing token shards …"):
+                if not console.is_terminal:
+                    console.print("Reading the corpus, training the tokenizer, writing token shards …")
+                open_shards(trial)
+
+
+def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
+    runs_dir = str(plan.ledger.runs_dir).replace("\\", "\\\\").replace("'", "\\'")
+    jobs = [[f"trial_id={trial}", f"runs_dir='{runs_dir}'"] for trial in missing]
+    try:
+        with Watch(plan, missing, console).watching():
+            launch(jobs)
+    except KeyboardInterrupt:
+        for trial in missing:
+            settle(plan.ledger.trial(trial), interrupted=True)
+        done = sum(plan.is_done(trial) for trial in plan.trials)
+        console.print(
+            f"\n[bold]Interrupted.[/] {done} of {len(plan.trials)} trials are finished and kept; the same command runs "
+            "the others."
+        )
+        raise
+    for trial in missing:
+        settle(plan.ledger.trial(trial), interrupted=False)
+
+
+def _report_failures(plan: Plan, missing: dict[str, Cell], console: Console) -> int:
+    failed = {trial: cell for trial, cell in missing.items() if plan.ledger.trial(trial).status == Status.FAILED}
+    for trial, cell in failed.items():
+        console.print(f"\n[bold red]Failed:[/] {cell.label}  [dim]{trial}[/]", highlight=False)
+        console.print(str(failure_of(plan.ledger.trial(trial))), markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        console.print(f"\n{len(failed)} of {len(plan.trials)} trials failed; the same command runs them again.")
+    elsewhere = [trial for trial in missing if plan.ledger.trial(trial).status == Status.RUNNING]
+    if elsewhere:
+        console.print(f"{len(elsewhere)} trials are being run by another process: {', '.join(elsewhere)}")
+    return 1 if failed else 0

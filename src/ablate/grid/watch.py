@@ -1,0 +1,140 @@
+"""What a grid shows while it runs: a bar per running trial, one for the grid, and a line per trial that ends.
+
+All of it is read from the ledger, so that it is the same whoever runs the trials.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from ablate.grid.plan import Cell, Plan
+from ablate.records.ledger import Status
+from ablate.records.metrics import last_metrics
+
+POLL_SECONDS = 0.5
+
+
+def short(number: float) -> str:
+    """1234567 → 1.23M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def clock(seconds: float) -> str:
+    """83 → 1:23."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclass
+class Watch:
+    """Follows the trials of a grid that are being run."""
+
+    plan: Plan
+    cells: Mapping[str, Cell]
+    console: Console
+    _progress: Progress = field(init=False)
+    _grid: TaskID = field(init=False)
+    _bars: dict[str, TaskID] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[detail]}"),
+            console=self.console,
+            # A pipe or a CI log gets the lines below and no bars.
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._grid = self._progress.add_task("[bold]grid", total=float(len(self.cells)), detail="loading …")
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Shows progress while the block runs."""
+        stop = threading.Event()
+
+        def poll() -> None:
+            while not stop.wait(POLL_SECONDS):
+                self.look()
+
+        thread = threading.Thread(target=poll, name="watch", daemon=True)
+        with self._progress:
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
+                self.look()
+
+    def look(self) -> None:
+        """Brings bars and lines up to date with the ledger."""
+        done = tokens = speed = 0.0
+        for trial, cell in self.cells.items():
+            record = self.plan.ledger.trial(trial).record()
+            newest = last_metrics(self.plan.ledger.trial(trial).metrics_path)
+            status = record["status"]
+            if status == Status.RUNNING and record["started_at"] >= self.plan_started:
+                share = float(newest.get("progress", 0.0))
+                done += share
+                speed += float(newest.get("speed/source_tokens_per_second", 0.0))
+                self._show_running(trial, cell, newest)
+            elif status not in (Status.PLANNED, Status.RUNNING) and record["updated_at"] >= self.plan_started:
+                done += 1
+                self._show_ended(trial, cell, record, newest)
+            tokens += float(newest.get("data/source_tokens", 0))
+        seconds = time.monotonic() - self._started
+        left = f", {clock(seconds * (len(self.cells) - done) / done)} left" if done > 0.05 else ""
+        total = sum(cell.trial.budget.train_tokens for cell in self.cells.values())
+        detail = f"{len(self._ended)} of {len(self.cells)} trials, {short(tokens)} of {short(total)} tokens"
+        detail += f", {short(speed)} tokens/s{left}" if speed else ""
+        self._progress.update(self._grid, completed=done, detail=detail)
+
+    @property
+    def plan_started(self) -> float:
+        """Wall-clock time before which the ledger speaks of earlier runs."""
+        return time.time() - (time.monotonic() - self._started) - 1
+
+    def _show_running(self, trial: str, cell: Cell, newest: dict[str, Any]) -> None:
+        if trial not in self._bars:
+            self._bars[trial] = self._progress.add_task(cell.label, total=1.0, detail="starting …")
+        if not newest:
+            return
+        share, rate = float(newest["progress"]), float(newest["speed/source_tokens_per_second"])
+        seconds = float(newest["speed/training_seconds"])
+        detail = f"loss {newest['train/loss']:.3f}, {short(rate)} tokens/s"
+        detail += f", {clock(seconds * (1 - share) / share)} left" if share < 1 else ", scoring …"
+        self._progress.update(self._bars[trial], completed=share, detail=detail)
+
+    def _show_ended(self, trial: str, cell: Cell, record: dict[str, Any], newest: dict[str, Any]) -> None:
+        if trial in self._ended:
+            return
+        self._ended.add(trial)
+        if trial in self._bars:
+            self._progress.remove_task(self._bars.pop(trial))
+        place = f"{len(self._ended)}/{len(self.cells)}"
+        if record["status"] == Status.FINISHED:
+            summary = record["evaluations"].get(self.plan.evaluation_id, {})
+            scores = "  ".join(
+                f"{name} {summary[name]:.3f}" for name in ("bpb_full", "bpb_continuation") if name in summary
+            )
+            seconds = clock(record["finished_at"] - record["started_at"])
+            text = f"[green]finished[/]  {place}  {cell.label}  {scores}  [dim]{seconds}  {trial}[/]"
+        else:
+            failure = record.get("failure") or {}
+            text = f"[red]{record['status']:8}[/]  {place}  {cell.label}  {failure.get('message', '')}  [dim]{trial}[/]"
+        self._progress.console.print(text, highlight=False, soft_wrap=True)

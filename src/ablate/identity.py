@@ -1,0 +1,77 @@
+"""A trial's id: 12 hex digits of SHA-256 over the canonical JSON of what changes its result.
+
+Two spellings of one meaning have one id: operational fields are gone, weights are shares, a corpus is its documents, a
+task that can't be drawn is absent, and a decoder that never meets a region is causal.
+"""
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from ablate.config import Kind, TrialConfig, plain
+from ablate.objectives.objective import checked_arms
+
+# Bumped only when a component's numbers change; tasks carry their own version.
+CODE_VERSIONS = {"data": 1, "model": 1, "training": 1}
+EVALUATION_CODE_VERSION = 1
+
+
+def kind_of(owner: type, name: str) -> Kind | None:
+    """The mark of a field; None where it is semantic."""
+    hint = get_type_hints(owner, include_extras=True)[name]
+    return next((argument for argument in get_args(hint) if isinstance(argument, Kind)), None)
+
+
+def _without(config: Any, *unwanted: Kind) -> Any:
+    """The plain container of a typed config without the fields so marked."""
+    if not is_dataclass(config) or isinstance(config, type):
+        return plain(config)
+    kept = [field.name for field in fields(config) if kind_of(type(config), field.name) not in unwanted]
+    container = plain(config)
+    return {
+        name: _without(getattr(config, name), *unwanted) if is_dataclass(getattr(config, name)) else container[name]
+        for name in kept
+    }
+
+
+def _corpus(trial: TrialConfig) -> dict[str, Any]:
+    assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
+    container = _without(trial.corpus)
+    del container["sources"]
+    assert isinstance(container, dict)
+    return container
+
+
+def semantic(trial: TrialConfig) -> dict[str, Any]:
+    """What changes the trial's result, in canonical form."""
+    container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
+    arms = checked_arms(trial.objective)
+    container["objective"] = [
+        [arm.task.name, arm.task.code_version, arm.probability, dict(arm.parameters)] for arm in arms
+    ]
+    if not any(arm.emits_region for arm in arms):
+        container["architecture"]["kind"] = "causal_decoder"
+    weights = trial.mixture.weights
+    total = sum(weights.values())
+    container["mixture"]["weights"] = {name: weight / total for name, weight in weights.items() if weight > 0}
+    container["corpus"] = _corpus(trial)
+    container["code_versions"] = CODE_VERSIONS
+    assert isinstance(container, dict)
+    return container
+
+
+def digest12(content: Any) -> str:
+    """12 hex digits of SHA-256 over canonical JSON."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def trial_id(trial: TrialConfig) -> str:
+    """The id. Raises UsageError for an objective that can't be (see `checked_arms`)."""
+    return digest12(semantic(trial))
+
+
+def evaluation_id(trial: TrialConfig) -> str:
+    """The id of how a trial is scored: equal ids mean equal bytes, scored by equal code."""
+    return digest12([_without(trial.evaluation, Kind.OPERATIONAL), _corpus(trial), EVALUATION_CODE_VERSION])

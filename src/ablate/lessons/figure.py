@@ -1,0 +1,60 @@
+"""The loss curves of a grid: the mean over seeds, and the band that the seeds span."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from ablate.lessons.lesson import Lesson
+from ablate.records.files import replacing
+
+# Okabe and Ito's palette: told apart by readers with any colour vision.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+
+
+def draw_curves(found: Lesson) -> list[Path]:
+    """Writes `curves.png` and `curves.pdf` into the lesson's folder and returns their paths."""
+    matplotlib.use("Agg")
+    results = found.results
+    history = results.history()
+    primary = f"tune/{results.declaration['primary_metric']}"
+    panels = [("train/loss", "training loss of each arm's own objective\n(nats per token asked)")]
+    if primary in history:
+        panels.append((primary, f"{results.declaration['primary_metric']} on the tune split\n(bits per byte)"))
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.6), layout="constrained", squeeze=False)
+    for axis, (metric, label) in zip(axes[0], panels, strict=True):
+        for index, arm in enumerate(results.arms):
+            _curve(axis, history[history["arm"] == arm.label], metric, arm.label, COLOURS[index % len(COLOURS)])
+        axis.set_xlabel("source tokens")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
+    axes[0][0].legend(frameon=False)
+    seeds = max(len(arm.trials) for arm in results.arms)
+    figure.suptitle(
+        f"{found.results.grid['title']}: mean and range of {seeds} seeds", fontsize="medium", x=0.01, ha="left"
+    )
+    paths = [results.folder / "curves.png", results.folder / "curves.pdf"]
+    for path in paths:
+        with replacing(path) as scratch:
+            # No date in the file: the same results draw the same bytes.
+            metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+            figure.savefig(scratch, format=path.suffix[1:], dpi=160, metadata=metadata)
+    plt.close(figure)
+    return paths
+
+
+def _curve(axis: Axes, history: pd.DataFrame, metric: str, label: str, colour: str) -> None:
+    rows = history.dropna(subset=[metric])
+    if rows.empty:
+        return
+    curves = rows.pivot_table(index="data/source_tokens", columns="seed", values=metric)
+    if metric == "train/loss":
+        # Batches are small and drawn from two sources: a running mean shows the course, not the draw.
+        curves = curves.rolling(max(1, len(curves) // 12), min_periods=1).mean()
+    axis.plot(curves.index, curves.mean(axis=1), color=colour, label=label, linewidth=1.6)
+    if curves.shape[1] > 1:
+        axis.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.18, linewidth=0)

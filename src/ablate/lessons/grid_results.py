@@ -1,0 +1,191 @@
+"""A grid's results as tables, read from the ledger, and the checks without which they can't be compared."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate.records.files import read_json
+from ablate.records.ledger import Ledger, Status
+from ablate.records.metrics import read_metrics
+
+MOST_UNMATCHED_SHARE = 0.01
+UNIGRAM = "bpb_full_unigram"
+
+
+class IncomparableError(RuntimeError):
+    """The arms can't be compared; the message has the numbers."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm as the grid's record has it: label, swept options, its tasks' probabilities, a trial id per seed."""
+
+    label: str
+    options: dict[str, str]
+    tasks: dict[str, float]
+    trials: dict[str, str]
+    same_as: str | None
+
+
+@dataclass(frozen=True)
+class GridResults:
+    """What the trials of one grid found so far."""
+
+    ledger: Ledger
+    grid: dict[str, Any]
+
+    @classmethod
+    def load(cls, ledger: Ledger, path: Path) -> "GridResults":
+        """The results of the grid with this record."""
+        return cls(ledger, read_json(path))
+
+    @property
+    def grid_id(self) -> str:
+        """The grid's id."""
+        return str(self.grid["grid_id"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the lesson is written."""
+        return self.ledger.grid_path(self.grid_id).with_suffix("")
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """What the grid is to decide, as declared before it ran."""
+        declared = self.grid["declaration"]
+        assert isinstance(declared, dict)
+        return declared
+
+    @cached_property
+    def all_arms(self) -> list[Arm]:
+        """The arms in the order of the command, also those that are another arm under a second name."""
+        return [Arm(**arm) for arm in self.grid["arms"]]
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """The arms that are trials of their own."""
+        return [arm for arm in self.all_arms if arm.same_as is None]
+
+    @property
+    def baseline(self) -> str:
+        """The label of the arm that the others are compared to."""
+        return self.declaration["baseline"] or self.arms[0].label
+
+    @cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The record of each trial."""
+        return {trial: self.ledger.trial(trial).record() for arm in self.arms for trial in arm.trials.values()}
+
+    def _trials(self) -> Iterator[tuple[Arm, str, dict[str, Any]]]:
+        for arm in self.arms:
+            for seed, trial in arm.trials.items():
+                yield arm, seed, self.records[trial]
+
+    def summary(self, record: dict[str, Any]) -> dict[str, float]:
+        """A trial's metrics under this grid's evaluation; {} where it was not scored so."""
+        found = record["evaluations"].get(self.grid["evaluation_id"], {}) if is_finished(record) else {}
+        assert isinstance(found, dict)
+        return found
+
+    def unstable(self) -> dict[str, str]:
+        """Arms with diverged trials, as `k/n`."""
+        found = {}
+        for arm in self.arms:
+            diverged = sum(self.records[trial]["status"] == Status.DIVERGED for trial in arm.trials.values())
+            if diverged:
+                found[arm.label] = f"{diverged}/{len(arm.trials)}"
+        return found
+
+    def values(self, metric: str) -> pd.DataFrame:
+        """One row per arm that did not diverge, one column per seed that all of these arms have finished."""
+        rows = {
+            arm.label: {seed: self.summary(self.records[trial]).get(metric) for seed, trial in arm.trials.items()}
+            for arm in self.arms
+            if arm.label not in self.unstable()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", dtype=float).dropna(axis="columns")
+
+    def metrics(self) -> list[str]:
+        """The names of all metrics of the arms, the primary one first."""
+        names = {name for _, _, record in self._trials() for name in self.summary(record)} - {UNIGRAM}
+        primary = self.declaration["primary_metric"]
+        return sorted(names, key=lambda name: (name != primary, name.split("/")[0] != primary, name))
+
+    def unigram(self) -> dict[str, float]:
+        """Each arm's `bpb_full` under a unigram model of its training mixture."""
+        found = {}
+        for arm, _, record in self._trials():
+            if UNIGRAM in self.summary(record):
+                found[arm.label] = self.summary(record)[UNIGRAM]
+        return found
+
+    def history(self) -> pd.DataFrame:
+        """All logged rows: columns arm, seed, step and the metrics' names."""
+        rows = [
+            {"arm": arm.label, "seed": seed, **row}
+            for arm in self.arms
+            for seed, trial in arm.trials.items()
+            for row in read_metrics(self.ledger.trial(trial).metrics_path)
+        ]
+        return pd.DataFrame(rows)
+
+    def accounting(self) -> pd.DataFrame:
+        """Per arm, the means over finished trials of what was read, asked and computed."""
+        rows = [
+            {
+                "arm": arm.label,
+                **{name: value for name, value in record["counters"].items() if name not in ("steps", "windows")},
+                "training_seconds": record["training_seconds"],
+            }
+            for arm, _, record in self._trials()
+            if is_finished(record)
+        ]
+        table = pd.DataFrame(rows)
+        return table.groupby("arm", sort=False).mean() if rows else table
+
+    def check_comparable(self) -> None:
+        """Refuses arms that were not given the same.
+
+        Raises:
+            IncomparableError: a budget unmatched by more than 1%, or, where the declaration pairs windows, arms that
+                read different windows under one seed.
+        """
+        matched_on = self.declaration["matched_on"]
+        accounting = self.accounting()
+        if accounting.empty:
+            return
+        counts = accounting[matched_on]
+        if counts.max() > (1 + MOST_UNMATCHED_SHARE) * counts.min():
+            given = ", ".join(f"{arm} {count:,.0f}" for arm, count in counts.items())
+            raise IncomparableError(
+                f"The arms differ by {counts.max() / counts.min() - 1:.1%} in {matched_on}, on which the lesson is "
+                f"matched: {given}. At most {MOST_UNMATCHED_SHARE:.0%} is allowed."
+            )
+        if self.declaration["pairing"] == "windows":
+            self._check_paired()
+
+    def _check_paired(self) -> None:
+        chains: dict[str, list[tuple[str, dict[int, str]]]] = {}
+        for arm, seed, record in self._trials():
+            if is_finished(record):
+                rows = read_metrics(self.ledger.trial(record["trial_id"]).metrics_path)
+                digests = {int(row["step"]): str(row["data/windows"]) for row in rows}
+                chains.setdefault(seed, []).append((arm.label, digests))
+        for seed, of_seed in chains.items():
+            for (one, first), (other, second) in combinations(of_seed, 2):
+                shared = first.keys() & second.keys()
+                if not shared or first[max(shared)] != second[max(shared)]:
+                    raise IncomparableError(
+                        f"With seed {seed} the arms {one} and {other} read different windows, so they are not paired. "
+                        "Delete the older of the two trials and run the grid again."
+                    )
+
+
+def is_finished(record: dict[str, Any]) -> bool:
+    """Whether a record is of a finished trial."""
+    return bool(record["status"] == Status.FINISHED)

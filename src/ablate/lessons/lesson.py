@@ -1,0 +1,94 @@
+"""A grid's lesson: what is asked, what came out, and how sure that is. Plain values; `table` and `figure` show them."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ablate.lessons.estimate import Estimate, compare, seeds_to_detect
+from ablate.lessons.grid_results import GridResults, is_finished
+from ablate.lessons.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One grid's lesson.
+
+    Attributes:
+        estimates: one per metric, the primary one first.
+        verdicts: of each arm on the primary metric, the baseline included.
+        interim: whether trials that were declared are still missing; then no word is final.
+        needed_seeds: how many would detect `smallest_effect`; None where that can't be said.
+    """
+
+    results: GridResults
+    estimates: dict[str, Estimate]
+    verdicts: dict[str, str]
+    interim: bool
+    needed_seeds: int | None
+
+    @property
+    def primary(self) -> Estimate | None:
+        """The estimate that the verdicts are of; None while no seed is complete."""
+        return self.estimates.get(self.results.declaration["primary_metric"])
+
+
+def lesson(results: GridResults) -> Lesson:
+    """The lesson of a grid from what its ledger holds now. Raises IncomparableError like `check_comparable`."""
+    results.check_comparable()
+    declaration = results.declaration
+    unstable = results.unstable()
+    estimates = {}
+    for metric in results.metrics():
+        values = results.values(metric)
+        if values.shape[1] and results.baseline in values.index:
+            estimates[metric] = compare(values, results.baseline, declaration["confidence"])
+    interim = not all(is_finished(record) or record["status"] == "diverged" for record in results.records.values())
+    primary = estimates.get(declaration["primary_metric"])
+    verdicts = {arm.label: str(Verdict.UNDECIDED) for arm in results.arms}
+    verdicts[results.baseline] = str(Verdict.BASELINE)
+    needed = None
+    if primary:
+        for difference in primary.differences:
+            verdicts[difference.arm] = str(verdict(difference, declaration["smallest_effect"]))
+        if primary.noise and primary.pooled:
+            needed = seeds_to_detect(
+                declaration["smallest_effect"], primary.noise, len(primary.differences), declaration["confidence"]
+            )
+    if interim:
+        verdicts = {arm: word if word == Verdict.BASELINE else f"interim: {word}" for arm, word in verdicts.items()}
+    verdicts |= {arm: f"unstable {share}" for arm, share in unstable.items()}
+    return Lesson(results, estimates, verdicts, interim, needed)
+
+
+def tidy(found: Lesson) -> pd.DataFrame:
+    """One row per metric and arm: mean, difference, interval, verdict, noise, detectable effect."""
+    rows = []
+    primary_metric = found.results.declaration["primary_metric"]
+    for metric, estimate in found.estimates.items():
+        shared = {
+            "seeds": estimate.seeds,
+            "residual_noise": estimate.noise,
+            "degrees_of_freedom": estimate.degrees,
+            "noise_pooled": estimate.pooled,
+            "detectable_effect": estimate.detectable,
+        }
+        means = {estimate.baseline: (estimate.baseline_mean, None, None, None)} | {
+            item.arm: (item.mean, item.difference, item.low, item.high) for item in estimate.differences
+        }
+        for arm in found.results.arms:
+            if arm.label in means:
+                mean, difference, low, high = means[arm.label]
+                word = found.verdicts[arm.label] if metric == primary_metric else None
+                rows.append(
+                    {
+                        "metric": metric,
+                        "arm": arm.label,
+                        "mean": mean,
+                        "difference": difference,
+                        "low": low,
+                        "high": high,
+                        "verdict": word,
+                        **shared,
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,31 @@
+"""Writes a grid's lesson beside its record and prints it."""
+
+from rich.console import Console
+
+from ablate.lessons.figure import draw_curves
+from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.table import markdown, show
+from ablate.records.files import write_text
+
+
+def report(results: GridResults, console: Console) -> bool:
+    """`lesson.md`, `lesson.csv`, `curves.png` and `curves.pdf` in the grid's folder; the table in the terminal.
+
+    Returns:
+        Whether there was a lesson; false, with a message, where the arms can't be compared or nothing is finished.
+    """
+    try:
+        found = lesson(results)
+    except IncomparableError as error:
+        console.print(f"[bold red]No lesson.[/] {error}")
+        return False
+    if not found.estimates:
+        console.print("No lesson yet: no seed is finished in every arm.")
+        return False
+    write_text(results.folder / "lesson.md", markdown(found))
+    write_text(results.folder / "lesson.csv", tidy(found).to_csv(index=False))
+    draw_curves(found)
+    show(found, console)
+    console.print(f"\nLesson: {results.folder}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False)
+    return True

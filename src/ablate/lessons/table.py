@@ -1,0 +1,110 @@
+"""A lesson as Markdown, CSV and a table for the terminal."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from ablate.lessons.lesson import Lesson, tidy
+from ablate.lessons.prose import certainty_notes, metric_notes, question, training_notes, unigram_notes
+
+
+def _rows(found: Lesson) -> list[tuple[str, ...]]:
+    """(metric, arm, mean, difference, interval, verdict) as text, the primary metric first."""
+    table = tidy(found)
+    return [
+        (
+            str(row.metric),
+            str(row.arm),
+            f"{row.mean:.4f}",
+            _signed(row.difference),
+            "" if _missing(row.low) else f"[{row.low:+.4f}, {row.high:+.4f}]",
+            row.verdict if isinstance(row.verdict, str) else "",
+        )
+        for row in table.itertuples()
+    ]
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _signed(value: Any) -> str:
+    return "" if _missing(value) else f"{value:+.4f}"
+
+
+def _headers(found: Lesson) -> tuple[str, ...]:
+    confidence = f"{found.results.declaration['confidence']:.0%} interval"
+    return ("metric", "arm", "mean", f"− {found.results.baseline}", confidence, "verdict")
+
+
+def markdown(found: Lesson) -> str:
+    """The whole lesson as one Markdown page."""
+    results = found.results
+    lines = [
+        f"# {question(found)}",
+        "",
+        f"Grid `{results.grid_id}`: `{results.grid['command']}`, matched on {results.declaration['matched_on']}. "
+        f"Primary metric: `{results.declaration['primary_metric']}`, less is better; smallest effect that matters: "
+        f"{results.declaration['smallest_effect']:g}.",
+        "",
+        "| " + " | ".join(_headers(found)) + " |",
+        "|---|---|---:|---:|:---:|---|",
+    ]
+    primary = results.declaration["primary_metric"]
+    for metric, arm, mean, difference, interval, word in _rows(found):
+        word = f"**{word}**" if word and metric == primary else word
+        lines.append(f"| {metric} | {arm} | {mean} | {difference} | {interval} | {word} |")
+    lines += [
+        "",
+        *(f"- {note}" for note in notes(found)),
+        "",
+        "What was read, asked and computed (mean per trial):",
+        "",
+    ]
+    lines += [_accounting(results.accounting()), "", "![Loss curves](curves.png)", ""]
+    return "\n".join(lines)
+
+
+def notes(found: Lesson) -> list[str]:
+    """All sentences below the table."""
+    merged = [
+        f"{arm.label} is the same trial as {arm.same_as}." for arm in found.results.all_arms if arm.same_as is not None
+    ]
+    return [*merged, *certainty_notes(found), *training_notes(found), *metric_notes(found), *unigram_notes(found)]
+
+
+def _accounting(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "Nothing is finished yet."
+    header = "| arm | " + " | ".join(name.replace("_", " ") for name in table.columns) + " |"
+    lines = [header, "|---|" + "---:|" * len(table.columns)]
+    for arm, row in table.iterrows():
+        cells = [f"{value:.3g}" if name == "flops" else f"{value:,.0f}" for name, value in row.items()]
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "bold yellow"}
+
+
+def show(found: Lesson, console: Console) -> None:
+    """Prints table and notes."""
+    table = Table(title=question(found), title_justify="left", title_style="bold", expand=False)
+    headers = _headers(found)
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index in (2, 3) else "left", no_wrap=True)
+    previous = None
+    for row in _rows(found):
+        if previous not in (None, row[0]):
+            table.add_section()
+        colour = COLOURS.get(row[-1], "")
+        word = f"[{colour}]{row[-1]}[/]" if colour else row[-1]
+        table.add_row("" if row[0] == previous else row[0], *row[1:-1], word)
+        previous = row[0]
+    console.print()
+    console.print(table)
+    for note in notes(found):
+        console.print(f"• {note}", highlight=False)

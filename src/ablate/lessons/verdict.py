@@ -1,0 +1,31 @@
+"""The words that a comparison may end in. One interval serves the table and the word."""
+
+from enum import StrEnum
+
+from ablate.lessons.estimate import Difference
+
+
+class Verdict(StrEnum):
+    """What the primary metric says of an arm."""
+
+    EQUIVALENT = "equivalent"
+    BETTER = "better"
+    WORSE = "worse"
+    UNDECIDED = "undecided"
+    BASELINE = "baseline"
+
+
+def verdict(difference: Difference, smallest_effect: float) -> Verdict:
+    """The verdict on a metric where less is better.
+
+    The interval inside ±smallest_effect: equivalent. Else, if it excludes 0: better or worse. Else, and always with
+    one seed: undecided.
+    """
+    low, high = difference.low, difference.high
+    if low is None or high is None:
+        return Verdict.UNDECIDED
+    if -smallest_effect < low and high < smallest_effect:
+        return Verdict.EQUIVALENT
+    if high < 0:
+        return Verdict.BETTER
+    return Verdict.WORSE if low > 0 else Verdict.UNDECIDED

@@ -1,0 +1,89 @@
+"""The W&B mirror of a trial's log. The only module that imports wandb.
+
+It runs in a thread of its own and takes rows from a queue: importing wandb and starting its service cost a second that
+no trial waits for, and a W&B that hangs or fails stops no trial. The ledger is the truth.
+"""
+
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+log = logging.getLogger(__name__)
+
+FINISH_SECONDS = 60.0
+
+
+class Mirror:
+    """A W&B run with the trial's id.
+
+    Args:
+        mode: `offline` writes files below `folder` that `wandb sync` can upload later; `disabled` does nothing.
+        project: W&B's project.
+        folder: the trial's folder.
+        trial_id: becomes the run's id.
+        config: the semantic config.
+        group: the first grid that asked for the trial.
+        tags: the chosen options.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["offline", "online", "disabled"],
+        project: str,
+        folder: Path,
+        trial_id: str,
+        config: dict[str, Any],
+        group: str | None,
+        tags: list[str],
+    ) -> None:
+        self._rows: queue.Queue[tuple[int, dict[str, Any]] | None] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        if mode == "disabled":
+            return
+        about = {
+            "mode": mode,
+            "project": project,
+            "dir": folder,
+            "id": trial_id,
+            "name": trial_id,
+            "resume": "allow" if mode == "online" else None,
+            "group": group,
+            "job_type": "trial",
+            # W&B takes tags of up to 64 characters.
+            "tags": [tag[:64] for tag in tags],
+            "config": config,
+        }
+        self._thread = threading.Thread(target=self._work, args=(about,), name="wandb", daemon=True)
+        self._thread.start()
+
+    def append(self, step: int, values: dict[str, Any]) -> None:
+        """Queues one row."""
+        if self._thread is not None:
+            self._rows.put((step, values))
+
+    def close(self) -> None:
+        """Waits until the run's files are whole, but not for ever."""
+        if self._thread is not None:
+            self._rows.put(None)
+            self._thread.join(FINISH_SECONDS)
+            if self._thread.is_alive():
+                log.warning("W&B did not finish within %.0f s; the ledger has all rows.", FINISH_SECONDS)
+            self._thread = None
+
+    def _work(self, about: dict[str, Any]) -> None:
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        try:
+            import wandb
+
+            quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
+            run = wandb.init(**about, settings=quiet)
+            while (row := self._rows.get()) is not None:
+                step, values = row
+                run.log(values, step=step)
+            run.finish()
+        except Exception as error:
+            log.warning("W&B mirror off for the rest of this trial: %s", error)

@@ -1,0 +1,81 @@
+"""A trial's log: what each logged step writes, to the ledger first and to its mirror."""
+
+import time
+
+import lightning.pytorch as pl
+
+from ablate.data.steps import Step
+from ablate.evaluation.evaluator import Evaluator
+from ablate.records.metrics import MetricsWriter
+from ablate.records.mirror import Mirror
+from ablate.training.counters import Counters
+from ablate.training.module import TrialModule
+
+
+class TrialLog(pl.Callback):
+    """Writes a row at the first step, at every n-th, at each evaluation on the tune split, and at the last.
+
+    `train/loss` is the mean since the row before, in nats per loss token of the trial's own objective: it compares
+    seeds of one arm, not arms.
+    """
+
+    def __init__(
+        self, writer: MetricsWriter, mirror: Mirror, evaluator: Evaluator, *, every_steps: int, evaluations: int
+    ) -> None:
+        self.writer = writer
+        self.mirror = mirror
+        self.evaluator = evaluator
+        self.every_steps = every_steps
+        self.evaluations = evaluations
+        self.done_evaluations = 0
+        self._losses: list[float] = []
+        self._last_tokens = 0
+        self._training_seconds = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._last_time = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Step, batch_idx: int
+    ) -> None:
+        """Writes the row of this step, if it is one that is logged."""
+        assert isinstance(pl_module, TrialModule)
+        counters = pl_module.counters
+        self._losses.append(pl_module.last_loss)
+        progress = counters.of_budget(pl_module.trial.budget) / pl_module.target
+        due = int(progress * self.evaluations)
+        evaluate = due > self.done_evaluations
+        if not (evaluate or trainer.should_stop or counters.steps == 1 or counters.steps % self.every_steps == 0):
+            return
+        row: dict[str, float | str] = {
+            "progress": min(1.0, progress),
+            "train/loss": sum(self._losses) / len(self._losses),
+            "train/gradient_norm": pl_module.gradient_norm,
+            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **counters.as_metrics(),
+            **self._speed(counters),
+        }
+        if evaluate:
+            self.done_evaluations = due
+            row |= self._tune_metrics(pl_module)
+        self._losses.clear()
+        self.writer.append(counters.steps, row)
+        self.mirror.append(counters.steps, row)
+
+    def _speed(self, counters: Counters) -> dict[str, float]:
+        now = time.perf_counter()
+        seconds = now - self._last_time
+        tokens = counters.source_tokens - self._last_tokens
+        self._training_seconds += seconds
+        self._last_time, self._last_tokens = now, counters.source_tokens
+        return {"speed/training_seconds": self._training_seconds, "speed/source_tokens_per_second": tokens / seconds}
+
+    def _tune_metrics(self, module: TrialModule) -> dict[str, float]:
+        module.model.eval()
+        with module.trainer.precision_plugin.forward_context():
+            found = self.evaluator.tune_summary(module.model)
+        module.model.train()
+        # Scoring is no training: its time stays out of tokens per second.
+        self._last_time = time.perf_counter()
+        return {f"tune/{name}": value for name, value in found.items()}

@@ -1,0 +1,141 @@
+"""One optimizer step, as a Lightning module.
+
+A Lightning batch is a whole optimizer step, which the module splits into micro-batches: the loss is Σ w·nll / Σ w
+over all of them and all ranks, and for that Σ w must be known before the first backward pass.
+"""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ablate.config import TrialConfig
+from ablate.data.batch import Batch
+from ablate.data.steps import Step, chained_digest
+from ablate.model.decoder import Decoder
+from ablate.model.flops import training_flops
+from ablate.model.loss import summed_nll
+from ablate.training.counters import Counters
+from ablate.training.optimizer import adamw, learning_rate
+
+
+class DivergedError(RuntimeError):
+    """The loss or the gradient is not a finite number."""
+
+
+class TrialModule(pl.LightningModule):
+    """A decoder in training.
+
+    Attributes:
+        counters: what was read and computed so far.
+        last_loss: the newest step's loss in nats per loss token.
+        gradient_norm: of the newest step, before clipping.
+    """
+
+    def __init__(self, trial: TrialConfig, model: Decoder, data_fingerprint: str, target: float) -> None:
+        """
+        Args:
+            trial: the trial.
+            model: its decoder.
+            data_fingerprint: where the chained digest starts.
+            target: of the counter that the budget is matched on; the trial stops when it is reached.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.trial = trial
+        self.model = model
+        self.target = target
+        self.counters = Counters(windows=data_fingerprint[:32])
+        self.last_loss = self.gradient_norm = float("nan")
+        if trial.compile:
+            self.model.compile()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """See `adamw`."""
+        return adamw(self.model, self.trial.optimizer)
+
+    def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
+        """Nothing yet: each micro-batch moves by itself."""
+        return batch
+
+    def training_step(self, step: Step, batch_idx: int) -> None:
+        """One optimizer step over all micro-batches.
+
+        Raises:
+            DivergedError: a loss or a gradient that is not finite; the weights are those before the step.
+        """
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        loss_tokens = self._over_ranks(step.loss_tokens)
+        rate = learning_rate(
+            self.trial.optimizer.learning_rate,
+            self.trial.schedule,
+            self.counters.source_tokens + self.trial.source_tokens_per_step,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        rows = len(step.batch.task_B)
+        micro_rows = self.trial.hardware.micro_batch_rows or rows
+        summed = torch.zeros((), device=self.device)
+        for first in range(0, rows, micro_rows):
+            # The strategy averages gradients over ranks; the loss is a sum over them.
+            loss = self._summed_nll(step.batch.rows(first, first + micro_rows)) * (
+                self.trainer.world_size / max(1.0, loss_tokens)
+            )
+            self.manual_backward(loss)
+            summed += loss.detach()
+        self.last_loss = self._over_ranks(float(summed)) / self.trainer.world_size
+        limit = self.trial.optimizer.clip_norm or float("inf")
+        self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        self._refuse_divergence()
+        optimizer.step()
+        self._count(step, loss_tokens)
+        if self.counters.of_budget(self.trial.budget) >= self.target:
+            self.trainer.should_stop = True
+
+    def _summed_nll(self, batch: Batch) -> Tensor:
+        ids, documents, positions, regions, targets, weights = (
+            torch.from_numpy(part).to(self.device)
+            for part in (
+                batch.input_ids_BT,
+                batch.document_BT,
+                batch.position_BT,
+                batch.region_BT,
+                batch.targets_BT,
+                batch.loss_weight_BT,
+            )
+        )
+        hidden_BTC = self.model(ids, documents, positions, regions)
+        return summed_nll(hidden_BTC.flatten(0, 1), self.model.head, targets.flatten(), weights.flatten())
+
+    def _refuse_divergence(self) -> None:
+        for name, value in (("loss", self.last_loss), ("gradient norm", self.gradient_norm)):
+            if not torch.isfinite(torch.tensor(value)):
+                raise DivergedError(f"the {name} is {value} at step {self.counters.steps + 1}")
+
+    def _count(self, step: Step, loss_tokens: float) -> None:
+        counters = self.counters
+        counters.steps += 1
+        counters.source_tokens += self.trial.source_tokens_per_step
+        input_tokens = int(self._over_ranks(step.input_tokens))
+        counters.input_tokens += input_tokens
+        counters.loss_tokens += int(loss_tokens)
+        counters.cut_tokens += int(self._over_ranks(step.cut_tokens))
+        counters.flops += training_flops(
+            self.model,
+            self.trial.scale,
+            input_tokens=input_tokens,
+            loss_tokens=int(loss_tokens),
+            attended_pairs=int(self._over_ranks(step.attended_pairs)),
+        )
+        counters.windows = chained_digest(counters.windows, step.windows)
+
+    def _over_ranks(self, value: float) -> float:
+        """The sum over ranks."""
+        if self.trainer.world_size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
+        reduced: Any = self.trainer.strategy.reduce(tensor, reduce_op="sum")
+        return float(reduced)

@@ -1,0 +1,33 @@
+"""Optimizer and learning rate."""
+
+import math
+
+from torch import nn, optim
+
+from ablate.config import OptimizerConfig, ScheduleConfig
+
+
+def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
+    """AdamW with decoupled weight decay on matrices; norms and biases don't decay."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    return optim.AdamW(
+        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        fused=True,
+    )
+
+
+def learning_rate(peak: float, config: ScheduleConfig, source_tokens: int) -> float:
+    """The rate of the step that ends at so many source tokens.
+
+    Linear warm-up to the peak, cosine down to `final_share` of it at the horizon, level after that.
+    """
+    warmup_tokens = config.warmup_share * config.horizon_tokens
+    if source_tokens < warmup_tokens:
+        return peak * source_tokens / warmup_tokens
+    progress = (source_tokens - warmup_tokens) / (config.horizon_tokens - warmup_tokens)
+    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return peak * (config.final_share + (1 - config.final_share) * falling)

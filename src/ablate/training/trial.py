@@ -1,0 +1,130 @@
+"""Builds the objects of one trial and runs it."""
+
+import logging
+import time
+import warnings
+
+import lightning.pytorch as pl
+import torch
+
+from ablate.config import TrialConfig
+from ablate.data.shards import Shards, open_shards
+from ablate.data.steps import Steps
+from ablate.evaluation.evaluator import Evaluator
+from ablate.model.decoder import Decoder
+from ablate.model.flops import training_flops
+from ablate.records.files import replacing
+from ablate.records.ledger import TrialFolder
+from ablate.records.metrics import MetricsWriter, read_metrics, write_parquet
+from ablate.records.mirror import Mirror
+from ablate.training.loader import step_loader
+from ablate.training.log import TrialLog
+from ablate.training.module import TrialModule
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+def run_trial(trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror) -> None:
+    """Trains what is not yet trained and scores what is not yet scored; writes both to the record.
+
+    Args:
+        trial: the trial, as frozen.
+        folder: its place in the ledger; the caller holds the lease.
+        evaluation_id: of the trial's evaluation.
+        mirror: started and not yet closed.
+    """
+    torch.set_num_threads(trial.hardware.threads_per_trial)
+    shards = open_shards(trial)
+    evaluator = Evaluator(trial, shards)
+    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    trainer = build_trainer(trial)
+    if folder.model_path.exists():
+        model.load_state_dict(torch.load(folder.model_path, weights_only=True))
+        model.to(trainer.strategy.root_device)
+    else:
+        _train(trial, folder, trainer, model, shards, evaluator, mirror)
+    model.eval()
+    with trainer.precision_plugin.forward_context():
+        documents, summary = evaluator.test_documents(model)
+    with replacing(folder.evaluation_path(evaluation_id)) as scratch:
+        documents.to_parquet(scratch)
+    record = folder.record()
+    steps = record["counters"]["steps"]
+    mirror.append(steps, {f"test/{name}": value for name, value in summary.items()})
+    folder.update(evaluations={**record["evaluations"], evaluation_id: summary})
+
+
+def build_trainer(trial: TrialConfig) -> pl.Trainer:
+    """A Lightning trainer that trains and does nothing else: log, evaluation and weights are ours to write."""
+    # One step in flight is enough for rows that are made in a millisecond.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning announces which accelerators there are, and advertises a product, at every start.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    return pl.Trainer(
+        accelerator=trial.hardware.accelerator,
+        devices=1,
+        precision=PRECISIONS[trial.precision],  # type: ignore[arg-type]
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
+
+
+def _train(
+    trial: TrialConfig,
+    folder: TrialFolder,
+    trainer: pl.Trainer,
+    model: Decoder,
+    shards: Shards,
+    evaluator: Evaluator,
+    mirror: Mirror,
+) -> None:
+    steps = Steps(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
+    module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
+    writer = MetricsWriter(folder.metrics_path)
+    log = TrialLog(
+        writer,
+        mirror,
+        evaluator,
+        every_steps=trial.tracking.log_every_steps,
+        evaluations=trial.evaluation.tune_evaluations,
+    )
+    trainer.callbacks.append(log)  # type: ignore[attr-defined]
+    started = time.time()
+    folder.update(training_started_at=started)
+    try:
+        trainer.fit(module, step_loader(steps, first_step=0, workers=trial.hardware.loader_workers))
+    finally:
+        writer.close()
+    with replacing(folder.model_path) as scratch:
+        torch.save(model.state_dict(), scratch)
+    write_parquet(read_metrics(folder.metrics_path), folder.path / "metrics.parquet")
+    folder.update(
+        counters=vars(module.counters),
+        training_seconds=time.time() - started,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        data_fingerprint=shards.fingerprint,
+    )
+
+
+def budget_target(trial: TrialConfig, model: Decoder) -> float:
+    """Where the counter that the budget is matched on must arrive.
+
+    `train_tokens` for tokens; for operations, what plain causal training on as many source tokens would take.
+    """
+    tokens = trial.budget.train_tokens
+    if trial.budget.matched_on != "flops":
+        return float(tokens)
+    window = trial.scale.window_tokens
+    per_row = training_flops(
+        model,
+        trial.scale,
+        input_tokens=window,
+        loss_tokens=window - 1,
+        attended_pairs=window * (window + 1) // 2,
+    )
+    return per_row * tokens / window

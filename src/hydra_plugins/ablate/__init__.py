@@ -1,0 +1,1 @@
+"""Hydra finds plugins by their place; all the work is in `ablate.grid`."""

@@ -1,0 +1,49 @@
+"""Hydra's door to a grid."""
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class AblateSweeper(Sweeper):
+    """Delegates to `ablate.grid`.
+
+    Args:
+        verb: what is done with the grid: `run` or `lessons`.
+        is_grid: whether the command may list several values; without it there is one trial.
+        command: what the user typed.
+    """
+
+    def __init__(self, verb: str, is_grid: bool, command: str) -> None:
+        self.verb = verb
+        self.is_grid = is_grid
+        self.command = command
+        self.hydra_context: HydraContext
+        self.config: DictConfig
+        self.launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """What Hydra hands to every sweeper."""
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Expands, checks and runs the grid. Raises SystemExit(1) when a trial failed."""
+        from ablate.grid.expand import expand
+        from ablate.grid.plan import Plan
+        from ablate.grid.run import make_console, run, show_lesson
+
+        console = make_console()
+        expanded = expand(self.hydra_context.config_loader, self.config, arguments, is_grid=self.is_grid)
+        plan = Plan.of(expanded, self.command, console.print)
+        if self.verb == "lessons":
+            code = show_lesson(plan, console)
+        else:
+            code = run(plan, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
+        if code:
+            raise SystemExit(code)
