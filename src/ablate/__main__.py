@@ -3,13 +3,10 @@
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
+from ablate import CONF
 from ablate.errors import UsageError, UserError
 
-CONF = next(
-    folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
-)
 GROUPS = (
     "architecture",
     "block",
@@ -96,7 +93,7 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
         return show_past_lessons(arguments)
     from ablate.grid.command import run_hydra
 
-    return run_hydra(verb, arguments, CONF, printing=any(flag in arguments for flag in PRINTING_FLAGS))
+    return run_hydra(verb, arguments, printing=any(flag in arguments for flag in PRINTING_FLAGS))
 
 
 def _told(work: Callable[[], int]) -> int:
@@ -107,12 +104,11 @@ def _told(work: Callable[[], int]) -> int:
         return work()
     except UserError as error:
         message, code = str(error), error.exit_code
-    except Exception as error:
-        from ablate.records.ledger import LedgerError
-
-        if not isinstance(error, LedgerError | OSError):
-            raise
+    except (OSError, RuntimeError) as error:
         message, code = str(error), 1
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}\nThis looks like a fault of ablate. ABLATE_DEBUG=1 shows where."
+        code = 1
     print(f"ablate: {message}", file=sys.stderr)
     return code
 

@@ -138,10 +138,10 @@ class ReaderConfig:
 
 @typed(frozen=True, config=_STRICT)
 class CorpusConfig:
-    """Documents by source, and their split by hash. `manifest_sha256` is null for a corpus of your own."""
+    """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
 
     sources: Annotated[
-        dict[str, Annotated[list[Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
+        dict[str, Annotated[dict[str, Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
         Field(min_length=1),
     ]
     tune_share: Share

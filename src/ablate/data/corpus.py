@@ -37,8 +37,8 @@ class Corpus:
 def check_readers(config: CorpusConfig) -> None:
     """Refuses a reader that is not there or has wrong parameters, before anything is read."""
     for source, readers in config.sources.items():
-        for index, chosen in enumerate(readers):
-            where = f"corpus.sources.{source}.{index}"
+        for label, chosen in readers.items():
+            where = f"corpus.sources.{source}.{label}"
             if chosen.reader not in READERS:
                 raise UsageError(f"{where}.reader={chosen.reader}: no such reader. {nearest(chosen.reader, READERS)}")
             checked_parameters(READERS[chosen.reader], chosen.parameters, where)
@@ -54,22 +54,22 @@ def read_corpus(config: CorpusConfig) -> Corpus:
     check_readers(config)
     seen: set[str] = set()
     documents: dict[Split, list[Document]] = {split: [] for split in SPLITS}
-    manifest = hashlib.sha256()
+    lines: list[str] = []
     for source, readers in sorted(config.sources.items()):
-        for chosen in readers:
+        for _, chosen in sorted(readers.items()):
             for name, text in READERS[chosen.reader](**chosen.parameters):
                 sha256 = hashlib.sha256(text.encode()).hexdigest()
                 if not text.strip() or sha256 in seen:
                     continue
                 seen.add(sha256)
-                manifest.update(f"{source}\t{sha256}\n".encode())
+                lines.append(f"{source}\t{sha256}\n")
                 documents[_split_of(sha256, config)].append(Document(source, name, text, sha256))
         if not any(document.source == source for document in documents["train"]):
             raise FailureError(
                 f"corpus.sources.{source}: no text to train on. Its files are empty, repeat other files, or are so "
                 "few that the split took them all for tune and test."
             )
-    found = manifest.hexdigest()
+    found = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
     if config.manifest_sha256 not in (None, found):
         raise FailureError(
             f"The corpus is not the one its config names: manifest {found}, expected {config.manifest_sha256}.\n"

@@ -4,13 +4,16 @@ Rows are apportioned in blocks: after every block each source has its share of a
 Inside a block the sources' rows are permuted by the data seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from ablate.data.permutation import Permutation
+import numpy as np
+from numpy.typing import NDArray
+
 from ablate.errors import UsageError
+from ablate.objectives.randomness import keyed_rng
 
 BLOCK_ROWS = 1000
 
@@ -32,6 +35,11 @@ class Mixture:
                 )
 
     @cached_property
+    def _blocks(self) -> Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """`_block` with the newest blocks kept: rows are mostly asked for in their order."""
+        return lru_cache(maxsize=4)(self._block)
+
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The sources that rows can come from, sorted: the order of the YAML means nothing. `source_B` counts so."""
         return tuple(sorted(source for source, weight in self.weights.items() if weight > 0))
@@ -47,13 +55,19 @@ class Mixture:
         borders.append(rows)
         return [upper - lower for lower, upper in pairwise(borders)]
 
-    def place(self, row: int) -> tuple[int, int]:
-        """(index of the source, how many earlier rows came from it) of a row, without a look at the earlier ones."""
-        block, index = divmod(row, BLOCK_ROWS)
-        slot = Permutation(BLOCK_ROWS, f"mixture/{self.data_seed}/{block}")(index)
+    def _block(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Source of each row of a block, and how many earlier rows of the stream came from that source."""
         before, after = self._rows_before(block), self._rows_before(block + 1)
-        for source, (first, last) in enumerate(zip(before, after, strict=True)):
-            if slot < last - first:
-                return source, first + slot
-            slot -= last - first
-        raise AssertionError("a block's rows are apportioned completely")
+        counts = np.subtract(after, before)
+        order = keyed_rng(self.data_seed, block, "mixture").permutation(BLOCK_ROWS)
+        source_R = np.repeat(np.arange(len(counts)), counts)[order]
+        rank_R = np.empty(BLOCK_ROWS, np.int64)
+        for source, (first, count) in enumerate(zip(before, counts, strict=True)):
+            rank_R[source_R == source] = np.arange(first, first + count)
+        return source_R, rank_R
+
+    def place(self, row: int) -> tuple[int, int]:
+        """(index of the source, how many earlier rows came from it) of a row, without a look at earlier blocks."""
+        block, index = divmod(row, BLOCK_ROWS)
+        source_R, rank_R = self._blocks(block)
+        return int(source_R[index]), int(rank_R[index])

@@ -4,25 +4,25 @@ import os
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from ablate import CONF
 from ablate.config import nearest
 from ablate.errors import UsageError
 from ablate.grid import job
+from ablate.grid.expand import default_container
+from ablate.grid.run import quoted
 
 
-def run_hydra(verb: str, arguments: list[str], conf: Path, *, printing: bool) -> int:
+def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
     """Runs Hydra over the arguments.
 
     Args:
         verb: what is done with the grid.
         arguments: the command line without the verb.
-        conf: the folder of `config.yaml`.
         printing: whether a flag asks Hydra to print and run nothing.
 
     Raises:
@@ -32,49 +32,46 @@ def run_hydra(verb: str, arguments: list[str], conf: Path, *, printing: bool) ->
     is_grid = bool({"-m", "--multirun"} & set(arguments))
     words = ["python -m ablate", *([] if verb == "run" else [verb]), *map(shlex.quote, arguments)]
     if not printing:
-        command = " ".join(words).replace("\\", "\\\\").replace("'", "\\'")
         arguments = [
             "--multirun",
             *(word for word in arguments if word not in ("-m", "--multirun")),
             f"hydra.sweeper.verb={verb}",
             f"hydra.sweeper.is_grid={str(is_grid).lower()}",
-            f"hydra.sweeper.command='{command}'",
+            f"hydra.sweeper.command={quoted(' '.join(words))}",
         ]
     sys.argv = [sys.argv[0], *arguments]
     # Hydra prints and exits 1 on its own errors unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job.run)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job.run)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(reworded(error, conf)) from None
+        if os.environ.get("ABLATE_DEBUG") == "1":
+            raise
+        raise UsageError(reworded(error)) from None
     return 0
 
 
-def reworded(error: Exception, conf: Path) -> str:
+def reworded(error: Exception) -> str:
     """What Hydra says, as: what was given, what is allowed, what to type instead."""
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: no such choice. {nearest(choice, error.options or [])}"
     if found := re.match(r"Could not override '(?P<key>[^']+)'", text):
-        return f"{found['key']}: unknown key. {_known_beside(found['key'], conf)}"
+        return f"{found['key']}: unknown key. {_known_beside(found['key'])}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: has no default; give it on the command line: {error.full_key}=…"
     if found := re.search(r"Could not find match for|No match in the defaults list|Multiple values for", text):
         return text.splitlines()[0]
     return text
 
 
-def _known_beside(key: str, conf: Path) -> str:
+def _known_beside(key: str) -> str:
     """The keys that stand beside a key which is not there, in the default configuration."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config"), resolve=False)
-    node: object = config
+    node: object = default_container()
     *parents, last = key.split(".")
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        return _known_beside(".".join(parents), conf) if parents else ""
+        return _known_beside(".".join(parents)) if parents else ""
     return nearest(last, map(str, node))

@@ -4,11 +4,15 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ablate import CONF
 from ablate.config import Composed, TrialConfig, composed_from_container
 from ablate.errors import UsageError
 
@@ -88,6 +92,8 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
         UsageError: for any arm, before anything starts.
     """
     axes = [Axis.of(override) for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments)]
+    if any(axis.key == "trial_id" for axis in axes):
+        raise UsageError("trial_id: the grid sets it. To run a trial again, give the overrides it was made with.")
     swept = [axis for axis in axes if len(axis.values) > 1]
     if swept and not is_grid:
         raise UsageError(
@@ -108,11 +114,22 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
 
 def compose(loader: ConfigLoader, master: DictConfig, overrides: list[str]) -> Composed:
     """One composed and typed configuration."""
-    config = loader.load_sweep_config(master, overrides)
+    return composed_from_container(_container(loader.load_sweep_config(master, overrides)))
+
+
+def default_container(*overrides: str) -> dict[str, Any]:
+    """Our YAML under some overrides, as a plain container, without a command line around it."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return _container(hydra_compose("config", list(overrides)))
+
+
+def _container(config: DictConfig) -> dict[str, Any]:
     with open_dict(config):
-        del config["hydra"]
-    container: Any = OmegaConf.to_container(config, resolve=True)
-    return composed_from_container(container)
+        config.pop("hydra", None)
+    container: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return container
 
 
 def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:

@@ -86,6 +86,7 @@ def settle(folder: TrialFolder, *, interrupted: bool) -> None:
     """Gives a trial whose process died without a word its status: to run again after an interrupt, else failed."""
     if folder.status != Status.RUNNING or folder.holder is not None:
         return
+    folder.discard_stale_lease()
     if interrupted:
         folder.update(status=Status.PLANNED)
     else:

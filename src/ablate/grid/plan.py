@@ -68,7 +68,7 @@ class Plan:
         manifests: dict[str, str] = {}
         cells = []
         for arm in expanded.arms:
-            trial = _with_manifest(arm.composed.trial, manifests, say)
+            trial = with_manifest(arm.composed.trial, manifests, say)
             check(trial)
             for seeds in expanded.seeds:
                 seeded = seeds.on(trial)
@@ -146,8 +146,7 @@ class Plan:
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
 
     def freeze(self) -> None:
-        """Writes the grid's record and the frozen config of each trial that is to run."""
-        self.ledger.check_writable()
+        """Writes the grid's record, or marks it as the newest, and the frozen config of each trial that is to run."""
         for trial, cell in self.missing().items():
             self.ledger.plan(
                 trial,
@@ -203,7 +202,7 @@ def check(trial: TrialConfig) -> None:
             )
 
 
-def _with_manifest(trial: TrialConfig, manifests: dict[str, str], say: Callable[[str], None]) -> TrialConfig:
+def with_manifest(trial: TrialConfig, manifests: dict[str, str], say: Callable[[str], None]) -> TrialConfig:
     """A corpus of one's own carries no manifest; the id needs it, so that changed text is a changed trial."""
     if trial.corpus.manifest_sha256 is not None:
         return trial

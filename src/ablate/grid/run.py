@@ -33,17 +33,15 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
     Returns:
         The exit code: 1 if any trial failed.
     """
+    plan.ledger.check_writable()
     missing = plan.missing()
-    if missing:
-        start_server()
-        plan.freeze()
-    elif plan.ledger.grid_path(plan.grid_id).exists():
-        plan.ledger.grid_path(plan.grid_id).touch()
-    else:
-        plan.freeze()
     show_cells(plan, missing, console)
     if missing:
+        # It imports while the data is made.
+        start_server()
         _prepare_data(missing, console)
+    plan.freeze()
+    if missing:
         _launch(plan, missing, launch, console)
     from ablate.lessons.grid_results import GridResults
     from ablate.lessons.report import report
@@ -112,9 +110,13 @@ def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
                 open_shards(trial)
 
 
+def quoted(value: str) -> str:
+    """A value as Hydra's override grammar takes it, whatever stands in it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
-    runs_dir = str(plan.ledger.runs_dir).replace("\\", "\\\\").replace("'", "\\'")
-    jobs = [[f"trial_id={trial}", f"runs_dir='{runs_dir}'"] for trial in missing]
+    jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in missing]
     try:
         with Watch(plan, missing, console).watching():
             launch(jobs)

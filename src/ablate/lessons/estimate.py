@@ -14,7 +14,8 @@ from scipy import stats
 from scipy.optimize import brentq
 
 POWER = 0.8
-VARIANCE_CHECK_LEVEL = 0.05
+# At 5% the check itself would cost a point of coverage: 94.1% for 95% (LOG.md, 2026-11-23).
+VARIANCE_CHECK_LEVEL = 0.01
 
 
 @dataclass(frozen=True)

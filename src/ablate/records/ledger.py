@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from ablate.records.files import read_json, write_json, write_text
-from ablate.records.lease import Lease, live_holder
+from ablate.records.lease import Lease, discard_stale, live_holder
 
 FORMAT = 1
 
@@ -85,6 +85,10 @@ class TrialFolder:
     def holder(self) -> dict[str, str] | None:
         """The live process that works on this trial, if there is one."""
         return live_holder(self.path / "lease")
+
+    def discard_stale_lease(self) -> None:
+        """Removes the lease of a process that is gone."""
+        discard_stale(self.path / "lease")
 
     def frozen(self) -> dict[str, Any]:
         """The frozen config as a plain container."""

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 
 class MetricsWriter:
     """Appends rows to `metrics.jsonl`; each row is on its way to the disk when `append` returns."""
@@ -52,4 +50,7 @@ def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     """The same rows as a column file."""
+    # Not at the top: the command line reads logs too, and pandas takes half a second.
+    import pandas as pd
+
     pd.DataFrame(rows).to_parquet(path)

@@ -38,7 +38,7 @@ def run_trial(trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirro
     evaluator = Evaluator(trial, shards)
     model = Decoder.from_config(trial, trial.tokenizer.entries)
     trainer = build_trainer(trial)
-    if folder.model_path.exists():
+    if folder.model_path.exists() and "counters" in folder.record():
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
@@ -58,6 +58,8 @@ def build_trainer(trial: TrialConfig) -> pl.Trainer:
     """A Lightning trainer that trains and does nothing else: log, evaluation and weights are ours to write."""
     # One step in flight is enough for rows that are made in a millisecond.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 takes a class that torch 2.13 deprecates.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*", category=FutureWarning)
     # Lightning announces which accelerators there are, and advertises a product, at every start.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     return pl.Trainer(

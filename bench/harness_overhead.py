@@ -1,0 +1,126 @@
+"""What the harness costs: tokens/s of a trial beside a bare loop over the same model and batches, in one run.
+
+    python bench/harness_overhead.py [--scale 4m] [--steps 14] [--pairs 7]
+
+The bare loop is what one would write by hand: prebuilt batches, forward, loss, backward, clipping, AdamW. The trial
+makes its rows as it goes, runs under Lightning, logs to the ledger and to W&B offline. Pairs of runs alternate in
+their order; the figure is the median of the pairs' ratios.
+"""
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+
+from ablate.config import TrialConfig, composed_from_container
+from ablate.data.shards import Shards, open_shards
+from ablate.data.steps import Steps
+from ablate.evaluation.evaluator import Evaluator
+from ablate.grid.expand import default_container
+from ablate.model.decoder import Decoder
+from ablate.model.loss import summed_nll
+from ablate.records.metrics import MetricsWriter
+from ablate.records.mirror import Mirror
+from ablate.records.provenance import machine
+from ablate.training.loader import step_loader
+from ablate.training.log import TrialLog
+from ablate.training.module import TrialModule
+from ablate.training.optimizer import adamw
+from ablate.training.trial import build_trainer
+
+WARM_UP_STEPS = 3
+
+
+def make_trial(scale: str, steps: int) -> TrialConfig:
+    """A trial of so many steps at a scale."""
+    container = default_container(f"scale={scale}", "tracking.log_every_steps=5", "evaluation.tune_evaluations=0")
+    tokens = steps * container["budget"]["rows_per_step"] * container["scale"]["window_tokens"]
+    container["budget"]["train_tokens"] = container["schedule"]["horizon_tokens"] = tokens
+    return composed_from_container(container).trial
+
+
+def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
+    """Source tokens per second of a loop written by hand."""
+    steps_data = Steps(trial, shards)
+    batches = [
+        ({name: torch.from_numpy(value) for name, value in vars(step.batch).items()}, step.loss_tokens)
+        for step in (steps_data[number] for number in range(steps))
+    ]
+    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    optimizer = adamw(model, trial.optimizer)
+    for number, (part, loss_tokens) in enumerate(batches):
+        if number == WARM_UP_STEPS:
+            started = time.perf_counter()
+        optimizer.zero_grad()
+        hidden = model(part["input_ids_BT"], part["document_BT"], part["position_BT"], part["region_BT"])
+        targets, weights = part["targets_BT"].flatten(), part["loss_weight_BT"].flatten()
+        loss = summed_nll(hidden.flatten(0, 1), model.head, targets, weights) / loss_tokens
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), trial.optimizer.clip_norm)
+        optimizer.step()
+    seconds = time.perf_counter() - started
+    return (steps - WARM_UP_STEPS) * trial.source_tokens_per_step / seconds
+
+
+class _Clock(pl.Callback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *arguments: object) -> None:
+        """One more step."""
+        self.times.append(time.perf_counter())
+
+
+def trial_loop(trial: TrialConfig, shards: Shards, steps: int, folder: Path) -> float:
+    """Source tokens per second of a trial, logs included."""
+    mirror = Mirror(mode="offline", project="bench", folder=folder, trial_id="bench", config={}, group=None, tags=[])
+    writer = MetricsWriter(folder / "metrics.jsonl")
+    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    module = TrialModule(trial, model, shards.fingerprint, float(trial.budget.train_tokens))
+    every = trial.tracking.log_every_steps
+    log = TrialLog(writer, mirror, Evaluator(trial, shards), every_steps=every, evaluations=0)
+    clock = _Clock()
+    trainer = build_trainer(trial)
+    trainer.callbacks.extend([log, clock])  # type: ignore[attr-defined]
+    trainer.fit(module, step_loader(Steps(trial, shards), first_step=0, workers=trial.hardware.loader_workers))
+    writer.close()
+    mirror.close()
+    seconds = clock.times[-1] - clock.times[WARM_UP_STEPS - 1]
+    return (len(clock.times) - WARM_UP_STEPS) * trial.source_tokens_per_step / seconds
+
+
+def main() -> None:
+    """Prints each pair and the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", default="4m")
+    parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--pairs", type=int, default=7)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    trial = make_trial(chosen.scale, chosen.steps)
+    shards = open_shards(trial)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"scale={chosen.scale}, {chosen.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")
+    ratios: list[float] = []
+    for pair in range(chosen.pairs):
+        with tempfile.TemporaryDirectory() as folder:
+            found = {}
+            for name in ("bare", "trial") if pair % 2 else ("trial", "bare"):
+                if name == "bare":
+                    found[name] = bare_loop(trial, shards, chosen.steps)
+                else:
+                    found[name] = trial_loop(trial, shards, chosen.steps, Path(folder))
+        ratios.append(found["trial"] / found["bare"])
+        print(f"  bare {found['bare']:8.0f} tokens/s   trial {found['trial']:8.0f} tokens/s   ratio {ratios[-1]:.3f}")
+    print(f"median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Bad input, from the command line: one clear message, the right exit code, no traceback, nothing started."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from ablate import CONF
+from ablate.__main__ import GROUPS, VERBS
+from ablate.config import composed_from_container
+from ablate.grid.expand import default_container
+from ablate.grid.plan import check
+
+WRONG = [
+    ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
+    ("objective=causl", 2, "objective=causl: no such choice. Did you mean causal? Allowed: causal, mixed, prefix."),
+    ("budget.train_token=5", 2, "budget.train_token: unknown key. Did you mean train_tokens?"),
+    ("+budget.foo=1", 2, "budget.foo: unknown key. Allowed: matched_on, rows_per_step, train_tokens."),
+    ("seed=1.5", 2, "seed=1.5: a seed is a whole number from 0 up"),
+    ("-m seed=0,-1", 2, "seed=-1: a seed is a whole number from 0 up"),
+    ("scale.width=-64", 2, "scale.width=-64: should be greater than 0."),
+    ("scale.layers=0", 2, "scale.layers=0: should be greater than 0."),
+    ("scale.heads=3", 2, "scale.width=128: must be a multiple of scale.heads=3."),
+    ("scale.window_tokens=300", 2, "scale.window_tokens=300: must not exceed scale.context_tokens=256."),
+    ("hardware.micro_batch_rows=3", 2, "must divide budget.rows_per_step=4. Allowed: 1, 2, 4."),
+    ("budget.train_tokens=many", 2, 'budget.train_tokens="many": should be a valid integer'),
+    ("optimizer.learning_rate=nan", 2, "optimizer.learning_rate"),
+    ("precision=fp16", 2, "precision=\"fp16\": should be 'fp32' or 'bf16'."),
+    ("objective=causal,prefix", 2, "several values make a grid; add -m:"),
+    ("-m objective=causal,prefix scale.width=128,-1", 2, "scale.width=-1: should be greater than 0."),
+    ("-m objective=causal,prefix lesson.baseline=mixed", 2, "no arm has this label. Allowed: causal, prefix."),
+    ("-m objective=causal,prefix lesson.primary_metric=bpb", 2, "Allowed: bpb_full,"),
+    ("-m evaluation.passage_bytes=100,200", 2, "are scored in different ways"),
+    ("-m budget.matched_on=source_tokens,flops", 2, "budget.matched_on differs between arms"),
+    ("-m optimizer.learning_rate=interval(0,1)", 2, "an interval is no list of values."),
+    ("+mixture.weights.music=1", 2, "mixture.weights.music: the corpus has no such source."),
+    ("mixture.weights.code=0.0001", 2, "less than 0.2% of the rows"),
+    ("objective=mixed tokenizer.mask_sentinels=4", 2, "can draw 30 spans in a window of 240 tokens"),
+    ("objective=prefix objective.tasks.prefix.share_max=2", 2, "objective.tasks.prefix.share_max=2: should be less"),
+    ("corpus=files mixture=text", 2, "corpus.sources.text.files.path"),
+    ("trial_id=abc", 2, "trial_id: the grid sets it."),
+    ("runs_dir=null", 2, "runs_dir=null: should be the path of a folder."),
+    ("trian", 2, "trian: no such verb."),
+    ("lessons", 2, "no grid was run here."),
+    ("lessons objective=causal", 2, "takes grid ids and runs_dir=PATH"),
+    ("lessons -m objective=causal,prefix", 2, "was not run below"),
+    ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "python -m pip install 'sympy==0.0.1'"),
+]
+
+
+def ablate(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ablate", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(("command", "code", "message"), WRONG)
+def test_wrong_input_is_told(command: str, code: int, message: str, tmp_path: Path) -> None:
+    done = ablate(*command.split(), cwd=tmp_path)
+    assert message in done.stderr
+    assert done.returncode == code
+    assert done.stderr.startswith("ablate: ")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("record.json")), "nothing was started"
+
+
+def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"\xfe\xff")
+    done = ablate(
+        "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'bad.txt'}", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "bad.txt: not UTF-8 (byte 0 is 0xfe)" in done.stderr
+
+
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    done = ablate(
+        "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'empty.txt'}", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "corpus.sources.text: no text to train on" in done.stderr
+
+
+def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("in the way")
+    done = ablate("budget=smoke", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/runs: cannot write the ledger" in done.stderr
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    done = ablate("scale.width=-1", cwd=tmp_path, ABLATE_DEBUG="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
+    done = ablate("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for verb in VERBS:
+        assert f"  {verb} " in done.stdout
+    for group in GROUPS:
+        [line] = [line for line in done.stdout.splitlines() if line.startswith(f"  {group} ")]
+        choices = set(line.removeprefix(f"  {group}").strip().split(", "))
+        assert choices == {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
+    done = ablate("objective=prefix", "--cfg", "job", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "share_max: 1.0" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("choice", [f"{group}={path.stem}" for group in GROUPS for path in (CONF / group).glob("*")])
+def test_every_choice_composes_and_is_sound(choice: str) -> None:
+    extra = ["mixture=text"] if choice == "corpus=files" else ["corpus=files"] if choice == "mixture=text" else []
+    if extra:
+        extra.append("corpus.sources.text.files.path=/tmp")
+    check(composed_from_container(default_container(choice, *extra)).trial)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_arm_says_what_it_is(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+
+
+def test_paths_are_quoted_for_hydra() -> None:
+    from ablate.grid.run import quoted
+
+    for value in ("/a b/runs", "/it's/here", "/back\\slash", "/a,b", "/a=b", "/{x}", "/$y"):
+        [override] = OverridesParser.create().parse_overrides([f"runs_dir={quoted(value)}"])
+        assert str(override.value()).strip("'").replace("\\'", "'").replace("\\\\", "\\") == value

@@ -1,0 +1,93 @@
+"""A small world: two sources of made-up text, a small model, and a trial composed from our own YAML."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ablate.config import TrialConfig, composed_from_container
+from ablate.data.shards import Shards, open_shards
+from ablate.grid.expand import default_container
+from ablate.grid.plan import with_manifest
+
+WORDS = [
+    "def",
+    "return",
+    "the",
+    "and",
+    "of",
+    "lambda",
+    "unto",
+    "import",
+    "self",
+    "verily",
+    "class",
+    "yield",
+    "thou",
+    "x",
+]
+
+SMALL: dict[str, dict[str, Any]] = {
+    "scale": {"layers": 2, "width": 32, "heads": 2, "context_tokens": 48, "window_tokens": 40},
+    "tokenizer": {"entries": 340, "mask_sentinels": 16},
+    "budget": {"train_tokens": 800, "rows_per_step": 4},
+    "evaluation": {"passage_bytes": 80, "test_documents_per_source": 4, "tune_documents_per_source": 3},
+    "tracking": {"wandb": "disabled", "log_every_steps": 2},
+}
+
+
+def write_text(folder: Path, documents: int, seed: int) -> Path:
+    """Documents of random words, no two alike."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for number in range(documents):
+        words = rng.choice(WORDS, size=rng.integers(40, 160))
+        (folder / f"{number:03}.txt").write_text(f"{number} é\n" + " ".join(words) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("some text")
+    return {"code": write_text(root / "code", 40, 1), "english": write_text(root / "english", 40, 2)}
+
+
+MakeTrial = Callable[..., TrialConfig]
+
+
+@pytest.fixture(scope="session")
+def make_trial(text: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> MakeTrial:
+    """A function from overrides (as on the command line) to a small trial."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(*overrides: str, **changes: Any) -> TrialConfig:
+        container = default_container(*overrides)
+        container["cache_dir"] = str(cache)
+        sources = {
+            name: {"files": {"reader": "text_files", "path": str(path), "pattern": "*.txt"}}
+            for name, path in text.items()
+        }
+        container["corpus"] = {
+            "sources": sources,
+            "tune_share": 0.2,
+            "test_share": 0.2,
+            # Made-up text has no manifest of its own: any name will do.
+            "manifest_sha256": None,
+        }
+        given = {override.split("=")[0] for override in overrides}
+        for group, values in copy.deepcopy(SMALL).items():
+            container[group] |= {key: value for key, value in values.items() if f"{group}.{key}" not in given}
+        container["schedule"]["horizon_tokens"] = container["budget"]["train_tokens"]
+        container |= changes
+        trial = composed_from_container(container).trial
+        return with_manifest(trial, {}, lambda message: None)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shards(make_trial: MakeTrial) -> Shards:
+    return open_shards(make_trial())

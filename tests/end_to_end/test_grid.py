@@ -1,0 +1,226 @@
+"""A grid from the command line on a small corpus of files, in a folder with a space in its name."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import write_text
+
+TINY = [
+    "corpus=files",
+    "mixture=text",
+    "corpus.test_share=0.2",
+    "corpus.tune_share=0.2",
+    "scale.layers=1",
+    "scale.width=32",
+    "scale.heads=2",
+    "scale.context_tokens=48",
+    "scale.window_tokens=40",
+    "tokenizer.entries=340",
+    "budget.train_tokens=800",
+    "evaluation.passage_bytes=80",
+    "evaluation.test_documents_per_source=4",
+    "evaluation.tune_documents_per_source=2",
+    "tracking.log_every_steps=2",
+]
+GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    places = [f"corpus.sources.text.files.path='{folder / 'text'}'", f"cache_dir='{folder / 'cache'}'"]
+    return [sys.executable, "-m", "ablate", *arguments, *TINY, *places]
+
+
+def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=240)
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")]
+    return {f"{record['options'].get('objective', '')} {record['options']['seed']}": record for record in found}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the grid was run once, and what that printed."""
+    folder = tmp_path_factory.mktemp("a folder")
+    write_text(folder / "text", 40, seed=0)
+    done = ablate(folder, *GRID)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return folder, done.stdout
+
+
+def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    assert "3 arms × 2 seeds, 6 trials, 6 to run" in printed
+    assert printed.count("finished  ") == 6
+    assert "Does changing objective change bpb_continuation?" in printed
+    assert "Trained for something else too: prefix (100% prefix); mixed (50% causal, 50% span_corruption)" in printed
+    assert "A unigram model of the training mixture reaches bpb_full" in printed
+    [grid] = (folder / "runs" / "grids").glob("*.json")
+    lesson = grid.with_suffix("")
+    assert {path.name for path in lesson.iterdir()} == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"}
+    page = (lesson / "lesson.md").read_text()
+    for word in ("| bpb_continuation | prefix |", "| bpb_full/text | mixed |", "Residual noise", "Detectable"):
+        assert word in page
+
+
+def test_every_trial_keeps_its_record(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    found = records(folder)
+    assert set(found) == {f"{arm} {seed}" for arm in ("causal", "prefix", "mixed") for seed in (0, 1)}
+    [grid] = (folder / "runs" / "grids").glob("*.json")
+    for record in found.values():
+        assert record["status"] == "finished"
+        assert record["first_grid"] == grid.stem
+        assert record["provenance"]["versions"]["torch"]
+        trial = folder / "runs" / record["trial_id"]
+        names = {path.name for path in trial.iterdir()}
+        expected = {"config.yaml", "record.json", "metrics.jsonl", "metrics.parquet", "evaluations", "model.pt"}
+        assert names == expected | {"log.txt", "wandb"}
+        assert list(trial.glob("wandb/offline-run-*/*.wandb"))
+        assert yaml.safe_load((trial / "config.yaml").read_text())["init_seed"] == int(record["options"]["seed"])
+    counted = {record["counters"]["source_tokens"] for record in found.values()}
+    assert counted == {800}
+    assert found["prefix 0"]["counters"]["loss_tokens"] < found["causal 0"]["counters"]["loss_tokens"]
+    assert found["prefix 0"]["counters"]["windows"] == found["causal 0"]["counters"]["windows"]
+    assert found["prefix 0"]["counters"]["windows"] != found["prefix 1"]["counters"]["windows"]
+
+
+def test_nothing_is_written_elsewhere(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {"text", "cache", "runs"}
+    assert {path.name for path in (folder / "runs").iterdir() if len(path.name) != 12} == {"grids"}
+
+
+def test_the_same_command_again_trains_nothing(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*") if path.parent.name != "grids"}
+    again = ablate(folder, *GRID)
+    assert again.returncode == 0, again.stderr
+    assert "0 to run" in again.stdout
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*") if path.parent.name != "grids"}
+    assert before == after
+    table = printed[printed.index("Does changing") :]
+    assert again.stdout.endswith(table)
+    for verb in (["lessons"], ["lessons", *GRID]):
+        words = command(folder, *verb) if len(verb) > 1 else [sys.executable, "-m", "ablate", *verb]
+        shown = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        assert shown.returncode == 0, shown.stderr
+        assert table in shown.stdout
+
+
+def test_a_larger_grid_runs_only_what_is_missing(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    done = ablate(folder, "-m", "objective=causal", "architecture=prefix_decoder,causal_decoder", "replicates=2")
+    assert done.returncode == 0, done.stderr
+    assert "0 to run" in done.stdout, "without regions both decoders are one trial"
+    assert "causal_decoder is the same trial as prefix_decoder." in done.stdout
+
+
+def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    grid = ["-m", "objective=causal,mixed", "seed=7"]
+    first = ablate(folder, *grid, "budget.train_tokens=320")
+    assert first.returncode == 0, first.stderr
+    record = records(folder)["mixed 7"]
+    trial = folder / "runs" / record["trial_id"]
+    for cell in ("causal 7", "mixed 7"):
+        path = folder / "runs" / records(folder)[cell]["trial_id"] / "record.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "planned"}))
+    (trial / "model.pt").write_bytes(b"no weights")
+    done = ablate(folder, *grid, "budget.train_tokens=320")
+    assert done.returncode == 1
+    assert "Failed: mixed, seed 7" in done.stdout
+    assert f"log: {trial}/log.txt" in done.stdout
+    assert "1 of 2 trials failed; the same command runs them again." in done.stdout
+    assert records(folder)["causal 7"]["status"] == "finished"
+    assert "UnpicklingError" in records(folder)["mixed 7"]["failure"]["message"]
+    (trial / "model.pt").unlink()
+    assert ablate(folder, *grid, "budget.train_tokens=320").returncode == 0
+    assert records(folder)["mixed 7"]["status"] == "finished"
+
+
+def wait_for(condition: Any, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(folder, *arguments),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def count(folder: Path, status: str, seeds: tuple[str, ...]) -> int:
+    return sum(record["status"] == status for record in records(folder).values() if record["options"]["seed"] in seeds)
+
+
+def test_ctrl_c_loses_nothing_that_is_finished(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    seeds = ("21", "22", "23", "24")
+    grid = ["-m", "objective=causal", "seed=21,22,23,24", "budget.train_tokens=40000", "hardware.parallel_trials=2"]
+    process = start(folder, *grid)
+    wait_for(lambda: count(folder, "finished", seeds) >= 1 and count(folder, "running", seeds) >= 1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Interrupted." in out
+    assert "Traceback" not in out + err
+    kept = count(folder, "finished", seeds)
+    assert kept >= 1
+    assert count(folder, "planned", seeds) == 4 - kept
+    assert not list(folder.glob("runs/*/lease"))
+    again = ablate(folder, *grid)
+    assert again.returncode == 0, again.stderr
+    assert f"{4 - kept} to run" in again.stdout
+
+
+def test_a_killed_trial_is_told(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    seeds = ("31", "32")
+    grid = ["-m", "objective=causal", "seed=31,32", "budget.train_tokens=400000", "hardware.parallel_trials=1"]
+    process = start(folder, *grid)
+    wait_for(lambda: list(folder.glob("runs/*/lease")))
+    [lease] = folder.glob("runs/*/lease")
+    wait_for(lambda: json.loads(lease.read_text() or "{}").get("pid"))
+    wait_for(lambda: (lease.parent / "metrics.jsonl").exists())
+    os.kill(json.loads(lease.read_text())["pid"], signal.SIGKILL)
+    wait_for(lambda: count(folder, "running", seeds) + count(folder, "failed", seeds) == 2, 60)
+    wait_for(lambda: [path for path in folder.glob("runs/*/lease") if path != lease])
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    # The harness was stopped before it could settle the killed one; a new one sees that nobody holds it.
+    state = json.loads((lease.parent / "record.json").read_text())["status"]
+    assert state == "planned"
+
+
+def test_hydra_s_own_launcher_works_too(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    done = ablate(folder, "-m", "objective=causal", "seed=41,42", "hydra/launcher=basic")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert count(folder, "finished", ("41", "42")) == 2
+
+
+def test_a_single_trial_needs_no_grid(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    done = ablate(folder, "objective=prefix")
+    assert done.returncode == 0, done.stderr
+    assert "1 arms × 1 seeds" in done.stdout
+    assert "0 to run" in done.stdout, "it is the grid's trial with seed 0"

@@ -1,0 +1,113 @@
+"""A trial through Lightning: accumulation, budgets, schedule, divergence, and equal bits from equal runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ablate.config import TrialConfig
+from ablate.data.shards import Shards
+from ablate.data.steps import Steps
+from ablate.identity import evaluation_id, trial_id
+from ablate.model.decoder import Decoder
+from ablate.records.ledger import TrialFolder
+from ablate.records.metrics import read_metrics
+from ablate.records.mirror import Mirror
+from ablate.training.loader import step_loader
+from ablate.training.module import DivergedError, TrialModule
+from ablate.training.optimizer import learning_rate
+from ablate.training.trial import budget_target, build_trainer, run_trial
+from tests.conftest import MakeTrial
+
+
+def no_mirror(folder: Path) -> Mirror:
+    return Mirror(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
+
+
+def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
+    folder = TrialFolder(path)
+    path.mkdir(parents=True)
+    run_trial(trial, folder, evaluation_id(trial), no_mirror(path))
+    weights = torch.load(folder.model_path, weights_only=True)
+    rows = [
+        {name: value for name, value in row.items() if not name.startswith("speed/")}
+        for row in read_metrics(folder.metrics_path)
+    ]
+    return weights, rows, folder
+
+
+@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
+def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, objective: str) -> None:
+    trial = make_trial(f"objective={objective}")
+    first, first_rows, folder = trained(trial, tmp_path / "a")
+    second, second_rows, _ = trained(trial, tmp_path / "b")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first_rows == second_rows
+    assert [row["step"] for row in first_rows] == [1, 2, 3, 4, 5]
+    assert first_rows[-1]["train/loss"] < first_rows[0]["train/loss"]
+    record = folder.record()
+    summary = record["evaluations"][evaluation_id(trial)]
+    assert set(summary) >= {"bpb_full", "bpb_continuation/code", "bpb_full_unigram"}
+    assert record["counters"]["source_tokens"] == 800
+
+
+def test_workers_change_nothing(make_trial: MakeTrial, tmp_path: Path) -> None:
+    without, rows, _ = trained(make_trial(), tmp_path / "a")
+    with_workers, worker_rows, _ = trained(make_trial("hardware.loader_workers=2"), tmp_path / "b")
+    assert all(torch.equal(without[name], with_workers[name]) for name in without)
+    assert rows == worker_rows
+
+
+def test_accumulation_equals_the_large_batch(make_trial: MakeTrial, tmp_path: Path) -> None:
+    whole, rows, _ = trained(make_trial("objective=prefix"), tmp_path / "a")
+    parts, part_rows, _ = trained(make_trial("objective=prefix", "hardware.micro_batch_rows=1"), tmp_path / "b")
+    for name in whole:
+        assert torch.allclose(whole[name], parts[name], atol=2e-4), name
+    for row, part_row in zip(rows, part_rows, strict=True):
+        assert row["train/loss"] == pytest.approx(part_row["train/loss"], rel=1e-4)
+        assert row["train/gradient_norm"] == pytest.approx(part_row["train/gradient_norm"], rel=1e-3)
+
+
+def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    _, _, folder = trained(trial, tmp_path / "a")
+    weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
+    other = make_trial("evaluation.passage_bytes=60")
+    assert trial_id(other) == trial_id(trial)
+    run_trial(other, folder, evaluation_id(other), no_mirror(folder.path))
+    assert set(folder.record()["evaluations"]) == {evaluation_id(trial), evaluation_id(other)}
+    assert folder.evaluation_path(evaluation_id(other)).exists()
+    assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)
+
+
+@pytest.mark.parametrize("matched_on", ["source_tokens", "loss_tokens", "flops"])
+def test_budget_ends_the_trial_at_the_first_step_that_reaches_it(
+    make_trial: MakeTrial, tmp_path: Path, matched_on: str
+) -> None:
+    trial = make_trial("objective=prefix", f"budget.matched_on={matched_on}")
+    _, rows, folder = trained(trial, tmp_path / "a")
+    target = budget_target(trial, Decoder.from_config(trial, trial.tokenizer.entries))
+    last = rows[-1][f"data/{matched_on}"]
+    step = last / folder.record()["counters"]["steps"]
+    assert target <= last < target + 2 * step
+    if matched_on == "loss_tokens":
+        assert folder.record()["counters"]["source_tokens"] > 800, "half of a prefix row has no loss"
+
+
+def test_learning_rate_warms_up_and_falls(make_trial: MakeTrial) -> None:
+    schedule = make_trial("schedule.warmup_share=0.25", "schedule.final_share=0.1").schedule
+    rates = [learning_rate(1.0, schedule, tokens) for tokens in (100, 200, 500, 800, 900)]
+    assert rates == pytest.approx([0.5, 1.0, 0.1 + 0.9 * 0.5, 0.1, 0.1])
+
+
+def test_a_loss_that_is_not_finite_stops_the_trial_before_the_step(make_trial: MakeTrial, shards: Shards) -> None:
+    trial = make_trial()
+    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    with torch.no_grad():
+        model.blocks[0].mlp_in.weight[0, 0] = float("inf")  # type: ignore[union-attr, operator]
+    before = model.head.weight.detach().clone()
+    module = TrialModule(trial, model, shards.fingerprint, 800)
+    with pytest.raises(DivergedError, match="the loss is nan at step 1"):
+        build_trainer(trial).fit(module, step_loader(Steps(trial, shards), first_step=0, workers=0))
+    assert torch.equal(before, model.head.weight)

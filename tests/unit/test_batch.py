@@ -1,0 +1,76 @@
+"""The batch contract: loss only where the target is in the segment and out of sight."""
+
+import numpy as np
+import pytest
+import torch
+
+from ablate.data.batch import attended_pairs, pack
+from ablate.data.shards import Shards
+from ablate.data.steps import Steps, chained_digest
+from ablate.model.attention import visible_BTT
+from ablate.objectives.example import Example
+from tests.conftest import MakeTrial
+
+
+@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
+@pytest.mark.parametrize("document_mask", [True, False])
+def test_no_target_with_loss_is_visible(
+    make_trial: MakeTrial, shards: Shards, objective: str, document_mask: bool
+) -> None:
+    trial = make_trial(f"objective={objective}", f"mixture.document_mask={document_mask}", "budget.rows_per_step=32")
+    batch = Steps(trial, shards)[0].batch
+    visible = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)).numpy()
+    rows, asking = np.nonzero(batch.loss_weight_BT)
+    assert len(rows) > 100
+    assert not visible[rows, asking, asking + 1].any()
+    assert (batch.document_BT[rows, asking] == batch.document_BT[rows, asking + 1]).all()
+    assert (batch.targets_BT[rows, asking] == batch.input_ids_BT[rows, asking + 1]).all()
+
+
+def test_attended_pairs_are_those_of_the_dense_matrix(make_trial: MakeTrial, shards: Shards) -> None:
+    batch = Steps(make_trial("objective=prefix"), shards)[0].batch
+    documents, regions = torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)
+    assert attended_pairs(batch, True) == int(visible_BTT(documents, regions).sum())
+    assert attended_pairs(batch, False) == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
+
+
+def test_a_long_row_is_cut_and_the_cut_counted() -> None:
+    example = Example.of_piece(np.arange(10, dtype=np.int32))
+    batch, cut = pack([example], tasks=[0], sources=[0], context_tokens=7)
+    assert cut == 3
+    assert batch.input_ids_BT.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+    assert batch.loss_weight_BT.tolist() == [[1, 1, 1, 1, 1, 1, 0]]
+
+
+def test_merged_segments_see_each_other_and_positions_may_go_on() -> None:
+    piece = Example.of_piece(np.arange(3, dtype=np.int32))
+    row = Example.joined([piece, piece])
+    merged, _ = pack([row], tasks=[0], sources=[0], context_tokens=6, document_mask=False, restart_positions=False)
+    assert merged.document_BT.tolist() == [[1] * 6]
+    assert merged.position_BT.tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert merged.loss_weight_BT.tolist() == [[1, 1, 1, 1, 1, 0]]
+
+
+def test_ranks_share_the_rows_of_one_rank(make_trial: MakeTrial, shards: Shards) -> None:
+    trial = make_trial("objective=mixed", "budget.rows_per_step=8")
+    alone = Steps(trial, shards)[3]
+    parts = [Steps(trial, shards, rank=rank, ranks=4)[3] for rank in range(4)]
+    together = np.concatenate([part.batch.input_ids_BT for part in parts])
+    assert (together == alone.batch.input_ids_BT).all()
+    assert sum(part.loss_tokens for part in parts) == alone.loss_tokens
+    assert {part.windows for part in parts} == {alone.windows}
+
+
+def test_arms_read_the_same_windows_and_the_digest_says_so(make_trial: MakeTrial, shards: Shards) -> None:
+    chains = []
+    for objective in ("causal", "prefix", "mixed"):
+        steps = Steps(make_trial(f"objective={objective}"), shards)
+        chain = steps.stream.fingerprint
+        for step in range(4):
+            chain = chained_digest(chain, steps[step].windows)
+        chains.append(chain)
+    assert len(set(chains)) == 1
+    other = Steps(make_trial("data_seed=1"), shards)
+    assert chained_digest(other.stream.fingerprint, other[0].windows) != chained_digest(
+        steps.stream.fingerprint, steps[0].windows
+    )

@@ -1,0 +1,254 @@
+"""Estimates against tables in books, against simulation, and against the words they may end in."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from ablate.lessons.estimate import Difference, compare, dunnett_critical, seeds_to_detect, variances_agree
+from ablate.lessons.figure import draw_curves
+from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.report import report
+from ablate.lessons.table import markdown
+from ablate.lessons.verdict import Verdict, verdict
+from ablate.records.files import write_json
+from ablate.records.ledger import FORMAT, Ledger
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "degrees", "published"),
+    # Dunnett 1964 (Biometrics 20), two-sided 5%, equal groups.
+    [(1, 10, 2.23), (2, 5, 3.03), (2, 10, 2.57), (3, 20, 2.54), (4, 12, 2.81), (9, 30, 2.86)],
+)
+def test_critical_values_are_the_published_ones(comparisons: int, degrees: int, published: float) -> None:
+    assert dunnett_critical(comparisons, degrees, 0.95) == pytest.approx(published, abs=0.011)
+
+
+def test_one_comparison_is_a_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    values = pd.DataFrame(rng.normal(size=(2, 6)), index=["a", "b"])
+    found = compare(values, "a", 0.95).differences[0]
+    paired = stats.ttest_rel(values.loc["b"], values.loc["a"]).confidence_interval(0.95)
+    assert found.low == pytest.approx(paired.low, abs=2e-3)
+    assert found.high == pytest.approx(paired.high, abs=2e-3)
+
+
+def test_intervals_cover_together_and_seeds_cost_nothing() -> None:
+    """4 000 grids with large seed effects and no arm effect: all intervals cover 0 in 95% of them."""
+    rng = np.random.default_rng(1)
+    covered = refused = 0
+    for _ in range(4000):
+        seeds = rng.normal(scale=10, size=4)
+        values = pd.DataFrame(rng.normal(size=(4, 4)) + seeds, index=list("abcd"))
+        estimate = compare(values, "a", 0.95)
+        refused += not estimate.pooled
+        covered += all(d.low <= 0 <= d.high for d in estimate.differences if d.low is not None and d.high is not None)
+    assert covered / 4000 == pytest.approx(0.95, abs=0.012)
+    assert refused / 4000 < 0.05
+
+
+def test_noise_is_the_trial_s_own() -> None:
+    rng = np.random.default_rng(2)
+    values = pd.DataFrame(rng.normal(scale=0.5, size=(5, 400)) + rng.normal(scale=9, size=400), index=list("abcde"))
+    estimate = compare(values, "a", 0.95)
+    assert estimate.noise == pytest.approx(0.5, rel=0.05)
+    assert estimate.degrees == 4 * 399
+
+
+def test_detectable_effects_are_detected_in_four_of_five() -> None:
+    rng = np.random.default_rng(3)
+    effect = None
+    hits = 0
+    for _ in range(1500):
+        values = pd.DataFrame(rng.normal(size=(2, 8)), index=["a", "b"])
+        if effect is None:
+            critical = dunnett_critical(1, 7, 0.95)
+            effect = (critical + float(stats.t.ppf(0.8, 7))) * math.sqrt(2 / 8)
+        values.loc["b"] += effect
+        low = compare(values, "a", 0.95).differences[0].low
+        hits += low is not None and low > 0
+    assert hits / 1500 == pytest.approx(0.8, abs=0.04)
+
+
+def test_arms_of_unlike_noise_get_intervals_of_their_own() -> None:
+    rng = np.random.default_rng(4)
+    values = pd.DataFrame([rng.normal(scale=s, size=12) for s in (0.01, 0.01, 1.0)], index=["a", "quiet", "loud"])
+    estimate = compare(values, "a", 0.95)
+    assert not estimate.pooled
+    quiet, loud = estimate.differences
+    assert quiet.high is not None
+    assert quiet.low is not None
+    assert loud.high is not None
+    assert loud.low is not None
+    assert (loud.high - loud.low) > 20 * (quiet.high - quiet.low)
+    assert variances_agree(np.array([1.0, 1.3]), 12)
+
+
+def test_one_seed_has_no_interval() -> None:
+    estimate = compare(pd.DataFrame([[1.0], [2.0]], index=["a", "b"]), "a", 0.95)
+    assert estimate.noise is None
+    assert verdict(estimate.differences[0], 0.1) is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.09, 0.09, Verdict.EQUIVALENT),
+        (0.01, 0.09, Verdict.EQUIVALENT),
+        (-0.3, -0.05, Verdict.BETTER),
+        (0.05, 0.3, Verdict.WORSE),
+        (-0.05, 0.3, Verdict.UNDECIDED),
+        (None, None, Verdict.UNDECIDED),
+    ],
+)
+def test_words(low: float | None, high: float | None, word: Verdict) -> None:
+    assert verdict(Difference("b", 1.0, 0.0, low, high), smallest_effect=0.1) is word
+
+
+def test_more_seeds_detect_less() -> None:
+    few, many = seeds_to_detect(1.0, 0.5, 2, 0.95), seeds_to_detect(0.3, 0.5, 2, 0.95)
+    assert few is not None
+    assert many is not None
+    assert few < many
+    assert seeds_to_detect(1e-6, 1.0, 2, 0.95) is None
+
+
+def make_grid(
+    tmp_path: Path, offsets: dict[str, float], seeds: int = 3, **declared: Any
+) -> tuple[GridResults, dict[str, dict[str, str]]]:
+    """A ledger as a grid leaves it, with known values: offset + seed effect + a little noise."""
+    ledger = Ledger(tmp_path / "runs")
+    rng = np.random.default_rng(5)
+    noise = rng.normal(scale=0.002, size=(len(offsets), seeds))
+    arms: list[dict[str, Any]] = []
+    trials: dict[str, dict[str, str]] = {}
+    for index, (label, offset) in enumerate(offsets.items()):
+        trials[label] = {str(seed): f"{index:06}{seed:06}" for seed in range(seeds)}
+        tasks = {"causal": 1.0} if index == 0 else {"causal": 0.5, "span_corruption": 0.5}
+        arms.append(
+            {"label": label, "options": {"objective": label}, "tasks": tasks, "trials": trials[label], "same_as": None}
+        )
+        for seed, trial in trials[label].items():
+            value = 2 + offset + 0.1 * int(seed) + float(noise[index, int(seed)])
+            folder = ledger.trial(trial)
+            folder.update(
+                status="finished",
+                counters={"steps": 2, "source_tokens": 1000, "loss_tokens": 990, "flops": 1e9, "windows": f"w{seed}"},
+                training_seconds=1.0,
+                evaluations={"eval": {"bpb": value, "bpb/code": value + 0.1, "bpb_full_unigram": 3.0}},
+            )
+            rows = [
+                {"step": step, "data/source_tokens": 500 * step, "train/loss": 4.0 / step, "data/windows": f"w{seed}"}
+                for step in (1, 2)
+            ]
+            folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = {
+        "format": FORMAT,
+        "grid_id": "0" * 12,
+        "command": "python -m ablate -m objective=…",
+        "title": "objective",
+        "arms": arms,
+        "evaluation_id": "eval",
+        "declaration": {
+            "question": None,
+            "primary_metric": "bpb",
+            "smallest_effect": 0.02,
+            "baseline": None,
+            "confidence": 0.95,
+            "factors": ["objective"],
+            "matched_on": "source_tokens",
+            "pairing": "windows",
+            "looks": [seeds],
+            **declared,
+        },
+    }
+    write_json(ledger.grid_path("0" * 12), record)
+    return GridResults.load(ledger, ledger.grid_path("0" * 12)), trials
+
+
+def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "bad": 0.1, "alike": 0.0})
+    found = lesson(results)
+    assert found.verdicts == {"causal": "baseline", "good": "better", "bad": "worse", "alike": "equivalent"}
+    table = tidy(found)
+    assert len(table) == 8
+    good = table[(table["metric"] == "bpb") & (table["arm"] == "good")].iloc[0]
+    assert good["low"] < -0.1 < good["high"]
+    assert table[table["metric"] == "bpb/code"]["verdict"].isna().all(), "verdicts on the primary metric only"
+    page = markdown(found)
+    assert "nan" not in page
+    assert "| bpb | good | 2.0" in page
+    assert "**better**" in page
+    assert "Trained for something else too: good (50% causal, 50% span_corruption)" in page
+
+
+def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    console = Console(file=(tmp_path / "out").open("w"), width=120)
+    assert report(results, console)
+    first = {path.name: path.read_bytes() for path in results.folder.iterdir()}
+    assert set(first) == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"}
+    assert first["curves.png"].startswith(b"\x89PNG")
+    assert report(results, console)
+    assert {path.name: path.read_bytes() for path in results.folder.iterdir()} == first
+    console.file.close()
+    assert "better" in (tmp_path / "out").read_text()
+
+
+def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    results.ledger.trial(trials["bad"]["2"]).update(status="failed")
+    found = lesson(results)
+    assert found.interim
+    assert found.verdicts["bad"] == "interim: worse"
+    assert found.primary is not None
+    assert found.primary.seeds == 2, "only seeds that are complete in all arms"
+
+
+def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "wild": -0.5})
+    results.ledger.trial(trials["wild"]["1"]).update(status="diverged")
+    found = lesson(results)
+    assert found.verdicts["wild"] == "unstable 1/3"
+    assert found.verdicts["bad"] == "worse"
+    assert "wild" not in set(tidy(found)["arm"])
+
+
+def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "long": 0.1})
+    for trial in trials["long"].values():
+        counters = results.ledger.trial(trial).record()["counters"]
+        results.ledger.trial(trial).update(counters={**counters, "source_tokens": 1020})
+    with pytest.raises(IncomparableError, match=r"differ by 2\.0% in source_tokens.*causal 1,000, long 1,020"):
+        lesson(results)
+
+
+@pytest.mark.parametrize("pairing", ["windows", "seed_only"])
+def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path, pairing: str) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, pairing=pairing)
+    row = {"step": 2, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
+    results.ledger.trial(trials["other"]["1"]).metrics_path.write_text(json.dumps(row) + "\n")
+    if pairing == "seed_only":
+        assert lesson(results).verdicts["other"] == "worse"
+    else:
+        with pytest.raises(IncomparableError, match="With seed 1 the arms causal and other read different windows"):
+            lesson(results)
+
+
+def test_values_scored_in_another_way_do_not_count(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1})
+    results.ledger.trial(trials["other"]["0"]).update(evaluations={"older": {"bpb": 0.0}})
+    assert results.values("bpb").columns.tolist() == ["1", "2"]
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    for path in draw_curves(lesson(results)):
+        assert path.stat().st_size > 5000

@@ -1,0 +1,182 @@
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablate.records import lease as lease_module
+from ablate.records.files import replacing, write_json
+from ablate.records.lease import HeldElsewhereError, Lease, live_holder
+from ablate.records.ledger import FORMAT, Ledger, LedgerError, Status
+from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
+from ablate.records.mirror import Mirror
+
+
+def test_a_file_is_old_or_new_and_never_half(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"version": 1})
+
+    def dies_while_writing() -> None:
+        with replacing(path) as scratch:
+            scratch.write_text('{"vers')
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        dies_while_writing()
+    assert json.loads(path.read_text()) == {"version": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    assert last_metrics(path) == {}
+    writer = MetricsWriter(path)
+    for step in range(100):
+        writer.append(step, {"loss": 1.0 / (step + 1)})
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"step": 100, "lo')
+    assert [row["step"] for row in read_metrics(path)] == list(range(100))
+    assert last_metrics(path) == {"step": 99, "loss": 0.01}
+    assert last_metrics(path, tail_bytes=90)["step"] == 99
+
+
+def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    trial = Ledger(tmp_path).trial("abc")
+    assert trial.status == Status.PLANNED
+    write_json(trial.path / "record.json", {"format": FORMAT + 1, "status": "finished"})
+    with pytest.raises(LedgerError, match="written by a newer ablate"):
+        _ = trial.status
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    trial = Ledger(tmp_path).trial("abc")
+    trial.path.mkdir()
+    (trial.path / "record.json").write_text("{")
+    with pytest.raises(LedgerError, match=r"record\.json: not JSON"):
+        _ = trial.status
+
+
+def test_planning_again_renews_the_config_but_not_the_record(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.plan("abc", {"a": 1}, {"first_grid": "one"})
+    ledger.trial("abc").update(status=Status.FAILED)
+    ledger.plan("abc", {"a": 2}, {"first_grid": "two"})
+    trial = ledger.trial("abc")
+    assert trial.frozen() == {"a": 2}
+    assert (trial.record()["first_grid"], trial.status) == ("one", Status.FAILED)
+    with trial.lease:
+        ledger.plan("abc", {"a": 3}, {})
+    assert trial.frozen() == {"a": 2}, "never under the feet of a process that runs it"
+
+
+def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    with Lease(path):
+        with pytest.raises(HeldElsewhereError, match=f"process {os.getpid()} on"), Lease(path):
+            pass
+        assert live_holder(path) is not None
+    assert live_holder(path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    program = (
+        "import os; from pathlib import Path; from ablate.records.lease import Lease\n"
+        f"Lease(Path({str(path)!r})).__enter__(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert path.exists()
+    with Lease(path) as taken:
+        assert json.loads(path.read_text())["token"] == taken.token
+
+
+def test_a_lease_of_another_host_is_stale_by_age_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "x"}))
+    with pytest.raises(HeldElsewhereError, match="process 1 on elsewhere"), Lease(path):
+        pass
+    old = path.stat().st_mtime - lease_module.STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    with Lease(path):
+        pass
+
+
+def _take(path: Path, barrier: object, taken: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    try:
+        with Lease(path):
+            taken.put(os.getpid())  # type: ignore[attr-defined]
+            barrier.wait()  # type: ignore[attr-defined]
+    except HeldElsewhereError:
+        barrier.wait()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path, stale: bool) -> None:
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "lease"
+    if stale:
+        path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "x"}))
+        os.utime(path, (0, 0))
+    barrier, taken = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=_take, args=(path, barrier, taken)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    winners = [taken.get(timeout=30)]
+    for process in processes:
+        process.join(30)
+    while not taken.empty():
+        winners.append(taken.get())
+    assert len(winners) == 1
+
+
+def test_an_unwritable_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file, not a folder")
+    with pytest.raises(LedgerError, match="cannot write the ledger"):
+        Ledger(tmp_path / "runs").check_writable()
+
+
+def mirror(folder: Path) -> Mirror:
+    return Mirror(
+        mode="offline",
+        project="ablate",
+        folder=folder,
+        trial_id="0123456789ab",
+        config={"objective": [["causal", 1, 1.0, {}]]},
+        group="grid",
+        tags=["objective=causal", "x" * 100],
+    )
+
+
+def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
+    """Read back by W&B's own command, in a process of its own, as its service prints after pytest has captured."""
+    program = (
+        "from pathlib import Path; from tests.unit.test_records import mirror\n"
+        f"run = mirror(Path({str(tmp_path)!r}))\n"
+        "for step in (1, 2, 5): run.append(step, {'train/loss': 8.0 / step, 'data/windows': 'ab'})\n"
+        "run.close()\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+    [run_file] = tmp_path.glob("wandb/offline-run-*/run-0123456789ab.wandb")
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(run_file)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert '"train/loss"' in printed
+    for value in ("0123456789ab", "objective=causal", "1.6"):
+        assert value in printed
+
+
+def test_a_mirror_that_fails_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = mirror(tmp_path)
+    run.append(1, {"a": 1.0})
+    run.close()
+    assert "W&B mirror off" in caplog.text
