@@ -222,5 +222,5 @@ def test_a_single_trial_needs_no_grid(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     done = ablate(folder, "objective=prefix")
     assert done.returncode == 0, done.stderr
-    assert "1 arms × 1 seeds" in done.stdout
+    assert "1 arm × 1 seed" in done.stdout
     assert "0 to run" in done.stdout, "it is the grid's trial with seed 0"

@@ -67,8 +67,9 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
     console.print(
-        f"[bold]Grid {plan.grid_id}[/]: {len(plan.arms)} arms × {plan.declaration['looks'][0]} seeds, "
-        f"{len(plan.trials)} trials, {len(missing)} to run ({short(total)} tokens). Ledger: {plan.ledger.runs_dir}",
+        f"[bold]Grid {plan.grid_id}[/]: {_counted(len(plan.arms), 'arm')} × "
+        f"{_counted(plan.declaration['looks'][0], 'seed')}, {_counted(len(plan.trials), 'trial')}, {len(missing)} to run"
+        f"{f' ({short(total)} tokens)' if missing else ''}. Ledger: {plan.ledger.runs_dir}",
         highlight=False,
         soft_wrap=True,
     )
@@ -87,6 +88,10 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     console.print(table)
     if len(plan.arms) > MOST_ROWS:
         console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:

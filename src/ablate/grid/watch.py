@@ -46,7 +46,8 @@ class Watch:
     _grid: TaskID = field(init=False)
     _bars: dict[str, TaskID] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
-    _started: float = field(default_factory=time.monotonic)
+    # A second of slack, as the ledger may lie on a host whose clock is behind.
+    _since: float = field(default_factory=lambda: time.time() - 1)
 
     def __post_init__(self) -> None:
         self._progress = Progress(
@@ -84,30 +85,33 @@ class Watch:
     def look(self) -> None:
         """Brings bars and lines up to date with the ledger."""
         done = tokens = speed = 0.0
+        losses = []
         for trial, cell in self.cells.items():
-            record = self.plan.ledger.trial(trial).record()
-            newest = last_metrics(self.plan.ledger.trial(trial).metrics_path)
+            folder = self.plan.ledger.trial(trial)
+            record, newest = folder.record(), last_metrics(folder.metrics_path)
             status = record["status"]
-            if status == Status.RUNNING and record["started_at"] >= self.plan_started:
-                share = float(newest.get("progress", 0.0))
-                done += share
+            if status == Status.RUNNING and record["started_at"] >= self._since:
+                done += float(newest.get("progress", 0.0))
                 speed += float(newest.get("speed/source_tokens_per_second", 0.0))
+                losses += [float(newest["train/loss"])] if newest else []
                 self._show_running(trial, cell, newest)
-            elif status not in (Status.PLANNED, Status.RUNNING) and record["updated_at"] >= self.plan_started:
+            elif status not in (Status.PLANNED, Status.RUNNING) and record["updated_at"] >= self._since:
                 done += 1
-                self._show_ended(trial, cell, record, newest)
+                self._show_ended(trial, cell, record)
+            else:
+                # What an earlier run left behind says nothing of this one.
+                newest = {}
             tokens += float(newest.get("data/source_tokens", 0))
-        seconds = time.monotonic() - self._started
-        left = f", {clock(seconds * (len(self.cells) - done) / done)} left" if done > 0.05 else ""
+        self._progress.update(self._grid, completed=done, detail=self._grid_detail(done, tokens, speed, losses))
+
+    def _grid_detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
         total = sum(cell.trial.budget.train_tokens for cell in self.cells.values())
         detail = f"{len(self._ended)} of {len(self.cells)} trials, {short(tokens)} of {short(total)} tokens"
-        detail += f", {short(speed)} tokens/s{left}" if speed else ""
-        self._progress.update(self._grid, completed=done, detail=detail)
-
-    @property
-    def plan_started(self) -> float:
-        """Wall-clock time before which the ledger speaks of earlier runs."""
-        return time.time() - (time.monotonic() - self._started) - 1
+        if not losses:
+            return detail if self._ended else f"{detail}, loading …"
+        seconds = time.time() - self._since
+        left = f", {clock(seconds * (len(self.cells) - done) / done)} left" if done > 0.05 else ""
+        return f"{detail}, {short(speed)} tokens/s, loss {sum(losses) / len(losses):.3f}{left}"
 
     def _show_running(self, trial: str, cell: Cell, newest: dict[str, Any]) -> None:
         if trial not in self._bars:
@@ -120,7 +124,7 @@ class Watch:
         detail += f", {clock(seconds * (1 - share) / share)} left" if share < 1 else ", scoring …"
         self._progress.update(self._bars[trial], completed=share, detail=detail)
 
-    def _show_ended(self, trial: str, cell: Cell, record: dict[str, Any], newest: dict[str, Any]) -> None:
+    def _show_ended(self, trial: str, cell: Cell, record: dict[str, Any]) -> None:
         if trial in self._ended:
             return
         self._ended.add(trial)

@@ -75,9 +75,9 @@ def certainty_notes(found: Lesson) -> list[str]:
         "held-out documents are fixed: the intervals say nothing of other documents.",
         f"Residual noise of one trial: {estimate.noise:.4f} {unit} "
         + (
-            f"(pooled, {estimate.degrees} degrees of freedom)."
+            f"(pooled; degrees of freedom: {estimate.degrees})."
             if estimate.pooled
-            else f"(the arms' noise differs, so each pair has its own, {estimate.degrees} degrees of freedom)."
+            else f"(the arms' noise differs, so each pair has its own; degrees of freedom: {estimate.degrees})."
         ),
         f"Detectable at these seeds: {estimate.detectable:.4f} {unit} with {POWER:.0%} power; declared as mattering: "
         f"{effect:g}." + (f" That takes {found.needed_seeds} seeds." if found.needed_seeds else ""),
