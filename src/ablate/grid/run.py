@@ -66,10 +66,11 @@ def show_lesson(plan: Plan, console: Console) -> int:
 def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
+    shape = f"{_counted(len(plan.arms), 'arm')} × {_counted(plan.declaration['looks'][0], 'seed')}"
+    work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
-        f"[bold]Grid {plan.grid_id}[/]: {_counted(len(plan.arms), 'arm')} × "
-        f"{_counted(plan.declaration['looks'][0], 'seed')}, {_counted(len(plan.trials), 'trial')}, {len(missing)} to run"
-        f"{f' ({short(total)} tokens)' if missing else ''}. Ledger: {plan.ledger.runs_dir}",
+        f"[bold]Grid {plan.grid_id}[/]: {shape}, {_counted(len(plan.trials), 'trial')}, {work}. "
+        f"Ledger: {plan.ledger.runs_dir}",
         highlight=False,
         soft_wrap=True,
     )

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "transformers", "wandb", "pandas")
+PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
 
 
 def provenance(source: Path) -> dict[str, Any]:
