@@ -27,6 +27,7 @@ def draw_curves(found: Lesson) -> list[Path]:
     for axis, (metric, label) in zip(axes[0], panels, strict=True):
         for index, arm in enumerate(results.arms):
             _curve(axis, history[history["arm"] == arm.label], metric, arm.label, COLOURS[index % len(COLOURS)])
+        axis.set_xlim(left=0)
         axis.set_xlabel("source tokens")
         axis.set_ylabel(label)
         axis.grid(alpha=0.25, linewidth=0.6)

@@ -1,5 +1,6 @@
 """A trial's log: one JSON object per logged step."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -31,21 +32,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
-    """The newest whole row, read from the end of the file; {} where there is none."""
+    """The newest value of each metric in the log's last rows, read from its end; {} where there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - tail_bytes))
             lines = file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return {}
-    for line in reversed(lines):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        assert isinstance(row, dict)
-        return row
-    return {}
+    newest: dict[str, Any] = {}
+    for line in lines:
+        # The first line of the tail may have lost its head.
+        with contextlib.suppress(ValueError):
+            newest |= json.loads(line)
+    return newest
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:

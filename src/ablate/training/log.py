@@ -13,10 +13,10 @@ from ablate.training.module import TrialModule
 
 
 class TrialLog(pl.Callback):
-    """Writes a row at the first step, at every n-th, at each evaluation on the tune split, and at the last.
+    """Writes a row at the first step, at every n-th and at the last, and one at each evaluation on the tune split.
 
-    `train/loss` is the mean since the row before, in nats per loss token of the trial's own objective: it compares
-    seeds of one arm, not arms.
+    `train/loss` is the mean over the steps since it was written last, in nats per loss token of the trial's own
+    objective: it compares seeds of one arm, not arms.
     """
 
     def __init__(
@@ -43,25 +43,28 @@ class TrialLog(pl.Callback):
         assert isinstance(pl_module, TrialModule)
         counters = pl_module.counters
         self._losses.append(pl_module.last_loss)
-        progress = counters.of_budget(pl_module.trial.budget) / pl_module.target
+        progress = min(1.0, counters.of_budget(pl_module.trial.budget) / pl_module.target)
+        found: dict[str, float] = {}
+        if trainer.should_stop or counters.steps == 1 or counters.steps % self.every_steps == 0:
+            found |= self._training_metrics(trainer, pl_module)
         due = int(progress * self.evaluations)
-        evaluate = due > self.done_evaluations
-        if not (evaluate or trainer.should_stop or counters.steps == 1 or counters.steps % self.every_steps == 0):
-            return
-        row: dict[str, float | str] = {
-            "progress": min(1.0, progress),
-            "train/loss": sum(self._losses) / len(self._losses),
-            "train/gradient_norm": pl_module.gradient_norm,
-            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            **counters.as_metrics(),
-            **self._speed(counters),
-        }
-        if evaluate:
+        if due > self.done_evaluations:
             self.done_evaluations = due
-            row |= self._tune_metrics(pl_module)
+            found |= self._tune_metrics(pl_module)
+        if found:
+            row = {"progress": progress, **counters.as_metrics(), **found}
+            self.writer.append(counters.steps, row)
+            self.mirror.append(counters.steps, row)
+
+    def _training_metrics(self, trainer: pl.Trainer, module: TrialModule) -> dict[str, float]:
+        found = {
+            "train/loss": sum(self._losses) / len(self._losses),
+            "train/gradient_norm": module.gradient_norm,
+            "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            **self._speed(module.counters),
+        }
         self._losses.clear()
-        self.writer.append(counters.steps, row)
-        self.mirror.append(counters.steps, row)
+        return found
 
     def _speed(self, counters: Counters) -> dict[str, float]:
         now = time.perf_counter()
@@ -72,10 +75,11 @@ class TrialLog(pl.Callback):
         return {"speed/training_seconds": self._training_seconds, "speed/source_tokens_per_second": tokens / seconds}
 
     def _tune_metrics(self, module: TrialModule) -> dict[str, float]:
+        started = time.perf_counter()
         module.model.eval()
         with module.trainer.precision_plugin.forward_context():
             found = self.evaluator.tune_summary(module.model)
         module.model.train()
         # Scoring is no training: its time stays out of tokens per second.
-        self._last_time = time.perf_counter()
+        self._last_time += time.perf_counter() - started
         return {f"tune/{name}": value for name, value in found.items()}
