@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from ablate import CONF
@@ -27,8 +28,10 @@ VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
     "lessons": "print and write the lesson again: of the newest grid, of grid ids, or of a grid's overrides",
 }
-# Hydra's own flags that print something and run nothing.
-PRINTING_FLAGS = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc")
+# Hydra's own flags that print something and run nothing, and those that may stand beside them.
+PRINTING_FLAGS = ("--cfg", "--info", "--hydra-help", "--version")
+FLAGS = ("-m", "--multirun", "--help", "-h", "--package", "--resolve", "--config-dir", *PRINTING_FLAGS)
+TAKE_A_VALUE = ("--cfg", "--package", "--config-dir", "--info")
 
 
 def help_text() -> str:
@@ -82,33 +85,46 @@ def main() -> int:
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
-    unknown = [word for word in arguments[:1] if not word.startswith(("-", "+", "~")) and "=" not in word]
-    if verb == "run" and unknown:
-        from ablate.config import nearest
-
-        raise UsageError(f"{unknown[0]}: no such verb. {nearest(unknown[0], VERBS)} Options have the form key=value.")
-    if verb == "lessons" and not {"-m", "--multirun"} & set(arguments):
+    is_grid = bool({"-m", "--multirun"} & set(arguments))
+    if verb == "lessons" and not is_grid:
         from ablate.grid.past import show_past_lessons
 
         return show_past_lessons(arguments)
+    _check_words(arguments)
+    printing = any(word in PRINTING_FLAGS for word in arguments)
+    if printing and is_grid:
+        raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
     from ablate.grid.command import run_hydra
 
-    return run_hydra(verb, arguments, printing=any(flag in arguments for flag in PRINTING_FLAGS))
+    return run_hydra(verb, arguments, printing=printing)
+
+
+def _check_words(arguments: list[str]) -> None:
+    """Refuses a word that is neither an option (key=value, ~key) nor a flag that we know."""
+    from ablate.config import nearest
+
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if before in TAKE_A_VALUE:
+            continue
+        if word.startswith("-"):
+            if word not in FLAGS:
+                raise UsageError(f"{word}: no such flag. {nearest(word, FLAGS)}")
+        elif "=" not in word and not word.startswith("~"):
+            place = f"no such verb. {nearest(word, VERBS)}" if word == arguments[0] else "what should it be?"
+            raise UsageError(f"{word}: {place} Options have the form key=value.")
 
 
 def _told(work: Callable[[], int]) -> int:
     """Turns what a user can mend into one message and an exit code; ABLATE_DEBUG=1 shows the traceback."""
-    if os.environ.get("ABLATE_DEBUG") == "1":
-        return work()
     try:
         return work()
-    except UserError as error:
-        message, code = str(error), error.exit_code
-    except (OSError, RuntimeError) as error:
-        message, code = str(error), 1
     except Exception as error:
-        message = f"{type(error).__name__}: {error}\nThis looks like a fault of ablate. ABLATE_DEBUG=1 shows where."
-        code = 1
+        code = getattr(error, "exit_code", 1)
+        message = str(error)
+        if not isinstance(error, UserError | OSError | RuntimeError):
+            message = f"{type(error).__name__}: {error}\nThis looks like a fault of ablate. ABLATE_DEBUG=1 shows where."
+        if os.environ.get("ABLATE_DEBUG") == "1":
+            traceback.print_exc()
     print(f"ablate: {message}", file=sys.stderr)
     return code
 

@@ -154,7 +154,7 @@ class TokenizerConfig:
     """A byte-level BPE trained on the train split; the special tokens count as entries."""
 
     kind: Literal["bpe"]
-    entries: Annotated[int, Field(ge=300, le=2**31 - 1)]
+    entries: Annotated[int, Field(gt=0, le=2**31 - 1)]
     mask_sentinels: CountOrZero
 
 
@@ -182,7 +182,7 @@ class OptimizerConfig:
 
 @typed(frozen=True, config=_STRICT)
 class ScheduleConfig:
-    """The learning rate over source tokens: linear warm-up over a share of the horizon, then cosine down to it."""
+    """The learning rate over the budget's tokens: linear warm-up over a share of the horizon, then cosine to it."""
 
     kind: Literal["cosine"]
     warmup_share: Annotated[float, Field(ge=0, lt=1)]
@@ -378,10 +378,10 @@ def trial_to_container(trial: TrialConfig) -> dict[str, Any]:
 
 def composed_from_container(container: Mapping[str, Any]) -> Composed:
     """Parts what Hydra composed into the trial and what is around it. Raises like `trial_from_container`."""
-    grid = _typed(_GRID, {key: container[key] for key in GRID_KEYS})
+    grid = _typed(_GRID, {key: container[key] for key in GRID_KEYS if key in container})
     around = GRID_KEYS | {"runs_dir", "seed", "trial_id"}
     trial = trial_from_container({key: value for key, value in container.items() if key not in around})
-    runs_dir = container["runs_dir"]
+    runs_dir = container.get("runs_dir")
     if not isinstance(runs_dir, str) or not runs_dir:
         raise UsageError(f"runs_dir={json.dumps(runs_dir)}: should be the path of a folder.")
     return Composed(trial, grid, runs_dir)
@@ -397,6 +397,12 @@ def _check_together(trial: TrialConfig) -> None:
         head_width = scale.width // scale.heads
         problems.append(
             f"block.rotary_share={trial.block.rotary_share}: less than one pair of a head's {head_width} channels."
+        )
+    least_entries = 256 + 3 + trial.tokenizer.mask_sentinels
+    if trial.tokenizer.entries < least_entries:
+        problems.append(
+            f"tokenizer.entries={trial.tokenizer.entries}: 256 bytes, 3 special tokens and "
+            f"tokenizer.mask_sentinels={trial.tokenizer.mask_sentinels} take at least {least_entries}."
         )
     if scale.window_tokens < 2:
         problems.append("scale.window_tokens=1: a row needs at least 2 tokens to predict one.")

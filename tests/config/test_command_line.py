@@ -34,6 +34,16 @@ WRONG = [
     ("-m objective=causal,prefix lesson.baseline=mixed", 2, "no arm has this label. Allowed: causal, prefix."),
     ("-m objective=causal,prefix lesson.primary_metric=bpb", 2, "Allowed: bpb_full,"),
     ("-m evaluation.passage_bytes=100,200", 2, "are scored in different ways"),
+    ("-m budget=demo,smoke", 2, "The arms' budgets differ by more than 1%"),
+    ("-m lesson.smallest_effect=0.1,0.2", 2, "belongs to the grid as a whole; give one value."),
+    ("++seed=x", 2, "seed=x: a seed is a whole number"),
+    ("++trial_id=abc", 2, "trial_id: the grid sets it."),
+    ("tokenizer.entries=300", 2, "tokenizer.mask_sentinels=64 take at least 323."),
+    ("--hepl", 2, "--hepl: no such flag. Did you mean --help?"),
+    ("budget=smoke foo", 2, "foo: what should it be? Options have the form key=value."),
+    ("~replicates", 2, "replicates: missing; it needs a value."),
+    ("objective=null", 2, "Config group override must be a string"),
+    ("-m --cfg job", 2, "leave one of them out"),
     ("-m budget.matched_on=source_tokens,flops", 2, "budget.matched_on differs between arms"),
     ("-m optimizer.learning_rate=interval(0,1)", 2, "an interval is no list of values."),
     ("+mixture.weights.music=1", 2, "mixture.weights.music: the corpus has no such source."),
@@ -81,7 +91,7 @@ def test_an_empty_file_is_told(tmp_path: Path) -> None:
         "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'empty.txt'}", cwd=tmp_path
     )
     assert done.returncode == 1
-    assert "corpus.sources.text: no text to train on" in done.stderr
+    assert "corpus.sources.text: each split needs a document" in done.stderr
 
 
 def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -93,7 +103,7 @@ def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_debug_shows_where(tmp_path: Path) -> None:
     done = ablate("scale.width=-1", cwd=tmp_path, ABLATE_DEBUG="1")
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
 
 

@@ -36,7 +36,9 @@ GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
 
 def command(folder: Path, *arguments: str) -> list[str]:
     places = [f"corpus.sources.text.files.path='{folder / 'text'}'", f"cache_dir='{folder / 'cache'}'"]
-    return [sys.executable, "-m", "ablate", *arguments, *TINY, *places]
+    given = {argument.split("=")[0] for argument in arguments}
+    tiny = [option for option in TINY if option.split("=")[0] not in given]
+    return [sys.executable, "-m", "ablate", *arguments, *tiny, *places]
 
 
 def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -136,7 +138,7 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str
     trial = folder / "runs" / record["trial_id"]
     for cell in ("causal 7", "mixed 7"):
         path = folder / "runs" / records(folder)[cell]["trial_id"] / "record.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "planned"}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "planned", "evaluations": {}}))
     (trial / "model.pt").write_bytes(b"no weights")
     done = ablate(folder, *grid, "budget.train_tokens=320")
     assert done.returncode == 1
@@ -192,23 +194,57 @@ def test_ctrl_c_loses_nothing_that_is_finished(finished: tuple[Path, str]) -> No
     assert f"{4 - kept} to run" in again.stdout
 
 
-def test_a_killed_trial_is_told(finished: tuple[Path, str]) -> None:
+def holder_of_the_lease(folder: Path) -> tuple[Path, int]:
+    """The trial that is being trained and its process."""
+    wait_for(lambda: [path for path in folder.glob("runs/*/lease") if (path.parent / "metrics.jsonl").exists()])
+    [lease] = [path for path in folder.glob("runs/*/lease") if (path.parent / "metrics.jsonl").exists()]
+    return lease.parent, int(json.loads(lease.read_text())["pid"])
+
+
+def test_a_killed_trial_is_told_while_the_others_go_on(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    seeds = ("31", "32")
-    grid = ["-m", "objective=causal", "seed=31,32", "budget.train_tokens=400000", "hardware.parallel_trials=1"]
+    grid = ["-m", "objective=causal", "seed=31,32", "budget.train_tokens=20000", "hardware.parallel_trials=1"]
     process = start(folder, *grid)
-    wait_for(lambda: list(folder.glob("runs/*/lease")))
-    [lease] = folder.glob("runs/*/lease")
-    wait_for(lambda: json.loads(lease.read_text() or "{}").get("pid"))
-    wait_for(lambda: (lease.parent / "metrics.jsonl").exists())
-    os.kill(json.loads(lease.read_text())["pid"], signal.SIGKILL)
-    wait_for(lambda: count(folder, "running", seeds) + count(folder, "failed", seeds) == 2, 60)
-    wait_for(lambda: [path for path in folder.glob("runs/*/lease") if path != lease])
-    os.killpg(process.pid, signal.SIGINT)
+    trial, pid = holder_of_the_lease(folder)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: json.loads((trial / "record.json").read_text())["status"] == "failed", 30)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, out + err
+    assert "its process died without a word; was it killed, or out of memory?" in out
+    assert "1 of 2 trials failed" in out
+    assert count(folder, "finished", ("31", "32")) == 1
+
+
+def test_a_terminated_grid_leaves_no_trial_behind(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    process = start(folder, "-m", "objective=causal", "seed=51", "budget.train_tokens=4000000")
+    trial, pid = holder_of_the_lease(folder)
+    # The same command beside it starts nothing, leaves the log alone and says so.
+    log = (trial / "log.txt").stat().st_ino, (trial / "log.txt").read_text()
+    beside = ablate(folder, "-m", "objective=causal", "seed=51", "budget.train_tokens=4000000")
+    assert beside.returncode == 1
+    assert f"Run by another process: {trial.name}" in beside.stdout
+    assert ((trial / "log.txt").stat().st_ino, (trial / "log.txt").read_text()) == log
+    os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)
-    # The harness was stopped before it could settle the killed one; a new one sees that nobody holds it.
-    state = json.loads((lease.parent / "record.json").read_text())["status"]
-    assert state == "planned"
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert count(folder, "planned", ("51",)) == 1
+
+
+def test_a_trial_that_cannot_begin_is_told(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    grid = ["-m", "objective=causal", "seed=61", "budget.train_tokens=320"]
+    assert ablate(folder, *grid).returncode == 0
+    trial = folder / "runs" / records(folder)["causal 61"]["trial_id"] if "causal 61" in records(folder) else None
+    trial = trial or folder / "runs" / records(folder)[" 61"]["trial_id"]
+    for path in ("record.json", "log.txt"):
+        (trial / path).unlink()
+    (trial / "log.txt").mkdir()
+    done = ablate(folder, *grid)
+    assert done.returncode == 1
+    assert "its process ended before the trial began (exit code 1)" in done.stdout
 
 
 def test_hydra_s_own_launcher_works_too(finished: tuple[Path, str]) -> None:

@@ -28,7 +28,7 @@ def no_mirror(folder: Path) -> Mirror:
 def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
     folder = TrialFolder(path)
     path.mkdir(parents=True)
-    run_trial(trial, folder, evaluation_id(trial), no_mirror(path))
+    folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(path)))
     weights = torch.load(folder.model_path, weights_only=True)
     rows = [
         {name: value for name, value in row.items() if not name.startswith("speed/")}
@@ -77,8 +77,8 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
     other = make_trial("evaluation.passage_bytes=60")
     assert trial_id(other) == trial_id(trial)
-    run_trial(other, folder, evaluation_id(other), no_mirror(folder.path))
-    assert set(folder.record()["evaluations"]) == {evaluation_id(trial), evaluation_id(other)}
+    found = run_trial(other, folder, evaluation_id(other), no_mirror(folder.path))
+    assert set(found) == {evaluation_id(trial), evaluation_id(other)}
     assert folder.evaluation_path(evaluation_id(other)).exists()
     assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)
 

@@ -11,7 +11,7 @@ from ablate.data.shards import open_shards, shard_folder
 from ablate.data.tokenizer import Tokenizer
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
-from tests.conftest import MakeTrial
+from tests.conftest import MakeTrial, write_text
 
 
 def corpus(sources: dict[str, Any], **changes: Any) -> CorpusConfig:
@@ -29,20 +29,20 @@ def test_splits_share_no_text_and_a_repeated_text_is_kept_once(text: dict[str, P
     for path in text["code"].iterdir():
         (copies / f"again {path.name}").write_text(path.read_text())
     (copies / "empty.txt").write_text("")
-    (copies / "new.txt").write_text("something else")
+    write_text(copies / "new", 40, seed=9)
     found = read_corpus(
         corpus({"a": files(text["code"]), "b": files(copies) | {"more": files(text["english"])["files"]}})
     )
     everything = [document for split in SPLITS for document in found.documents[split]]
-    assert len({document.sha256 for document in everything}) == len(everything) == 40 + 1 + 40
-    assert {document.name for document in everything if document.source == "b"} >= {str(copies / "new.txt")}
+    assert len({document.sha256 for document in everything}) == len(everything) == 40 + 40 + 40
+    assert not any(Path(document.name).name.startswith("again") for document in everything)
 
 
 def test_a_document_stays_in_its_split_whatever_else_is_there(text: dict[str, Path]) -> None:
     one = read_corpus(corpus({"code": files(text["code"])}))
     both = read_corpus(corpus({"code": files(text["code"]), "english": files(text["english"])}))
     for split in SPLITS:
-        assert one.documents[split] == both.of(split, "code")
+        assert one.of(split, "code") == both.of(split, "code")
 
 
 def test_manifest_is_of_the_text_and_not_of_its_place(text: dict[str, Path], tmp_path: Path) -> None:
@@ -54,6 +54,17 @@ def test_manifest_is_of_the_text_and_not_of_its_place(text: dict[str, Path], tmp
     assert here.manifest_sha256 == there.manifest_sha256
     (moved / "x000.txt").write_text("changed")
     assert read_corpus(corpus({"code": files(moved)})).manifest_sha256 != here.manifest_sha256
+
+
+def test_names_of_files_decide_nothing(text: dict[str, Path], tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for number, path in enumerate(sorted(text["code"].iterdir(), reverse=True)):
+        (renamed / f"{number:03}.txt").write_text(path.read_text())
+    here, there = read_corpus(corpus({"code": files(text["code"])})), read_corpus(corpus({"code": files(renamed)}))
+    assert here.manifest_sha256 == there.manifest_sha256
+    for split in SPLITS:
+        assert [one.text for one in here.of(split, "code")] == [one.text for one in there.of(split, "code")]
 
 
 def test_another_text_than_the_named_one_is_refused(text: dict[str, Path]) -> None:
@@ -69,7 +80,10 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, r"no file below .* matches '\*\.txt'"), ("", r"corpus\.sources\.code: no text to train on")],
+    [
+        (None, r"no file below .* matches '\*\.txt'"),
+        ("", r"corpus\.sources\.code: each split needs a document \(train 0, tune 0, test 0"),
+    ],
 )
 def test_nothing_to_read_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:

@@ -16,7 +16,7 @@ from ablate.lessons.figure import draw_curves
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
 from ablate.lessons.report import report
-from ablate.lessons.table import markdown
+from ablate.lessons.table import markdown, show
 from ablate.lessons.verdict import Verdict, verdict
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
@@ -118,6 +118,13 @@ def test_more_seeds_detect_less() -> None:
     assert many is not None
     assert few < many
     assert seeds_to_detect(1e-6, 1.0, 2, 0.95) is None
+    # The first that is enough, found without trying all.
+    assert detectable(many) <= 0.3 < detectable(many - 1)
+
+
+def detectable(seeds: int) -> float:
+    degrees = 2 * (seeds - 1)
+    return (dunnett_critical(2, degrees, 0.95) + float(stats.t.ppf(0.8, degrees))) * 0.5 * math.sqrt(2 / seeds)
 
 
 def make_grid(
@@ -204,12 +211,38 @@ def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> No
 
 def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    results.ledger.trial(trials["bad"]["2"]).update(status="failed")
+    results.ledger.trial(trials["bad"]["2"]).update(status="failed", evaluations={})
     found = lesson(results)
     assert found.interim
     assert found.verdicts["bad"] == "interim: worse"
     assert found.primary is not None
     assert found.primary.seeds == 2, "only seeds that are complete in all arms"
+
+
+def test_an_arm_without_results_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "gone": 0.0})
+    for trial in trials["gone"].values():
+        results.ledger.trial(trial).update(status="failed", evaluations={})
+    found = lesson(results)
+    assert found.verdicts == {"causal": "baseline", "bad": "interim: worse", "gone": "missing, 0/3 done"}
+    assert "Interim: trials are missing (done: gone 0/3)" in markdown(found)
+
+
+def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    results.ledger.trial(trials["bad"]["2"]).update(status="running")
+    assert lesson(results).verdicts["bad"] == "worse"
+
+
+def test_a_table_fits_80_columns(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    console = Console(file=(tmp_path / "out").open("w"), width=80)
+    show(lesson(results), console)
+    console.file.close()
+    printed = (tmp_path / "out").read_text()
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "better" in printed
 
 
 def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
@@ -218,7 +251,17 @@ def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> 
     found = lesson(results)
     assert found.verdicts["wild"] == "unstable 1/3"
     assert found.verdicts["bad"] == "worse"
-    assert "wild" not in set(tidy(found)["arm"])
+    table = tidy(found)
+    wild = table[(table["metric"] == "bpb") & (table["arm"] == "wild")]
+    assert wild["verdict"].tolist() == ["unstable 1/3"]
+    assert wild["mean"].isna().all()
+    assert "| bpb | wild |  |  |  | **unstable 1/3** |" in markdown(found)
+    for trial in trials["causal"].values():
+        results.ledger.trial(trial).update(status="diverged", evaluations={})
+    console = Console(file=(tmp_path / "out").open("w"), width=120)
+    assert not report(GridResults.load(results.ledger, results.ledger.grid_path("0" * 12)), console)
+    console.file.close()
+    assert "The baseline causal is unstable: 3/3 of its trials diverged." in (tmp_path / "out").read_text()
 
 
 def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
@@ -233,7 +276,7 @@ def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pairing", ["windows", "seed_only"])
 def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path, pairing: str) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, pairing=pairing)
-    row = {"step": 2, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
+    row = {"step": 7, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
     results.ledger.trial(trials["other"]["1"]).metrics_path.write_text(json.dumps(row) + "\n")
     if pairing == "seed_only":
         assert lesson(results).verdicts["other"] == "worse"

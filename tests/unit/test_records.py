@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ablate.records.lease import HeldElsewhereError, Lease, live_holder
 from ablate.records.ledger import FORMAT, Ledger, LedgerError, Status
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
 from ablate.records.mirror import Mirror
+from ablate.records.provenance import provenance
 
 
 def test_a_file_is_old_or_new_and_never_half(tmp_path: Path) -> None:
@@ -140,6 +142,43 @@ def test_an_unwritable_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file, not a folder")
     with pytest.raises(LedgerError, match="cannot write the ledger"):
         Ledger(tmp_path / "runs").check_writable()
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) -> None:
+    inner = tmp_path / "src" / "inner"
+    inner.mkdir(parents=True)
+    source, config, stranger = inner / "a.py", tmp_path / "config.yaml", inner / "installed.py"
+    source.write_text("a = 1\n")
+    config.write_text("a: 1\n")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    stranger.write_text("")
+    clean = provenance(source)
+    assert len(clean["git_commit"]) == 40
+    assert clean["git_diff"] == ""
+    config.write_text("a: 2\n")
+    assert "+a: 2" in provenance(source)["git_diff"]
+    assert provenance(stranger)["git_commit"] is None, "a package below somebody's repository is not of it"
+
+
+def test_a_heart_stops_when_another_took_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
+    path = tmp_path / "lease"
+
+    def is_taken_over() -> None:
+        with Lease(path):
+            path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "other"}))
+            time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        is_taken_over()
+    assert json.loads(path.read_text())["token"] == "other", "and leaves the other's lease alone"
 
 
 def mirror(folder: Path) -> Mirror:

@@ -30,8 +30,9 @@ class Corpus:
     manifest_sha256: str
 
     def of(self, split: Split, source: str) -> list[Document]:
-        """The documents of one source in one split, in reading order."""
-        return [document for document in self.documents[split] if document.source == source]
+        """The documents of one source in one split, by their hash: the names of files decide nothing."""
+        chosen = [document for document in self.documents[split] if document.source == source]
+        return sorted(chosen, key=lambda document: document.sha256)
 
 
 def check_readers(config: CorpusConfig) -> None:
@@ -64,10 +65,13 @@ def read_corpus(config: CorpusConfig) -> Corpus:
                 seen.add(sha256)
                 lines.append(f"{source}\t{sha256}\n")
                 documents[_split_of(sha256, config)].append(Document(source, name, text, sha256))
-        if not any(document.source == source for document in documents["train"]):
+        counts = {split: sum(document.source == source for document in documents[split]) for split in SPLITS}
+        if not all(counts.values()):
+            given = ", ".join(f"{split} {count}" for split, count in counts.items())
             raise FailureError(
-                f"corpus.sources.{source}: no text to train on. Its files are empty, repeat other files, or are so "
-                "few that the split took them all for tune and test."
+                f"corpus.sources.{source}: each split needs a document ({given}; empty and repeated ones don't count). "
+                f"Give it more files, or larger shares than corpus.tune_share={config.tune_share:g} and "
+                f"corpus.test_share={config.test_share:g}."
             )
     found = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
     if config.manifest_sha256 not in (None, found):

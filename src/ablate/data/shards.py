@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 from ablate.config import CorpusConfig, TokenizerConfig, TrialConfig, plain
-from ablate.data.corpus import Corpus, Document, Split, read_corpus
+from ablate.data.corpus import Corpus, Split, read_corpus
 from ablate.data.tokenizer import Tokenizer
 from ablate.errors import FailureError
 
@@ -39,20 +39,9 @@ class Shards:
         return Tokenizer.from_json((self.folder / "tokenizer.json").read_text(), self.config)
 
     @cached_property
-    def _about(self) -> dict[str, str]:
-        about = json.loads((self.folder / "shards.json").read_text())
-        assert isinstance(about, dict)
-        return about
-
-    @property
     def fingerprint(self) -> str:
         """SHA-256 of tokenizer and tokens: equal fingerprints mean equal windows."""
-        return self._about["fingerprint"]
-
-    @property
-    def manifest_sha256(self) -> str:
-        """Of the documents, all splits."""
-        return self._about["manifest_sha256"]
+        return str(json.loads((self.folder / "shards.json").read_text())["fingerprint"])
 
     def tokens(self, source: str) -> NDArray[np.unsignedinteger]:
         """The train tokens of a source, memory-mapped."""
@@ -102,14 +91,14 @@ def _write(folder: Path, corpus_config: CorpusConfig, tokenizer_config: Tokenize
         ) from None
     try:
         corpus = read_corpus(corpus_config)
-        texts = [document.text for document in corpus.documents["train"]]
+        sources = sorted(corpus_config.sources)
+        texts = [document.text for source in sources for document in corpus.of("train", source)]
         tokenizer = Tokenizer.trained(tokenizer_config, texts)
         (scratch / "tokenizer.json").write_text(tokenizer.json)
         digest = hashlib.sha256(tokenizer.fingerprint.encode())
-        for source in sorted(corpus_config.sources):
+        for source in sources:
             _write_source(scratch, source, corpus, tokenizer, digest)
-        about = {"fingerprint": digest.hexdigest(), "manifest_sha256": corpus.manifest_sha256}
-        (scratch / "shards.json").write_text(json.dumps(about))
+        (scratch / "shards.json").write_text(json.dumps({"fingerprint": digest.hexdigest()}))
         try:
             scratch.rename(folder)
         except OSError:
@@ -136,6 +125,5 @@ def _write_source(scratch: Path, source: str, corpus: Corpus, tokenizer: Tokeniz
     np.save(scratch / f"{source}.tokens.npy", all_tokens)
     np.save(scratch / f"{source}.starts.npy", np.array(starts[:-1], np.int64))
     for split in ("tune", "test"):
-        documents: list[Document] = sorted(corpus.of(split, source), key=lambda document: document.sha256)
-        rows = [(document.name, document.text) for document in documents]
+        rows = [(document.name, document.text) for document in corpus.of(split, source)]
         (scratch / f"{split}.{source}.json").write_text(json.dumps(rows))

@@ -21,7 +21,7 @@ class Step:
         loss_tokens: that the model is asked for.
         cut_tokens: lost because a transformed row outgrew the context.
         attended_pairs: visible (asking, asked) pairs.
-        windows: which windows all ranks read, in row order; one line for the chained digest.
+        windows: which window each row of all ranks read, in row order, for the chained digest.
     """
 
     batch: Batch
@@ -30,7 +30,7 @@ class Step:
     loss_tokens: int
     cut_tokens: int
     attended_pairs: int
-    windows: str
+    windows: tuple[str, ...]
 
 
 class Steps:
@@ -71,10 +71,13 @@ class Steps:
             loss_tokens=int((batch.loss_weight_BT > 0).sum()),
             cut_tokens=cut_tokens,
             attended_pairs=attended_pairs(batch, self.trial.architecture.kind == "prefix_decoder"),
-            windows=" ".join(f"{source}:{index}" for source, index, _ in places),
+            windows=tuple(f"{source}:{index}" for source, index, _ in places),
         )
 
 
-def chained_digest(previous: str, windows: str) -> str:
-    """The digest of all windows up to here: of the digest before and this step's windows, in row order."""
-    return hashlib.blake2b(f"{previous}\n{windows}".encode(), digest_size=16).hexdigest()
+def chained_digest(previous: str, windows: tuple[str, ...]) -> str:
+    """The digest of all windows up to here, row by row: how rows are grouped into steps does not show in it."""
+    digest = previous
+    for window in windows:
+        digest = hashlib.blake2b(f"{digest}\n{window}".encode(), digest_size=16).hexdigest()
+    return digest

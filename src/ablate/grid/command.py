@@ -4,6 +4,8 @@ import os
 import re
 import shlex
 import sys
+import traceback
+from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
@@ -45,10 +47,18 @@ def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job.run)()
     except (HydraException, OmegaConfBaseException) as error:
-        if os.environ.get("ABLATE_DEBUG") == "1":
+        raise UsageError(reworded(error)) from error
+    except ValueError as error:
+        # Hydra also says so with a plain ValueError; one from anywhere else is not the user's.
+        if isinstance(error, UsageError) or not _is_hydras(error):
             raise
-        raise UsageError(reworded(error)) from None
+        raise UsageError(str(error)) from error
     return 0
+
+
+def _is_hydras(error: Exception) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return Path(hydra.__file__).parent in Path(frames[-1].filename).parents
 
 
 def reworded(error: Exception) -> str:

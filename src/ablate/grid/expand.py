@@ -1,6 +1,7 @@
 """From a command's overrides to arms: Hydra composes each arm once, the types check it, seeds are set on the types."""
 
 import itertools
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from ablate.config import Composed, TrialConfig, composed_from_container
 from ablate.errors import UsageError
 
 SEED_KEYS = ("seed", "init_seed", "data_seed")
+# Of the grid as a whole: no arm can have its own.
+GRID_WIDE = ("replicates", "lesson", "runs_dir")
 
 
 @dataclass(frozen=True)
@@ -36,24 +39,30 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Axis:
-    """One override and its values, as Hydra writes them."""
+    """One override and its values, as Hydra writes them.
+
+    Attributes:
+        key: without the marks that add, force or delete.
+        overrides: one override per value, marks included.
+    """
 
     key: str
     values: tuple[str, ...]
+    overrides: tuple[str, ...]
 
     @classmethod
     def of(cls, override: Override) -> "Axis":
         """The values that an override lists or the one that it sets."""
-        key = override.get_key_element()
+        key, marked = override.key_or_group, override.get_key_element()
+        if override.is_delete():
+            return cls(key, ("",), (override.input_line or marked,))
         if not override.is_sweep_override():
-            return cls(key, (override.get_value_element_as_str(),) if not override.is_delete() else ("",))
-        if not override.is_discrete_sweep():
+            values: tuple[str, ...] = (override.get_value_element_as_str(),)
+        elif override.is_discrete_sweep():
+            values = tuple(override.sweep_string_iterator())
+        else:
             raise UsageError(f"{override.input_line}: an interval is no list of values. Write {key}=a,b,c.")
-        return cls(key, tuple(override.sweep_string_iterator()))
-
-    def overrides(self) -> tuple[str, ...]:
-        """One override per value."""
-        return tuple(self.key if self.key.startswith("~") else f"{self.key}={value}" for value in self.values)
+        return cls(key, values, tuple(f"{marked}={value}" for value in values))
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,13 @@ class Arm:
     Attributes:
         label: its swept values.
         options: swept key → value.
+        choices: config group → choice.
         composed: its typed configuration, with the seeds of the first trial.
     """
 
     label: str
     options: dict[str, str]
+    choices: dict[str, str]
     composed: Composed
 
 
@@ -95,10 +106,13 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
     if any(axis.key == "trial_id" for axis in axes):
         raise UsageError("trial_id: the grid sets it. To run a trial again, give the overrides it was made with.")
     swept = [axis for axis in axes if len(axis.values) > 1]
+    for axis in swept:
+        if axis.key.split(".")[0] in GRID_WIDE:
+            raise UsageError(f"{axis.key}={','.join(axis.values)}: belongs to the grid as a whole; give one value.")
     if swept and not is_grid:
         raise UsageError(
             f"{swept[0].key}={','.join(swept[0].values)}: several values make a grid; add -m:\n"
-            f"  python -m ablate -m {' '.join(arguments)}"
+            f"  python -m ablate -m {shlex.join(arguments)}"
         )
     seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
     arm_axes = [axis for axis in axes if axis.key not in SEED_KEYS]
@@ -106,15 +120,13 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
     for chosen in itertools.product(*(range(len(axis.values)) for axis in arm_axes)):
         pairs = list(zip(arm_axes, chosen, strict=True))
         options = {axis.key: axis.values[index] for axis, index in pairs if len(axis.values) > 1}
-        composed = compose(loader, master, [axis.overrides()[index] for axis, index in pairs])
-        arms.append(Arm(" / ".join(options.values()) or "trial", options, composed))
+        config = loader.load_sweep_config(master, [axis.overrides[index] for axis, index in pairs])
+        chosen_groups = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+        choices = {group: choice for group, choice in chosen_groups.items() if not group.startswith("hydra")}
+        label = " / ".join(options.values()) or "trial"
+        arms.append(Arm(label, options, choices, composed_from_container(_container(config))))
     replicates = arms[0].composed.grid.replicates if is_grid else 1
     return Expanded(tuple(arms), _seeds(seed_axes, replicates))
-
-
-def compose(loader: ConfigLoader, master: DictConfig, overrides: list[str]) -> Composed:
-    """One composed and typed configuration."""
-    return composed_from_container(_container(loader.load_sweep_config(master, overrides)))
 
 
 def default_container(*overrides: str) -> dict[str, Any]:

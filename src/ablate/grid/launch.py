@@ -1,29 +1,19 @@
 """Processes forked from a server that has paid the imports.
 
 `multiprocessing`'s fork server is a process with one thread: it imports what is heavy once, then forks a child per
-job. What a job prints goes to the log in its folder.
+job.
 """
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
 PRELOADED = ["ablate.training.trial", "ablate.grid.job", "hydra"]
 PATIENCE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """A picklable function without arguments, and the file that gets what it prints."""
-
-    function: Callable[[], None]
-    log_path: Path
 
 
 def start_server() -> None:
@@ -34,8 +24,8 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
-def run_jobs(jobs: Sequence[Job], *, parallel: int) -> list[int]:
-    """Runs all jobs, at most `parallel` at once, each in its own process.
+def run_jobs(jobs: Sequence[Callable[[], None]], *, parallel: int) -> list[int]:
+    """Runs all jobs, picklable functions without arguments, at most `parallel` at once, each in its own process.
 
     Returns:
         Each job's exit code, negative for the signal that ended it; one job's failure stops no other.
@@ -58,12 +48,7 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int) -> list[int]:
     except BaseException:
         _end(running)
         raise
-    codes = [process.exitcode or 0 for process in processes]
-    for job, code in zip(jobs, codes, strict=True):
-        if code < 0:
-            with job.log_path.open("a") as log:
-                log.write(f"The process was ended by {signal.Signals(-code).name}.\n")
-    return codes
+    return [process.exitcode or 0 for process in processes]
 
 
 def _end(running: Sequence[multiprocessing.process.BaseProcess]) -> None:
@@ -76,12 +61,15 @@ def _end(running: Sequence[multiprocessing.process.BaseProcess]) -> None:
             process.join()
 
 
-def _in_child(job: Job) -> None:
+def _in_child(job: Callable[[], None]) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what it means for this job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    job.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with job.log_path.open("w") as log:
+    job()
+
+
+def print_into(path: Path) -> None:
+    """From here on this process prints to the end of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
-    with contextlib.suppress(KeyboardInterrupt):
-        job.function()

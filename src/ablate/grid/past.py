@@ -28,7 +28,7 @@ def show_past_lessons(arguments: list[str]) -> int:
             runs_dir = value
         else:
             grid_ids.append(argument)
-    ledger = Ledger(Path(runs_dir).absolute())
+    ledger = Ledger(Path(runs_dir).expanduser().absolute())
     known = ledger.grids()
     if not known:
         raise UsageError(f"{ledger.runs_dir}: no grid was run here. Run one, or say where: runs_dir=PATH")

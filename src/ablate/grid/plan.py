@@ -12,10 +12,11 @@ from ablate.data.corpus import check_readers, read_corpus
 from ablate.data.mixture import Mixture
 from ablate.errors import UsageError
 from ablate.grid.expand import Arm, Expanded, Seeds
+from ablate.grid.job import is_done
 from ablate.identity import digest12, evaluation_id, trial_id
 from ablate.objectives.objective import checked_arms
 from ablate.records.files import write_json
-from ablate.records.ledger import FORMAT, Ledger, Status
+from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
 
 # A lesson whose factor is one of these groups compares trials that read different windows.
@@ -80,7 +81,7 @@ class Plan:
                 "differ), so they can't be compared. Run them as grids of their own."
             )
         first = expanded.arms[0].composed
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(Path(first.runs_dir).absolute()))
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(Path(first.runs_dir).expanduser().absolute()))
         plan._check_lesson()
         return plan
 
@@ -135,11 +136,8 @@ class Plan:
         return digest12([[[arm["label"], arm["trials"]] for arm in self.arms], self.evaluation_id, self.declaration])
 
     def is_done(self, trial_id: str) -> bool:
-        """Whether there is nothing left to do: finished and scored this way, or diverged, which it would do again."""
-        record = self.ledger.trial(trial_id).record()
-        if record["status"] == Status.FINISHED:
-            return self.evaluation_id in record["evaluations"]
-        return bool(record["status"] in (Status.DIVERGED, Status.PRUNED))
+        """See `job.is_done`, for this grid's evaluation."""
+        return is_done(self.ledger.trial(trial_id).record(), self.evaluation_id)
 
     def missing(self) -> dict[str, Cell]:
         """The trials that are still to run."""
@@ -151,7 +149,11 @@ class Plan:
             self.ledger.plan(
                 trial,
                 trial_to_container(cell.trial),
-                {"options": {**cell.arm.options, "seed": str(cell.seeds)}, "first_grid": self.grid_id},
+                {
+                    "options": {**cell.arm.options, "seed": str(cell.seeds)},
+                    "choices": cell.arm.choices,
+                    "first_grid": self.grid_id,
+                },
             )
         path = self.ledger.grid_path(self.grid_id)
         if path.exists():
@@ -182,10 +184,29 @@ class Plan:
         ]
         if metric not in known:
             raise UsageError(f"lesson.primary_metric={metric}: no such metric. Allowed: {', '.join(known)}.")
+        self._check_budgets()
         if len(budgets) > 1:
             raise UsageError(
                 f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
             )
+
+    def _check_budgets(self) -> None:
+        """What would only be refused after the training is refused now."""
+        tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in self.cells}
+        if max(tokens.values()) > 1.01 * min(tokens.values()):
+            given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
+            raise UsageError(
+                f"The arms' budgets differ by more than 1%, so no lesson could compare them: {given} tokens. "
+                "Give them one budget.train_tokens, or run them as grids of their own."
+            )
+
+
+def _budget_tokens(trial: TrialConfig) -> int:
+    """The tokens that the budget allows; in whole steps where it counts source tokens."""
+    if trial.budget.matched_on != "source_tokens":
+        return trial.budget.train_tokens
+    per_step = trial.source_tokens_per_step
+    return -(-trial.budget.train_tokens // per_step) * per_step
 
 
 def check(trial: TrialConfig) -> None:

@@ -1,20 +1,24 @@
 """What the command line does with a planned grid."""
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from hydra.core.utils import JobReturn
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ablate.errors import UsageError
-from ablate.grid.job import failure_of, settle
+from ablate.grid.job import failure_of, settle, settle_unstarted
 from ablate.grid.launch import start_server
 from ablate.grid.plan import Cell, Plan
 from ablate.grid.watch import Watch, short
 from ablate.records.ledger import Status
 
 MOST_ROWS = 40
-Launch = Callable[[Sequence[Sequence[str]]], object]
+Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
 
 
 def make_console() -> Console:
@@ -31,7 +35,7 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         console: what is shown.
 
     Returns:
-        The exit code: 1 if any trial failed.
+        The exit code: 1 if any trial failed or is still missing, or if the arms can't be compared.
     """
     plan.ledger.check_writable()
     missing = plan.missing()
@@ -42,12 +46,14 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         _prepare_data(missing, console)
     plan.freeze()
     if missing:
-        _launch(plan, missing, launch, console)
+        free = {trial: cell for trial, cell in missing.items() if plan.ledger.trial(trial).holder is None}
+        _launch(plan, free, launch, console)
     from ablate.lessons.grid_results import GridResults
     from ablate.lessons.report import report
 
-    report(GridResults.load(plan.ledger, plan.ledger.grid_path(plan.grid_id)), console)
-    return _report_failures(plan, missing, console)
+    reported = report(GridResults.load(plan.ledger, plan.ledger.grid_path(plan.grid_id)), console)
+    complete = _report_missing(plan, console)
+    return 0 if reported and complete else 1
 
 
 def show_lesson(plan: Plan, console: Console) -> int:
@@ -70,7 +76,7 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
         f"[bold]Grid {plan.grid_id}[/]: {shape}, {_counted(len(plan.trials), 'trial')}, {work}. "
-        f"Ledger: {plan.ledger.runs_dir}",
+        f"Ledger: {escape(str(plan.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
     )
@@ -79,13 +85,15 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
         table.add_column(header)
     for arm in plan.arms[:MOST_ROWS]:
-        alias = f"[dim]same trial as {arm['same_as']}[/]" if arm["same_as"] else ""
+        alias = f"[dim]same trial as {escape(arm['same_as'])}[/]" if arm["same_as"] else ""
         if per_cell:
             for seed, trial in arm["trials"].items():
-                table.add_row(arm["label"], seed, trial, alias or _state(plan, trial, missing))
+                table.add_row(escape(arm["label"]), seed, trial, alias or _state(plan, trial, missing))
         else:
             to_run = sum(trial in missing for trial in arm["trials"].values())
-            table.add_row(arm["label"], str(len(arm["trials"])), alias or (f"{to_run} to run" if to_run else "done"))
+            table.add_row(
+                escape(arm["label"]), str(len(arm["trials"])), alias or (f"{to_run} to run" if to_run else "done")
+            )
     console.print(table)
     if len(plan.arms) > MOST_ROWS:
         console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
@@ -124,8 +132,8 @@ def quoted(value: str) -> str:
 def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
     jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in missing]
     try:
-        with Watch(plan, missing, console).watching():
-            launch(jobs)
+        with _ended_by_signals(), Watch(plan, missing, console).watching():
+            ended = launch(jobs)
     except KeyboardInterrupt:
         for trial in missing:
             settle(plan.ledger.trial(trial), interrupted=True)
@@ -135,18 +143,44 @@ def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Conso
             "the others."
         )
         raise
-    for trial in missing:
+    for trial, one in zip(missing, ended, strict=True):
         settle(plan.ledger.trial(trial), interrupted=False)
+        settle_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
 
 
-def _report_failures(plan: Plan, missing: dict[str, Cell], console: Console) -> int:
-    failed = {trial: cell for trial, cell in missing.items() if plan.ledger.trial(trial).status == Status.FAILED}
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _report_missing(plan: Plan, console: Console) -> bool:
+    """Tells of every trial that is not done; whether there is none."""
+    missing = plan.missing()
+    elsewhere = [trial for trial in missing if plan.ledger.trial(trial).holder is not None]
+    failed = {trial: cell for trial, cell in missing.items() if trial not in elsewhere}
+    told: dict[str, str] = {}
     for trial, cell in failed.items():
-        console.print(f"\n[bold red]Failed:[/] {cell.label}  [dim]{trial}[/]", highlight=False)
-        console.print(str(failure_of(plan.ledger.trial(trial))), markup=False, highlight=False, soft_wrap=True)
+        failure = failure_of(plan.ledger.trial(trial))
+        console.print(f"\n[bold red]Failed:[/] {escape(cell.label)}  [dim]{trial}[/]", highlight=False)
+        if failure.message in told:
+            console.print(f"    as {told[failure.message]}; log: {failure.log_path}", markup=False, soft_wrap=True)
+            continue
+        told[failure.message] = cell.label
+        console.print(failure.text, markup=False, highlight=False, soft_wrap=True)
     if failed:
         console.print(f"\n{len(failed)} of {len(plan.trials)} trials failed; the same command runs them again.")
-    elsewhere = [trial for trial in missing if plan.ledger.trial(trial).status == Status.RUNNING]
     if elsewhere:
-        console.print(f"{len(elsewhere)} trials are being run by another process: {', '.join(elsewhere)}")
-    return 1 if failed else 0
+        console.print(
+            f"\nRun by another process: {', '.join(elsewhere)}. When it is done, the same command shows the lesson."
+        )
+    return not missing

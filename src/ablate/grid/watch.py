@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from ablate.grid.job import settle
 from ablate.grid.plan import Cell, Plan
-from ablate.records.ledger import Status
+from ablate.records.ledger import LedgerError, Status
 from ablate.records.metrics import last_metrics
 
 POLL_SECONDS = 0.5
@@ -70,7 +72,9 @@ class Watch:
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                self.look()
+                # A share that hiccups costs a look, never the grid.
+                with contextlib.suppress(OSError, LedgerError):
+                    self.look()
 
         thread = threading.Thread(target=poll, name="watch", daemon=True)
         with self._progress:
@@ -80,7 +84,8 @@ class Watch:
             finally:
                 stop.set()
                 thread.join()
-                self.look()
+                with contextlib.suppress(OSError, LedgerError):
+                    self.look()
 
     def look(self) -> None:
         """Brings bars and lines up to date with the ledger."""
@@ -88,6 +93,7 @@ class Watch:
         losses = []
         for trial, cell in self.cells.items():
             folder = self.plan.ledger.trial(trial)
+            settle(folder, interrupted=False)
             record, newest = folder.record(), last_metrics(folder.metrics_path)
             status = record["status"]
             if status == Status.RUNNING and record["started_at"] >= self._since:
@@ -95,7 +101,7 @@ class Watch:
                 speed += float(newest.get("speed/source_tokens_per_second", 0.0))
                 losses += [float(newest["train/loss"])] if newest else []
                 self._show_running(trial, cell, newest)
-            elif status not in (Status.PLANNED, Status.RUNNING) and record["updated_at"] >= self._since:
+            elif status not in (Status.PLANNED, Status.RUNNING) and record.get("started_at", 0) >= self._since:
                 done += 1
                 self._show_ended(trial, cell, record)
             else:
@@ -115,7 +121,7 @@ class Watch:
 
     def _show_running(self, trial: str, cell: Cell, newest: dict[str, Any]) -> None:
         if trial not in self._bars:
-            self._bars[trial] = self._progress.add_task(cell.label, total=1.0, detail="starting …")
+            self._bars[trial] = self._progress.add_task(escape(cell.label), total=1.0, detail="starting …")
         if not newest:
             return
         share, rate = float(newest["progress"]), float(newest["speed/source_tokens_per_second"])
@@ -131,14 +137,14 @@ class Watch:
         if trial in self._bars:
             self._progress.remove_task(self._bars.pop(trial))
         place = f"{len(self._ended)}/{len(self.cells)}"
-        if record["status"] == Status.FINISHED:
-            summary = record["evaluations"].get(self.plan.evaluation_id, {})
+        summary = record["evaluations"].get(self.plan.evaluation_id)
+        if summary is not None:
             scores = "  ".join(
                 f"{name} {summary[name]:.3f}" for name in ("bpb_full", "bpb_continuation") if name in summary
             )
             seconds = clock(record["finished_at"] - record["started_at"])
-            text = f"[green]finished[/]  {place}  {cell.label}  {scores}  [dim]{seconds}  {trial}[/]"
+            text = f"[green]finished[/]  {place}  {escape(cell.label)}  {scores}  [dim]{seconds}  {trial}[/]"
         else:
-            failure = record.get("failure") or {}
-            text = f"[red]{record['status']:8}[/]  {place}  {cell.label}  {failure.get('message', '')}  [dim]{trial}[/]"
+            message = escape(str((record.get("failure") or {}).get("message", "")))
+            text = f"[red]{record['status']:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
         self._progress.console.print(text, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ block takes out what the seed does to all of them. Shapes: `A` arms, `S` seeds; 
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -131,6 +132,8 @@ def dunnett_critical(comparisons: int, degrees: int, confidence: float) -> float
 
     P(max |T| ≤ c) is an integral over the shared baseline's deviate and over the noise's estimate.
     """
+    if comparisons == 1:
+        return float(stats.t.ppf((1 + confidence) / 2, degrees))
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     shared, shared_weight = nodes[:, None], (weights / weights.sum())[:, None]
     quantiles = (np.arange(400) + 0.5) / 400
@@ -141,14 +144,20 @@ def dunnett_critical(comparisons: int, degrees: int, confidence: float) -> float
         inside = stats.norm.cdf(shared + reach) - stats.norm.cdf(shared - reach)
         return float((shared_weight * inside**comparisons).sum(axis=0).mean())
 
-    return float(brentq(lambda critical: coverage(critical) - confidence, 0.1, 200.0))
+    # Between one comparison's value and Bonferroni's lies Dunnett's.
+    least = float(stats.t.ppf((1 + confidence) / 2, degrees))
+    most = float(stats.t.ppf(1 - (1 - confidence) / (2 * comparisons), degrees))
+    return float(brentq(lambda critical: coverage(critical) - confidence, 0.9 * least, 1.1 * most))
 
 
 def seeds_to_detect(effect: float, noise: float, comparisons: int, confidence: float, most: int = 1000) -> int | None:
     """How many seeds would detect a difference of `effect` with 80% power at this noise; None above `most`."""
-    for seeds in range(2, most + 1):
+
+    def detects(seeds: int) -> bool:
         degrees = comparisons * (seeds - 1)
         critical = dunnett_critical(comparisons, degrees, confidence)
-        if (critical + stats.t.ppf(POWER, degrees)) * noise * math.sqrt(2 / seeds) <= effect:
-            return seeds
-    return None
+        return bool((critical + stats.t.ppf(POWER, degrees)) * noise * math.sqrt(2 / seeds) <= effect)
+
+    if not detects(most):
+        return None
+    return bisect_left(range(most + 1), True, lo=2, key=detects)

@@ -20,7 +20,7 @@ def draw_curves(found: Lesson) -> list[Path]:
     results = found.results
     history = results.history()
     primary = f"tune/{results.declaration['primary_metric']}"
-    panels = [("train/loss", "training loss of each arm's own objective\n(nats per token asked)")]
+    panels = [("train/loss", "training loss of each arm's own objective\n(nats per token asked, running mean)")]
     if primary in history:
         panels.append((primary, f"{results.declaration['primary_metric']} on the tune split\n(bits per byte)"))
     figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.6), layout="constrained", squeeze=False)
@@ -34,10 +34,7 @@ def draw_curves(found: Lesson) -> list[Path]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
     axes[0][0].legend(frameon=False)
-    seeds = max(len(arm.trials) for arm in results.arms)
-    figure.suptitle(
-        f"{found.results.grid['title']}: mean and range of {seeds} seeds", fontsize="medium", x=0.01, ha="left"
-    )
+    figure.suptitle(f"{results.grid['title']}: mean and range over seeds", fontsize="medium", x=0.01, ha="left")
     paths = [results.folder / "curves.png", results.folder / "curves.pdf"]
     for path in paths:
         with replacing(path) as scratch:

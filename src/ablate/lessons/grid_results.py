@@ -88,8 +88,18 @@ class GridResults:
 
     def summary(self, record: dict[str, Any]) -> dict[str, float]:
         """A trial's metrics under this grid's evaluation; {} where it was not scored so."""
-        found = record["evaluations"].get(self.grid["evaluation_id"], {}) if is_finished(record) else {}
+        found = record["evaluations"].get(self.grid["evaluation_id"], {})
         assert isinstance(found, dict)
+        return found
+
+    def missing(self) -> dict[str, str]:
+        """Arms whose trials did not diverge and are not all scored, as `k/n` of those that are."""
+        found = {}
+        for arm in self.arms:
+            records = [self.records[trial] for trial in arm.trials.values()]
+            scored = sum(bool(self.summary(record)) for record in records)
+            if scored + sum(record["status"] == Status.DIVERGED for record in records) < len(records):
+                found[arm.label] = f"{scored}/{len(records)}"
         return found
 
     def unstable(self) -> dict[str, str]:
@@ -102,13 +112,14 @@ class GridResults:
         return found
 
     def values(self, metric: str) -> pd.DataFrame:
-        """One row per arm that did not diverge, one column per seed that all of these arms have finished."""
+        """One row per arm that has results and did not diverge, one column per seed that all of these arms have."""
         rows = {
             arm.label: {seed: self.summary(self.records[trial]).get(metric) for seed, trial in arm.trials.items()}
             for arm in self.arms
             if arm.label not in self.unstable()
         }
-        return pd.DataFrame.from_dict(rows, orient="index", dtype=float).dropna(axis="columns")
+        table = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+        return table.dropna(axis="index", how="all").dropna(axis="columns")
 
     def metrics(self) -> list[str]:
         """The names of all metrics of the arms, the primary one first."""
@@ -143,7 +154,7 @@ class GridResults:
                 "training_seconds": record["training_seconds"],
             }
             for arm, _, record in self._trials()
-            if is_finished(record)
+            if self.summary(record)
         ]
         table = pd.DataFrame(rows)
         return table.groupby("arm", sort=False).mean() if rows else table
@@ -172,9 +183,9 @@ class GridResults:
     def _check_paired(self) -> None:
         chains: dict[str, list[tuple[str, dict[int, str]]]] = {}
         for arm, seed, record in self._trials():
-            if is_finished(record):
+            if self.summary(record):
                 rows = read_metrics(self.ledger.trial(record["trial_id"]).metrics_path)
-                digests = {int(row["step"]): str(row["data/windows"]) for row in rows}
+                digests = {int(row["data/source_tokens"]): str(row["data/windows"]) for row in rows}
                 chains.setdefault(seed, []).append((arm.label, digests))
         for seed, of_seed in chains.items():
             for (one, first), (other, second) in combinations(of_seed, 2):
@@ -182,10 +193,5 @@ class GridResults:
                 if not shared or first[max(shared)] != second[max(shared)]:
                     raise IncomparableError(
                         f"With seed {seed} the arms {one} and {other} read different windows, so they are not paired. "
-                        "Delete the older of the two trials and run the grid again."
+                        "If the data is what you compare, sweep its group (corpus, mixture, tokenizer or scale)."
                     )
-
-
-def is_finished(record: dict[str, Any]) -> bool:
-    """Whether a record is of a finished trial."""
-    return bool(record["status"] == Status.FINISHED)

@@ -1,11 +1,11 @@
 """A grid's lesson: what is asked, what came out, and how sure that is. Plain values; `table` and `figure` show them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from ablate.lessons.estimate import Estimate, compare, seeds_to_detect
-from ablate.lessons.grid_results import GridResults, is_finished
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.verdict import Verdict, verdict
 
 
@@ -40,9 +40,9 @@ def lesson(results: GridResults) -> Lesson:
     estimates = {}
     for metric in results.metrics():
         values = results.values(metric)
-        if values.shape[1] and results.baseline in values.index:
+        if values.size and results.baseline in values.index:
             estimates[metric] = compare(values, results.baseline, declaration["confidence"])
-    interim = not all(is_finished(record) or record["status"] == "diverged" for record in results.records.values())
+    missing = results.missing()
     primary = estimates.get(declaration["primary_metric"])
     verdicts = {arm.label: str(Verdict.UNDECIDED) for arm in results.arms}
     verdicts[results.baseline] = str(Verdict.BASELINE)
@@ -54,10 +54,11 @@ def lesson(results: GridResults) -> Lesson:
             needed = seeds_to_detect(
                 declaration["smallest_effect"], primary.noise, len(primary.differences), declaration["confidence"]
             )
-    if interim:
+    if missing:
         verdicts = {arm: word if word == Verdict.BASELINE else f"interim: {word}" for arm, word in verdicts.items()}
+        verdicts |= {arm: f"missing, {share} done" for arm, share in missing.items() if share.startswith("0/")}
     verdicts |= {arm: f"unstable {share}" for arm, share in unstable.items()}
-    return Lesson(results, estimates, verdicts, interim, needed)
+    return Lesson(results, estimates, verdicts, bool(missing), needed)
 
 
 def tidy(found: Lesson) -> pd.DataFrame:
@@ -72,23 +73,20 @@ def tidy(found: Lesson) -> pd.DataFrame:
             "noise_pooled": estimate.pooled,
             "detectable_effect": estimate.detectable,
         }
-        means = {estimate.baseline: (estimate.baseline_mean, None, None, None)} | {
-            item.arm: (item.mean, item.difference, item.low, item.high) for item in estimate.differences
-        }
-        for arm in found.results.arms:
-            if arm.label in means:
-                mean, difference, low, high = means[arm.label]
-                word = found.verdicts[arm.label] if metric == primary_metric else None
-                rows.append(
-                    {
-                        "metric": metric,
-                        "arm": arm.label,
-                        "mean": mean,
-                        "difference": difference,
-                        "low": low,
-                        "high": high,
-                        "verdict": word,
-                        **shared,
-                    }
-                )
+        rows += [
+            {"metric": metric, **row, "verdict": found.verdicts[arm] if metric == primary_metric else None, **shared}
+            for arm, row in _numbers(found, estimate).items()
+        ]
     return pd.DataFrame(rows)
+
+
+def _numbers(found: Lesson, estimate: Estimate) -> dict[str, dict[str, object]]:
+    """The numbers of every arm, in the order of the command; none for an arm that is unstable or missing."""
+    rows: dict[str, dict[str, object]] = {
+        arm.label: {"arm": arm.label, "mean": None, "difference": None, "low": None, "high": None}
+        for arm in found.results.arms
+    }
+    rows[estimate.baseline]["mean"] = estimate.baseline_mean
+    for difference in estimate.differences:
+        rows[difference.arm] = asdict(difference)
+    return rows

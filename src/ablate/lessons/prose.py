@@ -53,22 +53,33 @@ def unigram_notes(found: Lesson) -> list[str]:
     unigram = found.results.unigram().get(found.results.baseline)
     if estimate is None or unigram is None:
         return []
-    return [
-        f"A unigram model of the training mixture reaches bpb_full {unigram:.4f}; {estimate.baseline} is "
-        f"{1 - estimate.baseline_mean / unigram:.1%} below it."
-    ]
+    share = 1 - estimate.baseline_mean / unigram
+    place = f"{share:.1%} below it" if share > 0 else f"{-share:.1%} above it, so it has learned next to nothing"
+    return [f"A unigram model of the training mixture reaches bpb_full {unigram:.4f}; {estimate.baseline} is {place}."]
+
+
+def nothing_to_compare(found: Lesson) -> str:
+    """Why there is no estimate at all."""
+    baseline = found.results.baseline
+    if baseline in found.results.unstable():
+        return f"The baseline {baseline} is unstable: {found.results.unstable()[baseline]} of its trials diverged."
+    missing = ", ".join(f"{arm} {share}" for arm, share in found.results.missing().items())
+    return f"No seed is finished in every arm (finished: {missing or 'all'})."
 
 
 def certainty_notes(found: Lesson) -> list[str]:
     """How sure the table is, and what would make it surer."""
     declaration, estimate = found.results.declaration, found.primary
     if estimate is None:
-        return ["No seed is complete in all arms yet: nothing to compare."]
+        return [nothing_to_compare(found)]
     effect, unit = declaration["smallest_effect"], "bits per byte"
     if not estimate.differences:
         return ["One arm: nothing to compare it with. Sweep something, e.g. -m objective=causal,prefix,mixed."]
     if estimate.noise is None or estimate.detectable is None:
         return ["One seed shows no noise, so nothing can be decided. Run more: replicates=3."]
+    needed = ""
+    if found.needed_seeds and found.needed_seeds > estimate.seeds:
+        needed = f" That would take about {found.needed_seeds} seeds."
     notes = [
         f"{declaration['confidence']:.0%} intervals that hold together for all arms of a metric, of the paired "
         f"difference to {estimate.baseline}, over {estimate.seeds} seeds (initial values and order of the data). The "
@@ -80,8 +91,9 @@ def certainty_notes(found: Lesson) -> list[str]:
             else f"(the arms' noise differs, so each pair has its own; degrees of freedom: {estimate.degrees})."
         ),
         f"Detectable at these seeds: {estimate.detectable:.4f} {unit} with {POWER:.0%} power; declared as mattering: "
-        f"{effect:g}." + (f" That takes {found.needed_seeds} seeds." if found.needed_seeds else ""),
+        f"{effect:g}." + needed,
     ]
     if found.interim:
-        notes.append("Interim: trials are missing, and no word is final before they are in.")
+        missing = ", ".join(f"{arm} {share}" for arm, share in found.results.missing().items())
+        notes.append(f"Interim: trials are missing (done: {missing}), and no word is final before they are in.")
     return notes

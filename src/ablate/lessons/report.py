@@ -1,10 +1,12 @@
 """Writes a grid's lesson beside its record and prints it."""
 
 from rich.console import Console
+from rich.markup import escape
 
 from ablate.lessons.figure import draw_curves
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.prose import nothing_to_compare
 from ablate.lessons.table import markdown, show
 from ablate.records.files import write_text
 
@@ -18,14 +20,16 @@ def report(results: GridResults, console: Console) -> bool:
     try:
         found = lesson(results)
     except IncomparableError as error:
-        console.print(f"[bold red]No lesson.[/] {error}")
+        console.print(f"[bold red]No lesson.[/] {escape(str(error))}", soft_wrap=True)
         return False
     if not found.estimates:
-        console.print("No lesson yet: no seed is finished in every arm.")
+        console.print(f"No lesson yet. {nothing_to_compare(found)}", markup=False, soft_wrap=True)
         return False
     write_text(results.folder / "lesson.md", markdown(found))
     write_text(results.folder / "lesson.csv", tidy(found).to_csv(index=False))
     draw_curves(found)
     show(found, console)
-    console.print(f"\nLesson: {results.folder}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False)
+    console.print(
+        f"\nLesson: {escape(str(results.folder))}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False
+    )
     return True

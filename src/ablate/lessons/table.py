@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ablate.lessons.lesson import Lesson, tidy
@@ -18,7 +20,7 @@ def _rows(found: Lesson) -> list[tuple[str, ...]]:
         (
             str(row.metric),
             str(row.arm),
-            f"{row.mean:.4f}",
+            "" if _missing(row.mean) else f"{row.mean:.4f}",
             _signed(row.difference),
             "" if _missing(row.low) else f"[{row.low:+.4f}, {row.high:+.4f}]",
             row.verdict if isinstance(row.verdict, str) else "",
@@ -91,20 +93,21 @@ COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan
 
 
 def show(found: Lesson, console: Console) -> None:
-    """Prints table and notes."""
-    table = Table(title=question(found), title_justify="left", title_style="bold", expand=False)
-    headers = _headers(found)
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index in (2, 3) else "left", no_wrap=True)
+    """Prints table and notes; the table fits 80 columns, as each metric has a line of its own."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
+    for header in _headers(found)[1:]:
+        is_number = header not in ("arm", "verdict")
+        table.add_column(escape(header), justify="right" if is_number else "left", no_wrap=is_number)
     previous = None
-    for row in _rows(found):
-        if previous not in (None, row[0]):
-            table.add_section()
-        colour = COLOURS.get(row[-1], "")
-        word = f"[{colour}]{row[-1]}[/]" if colour else row[-1]
-        table.add_row("" if row[0] == previous else row[0], *row[1:-1], word)
-        previous = row[0]
-    console.print()
+    for metric, arm, *numbers, word in _rows(found):
+        if metric != previous:
+            if previous is not None:
+                table.add_section()
+            table.add_row(f"[bold]{escape(metric)}[/]")
+        style = COLOURS.get(word, "")
+        table.add_row(f"  {escape(arm)}", *numbers, f"[{style}]{word}[/]" if style else word)
+        previous = metric
+    console.print(f"\n[bold]{escape(question(found))}[/]", highlight=False)
     console.print(table)
     for note in notes(found):
-        console.print(f"• {note}", highlight=False)
+        console.print(f"• {note}", markup=False, highlight=False)

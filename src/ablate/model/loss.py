@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-IGNORED = -100
-
 
 def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, weight_N: Tensor) -> Tensor:
     """Σ w·nll in nats over positions whose weight is 1; a weight is 0 or 1.

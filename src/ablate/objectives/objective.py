@@ -78,11 +78,6 @@ class Objective:
         """Looks the names up; see `checked_arms` for what is refused."""
         return cls(checked_arms(objective), INFILLS[infill.format], special, data_seed)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the tasks; `task_B` counts in this order."""
-        return tuple(arm.label for arm in self.arms)
-
     def example(self, row: int, tokens_T: Tokens, document_T: NDArray[np.signedinteger]) -> tuple[Example, int]:
         """The row's example and the index of its task: pure in (data_seed, row, tokens).
 

@@ -4,6 +4,7 @@ Taking it is an exclusive create; being alive is a fresh mtime. Ages are read of
 file touched beside the lease, so that hosts need not agree on the time; no flock, which NFS does not keep.
 """
 
+import _thread
 import contextlib
 import json
 import os
@@ -64,10 +65,13 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            try:
+            holder = _holder(self.path)
+            if holder is not None and holder.get("token") != self.token:
+                # This process slept too long and another has taken over: two must not write one record.
+                _thread.interrupt_main()
+                return
+            with contextlib.suppress(OSError):
                 os.utime(self.path)
-            except OSError:
-                continue
 
 
 def live_holder(path: Path) -> dict[str, str] | None:

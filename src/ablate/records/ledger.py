@@ -12,6 +12,7 @@ runs/
     wandb/                     the mirror
 """
 
+import tempfile
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -165,11 +166,11 @@ class Ledger:
 
     def check_writable(self) -> None:
         """Raises LedgerError when nothing can be written below `runs_dir`."""
-        probe = self.runs_dir / "grids" / ".writable"
+        folder = self.runs_dir / "grids"
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise LedgerError(
                 f"{self.runs_dir}: cannot write the ledger ({error.strerror}). Choose another folder with runs_dir=…"

@@ -14,14 +14,15 @@ def provenance(source: Path) -> dict[str, Any]:
     """What a record keeps about code and machine.
 
     Args:
-        source: a path inside the code; when it lies in a git checkout, its commit and its uncommitted changes to
-            tracked files are kept.
+        source: a file of the code; when git tracks it, the commit and all uncommitted changes to Python and YAML are
+            kept. (A package installed below somebody's repository is not of that repository.)
     """
-    commit = _git(source, "rev-parse", "HEAD")
+    is_tracked = _git(source, "ls-files", "--error-unmatch", source.name) is not None
+    commit = _git(source, "rev-parse", "HEAD") if is_tracked else None
     return {
         "ablate": importlib.metadata.version("ablate"),
         "git_commit": commit,
-        "git_diff": _git(source, "diff", "HEAD", "--", "*.py", "*.yaml") if commit else None,
+        "git_diff": _git(source, "diff", "HEAD", "--", ":(top)*.py", ":(top)*.yaml") if commit else None,
         "python": platform.python_version(),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "host": platform.node(),
@@ -43,8 +44,7 @@ def machine() -> str:
 
 
 def _git(source: Path, *arguments: str) -> str | None:
-    folder = source if source.is_dir() else source.parent
-    command = ["git", "-C", str(folder), *arguments]
+    command = ["git", "-C", str(source.parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

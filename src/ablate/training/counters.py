@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from ablate.config import BudgetConfig
 
 
-@dataclass
+@dataclass(frozen=True)
 class Counters:
     """Sums over all steps and ranks; see `docs/architecture.md`, Accounting.
 

@@ -67,14 +67,10 @@ class TrialModule(pl.LightningModule):
         """
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        loss_tokens = self._over_ranks(step.loss_tokens)
-        rate = learning_rate(
-            self.trial.optimizer.learning_rate,
-            self.trial.schedule,
-            self.counters.source_tokens + self.trial.source_tokens_per_step,
-        )
+        after = self._counted(step)
+        loss_tokens = after.loss_tokens - self.counters.loss_tokens
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._learning_rate(after)
         optimizer.zero_grad()
         rows = len(step.batch.task_B)
         micro_rows = self.trial.hardware.micro_batch_rows or rows
@@ -82,7 +78,7 @@ class TrialModule(pl.LightningModule):
         for first in range(0, rows, micro_rows):
             # The strategy averages gradients over ranks; the loss is a sum over them.
             loss = self._summed_nll(step.batch.rows(first, first + micro_rows)) * (
-                self.trainer.world_size / max(1.0, loss_tokens)
+                self.trainer.world_size / max(1, loss_tokens)
             )
             self.manual_backward(loss)
             summed += loss.detach()
@@ -91,7 +87,7 @@ class TrialModule(pl.LightningModule):
         self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         self._refuse_divergence()
         optimizer.step()
-        self._count(step, loss_tokens)
+        self.counters = after
         if self.counters.of_budget(self.trial.budget) >= self.target:
             self.trainer.should_stop = True
 
@@ -115,22 +111,31 @@ class TrialModule(pl.LightningModule):
             if not torch.isfinite(torch.tensor(value)):
                 raise DivergedError(f"the {name} is {value} at step {self.counters.steps + 1}")
 
-    def _count(self, step: Step, loss_tokens: float) -> None:
-        counters = self.counters
-        counters.steps += 1
-        counters.source_tokens += self.trial.source_tokens_per_step
-        input_tokens = int(self._over_ranks(step.input_tokens))
-        counters.input_tokens += input_tokens
-        counters.loss_tokens += int(loss_tokens)
-        counters.cut_tokens += int(self._over_ranks(step.cut_tokens))
-        counters.flops += training_flops(
+    def _counted(self, step: Step) -> Counters:
+        """The counters after a step."""
+        before = self.counters
+        input_tokens, loss_tokens = self._over_ranks(step.input_tokens), self._over_ranks(step.loss_tokens)
+        flops = training_flops(
             self.model,
             self.trial.scale,
-            input_tokens=input_tokens,
+            input_tokens=int(input_tokens),
             loss_tokens=int(loss_tokens),
             attended_pairs=int(self._over_ranks(step.attended_pairs)),
         )
-        counters.windows = chained_digest(counters.windows, step.windows)
+        return Counters(
+            steps=before.steps + 1,
+            source_tokens=before.source_tokens + self.trial.source_tokens_per_step,
+            input_tokens=before.input_tokens + int(input_tokens),
+            loss_tokens=before.loss_tokens + int(loss_tokens),
+            cut_tokens=before.cut_tokens + int(self._over_ranks(step.cut_tokens)),
+            flops=before.flops + flops,
+            windows=chained_digest(before.windows, step.windows),
+        )
+
+    def _learning_rate(self, after: Counters) -> float:
+        # Over the budget: an arm that reads more text for as many loss tokens is no sooner at its end.
+        budget_tokens = self.trial.budget.train_tokens * after.of_budget(self.trial.budget) / self.target
+        return learning_rate(self.trial.optimizer.learning_rate, self.trial.schedule, budget_tokens)
 
     def _over_ranks(self, value: float) -> float:
         """The sum over ranks."""

@@ -20,14 +20,14 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
     )
 
 
-def learning_rate(peak: float, config: ScheduleConfig, source_tokens: int) -> float:
-    """The rate of the step that ends at so many source tokens.
+def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
+    """The rate of the step that ends at so many tokens of the budget.
 
     Linear warm-up to the peak, cosine down to `final_share` of it at the horizon, level after that.
     """
     warmup_tokens = config.warmup_share * config.horizon_tokens
-    if source_tokens < warmup_tokens:
-        return peak * source_tokens / warmup_tokens
-    progress = (source_tokens - warmup_tokens) / (config.horizon_tokens - warmup_tokens)
+    if budget_tokens < warmup_tokens:
+        return peak * budget_tokens / warmup_tokens
+    progress = (budget_tokens - warmup_tokens) / (config.horizon_tokens - warmup_tokens)
     falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return peak * (config.final_share + (1 - config.final_share) * falling)

@@ -24,14 +24,19 @@ from ablate.training.module import TrialModule
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
-def run_trial(trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror) -> None:
-    """Trains what is not yet trained and scores what is not yet scored; writes both to the record.
+def run_trial(
+    trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror
+) -> dict[str, dict[str, float]]:
+    """Trains what is not yet trained, and scores.
 
     Args:
         trial: the trial, as frozen.
         folder: its place in the ledger; the caller holds the lease.
         evaluation_id: of the trial's evaluation.
         mirror: started and not yet closed.
+
+    Returns:
+        The record's evaluations, this one among them; what the training found is in the record already.
     """
     torch.set_num_threads(trial.hardware.threads_per_trial)
     shards = open_shards(trial)
@@ -51,7 +56,8 @@ def run_trial(trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirro
     record = folder.record()
     steps = record["counters"]["steps"]
     mirror.append(steps, {f"test/{name}": value for name, value in summary.items()})
-    folder.update(evaluations={**record["evaluations"], evaluation_id: summary})
+    evaluations: dict[str, dict[str, float]] = record["evaluations"]
+    return {**evaluations, evaluation_id: summary}
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:

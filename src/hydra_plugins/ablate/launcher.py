@@ -1,5 +1,6 @@
 """Hydra's door to processes forked from a server that has paid the imports."""
 
+import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,23 +29,27 @@ class AblateLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Returns when all jobs have ended; a failed one is a return with the status FAILED."""
-        from ablate.grid.launch import Job, run_jobs
+        from ablate.grid.launch import run_jobs
 
-        jobs = []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(config):
-                config.hydra.job.id = config.hydra.job.num = number
-            folder = Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir)
-            work = partial(_run, self.hydra_context, self.task_function, config)
-            jobs.append(Job(work, folder / "log.txt"))
+        jobs = [
+            partial(_run, self.hydra_context, self.task_function, self.config, list(overrides), number)
+            for number, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
         codes = run_jobs(jobs, parallel=self.parallel_trials)
         return [_job_return(overrides, code) for overrides, code in zip(job_overrides, codes, strict=True)]
 
 
-def _run(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-    """One job, in the child."""
+def _run(
+    context: HydraContext, task_function: TaskFunction, master: DictConfig, overrides: list[str], number: int
+) -> None:
+    """One job, in the child: composed there, so that a thousand jobs don't wait for each other's composing."""
+    from ablate.grid.launch import print_into
+
     setup_globals()
+    config = context.config_loader.load_sweep_config(master, overrides)
+    print_into(Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir) / "log.txt")
+    with open_dict(config):
+        config.hydra.job.id = config.hydra.job.num = number
     HydraConfig.instance().set_config(config)
     done = run_job(
         hydra_context=context,
@@ -59,5 +64,6 @@ def _run(context: HydraContext, task_function: TaskFunction, config: DictConfig)
 
 def _job_return(overrides: Sequence[str], code: int) -> JobReturn:
     done = JobReturn(overrides=list(overrides), status=JobStatus.FAILED if code else JobStatus.COMPLETED)
-    done.return_value = RuntimeError(f"exit code {code}") if code else None
+    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    done.return_value = RuntimeError(ended) if code else None
     return done
