@@ -17,13 +17,14 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
-from ablate.config import TrialConfig, composed_from_container
+from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.data.steps import Steps
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
 from ablate.model.loss import summed_nll
+from ablate.parsing import composed_from_container
 from ablate.records.metrics import MetricsWriter
 from ablate.records.mirror import Mirror
 from ablate.records.provenance import machine

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.config import TrialConfig, composed_from_container
+from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.grid.expand import default_container
 from ablate.grid.plan import with_manifest
+from ablate.parsing import composed_from_container
 
 WORDS = [
     "def",

@@ -101,7 +101,7 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
 
 def _check_words(arguments: list[str]) -> None:
     """Refuses a word that is neither an option (key=value, ~key) nor a flag that we know."""
-    from ablate.config import nearest
+    from ablate.parsing import nearest
 
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before in TAKE_A_VALUE:

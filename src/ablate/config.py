@@ -1,25 +1,19 @@
 """The types of one trial's configuration.
 
-Hydra composes YAML, this module turns the plain container into frozen dataclasses and checks it; nothing below the
-command line sees Hydra or OmegaConf. There are no defaults here: YAML holds every one of them, so that all knobs are
-visible in one place. Units stand in the names.
+Hydra composes YAML, `parsing` turns the plain container into these frozen dataclasses; nothing below the command line
+sees Hydra or OmegaConf. There are no defaults here: YAML holds every one of them, so that all knobs are visible in one
+place. Units stand in the names.
 
 Each field is of one kind. *Semantic* fields change a trial's result and make its id; fields marked `OPERATIONAL` say
 where and how it runs; `EVALUATION` fields say how it is scored, and make the evaluation id.
 """
 
-import difflib
-import inspect
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
-
-from ablate.errors import UsageError
 
 
 class Kind(Enum):
@@ -46,17 +40,18 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+# Unknown keys and wrong types are refused, not dropped or bent.
+STRICT = ConfigDict(extra="forbid", strict=True)
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class ArchitectureConfig:
     """What the model does with a region: `prefix_decoder` honours it, `causal_decoder` ignores it."""
 
     kind: Literal["prefix_decoder", "causal_decoder"]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class BlockConfig:
     """One layer. `gptj`: one LayerNorm, attention and MLP in parallel, rotary on a part of each head."""
 
@@ -66,7 +61,7 @@ class BlockConfig:
     norm_eps: Positive
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class ScaleConfig:
     """The model's shape and the length of its rows.
 
@@ -96,7 +91,7 @@ def _fold(named: str) -> Any:
     return BeforeValidator(fold)
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class TaskConfig:
     """One task of an objective; its parameters are checked against the task's signature."""
 
@@ -105,21 +100,21 @@ class TaskConfig:
     parameters: dict[str, Any]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class ObjectiveConfig:
     """Labelled tasks, one of which is drawn per row."""
 
     tasks: Annotated[dict[str, Annotated[TaskConfig, _fold("task")]], Field(min_length=1)]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class InfillConfig:
     """A transform of the window before the task."""
 
     format: Literal["none"]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class MixtureConfig:
     """Which sources rows come from, and how documents that share a row see each other."""
 
@@ -128,7 +123,7 @@ class MixtureConfig:
     restart_positions: bool
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class ReaderConfig:
     """One place that documents are read from."""
 
@@ -136,7 +131,7 @@ class ReaderConfig:
     parameters: dict[str, Any]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class CorpusConfig:
     """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
 
@@ -149,7 +144,7 @@ class CorpusConfig:
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class TokenizerConfig:
     """A byte-level BPE trained on the train split; the special tokens count as entries."""
 
@@ -158,7 +153,7 @@ class TokenizerConfig:
     mask_sentinels: CountOrZero
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class BudgetConfig:
     """How long a trial trains. `train_tokens` counts source tokens; `matched_on` names the counter that ends it."""
 
@@ -167,7 +162,7 @@ class BudgetConfig:
     matched_on: Literal["source_tokens", "loss_tokens", "flops"]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class OptimizerConfig:
     """AdamW on all parameters; weight decay on matrices only. `clip_norm` 0 clips nothing."""
 
@@ -180,7 +175,7 @@ class OptimizerConfig:
     clip_norm: NotNegative
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class ScheduleConfig:
     """The learning rate over the budget's tokens: linear warm-up over a share of the horizon, then cosine to it."""
 
@@ -190,7 +185,7 @@ class ScheduleConfig:
     final_share: Share
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class EvaluationConfig:
     """What is scored: the same bytes for every arm."""
 
@@ -202,7 +197,7 @@ class EvaluationConfig:
     rows_per_batch: Annotated[Count, OPERATIONAL]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class TrackingConfig:
     """The mirror of a trial's log."""
 
@@ -211,7 +206,7 @@ class TrackingConfig:
     log_every_steps: Count
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class HardwareConfig:
     """Where a trial runs. `micro_batch_rows` null takes a step's rows at once."""
 
@@ -222,7 +217,7 @@ class HardwareConfig:
     micro_batch_rows: Count | None
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class LessonConfig:
     """What a grid is to decide; declared before it runs and kept with it.
 
@@ -237,7 +232,7 @@ class LessonConfig:
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 
 
-@typed(frozen=True, config=_STRICT)
+@typed(frozen=True, config=STRICT)
 class TrialConfig:
     """Everything that one trial needs to know."""
 
@@ -266,8 +261,14 @@ class TrialConfig:
         """Source tokens that one optimizer step reads."""
         return self.budget.rows_per_step * self.scale.window_tokens
 
+    @property
+    def rotary_width(self) -> int:
+        """Channels of each head that rotary positions turn: even, GPT-J's `rotary_dim`."""
+        head_width = self.scale.width // self.scale.heads
+        return int(self.block.rotary_share * head_width) // 2 * 2
 
-@typed(frozen=True, config=_STRICT)
+
+@typed(frozen=True, config=STRICT)
 class GridConfig:
     """What a grid adds to its trials; gone before a trial starts."""
 
@@ -282,166 +283,3 @@ class Composed:
     trial: TrialConfig
     grid: GridConfig
     runs_dir: str
-
-
-T = TypeVar("T")
-
-_TRIAL = TypeAdapter(TrialConfig)
-_GRID = TypeAdapter(GridConfig)
-TRIAL_KEYS = frozenset(field.name for field in fields(TrialConfig))
-GRID_KEYS = frozenset(field.name for field in fields(GridConfig))
-
-
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """'Did you mean x? Allowed: …' for a name that is not there."""
-    names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    return f"{hint}Allowed: {', '.join(names)}."
-
-
-def _allowed_keys() -> dict[str, tuple[str, ...]]:
-    """The known keys of the root and of each group."""
-    groups = {name: hint for name, hint in get_type_hints(TrialConfig).items() if is_dataclass(hint)}
-    keys = {name: tuple(field.name for field in fields(group)) for name, group in groups.items()}
-    return {"": tuple(sorted(TRIAL_KEYS)), "lesson": tuple(field.name for field in fields(LessonConfig)), **keys}
-
-
-def usage_error(error: ValidationError, where: str, allowed: Mapping[str, tuple[str, ...]]) -> UsageError:
-    """One line per wrong key: the key, what was given, what is allowed.
-
-    Args:
-        error: what pydantic found.
-        where: the key that its locations start below, "" for the root.
-        allowed: the known keys below a key, to name them when one is unknown.
-    """
-    lines = []
-    for problem in error.errors():
-        parts = [str(part) for part in problem["loc"] if part not in ("parameters", "str", "int", "float")]
-        key = ".".join([where, *parts] if where else parts)
-        parent, _, last = key.rpartition(".")
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            names = allowed.get(parent, ())
-            lines.append(f"{key}: unknown key. " + (nearest(last, names) if names else "Nothing can be set here."))
-        elif problem["type"] in ("missing", "missing_argument"):
-            lines.append(f"{key}: missing; it needs a value.")
-        else:
-            given = json.dumps(problem["input"], default=str)
-            reason = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-            lines.append(f"{key}={given}: {reason}.")
-    return UsageError("\n".join(lines))
-
-
-def checked_parameters(function: Callable[..., object], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The keyword-only arguments of a named component, typed after its signature.
-
-    Raises:
-        UsageError: an unknown, missing or wrong parameter, named below the key `where`.
-    """
-    allowed: dict[str, Any] = {
-        name: (parameter.annotation, ...)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    model = create_model(function.__name__, __config__=_STRICT, **allowed)
-    try:
-        return model.model_validate(dict(given)).model_dump()
-    except ValidationError as error:
-        raise usage_error(error, where, {where: tuple(allowed)}) from None
-
-
-def _typed(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:
-    try:
-        # Through JSON, where strict still takes a list for a tuple and a mapping for a dataclass.
-        return adapter.validate_json(json.dumps(container))
-    except ValidationError as error:
-        raise usage_error(error, "", _allowed_keys()) from None
-
-
-def trial_from_container(container: Mapping[str, Any]) -> TrialConfig:
-    """The typed trial of a plain container.
-
-    Raises:
-        UsageError: a key that is unknown, missing or of the wrong type, or values that can't go together.
-    """
-    trial = _typed(_TRIAL, container)
-    _check_together(trial)
-    return trial
-
-
-def trial_to_container(trial: TrialConfig) -> dict[str, Any]:
-    """The plain container of a trial; `trial_from_container` gives the trial back."""
-    container = _TRIAL.dump_python(trial, mode="json")
-    assert isinstance(container, dict)
-    return container
-
-
-def composed_from_container(container: Mapping[str, Any]) -> Composed:
-    """Parts what Hydra composed into the trial and what is around it. Raises like `trial_from_container`."""
-    grid = _typed(_GRID, {key: container[key] for key in GRID_KEYS if key in container})
-    around = GRID_KEYS | {"runs_dir", "seed", "trial_id"}
-    trial = trial_from_container({key: value for key, value in container.items() if key not in around})
-    runs_dir = container.get("runs_dir")
-    if not isinstance(runs_dir, str) or not runs_dir:
-        raise UsageError(f"runs_dir={json.dumps(runs_dir)}: should be the path of a folder.")
-    return Composed(trial, grid, runs_dir)
-
-
-def _check_together(trial: TrialConfig) -> None:
-    """Values that are each fine and can't go together."""
-    scale, hardware, budget = trial.scale, trial.hardware, trial.budget
-    problems = []
-    if scale.width % scale.heads:
-        problems.append(f"scale.width={scale.width}: must be a multiple of scale.heads={scale.heads}.")
-    elif rotary_width(trial) < 2:
-        head_width = scale.width // scale.heads
-        problems.append(
-            f"block.rotary_share={trial.block.rotary_share}: less than one pair of a head's {head_width} channels."
-        )
-    least_entries = 256 + 3 + trial.tokenizer.mask_sentinels
-    if trial.tokenizer.entries < least_entries:
-        problems.append(
-            f"tokenizer.entries={trial.tokenizer.entries}: 256 bytes, 3 special tokens and "
-            f"tokenizer.mask_sentinels={trial.tokenizer.mask_sentinels} take at least {least_entries}."
-        )
-    if scale.window_tokens < 2:
-        problems.append("scale.window_tokens=1: a row needs at least 2 tokens to predict one.")
-    if scale.window_tokens > scale.context_tokens:
-        problems.append(
-            f"scale.window_tokens={scale.window_tokens}: must not exceed scale.context_tokens={scale.context_tokens}."
-        )
-    rows, micro_rows = budget.rows_per_step, hardware.micro_batch_rows
-    if micro_rows and rows % micro_rows:
-        divisors = [number for number in range(1, rows + 1) if rows % number == 0]
-        problems.append(
-            f"hardware.micro_batch_rows={micro_rows}: must divide budget.rows_per_step={rows}. "
-            f"Allowed: {_shortened(divisors)}."
-        )
-    weights, sources = trial.mixture.weights, trial.corpus.sources
-    problems += [
-        f"mixture.weights.{source}: the corpus has no such source. {nearest(source, sources)}"
-        for source in weights
-        if source not in sources
-    ]
-    if not any(weights.values()):
-        problems.append("mixture.weights: at least one weight must be above 0.")
-    if trial.corpus.tune_share + trial.corpus.test_share >= 1:
-        problems.append("corpus.tune_share + corpus.test_share: must leave something to train on (sum below 1).")
-    if problems:
-        raise UsageError("\n".join(problems))
-
-
-def _shortened(numbers: list[int]) -> str:
-    shown = numbers if len(numbers) <= 12 else [*numbers[:11], "…", numbers[-1]]
-    return ", ".join(map(str, shown))
-
-
-def rotary_width(trial: TrialConfig) -> int:
-    """Channels of each head that rotary positions turn: even, GPT-J's `rotary_dim`."""
-    head_width = trial.scale.width // trial.scale.heads
-    return int(trial.block.rotary_share * head_width) // 2 * 2
-
-
-def plain(config: object) -> Any:
-    """Any typed config as plain containers, ready for JSON."""
-    return TypeAdapter(type(config)).dump_python(config, mode="json")

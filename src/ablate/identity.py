@@ -9,8 +9,9 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from ablate.config import Kind, TrialConfig, plain
+from ablate.config import Kind, TrialConfig
 from ablate.objectives.objective import checked_arms
+from ablate.parsing import plain
 
 # Bumped only when a component's numbers change; tasks carry their own version.
 CODE_VERSIONS = {"data": 1, "model": 1, "training": 1}

@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate import CONF
 from ablate.__main__ import GROUPS, VERBS
-from ablate.config import composed_from_container
 from ablate.grid.expand import default_container
 from ablate.grid.plan import check
+from ablate.parsing import composed_from_container
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),

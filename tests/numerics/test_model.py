@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ablate.config import composed_from_container
 from ablate.data.shards import Shards
 from ablate.data.steps import Steps
 from ablate.grid.expand import default_container
@@ -13,6 +12,7 @@ from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
 from ablate.model.loss import nll_per_position, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
+from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial
 
 

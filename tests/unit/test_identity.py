@@ -1,8 +1,9 @@
 import pytest
 
-from ablate.config import Kind, composed_from_container, trial_from_container, trial_to_container
+from ablate.config import Kind
 from ablate.grid.expand import default_container
 from ablate.identity import evaluation_id, kind_of, semantic, trial_id
+from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 from tests.conftest import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.

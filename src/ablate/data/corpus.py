@@ -4,9 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from ablate.config import CorpusConfig, checked_parameters, nearest
+from ablate.config import CorpusConfig
 from ablate.data.readers import READERS
 from ablate.errors import FailureError, UsageError
+from ablate.parsing import checked_parameters, nearest
 
 Split = Literal["train", "tune", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
-from ablate.config import CorpusConfig, TokenizerConfig, TrialConfig, plain
+from ablate.config import CorpusConfig, TokenizerConfig, TrialConfig
 from ablate.data.corpus import Corpus, Split, read_corpus
 from ablate.data.tokenizer import Tokenizer
 from ablate.errors import FailureError
+from ablate.parsing import plain
 
 CODE_VERSION = 1
 _ENCODE_AT_ONCE = 256

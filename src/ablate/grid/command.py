@@ -12,11 +12,11 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ablate import CONF
-from ablate.config import nearest
 from ablate.errors import UsageError
 from ablate.grid import job
 from ablate.grid.expand import default_container
 from ablate.grid.run import quoted
+from ablate.parsing import nearest
 
 
 def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
@@ -32,14 +32,14 @@ def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
         SystemExit: when a trial failed.
     """
     is_grid = bool({"-m", "--multirun"} & set(arguments))
-    words = ["python -m ablate", *([] if verb == "run" else [verb]), *map(shlex.quote, arguments)]
+    command = shlex.join(["python", "-m", "ablate", *arguments])
     if not printing:
         arguments = [
             "--multirun",
             *(word for word in arguments if word not in ("-m", "--multirun")),
             f"hydra.sweeper.verb={verb}",
             f"hydra.sweeper.is_grid={str(is_grid).lower()}",
-            f"hydra.sweeper.command={quoted(' '.join(words))}",
+            f"hydra.sweeper.command={quoted(command)}",
         ]
     sys.argv = [sys.argv[0], *arguments]
     # Hydra prints and exits 1 on its own errors unless it is told to raise them.

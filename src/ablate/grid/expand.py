@@ -14,8 +14,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ablate import CONF
-from ablate.config import Composed, TrialConfig, composed_from_container
+from ablate.config import Composed, TrialConfig
 from ablate.errors import UsageError
+from ablate.parsing import composed_from_container
 
 SEED_KEYS = ("seed", "init_seed", "data_seed")
 # Of the grid as a whole: no arm can have its own.

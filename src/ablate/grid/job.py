@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig, trial_from_container
+from ablate.config import TrialConfig
 from ablate.errors import UsageError
 from ablate.identity import evaluation_id, semantic, trial_id
+from ablate.parsing import trial_from_container
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.records.provenance import provenance

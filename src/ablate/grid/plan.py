@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig, plain, trial_to_container
+from ablate.config import TrialConfig
 from ablate.data.corpus import check_readers, read_corpus
 from ablate.data.mixture import Mixture
 from ablate.errors import UsageError
@@ -15,6 +15,7 @@ from ablate.grid.expand import Arm, Expanded, Seeds
 from ablate.grid.job import is_done
 from ablate.identity import digest12, evaluation_id, trial_id
 from ablate.objectives.objective import checked_arms
+from ablate.parsing import plain, trial_to_container
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance

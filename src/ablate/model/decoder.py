@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate.config import TrialConfig, rotary_width
+from ablate.config import TrialConfig
 from ablate.model.attention import Visibility
 from ablate.model.blocks import GPTJBlock
 from ablate.model.initialisation import initialise
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
             layers=trial.scale.layers,
             width=trial.scale.width,
             heads=trial.scale.heads,
-            rotary_width=rotary_width(trial),
+            rotary_width=trial.rotary_width,
             inner_width=round(trial.block.inner_ratio * trial.scale.width),
             norm_eps=trial.block.norm_eps,
             honours_regions=trial.architecture.kind == "prefix_decoder",

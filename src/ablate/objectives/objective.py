@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config import InfillConfig, ObjectiveConfig, checked_parameters, nearest
+from ablate.config import InfillConfig, ObjectiveConfig
 from ablate.errors import UsageError
 from ablate.objectives.example import Example, SpecialTokens, Tokens
 from ablate.objectives.infill import INFILLS, InfillTransform
 from ablate.objectives.randomness import keyed_rng
 from ablate.objectives.tasks import TASKS, Task
+from ablate.parsing import checked_parameters, nearest
 
 
 @dataclass(frozen=True)
