@@ -187,13 +187,13 @@ class ScheduleConfig:
 
 @typed(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """What is scored: the same bytes for every arm."""
+    """What is scored: the same bytes for every arm. The tune split is scored for the curves alone."""
 
     passage_bytes: Annotated[int, Field(ge=2)]
     passages_per_document: Count
     test_documents_per_source: Count
-    tune_documents_per_source: Count
-    tune_evaluations: CountOrZero
+    tune_documents_per_source: Annotated[Count, OPERATIONAL]
+    tune_evaluations: Annotated[CountOrZero, OPERATIONAL]
     rows_per_batch: Annotated[Count, OPERATIONAL]
 
 
@@ -229,7 +229,7 @@ class LessonConfig:
     primary_metric: Name
     smallest_effect: Positive
     baseline: str | None
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)]
 
 
 @typed(frozen=True, config=STRICT)

@@ -1,7 +1,7 @@
 """A trial's id: 12 hex digits of SHA-256 over the canonical JSON of what changes its result.
 
 Two spellings of one meaning have one id: operational fields are gone, weights are shares, a corpus is its documents, a
-task that can't be drawn is absent, and a decoder that never meets a region is causal.
+task that can't be drawn is absent, tasks that change no row are causal, a decoder that never meets a region is causal.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from ablate.config import Kind, TrialConfig
 from ablate.objectives.objective import checked_arms
+from ablate.objectives.tasks import TASKS
 from ablate.parsing import plain
 
 # Bumped only when a component's numbers change; tasks carry their own version.
@@ -48,9 +49,11 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     """What changes the trial's result, in canonical form."""
     container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
     arms = checked_arms(trial.objective)
-    container["objective"] = [
-        [arm.task.name, arm.task.code_version, arm.probability, dict(arm.parameters)] for arm in arms
-    ]
+    container["objective"] = (
+        [["causal", TASKS["causal"].code_version, 1.0, {}]]
+        if all(arm.task.is_causal(arm.parameters) for arm in arms)
+        else [[arm.task.name, arm.task.code_version, arm.probability, dict(arm.parameters)] for arm in arms]
+    )
     if not any(arm.emits_region for arm in arms):
         container["architecture"]["kind"] = "causal_decoder"
     weights = trial.mixture.weights

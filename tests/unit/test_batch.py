@@ -6,9 +6,13 @@ import torch
 
 from ablate.data.batch import attended_pairs, pack
 from ablate.data.shards import Shards
-from ablate.data.steps import Steps, chained_digest
+from ablate.data.steps import Step, Steps, chained_digest
+from ablate.data.tokenizer import special_tokens
+from ablate.grid.expand import default_container
 from ablate.model.attention import visible_BTT
 from ablate.objectives.example import Example
+from ablate.objectives.objective import Objective
+from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial
 
 
@@ -42,6 +46,25 @@ def test_a_long_row_is_cut_and_the_cut_counted() -> None:
     assert batch.loss_weight_BT.tolist() == [[1, 1, 1, 1, 1, 1, 0]]
 
 
+def test_a_batch_is_as_long_as_its_longest_row_needs(make_trial: MakeTrial, shards: Shards) -> None:
+    causal = Steps(make_trial(), shards)[0].batch
+    assert causal.input_ids_BT.shape == (4, 40), "a window of 40 in a context of 48"
+    short, _ = pack([Example.of_piece(np.arange(3, dtype=np.int32))], tasks=[0], sources=[0], context_tokens=48)
+    assert short.input_ids_BT.shape == (1, 8)
+
+
+@pytest.mark.parametrize("scale", ["demo", "4m", "1b"])
+def test_the_room_of_a_scale_holds_what_mixed_rows_write(scale: str) -> None:
+    """Of one-document windows at most 2% are cut: a cut takes the end of a span that the context lost."""
+    trial = composed_from_container(default_container("objective=mixed", f"scale={scale}")).trial
+    special = special_tokens(trial.tokenizer)
+    objective = Objective.from_config(trial.objective, trial.infill, special, 0)
+    window = np.arange(trial.scale.window_tokens, dtype=np.int32)
+    one_document = np.zeros(len(window), np.int64)
+    lengths = [len(objective.example(row, window, one_document)[0]) for row in range(1500)]
+    assert np.mean(np.array(lengths) > trial.scale.context_tokens) < 0.02
+
+
 def test_merged_segments_see_each_other_and_positions_may_go_on() -> None:
     piece = Example.of_piece(np.arange(3, dtype=np.int32))
     row = Example.joined([piece, piece])
@@ -55,8 +78,14 @@ def test_ranks_share_the_rows_of_one_rank(make_trial: MakeTrial, shards: Shards)
     trial = make_trial("objective=mixed", "budget.rows_per_step=8")
     alone = Steps(trial, shards)[3]
     parts = [Steps(trial, shards, rank=rank, ranks=4)[3] for rank in range(4)]
-    together = np.concatenate([part.batch.input_ids_BT for part in parts])
-    assert (together == alone.batch.input_ids_BT).all()
+
+    def rows(step: Step) -> list[list[int]]:
+        return [
+            ids[document > 0].tolist()
+            for ids, document in zip(step.batch.input_ids_BT, step.batch.document_BT, strict=True)
+        ]
+
+    assert [row for part in parts for row in rows(part)] == rows(alone)
     assert sum(part.loss_tokens for part in parts) == alone.loss_tokens
     assert {part.windows for part in parts} == {alone.windows}
 

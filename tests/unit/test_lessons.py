@@ -11,7 +11,14 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from ablate.lessons.estimate import Difference, compare, dunnett_critical, seeds_to_detect, variances_agree
+from ablate.lessons.estimate import (
+    Difference,
+    _detectable_errors,
+    compare,
+    dunnett_critical,
+    noise_is_equal,
+    seeds_to_detect,
+)
 from ablate.lessons.figure import draw_curves
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
@@ -67,14 +74,14 @@ def test_detectable_effects_are_detected_in_four_of_five() -> None:
     effect = None
     hits = 0
     for _ in range(1500):
-        values = pd.DataFrame(rng.normal(size=(2, 8)), index=["a", "b"])
+        values = pd.DataFrame(rng.normal(size=(2, 4)), index=["a", "b"])
         if effect is None:
-            critical = dunnett_critical(1, 7, 0.95)
-            effect = (critical + float(stats.t.ppf(0.8, 7))) * math.sqrt(2 / 8)
+            # The noise is known here: one.
+            effect = _detectable_errors(dunnett_critical(1, 3, 0.95), 3) * math.sqrt(2 / 4)
         values.loc["b"] += effect
         low = compare(values, "a", 0.95).differences[0].low
         hits += low is not None and low > 0
-    assert hits / 1500 == pytest.approx(0.8, abs=0.04)
+    assert hits / 1500 == pytest.approx(0.8, abs=0.03)
 
 
 def test_arms_of_unlike_noise_get_intervals_of_their_own() -> None:
@@ -88,7 +95,21 @@ def test_arms_of_unlike_noise_get_intervals_of_their_own() -> None:
     assert loud.high is not None
     assert loud.low is not None
     assert (loud.high - loud.low) > 20 * (quiet.high - quiet.low)
-    assert variances_agree(np.array([1.0, 1.3]), 12)
+    assert noise_is_equal(np.array([1.0, 1.3, 0.9]), 12)
+
+
+def test_a_noisy_baseline_is_seen() -> None:
+    """All differences share it, so that they alone could not show it."""
+    rng = np.random.default_rng(6)
+    values = pd.DataFrame([rng.normal(scale=s, size=10) for s in (6, 1, 1, 1, 1)], index=list("abcde"))
+    assert not compare(values, "a", 0.95).pooled
+
+
+def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
+    rng = np.random.default_rng(7)
+    values = pd.DataFrame(rng.normal(size=(3, 5)), index=list("abc"))
+    doubled = pd.concat([values, values.loc[["a"]].set_axis(["again"])])
+    assert compare(doubled, "a", 0.95).noise == pytest.approx(compare(values, "a", 0.95).noise)
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -124,7 +145,7 @@ def test_more_seeds_detect_less() -> None:
 
 def detectable(seeds: int) -> float:
     degrees = 2 * (seeds - 1)
-    return (dunnett_critical(2, degrees, 0.95) + float(stats.t.ppf(0.8, degrees))) * 0.5 * math.sqrt(2 / seeds)
+    return _detectable_errors(dunnett_critical(2, degrees, 0.95), degrees) * 0.5 * math.sqrt(2 / seeds)
 
 
 def make_grid(
@@ -163,6 +184,7 @@ def make_grid(
         "title": "objective",
         "arms": arms,
         "evaluation_id": "eval",
+        "known_before": [],
         "declaration": {
             "question": None,
             "primary_metric": "bpb",
@@ -262,6 +284,31 @@ def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> 
     assert not report(GridResults.load(results.ledger, results.ledger.grid_path("0" * 12)), console)
     console.file.close()
     assert "The baseline causal is unstable: 3/3 of its trials diverged." in (tmp_path / "out").read_text()
+
+
+def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
+    results.grid["known_before"] = [trials["causal"]["0"], trials["bad"]["1"]]
+    found = lesson(results)
+    assert found.verdicts == {"causal": "baseline", "bad": "post hoc: worse", "new": "worse"}
+    assert "Post hoc (bad): trials of these arms were scored before" in markdown(found)
+    results.grid["known_before"] = [trials["bad"]["1"]]
+    assert lesson(results).verdicts["bad"] == "worse", "without the baseline nobody has seen the difference"
+
+
+def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1}, baseline="other name")
+    results.grid["arms"].append({**results.grid["arms"][0], "label": "other name", "same_as": "causal"})
+    assert lesson(results).verdicts == {"causal": "baseline", "bad": "worse"}
+
+
+def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    path = results.ledger.trial(trials["bad"]["0"]).metrics_path
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/source_tokens": 999}) + "\n")
+    with pytest.raises(IncomparableError, match="logged at different steps"):
+        lesson(results)
 
 
 def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:

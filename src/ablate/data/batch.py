@@ -1,6 +1,6 @@
 """The batch contract, and how examples become one.
 
-Shapes: `B` rows, `T` positions (`scale.context_tokens`).
+Shapes: `B` rows, `T` positions: as many as the longest row needs, at most `scale.context_tokens`.
 """
 
 from collections.abc import Sequence
@@ -75,14 +75,16 @@ def pack(
         examples: the rows.
         tasks: index of each row's task.
         sources: index of each row's source.
-        context_tokens: length of a row.
+        context_tokens: the most that a row may have.
         document_mask: false merges the documents of a row into one segment, as GPT-J's packing does.
         restart_positions: whether positions restart at each document.
 
     Returns:
         The batch, and how many tokens were cut.
     """
-    shape = (len(examples), context_tokens)
+    longest = min(context_tokens, max(map(len, examples)))
+    # Whole vector registers; what is padding in every row is not computed.
+    shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
     ids, targets, documents, positions, regions = (np.zeros(shape, np.int64) for _ in range(5))
     weights = np.zeros(shape, np.float32)
     cut_tokens = 0

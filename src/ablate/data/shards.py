@@ -21,9 +21,9 @@ from ablate.config import CorpusConfig, TokenizerConfig, TrialConfig
 from ablate.data.corpus import Corpus, Split, read_corpus
 from ablate.data.tokenizer import Tokenizer
 from ablate.errors import FailureError
+from ablate.identity import CODE_VERSIONS
 from ablate.parsing import plain
 
-CODE_VERSION = 1
 _ENCODE_AT_ONCE = 256
 
 
@@ -69,7 +69,7 @@ def shard_folder(trial: TrialConfig) -> Path:
     The corpus must carry its manifest hash: without it, a text that changes would keep its old tokens.
     """
     assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
-    recipe = [CODE_VERSION, plain(trial.corpus), plain(trial.tokenizer)]
+    recipe = [CODE_VERSIONS["data"], plain(trial.corpus), plain(trial.tokenizer)]
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 

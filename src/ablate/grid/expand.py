@@ -155,6 +155,13 @@ def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:
         given = dict(chosen)
         both = given.get("seed", 0)
         found[Seeds(given.get("init_seed", both), given.get("data_seed", both))] = None
+    distinct = [len({seeds.init_seed for seeds in found}), len({seeds.data_seed for seeds in found})]
+    if max(distinct) < len(found):
+        raise UsageError(
+            f"init_seed and data_seed cross: {len(found)} trials of an arm, but only {distinct[0]} initialisations and "
+            f"{distinct[1]} orders of the data, which no interval can take for {len(found)} seeds. Vary both together "
+            "(seed=0,1,2) or one of them."
+        )
     return tuple(found)
 
 

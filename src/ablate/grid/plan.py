@@ -140,6 +140,9 @@ class Plan:
         """See `job.is_done`, for this grid's evaluation."""
         return is_done(self.ledger.trial(trial_id).record(), self.evaluation_id)
 
+    def _is_scored(self, trial_id: str) -> bool:
+        return self.evaluation_id in self.ledger.trial(trial_id).record()["evaluations"]
+
     def missing(self) -> dict[str, Cell]:
         """The trials that are still to run."""
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
@@ -160,6 +163,7 @@ class Plan:
         if path.exists():
             path.touch()
             return
+        known = [trial for trial in self.trials if self._is_scored(trial)]
         record = {
             "format": FORMAT,
             "grid_id": self.grid_id,
@@ -168,6 +172,8 @@ class Plan:
             "arms": self.arms,
             "declaration": self.declaration,
             "evaluation_id": self.evaluation_id,
+            # What was declared after these were scored was declared with their results in sight.
+            "known_before": known,
             "created_at": time.time(),
             "provenance": provenance(Path(__file__)),
         }
@@ -194,6 +200,12 @@ class Plan:
     def _check_budgets(self) -> None:
         """What would only be refused after the training is refused now."""
         tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in self.cells}
+        shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.entries) for cell in self.cells}
+        if len(shapes) > 1 and self.declaration["matched_on"] == "flops":
+            raise UsageError(
+                "budget.matched_on=flops gives each arm the operations of its own model's causal training, so that models "
+                "of different shape can't be matched on it. Match them on source_tokens or loss_tokens."
+            )
         if max(tokens.values()) > 1.01 * min(tokens.values()):
             given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
             raise UsageError(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -49,10 +50,21 @@ def _curve(axis: Axes, history: pd.DataFrame, metric: str, label: str, colour: s
     rows = history.dropna(subset=[metric])
     if rows.empty:
         return
-    curves = rows.pivot_table(index="data/source_tokens", columns="seed", values=metric)
-    if metric == "train/loss":
-        # Batches are small and drawn from two sources: a running mean shows the course, not the draw.
-        curves = curves.rolling(max(1, len(curves) // 12), min_periods=1).mean()
-    axis.plot(curves.index, curves.mean(axis=1), color=colour, label=label, linewidth=1.6)
-    if curves.shape[1] > 1:
-        axis.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.18, linewidth=0)
+    # Seeds that are matched on something else than source tokens are logged at places of their own.
+    places = np.unique(rows["data/source_tokens"].to_numpy(float))
+    seeds = [seed.sort_values("data/source_tokens") for _, seed in rows.groupby("seed")]
+    curves = np.array(
+        [np.interp(places, seed["data/source_tokens"], _smooth(seed[metric], metric), np.nan, np.nan) for seed in seeds]
+    )
+    shared = ~np.isnan(curves).any(axis=0)
+    places, curves = places[shared], curves[:, shared]
+    axis.plot(places, curves.mean(axis=0), color=colour, label=label, linewidth=1.6)
+    if len(curves) > 1:
+        axis.fill_between(places, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+
+
+def _smooth(values: pd.Series, metric: str) -> pd.Series:
+    """A running mean of the training loss: batches are small and of two sources; the rest as it is."""
+    if metric != "train/loss":
+        return values
+    return values.rolling(max(1, len(values) // 12), min_periods=1).mean()

@@ -14,6 +14,8 @@ from ablate.records.ledger import Ledger, Status
 from ablate.records.metrics import read_metrics
 
 MOST_UNMATCHED_SHARE = 0.01
+# Of the shorter arm, how much the last digest that both logged must cover.
+LEAST_CHECKED_SHARE = 0.9
 UNIGRAM = "bpb_full_unigram"
 
 
@@ -74,7 +76,15 @@ class GridResults:
     @property
     def baseline(self) -> str:
         """The label of the arm that the others are compared to."""
-        return self.declaration["baseline"] or self.arms[0].label
+        declared = self.declaration["baseline"] or self.arms[0].label
+        [arm] = [arm for arm in self.all_arms if arm.label == declared]
+        return arm.same_as or arm.label
+
+    def post_hoc(self) -> list[str]:
+        """Arms whose difference to the baseline could be seen, in part, before the lesson was declared."""
+        known = set(self.grid["known_before"])
+        seen = [arm.label for arm in self.arms if known & set(arm.trials.values())]
+        return [label for label in seen if label != self.baseline] if self.baseline in seen else []
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
@@ -190,7 +200,14 @@ class GridResults:
         for seed, of_seed in chains.items():
             for (one, first), (other, second) in combinations(of_seed, 2):
                 shared = first.keys() & second.keys()
-                if not shared or first[max(shared)] != second[max(shared)]:
+                shorter = min(max(first), max(second))
+                if not shared or max(shared) < LEAST_CHECKED_SHARE * shorter:
+                    raise IncomparableError(
+                        f"With seed {seed} the arms {one} and {other} were logged at different steps, so that nothing "
+                        "tells whether they read the same windows. Run both with the same tracking.log_every_steps, "
+                        "in another runs_dir."
+                    )
+                if first[max(shared)] != second[max(shared)]:
                     raise IncomparableError(
                         f"With seed {seed} the arms {one} and {other} read different windows, so they are not paired. "
                         "If the data is what you compare, sweep its group (corpus, mixture, tokenizer or scale)."

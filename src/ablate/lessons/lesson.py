@@ -54,6 +54,7 @@ def lesson(results: GridResults) -> Lesson:
             needed = seeds_to_detect(
                 declaration["smallest_effect"], primary.noise, len(primary.differences), declaration["confidence"]
             )
+    verdicts |= {arm: f"post hoc: {verdicts[arm]}" for arm in results.post_hoc()}
     if missing:
         verdicts = {arm: word if word == Verdict.BASELINE else f"interim: {word}" for arm, word in verdicts.items()}
         verdicts |= {arm: f"missing, {share} done" for arm, share in missing.items() if share.startswith("0/")}

@@ -3,6 +3,7 @@
 from ablate.lessons.estimate import POWER
 from ablate.lessons.lesson import Lesson
 
+ENOUGH_SEEDS_TO_CHECK_NOISE = 5
 METRICS = {
     "bpb_full": "bits per byte of whole held-out passages, which every arm reads left to right, token by token: "
     "what a causal model is trained for.",
@@ -67,6 +68,15 @@ def nothing_to_compare(found: Lesson) -> str:
     return f"No seed is finished in every arm (finished: {missing or 'all'})."
 
 
+def _what_seeds_vary(found: Lesson) -> str:
+    pairs = [seeds.split("/") for seeds in found.results.arms[0].trials]
+    if len({pair[0] for pair in pairs}) == 1:
+        return "order of the data; the initial values are fixed"
+    if len({pair[-1] for pair in pairs}) == 1:
+        return "initial values; the order of the data is fixed"
+    return "initial values and order of the data"
+
+
 def certainty_notes(found: Lesson) -> list[str]:
     """How sure the table is, and what would make it surer."""
     declaration, estimate = found.results.declaration, found.primary
@@ -82,7 +92,7 @@ def certainty_notes(found: Lesson) -> list[str]:
         needed = f" That would take about {found.needed_seeds} seeds."
     notes = [
         f"{declaration['confidence']:.0%} intervals that hold together for all arms of a metric, of the paired "
-        f"difference to {estimate.baseline}, over {estimate.seeds} seeds (initial values and order of the data). The "
+        f"difference to {estimate.baseline}, over {estimate.seeds} seeds ({_what_seeds_vary(found)}). The "
         "held-out documents are fixed: the intervals say nothing of other documents.",
         f"Residual noise of one trial: {estimate.noise:.4f} {unit} "
         + (
@@ -93,6 +103,17 @@ def certainty_notes(found: Lesson) -> list[str]:
         f"Detectable at these seeds: {estimate.detectable:.4f} {unit} with {POWER:.0%} power; declared as mattering: "
         f"{effect:g}." + needed,
     ]
+    if estimate.pooled and estimate.seeds < ENOUGH_SEEDS_TO_CHECK_NOISE:
+        notes.append(
+            f"Assumes that all arms are equally noisy, which {estimate.seeds} seeds can hardly check; a noisier arm's "
+            "interval would be too narrow."
+        )
+    if found.results.post_hoc():
+        notes.append(
+            f"Post hoc ({', '.join(found.results.post_hoc())}): trials of these arms were scored before the lesson was "
+            "declared. Words that are asked for again and again, with more seeds or another smallest effect, err more "
+            "often than the intervals say; seeds that nobody has seen, e.g. seed=10,11,12, give a final one."
+        )
     if found.interim:
         missing = ", ".join(f"{arm} {share}" for arm, share in found.results.missing().items())
         notes.append(f"Interim: trials are missing (done: {missing}), and no word is final before they are in.")

@@ -48,6 +48,8 @@ def checked_arms(config: ObjectiveConfig) -> tuple[Arm, ...]:
             raise UsageError(f"{where}.task={chosen.task}: no such task. {nearest(chosen.task, TASKS)}")
         known = TASKS[chosen.task]
         parameters = checked_parameters(known.function, chosen.parameters, where)
+        if problem := known.problem(parameters):
+            raise UsageError(f"{where}: {problem}.")
         arms.append(Arm(label, known, chosen.probability, parameters))
     total = sum(arm.probability for arm in arms)
     if abs(total - 1) > 1e-9:

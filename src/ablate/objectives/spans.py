@@ -18,7 +18,7 @@ def drawn_spans(
 ) -> NDArray[np.int64]:
     """Spans of CodeGen2's dynamic span corruption (section 3.2): a ratio is drawn, then lengths until it is met.
 
-    The ratio is uniform on [ratio_min, ratio_max], each length on span_min_tokens…span_max_tokens; the last one is
+    The ratio is uniform on [ratio_min, ratio_max], each length on span_min_tokens…span_max_tokens; one of them is
     shortened to what is left of the ratio. The spans then lie uniformly among all placements with at least one
     token kept between two of them, so that no two spans melt into one.
 
@@ -33,6 +33,8 @@ def drawn_spans(
     count = int(np.searchsorted(ends, budget)) + 1
     lengths_S = lengths_S[:count]
     lengths_S[-1] -= ends[count - 1] - budget
+    # The shortened one may stand anywhere.
+    lengths_S = rng.permutation(lengths_S)
     kept = piece_tokens - budget
     count = min(count, kept + 1)
     lengths_S = lengths_S[:count]

@@ -27,6 +27,8 @@ class Task:
         code_version: bumped when the function's numbers change; part of the trial id.
         emits_region: whether rows made with these parameters can hold a region.
         most_masks: how many mask sentinels a piece of so many tokens can need with these parameters.
+        problem: what is wrong with parameters that are each fine, or None.
+        is_causal: whether with these parameters every row is a plain causal one.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Task:
     code_version: int
     emits_region: Callable[[Mapping[str, Any]], bool]
     most_masks: Callable[[Mapping[str, Any], int], int]
+    problem: Callable[[Mapping[str, Any]], str | None]
+    is_causal: Callable[[Mapping[str, Any]], bool]
 
 
 TASKS: dict[str, Task] = {}
@@ -44,17 +48,20 @@ def task(
     code_version: int,
     emits_region: Callable[[Mapping[str, Any]], bool] = lambda parameters: False,
     most_masks: Callable[[Mapping[str, Any], int], int] = lambda parameters, piece_tokens: 0,
+    problem: Callable[[Mapping[str, Any]], str | None] = lambda parameters: None,
+    is_causal: Callable[[Mapping[str, Any]], bool] = lambda parameters: False,
 ) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
     """Registers a function as a task under its own name."""
 
     def register(function: Callable[..., Example]) -> Callable[..., Example]:
-        TASKS[function.__name__] = Task(function.__name__, function, code_version, emits_region, most_masks)
+        name = function.__name__
+        TASKS[name] = Task(name, function, code_version, emits_region, most_masks, problem, is_causal)
         return function
 
     return register
 
 
-@task(code_version=1)
+@task(code_version=1, is_causal=lambda parameters: True)
 def causal(tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -> Example:
     """Next-token prediction on every token.
 
@@ -66,7 +73,20 @@ def causal(tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -
     return Example.of_piece(tokens_T)
 
 
-@task(code_version=1, emits_region=lambda parameters: parameters["share_max"] > 0)
+def _disordered(parameters: Mapping[str, Any], *names: str) -> str | None:
+    """Says so where `<name>_min…` exceeds `<name>_max…`."""
+    for low, high in ((name, name.replace("_min", "_max")) for name in names):
+        if parameters[low] > parameters[high]:
+            return f"{low}={parameters[low]} is above {high}={parameters[high]}"
+    return None
+
+
+@task(
+    code_version=1,
+    emits_region=lambda parameters: parameters["share_max"] > 0,
+    problem=lambda parameters: _disordered(parameters, "share_min"),
+    is_causal=lambda parameters: parameters["share_max"] == 0,
+)
 def prefix(
     tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens, *, share_min: Share, share_max: Share
 ) -> Example:
@@ -88,7 +108,22 @@ def _most_spans(parameters: Mapping[str, Any], piece_tokens: int) -> int:
     return -(-int(parameters["ratio_max"] * piece_tokens) // int(parameters["span_min_tokens"]))
 
 
-@task(code_version=1, most_masks=_most_spans)
+def _spans_problem(parameters: Mapping[str, Any]) -> str | None:
+    ratio, shortest = parameters["ratio_max"], parameters["span_min_tokens"]
+    if ratio / shortest > 1 - ratio:
+        return (
+            f"ratio_max={ratio} in spans of span_min_tokens={shortest} leaves no kept token between two spans; "
+            f"at most {shortest / (shortest + 1):.2f}"
+        )
+    return _disordered(parameters, "ratio_min", "span_min_tokens")
+
+
+@task(
+    code_version=1,
+    most_masks=_most_spans,
+    problem=_spans_problem,
+    is_causal=lambda parameters: parameters["ratio_max"] == 0,
+)
 def span_corruption(
     tokens_T: Tokens,
     rng: np.random.Generator,

@@ -21,7 +21,7 @@ from ablate.training.optimizer import adamw, learning_rate
 
 
 class DivergedError(RuntimeError):
-    """The loss or the gradient is not a finite number."""
+    """The loss, the gradient or a score is not a finite number."""
 
 
 class TrialModule(pl.LightningModule):
@@ -133,8 +133,11 @@ class TrialModule(pl.LightningModule):
         )
 
     def _learning_rate(self, after: Counters) -> float:
-        # Over the budget: an arm that reads more text for as many loss tokens is no sooner at its end.
-        budget_tokens = self.trial.budget.train_tokens * after.of_budget(self.trial.budget) / self.target
+        # Over the budget: an arm that reads more text for as many loss tokens is no sooner at its end. At the step's
+        # middle: neither the first step of a warm-up nor the last one of a decay to zero is spent for nothing.
+        budget = self.trial.budget
+        middle = (self.counters.of_budget(budget) + after.of_budget(budget)) / 2
+        budget_tokens = budget.train_tokens * middle / self.target
         return learning_rate(self.trial.optimizer.learning_rate, self.trial.schedule, budget_tokens)
 
     def _over_ranks(self, value: float) -> float:

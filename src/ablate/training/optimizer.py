@@ -21,7 +21,7 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
 
 
 def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
-    """The rate of the step that ends at so many tokens of the budget.
+    """The rate at so many tokens of the budget.
 
     Linear warm-up to the peak, cosine down to `final_share` of it at the horizon, level after that.
     """

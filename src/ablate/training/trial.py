@@ -1,6 +1,7 @@
 """Builds the objects of one trial and runs it."""
 
 import logging
+import math
 import time
 import warnings
 
@@ -19,7 +20,7 @@ from ablate.records.metrics import MetricsWriter, read_metrics, write_parquet
 from ablate.records.mirror import Mirror
 from ablate.training.loader import step_loader
 from ablate.training.log import TrialLog
-from ablate.training.module import TrialModule
+from ablate.training.module import DivergedError, TrialModule
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -51,6 +52,9 @@ def run_trial(
     model.eval()
     with trainer.precision_plugin.forward_context():
         documents, summary = evaluator.test_documents(model)
+    for name, value in summary.items():
+        if not math.isfinite(value):
+            raise DivergedError(f"{name} is {value} after the last step")
     with replacing(folder.evaluation_path(evaluation_id)) as scratch:
         documents.to_parquet(scratch)
     record = folder.record()
