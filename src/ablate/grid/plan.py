@@ -203,7 +203,7 @@ class Plan:
         shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.entries) for cell in self.cells}
         if len(shapes) > 1 and self.declaration["matched_on"] == "flops":
             raise UsageError(
-                "budget.matched_on=flops gives each arm the operations of its own model's causal training, so that models "
+                "budget.matched_on=flops gives each arm the operations of its own model's causal training: models "
                 "of different shape can't be matched on it. Match them on source_tokens or loss_tokens."
             )
         if max(tokens.values()) > 1.01 * min(tokens.values()):
