@@ -12,7 +12,7 @@ from ablate import CONF
 from ablate.__main__ import GROUPS, VERBS
 from ablate.grid.expand import default_container
 from ablate.grid.plan import check
-from ablate.parsing import composed_from_container
+from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
@@ -139,7 +139,9 @@ def test_every_choice_composes_and_is_sound(choice: str) -> None:
     extra = ["mixture=text"] if choice == "corpus=files" else ["corpus=files"] if choice == "mixture=text" else []
     if extra:
         extra.append("corpus.sources.text.files.path=/tmp")
-    check(composed_from_container(default_container(choice, *extra)).trial)
+    trial = composed_from_container(default_container(choice, *extra)).trial
+    check(trial)
+    assert trial_from_container(trial_to_container(trial)) == trial
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
