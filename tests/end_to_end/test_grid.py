@@ -184,6 +184,7 @@ def test_ctrl_c_loses_nothing_that_is_finished(finished: tuple[Path, str]) -> No
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Interrupted." in out
+    assert "failed" not in out, "a trial that was ended did not fail"
     assert "Traceback" not in out + err
     kept = count(folder, "finished", seeds)
     assert kept >= 1

@@ -132,7 +132,8 @@ def quoted(value: str) -> str:
 def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
     jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in missing]
     try:
-        with _ended_by_signals(), Watch(plan, missing, console).watching():
+        watch = Watch(plan, missing, console)
+        with _ended_by_signals(watch.quit), watch.watching():
             ended = launch(jobs)
     except KeyboardInterrupt:
         for trial in missing:
@@ -149,13 +150,19 @@ def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Conso
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it."""
+def _ended_by_signals(before: Callable[[], None]) -> Iterator[None]:
+    """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it.
+
+    Args:
+        before: called first.
+    """
 
     def interrupt(number: int, frame: object) -> None:
+        before()
         raise KeyboardInterrupt
 
-    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.signal(number, interrupt) for number in ends}
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from ablate.grid.job import settle
 from ablate.grid.plan import Cell, Plan
@@ -48,17 +49,19 @@ class Watch:
     _grid: TaskID = field(init=False)
     _bars: dict[str, TaskID] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
     # A second of slack, as the ledger may lie on a host whose clock is behind.
     _since: float = field(default_factory=lambda: time.time() - 1)
 
     def __post_init__(self) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(min_width=12)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=self.console,
+            expand=True,
             # A pipe or a CI log gets the lines below and no bars.
             disable=not self.console.is_terminal,
             transient=True,
@@ -68,10 +71,9 @@ class Watch:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Shows progress while the block runs."""
-        stop = threading.Event()
 
         def poll() -> None:
-            while not stop.wait(POLL_SECONDS):
+            while not self._stop.wait(POLL_SECONDS):
                 # A share that hiccups costs a look, never the grid.
                 with contextlib.suppress(OSError, LedgerError):
                     self.look()
@@ -82,10 +84,16 @@ class Watch:
             try:
                 yield
             finally:
-                stop.set()
+                was_quit = self._stop.is_set()
+                self.quit()
                 thread.join()
-                with contextlib.suppress(OSError, LedgerError):
-                    self.look()
+                if not was_quit:
+                    with contextlib.suppress(OSError, LedgerError):
+                        self.look()
+
+    def quit(self) -> None:
+        """No more looks: the trials are about to be ended, which is no failure of theirs."""
+        self._stop.set()
 
     def look(self) -> None:
         """Brings bars and lines up to date with the ledger."""
@@ -112,12 +120,12 @@ class Watch:
 
     def _grid_detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
         total = sum(cell.trial.budget.train_tokens for cell in self.cells.values())
-        detail = f"{len(self._ended)} of {len(self.cells)} trials, {short(tokens)} of {short(total)} tokens"
+        detail = f"{len(self._ended)}/{len(self.cells)} trials, {short(tokens)}/{short(total)} tokens"
         if not losses:
             return detail if self._ended else f"{detail}, loading …"
         seconds = time.time() - self._since
-        left = f", {clock(seconds * (len(self.cells) - done) / done)} left" if done > 0.05 else ""
-        return f"{detail}, {short(speed)} tokens/s, loss {sum(losses) / len(losses):.3f}{left}"
+        left = f"{clock(seconds * (len(self.cells) - done) / done)} left, " if done > 0.05 else ""
+        return f"{left}loss {sum(losses) / len(losses):.3f}, {short(speed)} tokens/s, {detail}"
 
     def _show_running(self, trial: str, cell: Cell, newest: dict[str, Any]) -> None:
         if trial not in self._bars:
@@ -126,8 +134,8 @@ class Watch:
             return
         share, rate = float(newest["progress"]), float(newest["speed/source_tokens_per_second"])
         seconds = float(newest["speed/training_seconds"])
-        detail = f"loss {newest['train/loss']:.3f}, {short(rate)} tokens/s"
-        detail += f", {clock(seconds * (1 - share) / share)} left" if share < 1 else ", scoring …"
+        left = f"{clock(seconds * (1 - share) / share)} left" if share < 1 else "scoring …"
+        detail = f"{left}, loss {newest['train/loss']:.3f}, {short(rate)} tokens/s"
         self._progress.update(self._bars[trial], completed=share, detail=detail)
 
     def _show_ended(self, trial: str, cell: Cell, record: dict[str, Any]) -> None:
