@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.grid.expand import default_container
 from ablate.grid.plan import with_manifest
 from ablate.parsing import composed_from_container
+
+# Machines are noisy: no test fails for being slow, and a failure is the same one everywhere.
+settings.register_profile("ablate", deadline=None, derandomize=True)
+settings.load_profile("ablate")
 
 WORDS = [
     "def",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ablate.data.shards import Shards
-from ablate.evaluation.bits_per_byte import score, summary, unigram_bits
+from ablate.evaluation.bits_per_byte import _views, score, summary, unigram_bits
 from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.passages import Passage, passages
 from ablate.model.decoder import Decoder
@@ -46,6 +46,15 @@ def test_scores_are_those_of_one_token_at_a_time(make_trial: MakeTrial, shards: 
             bits = table[table["document"] == passage.document].set_index("metric")["bits"]
             assert bits["bpb_full"] == pytest.approx(sum(full) / math.log(2), rel=1e-4)
             assert bits["bpb_continuation"] == pytest.approx(sum(own) / math.log(2), rel=1e-4)
+
+
+@pytest.mark.parametrize(("tokens", "context_tokens"), [(5, 8), (8, 8), (9, 8), (40, 8), (41, 7), (3, 2)])
+def test_views_score_each_token_once_and_after_half_a_context(tokens: int, context_tokens: int) -> None:
+    views = list(_views(0, tokens, context_tokens))
+    assert [token for view in views for token in range(view.scored_from, view.end)] == list(range(tokens))
+    for view in views:
+        assert view.end - view.start <= context_tokens
+        assert view.start == 0 or view.scored_from - view.start == context_tokens // 2
 
 
 def test_a_passage_longer_than_the_context_is_scored_on_all_its_bytes(make_trial: MakeTrial, shards: Shards) -> None:

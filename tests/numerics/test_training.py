@@ -1,5 +1,6 @@
 """A trial through Lightning: accumulation, budgets, schedule, divergence, and equal bits from equal runs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, o
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert first_rows == second_rows
     assert [row["step"] for row in first_rows] == [1, 2, 3, 4, 5]
+    # Nats per token asked: an untrained model knows nothing of 340 entries.
+    assert first_rows[0]["train/loss"] == pytest.approx(math.log(340), rel=0.05)
     assert first_rows[-1]["train/loss"] < first_rows[0]["train/loss"]
     record = folder.record()
     summary = record["evaluations"][evaluation_id(trial)]

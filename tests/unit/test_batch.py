@@ -38,6 +38,13 @@ def test_attended_pairs_are_those_of_the_dense_matrix(make_trial: MakeTrial, sha
     assert attended_pairs(batch, False) == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
 
 
+def test_a_token_inside_a_region_is_never_asked_for_whatever_a_task_wants() -> None:
+    batch, _ = pack(
+        [Example.of_piece(np.arange(6, dtype=np.int32), region_tokens=3)], tasks=[0], sources=[0], context_tokens=6
+    )
+    assert batch.loss_weight_BT.tolist() == [[0, 0, 1, 1, 1, 0]]
+
+
 def test_a_long_row_is_cut_and_the_cut_counted() -> None:
     example = Example.of_piece(np.arange(10, dtype=np.int32))
     batch, cut = pack([example], tasks=[0], sources=[0], context_tokens=7)
