@@ -186,6 +186,14 @@ class ScheduleConfig:
 
 
 @typed(frozen=True, config=STRICT)
+class DivergenceConfig:
+    """When a run is lost: its loss, as a mean over the window, lies so far above the lowest that it had."""
+
+    window_steps: Count
+    rise_nats: Positive
+
+
+@typed(frozen=True, config=STRICT)
 class EvaluationConfig:
     """What is scored: the same bytes for every arm. The tune split is scored for the curves alone."""
 
@@ -215,6 +223,19 @@ class HardwareConfig:
     parallel_trials: Count
     loader_workers: CountOrZero
     micro_batch_rows: Count | None
+
+
+@typed(frozen=True, config=STRICT)
+class CheckpointConfig:
+    """How often a trial saves its state, by the clock or, where `every_steps` is given, by steps.
+
+    By the clock, what training waits for stays below `most_share_of_time`, however slow the disk.
+    """
+
+    every_seconds: Positive
+    every_steps: Count | None
+    most_share_of_time: Annotated[float, Field(gt=0, le=1)]
+    keep_last: Count
 
 
 @typed(frozen=True, config=STRICT)
@@ -251,9 +272,11 @@ class TrialConfig:
     data_seed: Seed
     precision: Literal["fp32", "bf16"]
     compile: bool
+    divergence: DivergenceConfig
     evaluation: Annotated[EvaluationConfig, EVALUATION]
     tracking: Annotated[TrackingConfig, OPERATIONAL]
     hardware: Annotated[HardwareConfig, OPERATIONAL]
+    checkpoint: Annotated[CheckpointConfig, OPERATIONAL]
     cache_dir: Annotated[str | None, OPERATIONAL]
 
     @property

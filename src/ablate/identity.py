@@ -6,7 +6,7 @@ task that can't be drawn is absent, tasks that change no row are causal, a decod
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from ablate.config import Kind, TrialConfig
@@ -79,3 +79,44 @@ def trial_id(trial: TrialConfig) -> str:
 def evaluation_id(trial: TrialConfig) -> str:
     """The id of how a trial is scored: equal ids mean equal bytes, scored by equal code."""
     return digest12([_without(trial.evaluation, Kind.OPERATIONAL), _corpus(trial), EVALUATION_CODE_VERSION])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key in which two containers differ; `MISSING` where one of them does not have it."""
+
+    key: str
+    first: Any
+    second: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.first)} → {_shown(self.second)}"
+
+
+MISSING = object()
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[Difference]:
+    """Every key, dotted, in which two plain containers differ, in the order of their names.
+
+    >>> [str(found) for found in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None})]
+    ['a.c: 2 → 3', 'd: (not there) → null']
+    """
+    one, other = _flat(first), _flat(second)
+    keys = sorted(one.keys() | other.keys())
+    pairs = ((key, one.get(key, MISSING), other.get(key, MISSING)) for key in keys)
+    return [Difference(key, left, right) for key, left, right in pairs if left != right]
+
+
+def _flat(container: dict[str, Any], above: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in container.items():
+        if isinstance(value, dict) and value:
+            leaves |= _flat(value, f"{above}{key}.")
+        else:
+            leaves[f"{above}{key}"] = value
+    return leaves
+
+
+def _shown(value: Any) -> str:
+    return "(not there)" if value is MISSING else json.dumps(value, ensure_ascii=False)

@@ -101,7 +101,7 @@ def test_every_trial_keeps_its_record(finished: tuple[Path, str]) -> None:
 def test_nothing_is_written_elsewhere(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == {"text", "cache", "runs"}
-    assert {path.name for path in (folder / "runs").iterdir() if len(path.name) != 12} == {"grids"}
+    assert {path.name for path in (folder / "runs").iterdir() if len(path.name) != 12} - {"diffs"} == {"grids"}
 
 
 def test_the_same_command_again_trains_nothing(finished: tuple[Path, str]) -> None:
@@ -144,7 +144,7 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str
     assert done.returncode == 1
     assert "Failed: mixed, seed 7" in done.stdout
     assert f"log: {trial}/log.txt" in done.stdout
-    assert "1 of 2 trials failed; the same command runs them again." in done.stdout
+    assert "1 of 2 trials failed or ended early; the same command goes on with them." in done.stdout
     assert records(folder)["causal 7"]["status"] == "finished"
     assert "UnpicklingError" in records(folder)["mixed 7"]["failure"]["message"]
     (trial / "model.pt").unlink()
@@ -189,16 +189,16 @@ def test_ctrl_c_loses_nothing_that_is_finished(finished: tuple[Path, str]) -> No
     kept = count(folder, "finished", seeds)
     assert kept >= 1
     assert count(folder, "planned", seeds) == 4 - kept
-    assert not list(folder.glob("runs/*/lease"))
+    assert not list(folder.glob("runs/*/lease.*"))
     again = ablate(folder, *grid)
     assert again.returncode == 0, again.stderr
     assert f"{4 - kept} to run" in again.stdout
 
 
-def holder_of_the_lease(folder: Path) -> tuple[Path, int]:
+def running_trial(folder: Path) -> tuple[Path, int]:
     """The trial that is being trained and its process."""
-    wait_for(lambda: [path for path in folder.glob("runs/*/lease") if (path.parent / "metrics.jsonl").exists()])
-    [lease] = [path for path in folder.glob("runs/*/lease") if (path.parent / "metrics.jsonl").exists()]
+    wait_for(lambda: [path for path in folder.glob("runs/*/lease.*") if (path.parent / "metrics.jsonl").exists()])
+    [lease] = [path for path in folder.glob("runs/*/lease.*") if (path.parent / "metrics.jsonl").exists()]
     return lease.parent, int(json.loads(lease.read_text())["pid"])
 
 
@@ -206,7 +206,7 @@ def test_a_killed_trial_is_told_while_the_others_go_on(finished: tuple[Path, str
     folder, _ = finished
     grid = ["-m", "objective=causal", "seed=31,32", "budget.train_tokens=20000", "hardware.parallel_trials=1"]
     process = start(folder, *grid)
-    trial, pid = holder_of_the_lease(folder)
+    trial, pid = running_trial(folder)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: json.loads((trial / "record.json").read_text())["status"] == "failed", 30)
     out, err = process.communicate(timeout=120)
@@ -216,22 +216,64 @@ def test_a_killed_trial_is_told_while_the_others_go_on(finished: tuple[Path, str
     assert count(folder, "finished", ("31", "32")) == 1
 
 
-def test_a_terminated_grid_leaves_no_trial_behind(finished: tuple[Path, str]) -> None:
+def test_a_terminated_grid_leaves_no_trial_behind_and_goes_on_where_it_was(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    process = start(folder, "-m", "objective=causal", "seed=51", "budget.train_tokens=4000000")
-    trial, pid = holder_of_the_lease(folder)
-    # The same command beside it starts nothing, leaves the log alone and says so.
-    log = (trial / "log.txt").stat().st_ino, (trial / "log.txt").read_text()
-    beside = ablate(folder, "-m", "objective=causal", "seed=51", "budget.train_tokens=4000000")
-    assert beside.returncode == 1
-    assert f"Run by another process: {trial.name}" in beside.stdout
-    assert ((trial / "log.txt").stat().st_ino, (trial / "log.txt").read_text()) == log
+    grid = ["-m", "objective=causal", "seed=51", "budget.train_tokens=60000"]
+    process = start(folder, *grid)
+    trial, pid = running_trial(folder)
+    wait_for(lambda: len((trial / "metrics.jsonl").read_text().splitlines()) > 5)
     os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "Running trials save at their next step" in out
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert count(folder, "planned", ("51",)) == 1
+    [checkpoint] = (trial / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    rows = (trial / "metrics.jsonl").read_text()
+    done = ablate(folder, *grid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"to run from step {step:,}" in done.stdout
+    record = json.loads((trial / "record.json").read_text())
+    assert [(attempt["from_step"], attempt["ended"]) for attempt in record["attempts"]] == [
+        (0, "planned"),
+        (step, "finished"),
+    ]
+    assert (trial / "metrics.jsonl").read_text().startswith(rows), "not a row is lost or written twice"
+    assert not (trial / "checkpoints").exists(), "a finished trial has its weights"
+
+
+def test_a_second_command_waits_for_what_the_first_one_runs(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    grid = ["-m", "objective=causal", "seed=52", "budget.train_tokens=40000"]
+    first = start(folder, *grid)
+    trial, _ = running_trial(folder)
+    second = ablate(folder, *grid)
+    out, err = first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), out + err + second.stdout + second.stderr
+    assert "run by another process" in second.stdout
+    assert "Waiting for 1 trial that other processes run" in second.stdout
+    assert second.stdout.endswith(out[out.index("Does changing") :] if "Does changing" in out else out[-200:])
+    assert len(json.loads((trial / "record.json").read_text())["attempts"]) == 1
+
+
+def test_a_second_command_takes_over_what_the_first_one_lost(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    grid = ["-m", "objective=causal", "seed=53", "budget.train_tokens=60000", "checkpoint.every_steps=20"]
+    first = start(folder, *grid)
+    trial, pid = running_trial(folder)
+    second = start(folder, *grid)
+    wait_for(lambda: list((trial / "checkpoints").glob("step-*")))
+    # The machine of the first one goes away, with everything on it.
+    os.kill(first.pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    out, err = second.communicate(timeout=120)
+    first.communicate(timeout=60)
+    assert second.returncode == 0, out + err
+    attempts = json.loads((trial / "record.json").read_text())["attempts"]
+    assert [attempt["ended"] for attempt in attempts] == ["died", "finished"]
+    assert attempts[1]["from_step"] >= 20
 
 
 def test_a_trial_that_cannot_begin_is_told(finished: tuple[Path, str]) -> None:

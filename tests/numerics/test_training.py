@@ -15,9 +15,11 @@ from ablate.model.decoder import Decoder
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.mirror import Mirror
+from ablate.training.divergence import DivergedError
 from ablate.training.loader import step_loader
-from ablate.training.module import DivergedError, TrialModule
+from ablate.training.module import TrialModule
 from ablate.training.optimizer import learning_rate
+from ablate.training.preemption import Preemption
 from ablate.training.trial import budget_target, build_trainer, run_trial
 from tests.conftest import MakeTrial
 
@@ -29,7 +31,8 @@ def no_mirror(folder: Path) -> Mirror:
 def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
     folder = TrialFolder(path)
     path.mkdir(parents=True)
-    folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(path)))
+    folder.begin_attempt()
+    folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(path), Preemption()))
     weights = torch.load(folder.model_path, weights_only=True)
     rows = [
         {name: value for name, value in row.items() if not name.startswith("speed/")}
@@ -80,7 +83,7 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
     other = make_trial("evaluation.passage_bytes=60")
     assert trial_id(other) == trial_id(trial)
-    found = run_trial(other, folder, evaluation_id(other), no_mirror(folder.path))
+    found = run_trial(other, folder, evaluation_id(other), no_mirror(folder.path), Preemption())
     assert set(found) == {evaluation_id(trial), evaluation_id(other)}
     assert folder.evaluation_path(evaluation_id(other)).exists()
     assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)

@@ -1,19 +1,26 @@
 """The task function: one frozen trial, in its own process. Importable by name, as Hydra's launchers need it."""
 
 import contextlib
+import logging
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.config import TrialConfig
 from ablate.errors import UsageError
-from ablate.identity import evaluation_id, semantic, trial_id
+from ablate.identity import differences, evaluation_id, semantic, trial_id
 from ablate.parsing import trial_from_container
+from ablate.records.files import LedgerError
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.records.provenance import provenance
+
+if TYPE_CHECKING:
+    from ablate.training.preemption import Preemption
+
+log = logging.getLogger(__name__)
 
 DIED = "its process died without a word; was it killed, or out of memory?"
 
@@ -34,32 +41,40 @@ def run_frozen(folder: TrialFolder) -> None:
     Raises:
         UsageError: a frozen config that is not this trial's.
         HeldElsewhereError: another process works on it.
+        PreemptedError: it was asked to end; the same command goes on with it.
         Exception: whatever ended the trial, after it was recorded.
     """
-    with folder.lease:
+    # Paid by the server that this process was forked from.
+    from ablate.training.preemption import Preemption
+
+    with Preemption().caught() as preemption, folder.lease:
         record = folder.record()
         # A trial that was trained and is scored in one more way stays finished, whatever happens to the scoring.
-        was_finished = record["status"] == Status.FINISHED
-        now = time.time()
+        was_finished = record["status"] == Status.FINISHED or (
+            record["status"] == Status.RUNNING and record["is_scoring"]
+        )
         try:
             trial = _frozen_trial(folder)
             if is_done(record, evaluation_id(trial)):
                 return
-            folder.update(
-                status=Status.RUNNING,
-                is_scoring=was_finished,
-                started_at=now,
-                provenance=provenance(Path(__file__)),
-                failure=None,
-            )
-            evaluations = _train_and_score(trial, folder, record)
+            folder.update(is_scoring=was_finished, provenance=provenance(Path(__file__), folder.path.parent / "diffs"))
+            folder.begin_attempt(threads=trial.hardware.threads_per_trial)
+            evaluations = _train_and_score(trial, folder, record, preemption)
         except Exception as error:
-            folder.update(
-                status=Status.FINISHED if was_finished else _status_of(error),
-                failure={"message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()},
-            )
+            status = Status.FINISHED if was_finished else _status_of(error)
+            _record_end(folder, status, error)
             raise
-        folder.update(status=Status.FINISHED, finished_at=time.time(), evaluations=evaluations)
+        folder.end_attempt(Status.FINISHED, status=Status.FINISHED, finished_at=time.time(), evaluations=evaluations)
+
+
+def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
+    message = f"{type(error).__name__}: {error}"
+    failure = {"message": message, "traceback": traceback.format_exc(), **getattr(error, "evidence", {})}
+    try:
+        folder.end_attempt(status, status=status, failure=None if status == Status.PLANNED else failure)
+    except (OSError, LedgerError) as unwritten:
+        # A full disk is told of by the error that it caused, which comes next.
+        log.error("The end of the trial could not be recorded: %s", unwritten)
 
 
 def is_done(record: dict[str, Any], evaluation: str) -> bool:
@@ -71,15 +86,19 @@ def _frozen_trial(folder: TrialFolder) -> TrialConfig:
     trial = trial_from_container(folder.frozen())
     found = trial_id(trial)
     if found != folder.trial_id:
+        planned = folder.record().get("semantic", {})
+        changed = "\n".join(f"  {difference}" for difference in differences(planned, semantic(trial)))
         raise UsageError(
-            f"{folder.config_path}: was edited after it was frozen (it is now trial {found}). "
-            f"Delete the folder {folder.path} and run the grid again."
+            f"{folder.config_path}: what it says is now the trial {found}, not {folder.trial_id}:\n{changed}\n"
+            "If it was edited, run the grid again: it is then written anew. If ablate's code changed, plan the trial "
+            "as a new one by running the grid again."
         )
     return trial
 
 
-def _train_and_score(trial: TrialConfig, folder: TrialFolder, record: dict[str, Any]) -> dict[str, dict[str, float]]:
-    # Paid by the server that this process was forked from.
+def _train_and_score(
+    trial: TrialConfig, folder: TrialFolder, record: dict[str, Any], preemption: "Preemption"
+) -> dict[str, dict[str, float]]:
     from ablate.records.mirror import Mirror
     from ablate.training.trial import run_trial
 
@@ -93,38 +112,42 @@ def _train_and_score(trial: TrialConfig, folder: TrialFolder, record: dict[str, 
         tags=[f"{key}={value}" for key, value in {**record.get("choices", {}), **record.get("options", {})}.items()],
     )
     try:
-        return run_trial(trial, folder, evaluation_id(trial), mirror)
+        return run_trial(trial, folder, evaluation_id(trial), mirror, preemption)
     finally:
         mirror.close()
 
 
 def _status_of(error: Exception) -> Status:
-    from ablate.training.module import DivergedError
+    from ablate.training.divergence import DivergedError
+    from ablate.training.preemption import PreemptedError
 
+    if isinstance(error, PreemptedError):
+        return Status.PLANNED
     return Status.DIVERGED if isinstance(error, DivergedError) else Status.FAILED
 
 
 def settle(folder: TrialFolder, *, interrupted: bool) -> None:
     """Gives a trial whose process died without a word its status: to run again after an interrupt, else failed."""
+    status = folder.status
+    # Who watches a grid may have seen its trials die of the interrupt before it knew of one.
+    seen_dying = status == Status.FAILED and folder.record()["failure"]["message"] == DIED
     # In this order: a process writes its last status before it lets go of the lease.
-    if folder.holder is not None:
+    if not (status == Status.RUNNING or (interrupted and seen_dying)) or folder.holder is not None:
         return
     record = folder.record()
-    died = record["status"] == Status.RUNNING
-    # Who watches a grid may have seen its trials die of the interrupt before it knew of one.
-    seen_dying = record["status"] == Status.FAILED and record["failure"]["message"] == DIED
-    if not died and not (interrupted and seen_dying):
+    if record["status"] != status:
         return
-    folder.discard_stale_lease()
+    folder.discard_dead_lease()
     failure = None if interrupted else {"message": DIED, "traceback": DIED}
-    status = Status.PLANNED if interrupted else Status.FAILED
-    folder.update(status=Status.FINISHED if record.get("is_scoring") else status, failure=failure)
+    ended = Status.PLANNED if interrupted else Status.FAILED
+    status = Status.FINISHED if record.get("is_scoring") else ended
+    folder.end_attempt("interrupted" if interrupted else "died", status=status, failure=failure)
 
 
 def settle_unstarted(folder: TrialFolder, evaluation: str, reason: str) -> None:
     """Records why a trial that was launched never began."""
     record = folder.record()
-    if record["status"] == Status.PLANNED and folder.holder is None and not is_done(record, evaluation):
+    if record["status"] == Status.PLANNED and not record["attempts"] and not is_done(record, evaluation):
         message = f"its process ended before the trial began ({reason})"
         folder.update(status=Status.FAILED, failure={"message": message, "traceback": message})
 

@@ -13,7 +13,7 @@ from ablate.data.mixture import Mixture
 from ablate.errors import UsageError
 from ablate.grid.expand import Arm, Expanded, Seeds
 from ablate.grid.job import is_done
-from ablate.identity import digest12, evaluation_id, trial_id
+from ablate.identity import digest12, evaluation_id, semantic, trial_id
 from ablate.objectives.objective import checked_arms
 from ablate.parsing import plain, trial_to_container
 from ablate.records.files import write_json
@@ -157,6 +157,8 @@ class Plan:
                     "options": {**cell.arm.options, "seed": str(cell.seeds)},
                     "choices": cell.arm.choices,
                     "first_grid": self.grid_id,
+                    # What the id was made of, when it was made: `why` compares these.
+                    "semantic": semantic(cell.trial),
                 },
             )
         path = self.ledger.grid_path(self.grid_id)
@@ -175,7 +177,7 @@ class Plan:
             # What was declared after these were scored was declared with their results in sight.
             "known_before": known,
             "created_at": time.time(),
-            "provenance": provenance(Path(__file__)),
+            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs"),
         }
         write_json(path, record)
 

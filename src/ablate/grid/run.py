@@ -3,19 +3,20 @@
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ablate.errors import UsageError
 from ablate.grid.job import failure_of, settle, settle_unstarted
-from ablate.grid.launch import start_server
+from ablate.grid.launch import Interrupts, start_server
 from ablate.grid.plan import Cell, Plan
-from ablate.grid.watch import Watch, short
-from ablate.records.ledger import Status
+from ablate.grid.watch import POLL_SECONDS, Watch, short
+from ablate.records.ledger import Status, TrialFolder
 
 MOST_ROWS = 40
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
@@ -46,8 +47,7 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         _prepare_data(missing, console)
     plan.freeze()
     if missing:
-        free = {trial: cell for trial, cell in missing.items() if plan.ledger.trial(trial).holder is None}
-        _launch(plan, free, launch, console)
+        _run_missing(plan, missing, launch, console)
     from ablate.lessons.grid_results import GridResults
     from ablate.lessons.report import report
 
@@ -104,12 +104,20 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
-    status = plan.ledger.trial(trial).status
+    folder = plan.ledger.trial(trial)
+    status = folder.status
     if trial not in missing:
         return f"[green]{status}[/]"
     if status == Status.FINISHED:
         return "trained; to score"
-    return "[red]failed before; to run[/]" if status == Status.FAILED else "to run"
+    if folder.is_held:
+        return "run by another process"
+    return f"[red]failed before; {_place(folder)}[/]" if status == Status.FAILED else _place(folder)
+
+
+def _place(folder: TrialFolder) -> str:
+    step = folder.checkpoints.newest_step
+    return "to run" if step is None else f"to run from step {step:,}"
 
 
 def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
@@ -129,40 +137,52 @@ def quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _launch(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
-    jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in missing]
+def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
+    """Runs each missing trial once; those that other processes run are waited for, and run if those processes die."""
+    tried: set[str] = set()
+    watch = Watch(plan, missing, console)
+    told_of_waiting = False
     try:
-        watch = Watch(plan, missing, console)
-        with _ended_by_signals(watch.quit), watch.watching():
-            ended = launch(jobs)
+        with _ended_by_signals(), watch.watching():
+            while left := [trial for trial in plan.missing() if trial not in tried]:
+                free = [trial for trial in left if not plan.ledger.trial(trial).is_held]
+                tried |= _launch(plan, free, launch)
+                if not free:
+                    if not told_of_waiting:
+                        watch.say(f"Waiting for {_counted(len(left), 'trial')} that other processes run …")
+                        told_of_waiting = True
+                    time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         for trial in missing:
             settle(plan.ledger.trial(trial), interrupted=True)
         done = sum(plan.is_done(trial) for trial in plan.trials)
         console.print(
-            f"\n[bold]Interrupted.[/] {done} of {len(plan.trials)} trials are finished and kept; the same command runs "
-            "the others."
+            f"\n[bold]Interrupted.[/] {done} of {len(plan.trials)} trials are finished and kept; the same command goes "
+            "on with the others."
         )
         raise
-    for trial, one in zip(missing, ended, strict=True):
+
+
+def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
+    """Launches a batch; which of its trials ended without being done."""
+    failed = set()
+    jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in trials]
+    for trial, one in zip(trials, launch(jobs) if jobs else [], strict=True):
         settle(plan.ledger.trial(trial), interrupted=False)
-        settle_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
+        if one.status != JobStatus.COMPLETED:
+            settle_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
+            failed.add(trial)
+    return failed
 
 
 @contextlib.contextmanager
-def _ended_by_signals(before: Callable[[], None]) -> Iterator[None]:
-    """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it.
-
-    Args:
-        before: called first.
-    """
+def _ended_by_signals() -> Iterator[None]:
+    """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it."""
 
     def interrupt(number: int, frame: object) -> None:
-        before()
         raise KeyboardInterrupt
 
-    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.signal(number, interrupt) for number in ends}
+    handlers = {number: signal.signal(number, interrupt) for number in Interrupts.SIGNALS}
     try:
         yield
     finally:
@@ -173,21 +193,21 @@ def _ended_by_signals(before: Callable[[], None]) -> Iterator[None]:
 def _report_missing(plan: Plan, console: Console) -> bool:
     """Tells of every trial that is not done; whether there is none."""
     missing = plan.missing()
-    elsewhere = [trial for trial in missing if plan.ledger.trial(trial).holder is not None]
-    failed = {trial: cell for trial, cell in missing.items() if trial not in elsewhere}
     told: dict[str, str] = {}
-    for trial, cell in failed.items():
-        failure = failure_of(plan.ledger.trial(trial))
+    for trial, cell in missing.items():
+        folder = plan.ledger.trial(trial)
+        if folder.status == Status.PLANNED:
+            console.print(f"\n[bold]Ended early:[/] {escape(cell.label)}  [dim]{trial}[/]  {_place(folder)}")
+            continue
+        failure = failure_of(folder)
         console.print(f"\n[bold red]Failed:[/] {escape(cell.label)}  [dim]{trial}[/]", highlight=False)
         if failure.message in told:
             console.print(f"    as {told[failure.message]}; log: {failure.log_path}", markup=False, soft_wrap=True)
             continue
         told[failure.message] = cell.label
         console.print(failure.text, markup=False, highlight=False, soft_wrap=True)
-    if failed:
-        console.print(f"\n{len(failed)} of {len(plan.trials)} trials failed; the same command runs them again.")
-    if elsewhere:
+    if missing:
         console.print(
-            f"\nRun by another process: {', '.join(elsewhere)}. When it is done, the same command shows the lesson."
+            f"\n{len(missing)} of {len(plan.trials)} trials failed or ended early; the same command goes on with them."
         )
     return not missing

@@ -17,7 +17,8 @@ from rich.table import Column
 
 from ablate.grid.job import settle
 from ablate.grid.plan import Cell, Plan
-from ablate.records.ledger import LedgerError, Status
+from ablate.records.files import LedgerError
+from ablate.records.ledger import Status
 from ablate.records.metrics import last_metrics
 
 POLL_SECONDS = 0.5
@@ -83,17 +84,21 @@ class Watch:
             thread.start()
             try:
                 yield
+            except BaseException:
+                # Trials that were ended did not fail: the last look, which says so, is left out.
+                self._stop.set()
+                raise
             finally:
-                was_quit = self._stop.is_set()
-                self.quit()
+                is_interrupted = self._stop.is_set()
+                self._stop.set()
                 thread.join()
-                if not was_quit:
+                if not is_interrupted:
                     with contextlib.suppress(OSError, LedgerError):
                         self.look()
 
-    def quit(self) -> None:
-        """No more looks: the trials are about to be ended, which is no failure of theirs."""
-        self._stop.set()
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(text, highlight=False, soft_wrap=True)
 
     def look(self) -> None:
         """Brings bars and lines up to date with the ledger."""
@@ -104,12 +109,12 @@ class Watch:
             settle(folder, interrupted=False)
             record, newest = folder.record(), last_metrics(folder.metrics_path)
             status = record["status"]
-            if status == Status.RUNNING and record["started_at"] >= self._since:
+            if status == Status.RUNNING:
                 done += float(newest.get("progress", 0.0))
                 speed += float(newest.get("speed/source_tokens_per_second", 0.0))
                 losses += [float(newest["train/loss"])] if newest else []
                 self._show_running(trial, cell, newest)
-            elif status not in (Status.PLANNED, Status.RUNNING) and record.get("started_at", 0) >= self._since:
+            elif status != Status.PLANNED and record["updated_at"] >= self._since:
                 done += 1
                 self._show_ended(trial, cell, record)
             else:
@@ -155,4 +160,4 @@ class Watch:
         else:
             message = escape(str((record.get("failure") or {}).get("message", "")))
             text = f"[red]{record['status']:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
-        self._progress.console.print(text, highlight=False, soft_wrap=True)
+        self.say(text)

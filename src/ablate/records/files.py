@@ -1,4 +1,4 @@
-"""Files that are either old or new, never half."""
+"""Files that are either old or new, never half, and on the disk when it is said."""
 
 import json
 import os
@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+class LedgerError(RuntimeError):
+    """The ledger can't be read or written."""
+
+
+class NewerFormatError(LedgerError):
+    """Written by a version of ablate that knows more than this one."""
 
 
 @contextmanager
@@ -18,12 +26,20 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = Path(name)
     try:
         yield scratch
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(scratch)
         scratch.chmod(0o644)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,3 +56,27 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
+    """The content of a JSON file that says which format it has.
+
+    Raises:
+        FileNotFoundError: there is none.
+        LedgerError: no record of ours.
+        NewerFormatError: of a format that this version does not know.
+    """
+    try:
+        content = read_json(path)
+        found = content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(
+            f"{path}: not a record of ablate's ({type(error).__name__}: {error}). Move it away."
+        ) from None
+    if found > known_format:
+        raise NewerFormatError(
+            f"{path}: written by a newer ablate (format {found}, this one knows {known_format}). "
+            "Update ablate, or choose another runs_dir."
+        )
+    assert isinstance(content, dict)
+    return content

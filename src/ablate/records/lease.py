@@ -1,48 +1,92 @@
 """A lease on a trial: at most one process works on it, across hosts that share the folder.
 
-Taking it is an exclusive create; being alive is a fresh mtime. Ages are read off the file system's own clock, by a
-file touched beside the lease, so that hosts need not agree on the time; no flock, which NFS does not keep.
+Taking it is the exclusive create of `lease.<n>`; being alive is a fresh mtime; taking over from a dead holder is the
+exclusive create of the next number, so that of many that try one gets it and nobody removes what another just took.
+Ages are read off the file system's own clock, and where that clock was set, only a heart that does not beat while
+one watches is dead. On one host a process is asked for by its number and birth. No flock, which NFS does not keep.
 """
 
-import _thread
 import contextlib
 import json
 import os
-import socket
+import sys
 import threading
+import time
 import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from ablate.records.process import birth, is_running, this_host
+
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+# How long a silent lease is watched before its holder counts as dead: more than two heartbeats.
+WATCH_SECONDS = 25.0
+# What a process ends with that lost its lease (EX_TEMPFAIL of sysexits.h).
+LOST_EXIT_CODE = 75
 
 
 class HeldElsewhereError(RuntimeError):
     """Another live process holds the lease."""
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who took a lease."""
+
+    host: str
+    pid: int
+    born: str | None
+    token: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host.split()[0]}"
+
+
+UNKNOWN = Holder("unknown", 0, None, "")
+
+
+def _end_process() -> None:
+    print("Another process took this trial over, as this one was silent for too long. It ends.", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(LOST_EXIT_CODE)
+
+
 class Lease:
     """Held inside a `with` block; a thread keeps it fresh.
+
+    Args:
+        folder: the trial's folder.
+        on_lost: called in the thread when another process has taken over: two must not write one record, so by
+            default this process ends at once.
 
     Raises:
         HeldElsewhereError: on entry, when a live process holds it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.token = uuid.uuid4().hex
+    def __init__(self, folder: Path, on_lost: Callable[[], None] = _end_process) -> None:
+        self.folder = folder
+        self.holder = Holder(this_host(), os.getpid(), birth(os.getpid()), uuid.uuid4().hex)
+        self._on_lost = on_lost
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
+        # Listed before their holders are asked for: whoever comes later is not among the dead.
+        self._dead = {path: _holder(path) for path in _leases(self.folder)}
+        holder = live_holder(self.folder)
+        if holder is not None:
+            raise HeldElsewhereError(f"{holder} works on it")
+        self._path = self.folder / f"lease.{max(map(_number, self._dead), default=0) + 1}"
         if not self._create():
-            holder = live_holder(self.path)
-            if holder is not None:
-                raise HeldElsewhereError(f"process {holder['pid']} on {holder['host']} works on it")
-            discard_stale(self.path)
-            if not self._create():
-                raise HeldElsewhereError("another process took it over at this moment")
+            raise HeldElsewhereError("another process took it at this moment")
+        # Somebody may have come, gone, and left room for a third since the dead were counted.
+        others = {path: _holder(path) for path in _leases(self.folder) if path != self._path}
+        if any(self._dead.get(path) != holder for path, holder in others.items()):
+            self._path.unlink()
+            raise HeldElsewhereError("another process took it at this moment")
         self._heart.start()
         return self
 
@@ -51,82 +95,100 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._heart.join()
-        if (_holder(self.path) or {}).get("token") == self.token:
-            self.path.unlink(missing_ok=True)
+        if not self._is_lost():
+            for path in (*self._dead, self._path):
+                path.unlink(missing_ok=True)
 
     def _create(self) -> bool:
         try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
         with os.fdopen(handle, "w") as file:
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "token": self.token}, file)
+            json.dump(asdict(self.holder), file)
         return True
+
+    def _is_lost(self) -> bool:
+        newest = _newest(self.folder)
+        return newest != self._path or _holder(newest) != self.holder
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            holder = _holder(self.path)
-            if holder is not None and holder.get("token") != self.token:
-                # This process slept too long and another has taken over: two must not write one record.
-                _thread.interrupt_main()
-                return
+            # A share that hiccups is no reason to end; one that stays away keeps others from taking over, too.
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                if self._is_lost():
+                    self._on_lost()
+                    return
+                os.utime(self._path)
 
 
-def live_holder(path: Path) -> dict[str, str] | None:
-    """Who holds the lease and is alive, or None."""
+def live_holder(folder: Path, watch_seconds: float | None = None) -> Holder | None:
+    """Who holds the lease and is alive, or None.
+
+    Args:
+        folder: the trial's folder.
+        watch_seconds: how long to wait for a heartbeat of a process on another host whose last one is long ago or in
+            the future; 0 to answer at once; by default more than two heartbeats.
+    """
+    path = _newest(folder)
+    if path is None:
+        return None
     try:
-        age_seconds = _now(path) - path.stat().st_mtime
+        beaten_at = path.stat().st_mtime_ns
+        # What was just created and is not yet written is somebody's.
+        holder = _holder(path) or UNKNOWN
+        if holder.host == this_host():
+            return holder if is_running(holder.pid, holder.born) else None
+        age_seconds = _now(folder) - beaten_at / 1e9
+        if -HEARTBEAT_SECONDS <= age_seconds < STALE_SECONDS:
+            return holder
+        deadline = time.monotonic() + (WATCH_SECONDS if watch_seconds is None else watch_seconds)
+        while time.monotonic() < deadline:
+            time.sleep(min(1.0, WATCH_SECONDS / 10))
+            if path.stat().st_mtime_ns != beaten_at:
+                return holder
     except FileNotFoundError:
-        return None
-    holder = _holder(path)
-    if holder is None:
-        # Just created and not yet written, or its writer died at that moment.
-        return {"host": "unknown", "pid": "unknown"} if age_seconds < STALE_SECONDS else None
-    if holder["host"] == socket.gethostname() and not _is_running(int(holder["pid"])):
-        return None
-    return holder if age_seconds < STALE_SECONDS else None
+        # Let go of, or taken over, while we looked.
+        return live_holder(folder, watch_seconds)
+    return None
 
 
-def discard_stale(path: Path) -> None:
-    """Removes a lease whose holder is gone; of several that try, each moves at most the lease that it saw."""
-    seen = _holder(path)
-    grave = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+def discard_dead(folder: Path) -> None:
+    """Removes the leases of a trial that no live process holds, by taking and giving back one of our own."""
+    with contextlib.suppress(HeldElsewhereError), Lease(folder):
+        pass
+
+
+def _number(path: Path) -> int:
+    return int(path.suffix[1:])
+
+
+def _leases(folder: Path) -> list[Path]:
     try:
-        path.rename(grave)
+        return [path for path in folder.iterdir() if path.name.startswith("lease.") and path.suffix[1:].isdecimal()]
     except FileNotFoundError:
-        return
-    if _holder(grave) != seen:
-        # In between, someone else buried the stale one and took a fresh lease: give it back.
-        with contextlib.suppress(FileExistsError):
-            os.link(grave, path)
-    grave.unlink()
+        return []
 
 
-def _holder(path: Path) -> dict[str, str] | None:
+def _newest(folder: Path) -> Path | None:
+    return max(_leases(folder), key=_number, default=None)
+
+
+def _holder(path: Path) -> Holder | None:
     try:
-        holder = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return Holder(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
         return None
-    assert isinstance(holder, dict)
-    return holder
 
 
-def _now(path: Path) -> float:
-    probe = path.with_name(f".now.{uuid.uuid4().hex}")
-    probe.touch()
+def _now(folder: Path) -> float:
+    """The file system's clock; this host's where nothing can be written."""
+    probe = folder / f".now.{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+    except OSError:
+        return time.time()
     try:
         return probe.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

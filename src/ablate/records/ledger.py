@@ -2,18 +2,23 @@
 
 runs/
   grids/<grid_id>.json         the command's overrides, its arms and their trials, the lesson's declaration
+  diffs/<digest>.diff          uncommitted changes to the code that trials ran with
   <trial_id>/
     config.yaml                frozen before the trial starts
     record.json                status, times, counters, results, provenance
     metrics.jsonl              one object per logged step; metrics.parquet when it is finished
     evaluations/<id>.parquet   bits and bytes of each document
+    checkpoints/               while it is not finished: what the next step depends on
     model.pt                   the trained weights
+    lease.<n>                  while a process works on it
     log.txt                    what the process printed
     wandb/                     the mirror
 """
 
+import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,8 +26,10 @@ from typing import Any
 
 import yaml
 
-from ablate.records.files import read_json, write_json, write_text
-from ablate.records.lease import Lease, discard_stale, live_holder
+from ablate.records.checkpoints import Checkpoints
+from ablate.records.files import LedgerError, read_versioned, write_json, write_text
+from ablate.records.lease import Holder, Lease, discard_dead, live_holder
+from ablate.records.process import this_host
 
 FORMAT = 1
 
@@ -36,10 +43,6 @@ class Status(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     PRUNED = "pruned"
-
-
-class LedgerError(RuntimeError):
-    """The ledger can't be written or was written by something that this version doesn't know."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,28 @@ class TrialFolder:
         return self.path / "evaluations" / f"{evaluation_id}.parquet"
 
     @property
-    def lease(self) -> Lease:
-        """A lease on this trial, not yet taken."""
-        return Lease(self.path / "lease")
+    def checkpoints(self) -> Checkpoints:
+        """What the next step depends on."""
+        return Checkpoints(self.path / "checkpoints", self.trial_id)
 
     @property
-    def holder(self) -> dict[str, str] | None:
-        """The live process that works on this trial, if there is one."""
-        return live_holder(self.path / "lease")
+    def lease(self) -> Lease:
+        """A lease on this trial, not yet taken."""
+        return Lease(self.path)
 
-    def discard_stale_lease(self) -> None:
+    @property
+    def holder(self) -> Holder | None:
+        """The live process that works on this trial, if there is one; may watch a silent one for some seconds."""
+        return live_holder(self.path)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process works on this trial, as far as one look tells."""
+        return live_holder(self.path, watch_seconds=0) is not None
+
+    def discard_dead_lease(self) -> None:
         """Removes the lease of a process that is gone."""
-        discard_stale(self.path / "lease")
+        discard_dead(self.path)
 
     def frozen(self) -> dict[str, Any]:
         """The frozen config as a plain container."""
@@ -107,20 +120,17 @@ class TrialFolder:
 
     def record(self) -> dict[str, Any]:
         """The record; of a trial that nobody planned, an empty one with the status `planned`."""
-        path = self.path / "record.json"
+        record = {
+            "format": FORMAT,
+            "trial_id": self.trial_id,
+            "status": Status.PLANNED,
+            "evaluations": {},
+            "attempts": [],
+        }
         try:
-            record = read_json(path)
+            return record | read_versioned(self.path / "record.json", FORMAT)
         except FileNotFoundError:
-            return {"format": FORMAT, "trial_id": self.trial_id, "status": Status.PLANNED, "evaluations": {}}
-        except ValueError as error:
-            raise LedgerError(f"{path}: not JSON ({error}). Delete it to run the trial anew.") from None
-        if record["format"] > FORMAT:
-            raise LedgerError(
-                f"{path}: written by a newer ablate (ledger format {record['format']}, this one knows {FORMAT}). "
-                "Update ablate, or choose another runs_dir."
-            )
-        assert isinstance(record, dict)
-        return record
+            return record
 
     @property
     def status(self) -> Status:
@@ -130,6 +140,27 @@ class TrialFolder:
     def update(self, **changes: Any) -> None:
         """Sets keys of the record, atomically. Only the lease's holder does so while the trial runs."""
         write_json(self.path / "record.json", {**self.record(), **changes, "updated_at": time.time()})
+
+    def begin_attempt(self, **about: Any) -> None:
+        """Marks the trial as running, in one more attempt: who runs it, since when, and `about` it."""
+        now = time.time()
+        self.end_attempt("died")
+        attempt = {"started_at": now, "host": this_host(), "pid": os.getpid(), **about}
+        attempts = [*self.record()["attempts"], attempt]
+        self.update(status=Status.RUNNING, started_at=now, failure=None, attempts=attempts)
+
+    def update_attempt(self, **changes: Any) -> None:
+        """Sets keys of the newest attempt."""
+        *earlier, newest = self.record()["attempts"]
+        self.update(attempts=[*earlier, {**newest, **changes}])
+
+    def end_attempt(self, ended: str, **changes: Any) -> None:
+        """Says how the newest attempt ended, if it has not ended, and sets keys of the record with it."""
+        attempts = self.record()["attempts"]
+        if attempts and "ended" not in attempts[-1]:
+            attempts[-1] |= {"ended": ended, "ended_at": time.time()}
+        if attempts or changes:
+            self.update(attempts=attempts, **changes)
 
 
 @dataclass(frozen=True)
@@ -149,11 +180,21 @@ class Ledger:
         computes can't: that is its id), but never under the feet of a process that runs it.
         """
         folder = self.trial(trial_id)
-        if folder.holder is not None:
+        if folder.is_held:
             return
         write_text(folder.config_path, yaml.safe_dump(container, sort_keys=False, allow_unicode=True))
         if not folder.is_recorded:
             folder.update(**about)
+
+    def trials(self) -> Iterator[TrialFolder]:
+        """Every trial that was ever planned, by id."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.runs_dir) if entry.is_dir())
+        except FileNotFoundError:
+            return
+        for name in names:
+            if self.trial(name).config_path.exists():
+                yield self.trial(name)
 
     def grid_path(self, grid_id: str) -> Path:
         """A grid's record."""

@@ -2,20 +2,55 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from ablate.records.files import LedgerError
+
 
 class MetricsWriter:
-    """Appends rows to `metrics.jsonl`; each row is on its way to the disk when `append` returns."""
+    """Appends rows to `metrics.jsonl`; each row is on its way to the disk when `append` returns.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
+    Args:
+        path: the file.
+        keep_bytes: what of an earlier attempt stays: its rows up to the checkpoint that is gone on from.
+
+    Raises:
+        LedgerError: the file is shorter than `keep_bytes`.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        self.path = path
+        self._file = path.open("ab", buffering=0)
+        if self._file.tell() < keep_bytes:
+            self._file.close()
+            raise LedgerError(
+                f"{path}: has {path.stat().st_size} bytes, its checkpoint was written after {keep_bytes}. Somebody "
+                f"shortened it. Delete the folder {path.parent / 'checkpoints'} to train from the beginning."
+            )
+        self._file.truncate(keep_bytes)
 
     def append(self, step: int, values: dict[str, Any]) -> None:
-        """One row: `step` and its metrics."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """One row: `step` and its metrics.
+
+        Raises:
+            LedgerError: it can't be written, as on a full disk; half a row may be left, which no reader takes.
+        """
+        left = (json.dumps({"step": step, **values}) + "\n").encode()
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise LedgerError(
+                f"{self.path}: cannot write the log ({error.strerror}). When that is mended, the same command goes on "
+                "from the last checkpoint."
+            ) from error
+
+    def sync(self) -> int:
+        """Returns, when all rows are on the disk, how many bytes they are."""
+        os.fsync(self._file.fileno())
+        return self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Closes the file; once more does nothing."""

@@ -1,5 +1,6 @@
 """Where a result comes from: code, versions, machine."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -7,13 +8,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ablate.records.files import write_text
+
 PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
 
 
-def provenance(source: Path) -> dict[str, Any]:
+def provenance(source: Path, diffs: Path) -> dict[str, Any]:
     """What a record keeps about code and machine.
 
     Args:
+        diffs: the folder that keeps uncommitted changes, once for all trials that ran with them.
         source: a file of the code; when git tracks it, the commit and all uncommitted changes to Python and YAML are
             kept. (A package installed below somebody's repository is not of that repository.)
     """
@@ -22,12 +26,23 @@ def provenance(source: Path) -> dict[str, Any]:
     return {
         "ablate": importlib.metadata.version("ablate"),
         "git_commit": commit,
-        "git_diff": _git(source, "diff", "HEAD", "--", ":(top)*.py", ":(top)*.yaml") if commit else None,
+        "git_diff": _kept_diff(source, diffs) if commit else None,
         "python": platform.python_version(),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "host": platform.node(),
         "machine": machine(),
     }
+
+
+def _kept_diff(source: Path, diffs: Path) -> str | None:
+    """The name of the file in `diffs` that holds the uncommitted changes; None where there are none."""
+    diff = _git(source, "diff", "HEAD", "--", ":(top)*.py", ":(top)*.yaml")
+    if not diff:
+        return None
+    path = diffs / f"{hashlib.sha256(diff.encode()).hexdigest()[:12]}.diff"
+    if not path.exists():
+        write_text(path, diff + "\n")
+    return path.name
 
 
 def machine() -> str:

@@ -1,6 +1,7 @@
 """A trial's log: what each logged step writes, to the ledger first and to its mirror."""
 
 import time
+from typing import Any
 
 import lightning.pytorch as pl
 
@@ -17,6 +18,10 @@ class TrialLog(pl.Callback):
 
     `train/loss` is the mean over the steps since it was written last, in nats per loss token of the trial's own
     objective: it compares seeds of one arm, not arms.
+
+    Attributes:
+        training_seconds: up to the newest row, over all attempts, scoring aside.
+        checkpoint_seconds: the part of them that training waited for checkpoints.
     """
 
     def __init__(
@@ -30,7 +35,8 @@ class TrialLog(pl.Callback):
         self.done_evaluations = 0
         self._losses: list[float] = []
         self._last_tokens = 0
-        self._training_seconds = 0.0
+        self.training_seconds = 0.0
+        self.checkpoint_seconds = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -70,9 +76,32 @@ class TrialLog(pl.Callback):
         now = time.perf_counter()
         seconds = now - self._last_time
         tokens = counters.source_tokens - self._last_tokens
-        self._training_seconds += seconds
+        self.training_seconds += seconds
         self._last_time, self._last_tokens = now, counters.source_tokens
-        return {"speed/training_seconds": self._training_seconds, "speed/source_tokens_per_second": tokens / seconds}
+        return {
+            "speed/training_seconds": self.training_seconds,
+            "speed/checkpoint_seconds": self.checkpoint_seconds,
+            "speed/source_tokens_per_second": tokens / seconds,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What the next rows depend on, among it how long the log is; all of that is on the disk then."""
+        return {
+            "bytes": self.writer.sync(),
+            "losses": list(self._losses),
+            "last_tokens": self._last_tokens,
+            "training_seconds": self.training_seconds,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "done_evaluations": self.done_evaluations,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes a state up again; the writer kept as many bytes as it tells."""
+        self._losses = list(state["losses"])
+        self._last_tokens = state["last_tokens"]
+        self.training_seconds = state["training_seconds"]
+        self.checkpoint_seconds = state["checkpoint_seconds"]
+        self.done_evaluations = state["done_evaluations"]
 
     def _tune_metrics(self, module: TrialModule) -> dict[str, float]:
         started = time.perf_counter()

@@ -17,11 +17,8 @@ from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
 from ablate.model.loss import summed_nll
 from ablate.training.counters import Counters
+from ablate.training.divergence import DivergenceWatch
 from ablate.training.optimizer import adamw, learning_rate
-
-
-class DivergedError(RuntimeError):
-    """The loss, the gradient or a score is not a finite number."""
 
 
 class TrialModule(pl.LightningModule):
@@ -31,6 +28,7 @@ class TrialModule(pl.LightningModule):
         counters: what was read and computed so far.
         last_loss: the newest step's loss in nats per loss token.
         gradient_norm: of the newest step, before clipping.
+        divergence: sees every step before it is applied.
     """
 
     def __init__(self, trial: TrialConfig, model: Decoder, data_fingerprint: str, target: float) -> None:
@@ -48,6 +46,7 @@ class TrialModule(pl.LightningModule):
         self.target = target
         self.counters = Counters(windows=data_fingerprint[:32])
         self.last_loss = self.gradient_norm = float("nan")
+        self.divergence = DivergenceWatch(trial.divergence)
         if trial.compile:
             self.model.compile()
 
@@ -63,7 +62,7 @@ class TrialModule(pl.LightningModule):
         """One optimizer step over all micro-batches.
 
         Raises:
-            DivergedError: a loss or a gradient that is not finite; the weights are those before the step.
+            DivergedError: the run is lost; the weights are those before the step.
         """
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
@@ -85,11 +84,16 @@ class TrialModule(pl.LightningModule):
         self.last_loss = self._over_ranks(float(summed)) / self.trainer.world_size
         limit = self.trial.optimizer.clip_norm or float("inf")
         self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
-        self._refuse_divergence()
+        self.divergence.see(after.steps, self.last_loss, self.gradient_norm)
         optimizer.step()
         self.counters = after
-        if self.counters.of_budget(self.trial.budget) >= self.target:
+        if self.is_done:
             self.trainer.should_stop = True
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.counters.of_budget(self.trial.budget) >= self.target
 
     def _summed_nll(self, batch: Batch) -> Tensor:
         ids, documents, positions, regions, targets, weights = (
@@ -105,11 +109,6 @@ class TrialModule(pl.LightningModule):
         )
         hidden_BTC = self.model(ids, documents, positions, regions)
         return summed_nll(hidden_BTC.flatten(0, 1), self.model.head, targets.flatten(), weights.flatten())
-
-    def _refuse_divergence(self) -> None:
-        for name, value in (("loss", self.last_loss), ("gradient norm", self.gradient_norm)):
-            if not torch.isfinite(torch.tensor(value)):
-                raise DivergedError(f"the {name} is {value} at step {self.counters.steps + 1}")
 
     def _counted(self, step: Step) -> Counters:
         """The counters after a step."""

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 import warnings
 
 import lightning.pytorch as pl
@@ -18,26 +17,35 @@ from ablate.records.files import replacing
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, write_parquet
 from ablate.records.mirror import Mirror
+from ablate.training.checkpointing import Checkpointing, load_newest
+from ablate.training.divergence import DivergedError
 from ablate.training.loader import step_loader
 from ablate.training.log import TrialLog
-from ablate.training.module import DivergedError, TrialModule
+from ablate.training.module import TrialModule
+from ablate.training.preemption import Preemption
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def run_trial(
-    trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror
+    trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror, preemption: Preemption
 ) -> dict[str, dict[str, float]]:
-    """Trains what is not yet trained, and scores.
+    """Trains what is not yet trained, from its newest checkpoint on, and scores.
 
     Args:
         trial: the trial, as frozen.
         folder: its place in the ledger; the caller holds the lease.
         evaluation_id: of the trial's evaluation.
         mirror: started and not yet closed.
+        preemption: whether this process was asked to end.
 
     Returns:
         The record's evaluations, this one among them; what the training found is in the record already.
+
+    Raises:
+        DivergedError: the training is lost.
+        PreemptedError: asked to end; what was trained is in a checkpoint.
+        LedgerError: a checkpoint or a log that can't be used or written.
     """
     torch.set_num_threads(trial.hardware.threads_per_trial)
     shards = open_shards(trial)
@@ -48,7 +56,8 @@ def run_trial(
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
-        _train(trial, folder, trainer, model, shards, evaluator, mirror)
+        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption)
+    folder.checkpoints.clear()
     model.eval()
     with trainer.precision_plugin.forward_context():
         documents, summary = evaluator.test_documents(model)
@@ -94,10 +103,15 @@ def _train(
     shards: Shards,
     evaluator: Evaluator,
     mirror: Mirror,
+    preemption: Preemption,
 ) -> None:
     steps = Steps(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
     module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
-    writer = MetricsWriter(folder.metrics_path)
+    folder.checkpoints.sweep()
+    state = load_newest(folder.checkpoints)
+    first_step = state["counters"]["steps"] if state else 0
+    folder.update_attempt(from_step=first_step)
+    writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
     log = TrialLog(
         writer,
         mirror,
@@ -105,22 +119,27 @@ def _train(
         every_steps=trial.tracking.log_every_steps,
         evaluations=trial.evaluation.tune_evaluations,
     )
-    trainer.callbacks.append(log)  # type: ignore[attr-defined]
-    started = time.time()
-    folder.update(training_started_at=started)
+    checkpointing = Checkpointing(folder.checkpoints, trial.checkpoint, log, preemption, state)
+    trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
-        trainer.fit(module, step_loader(steps, first_step=0, workers=trial.hardware.loader_workers))
+        with preemption.deferred():
+            trainer.fit(module, step_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))
     finally:
+        checkpointing.close()
         writer.close()
+    if not module.is_done:
+        preemption.check()
+    assert module.is_done
     with replacing(folder.model_path) as scratch:
         torch.save(model.state_dict(), scratch)
     write_parquet(read_metrics(folder.metrics_path), folder.path / "metrics.parquet")
     folder.update(
         counters=vars(module.counters),
-        training_seconds=time.time() - started,
+        training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in model.parameters()),
         data_fingerprint=shards.fingerprint,
     )
+    preemption.check()
 
 
 def budget_target(trial: TrialConfig, model: Decoder) -> float:

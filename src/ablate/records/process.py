@@ -1,0 +1,36 @@
+"""Which process on which host, told apart also after its number was given to another."""
+
+import os
+import socket
+from pathlib import Path
+
+
+def this_host() -> str:
+    """The host's name and, where there is one, the namespace that process numbers belong to.
+
+    Two containers may share a name and still not see each other's processes.
+    """
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def birth(pid: int) -> str | None:
+    """When a process on this host began, in ticks since the boot; None where that can't be known."""
+    try:
+        # The name, in parentheses, may hold spaces and parentheses of its own.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def is_running(pid: int, born: str | None) -> bool:
+    """Whether the process with this number on this host runs, and is the one that began then."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return born is None or birth(pid) in (born, None)

@@ -1,0 +1,66 @@
+"""Everything that a trial's next step depends on, as tensors and plain values."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablate.training.counters import Counters
+from ablate.training.log import TrialLog
+from ablate.training.module import TrialModule
+
+State = dict[str, Any]
+
+
+def captured(module: TrialModule, log: TrialLog) -> State:
+    """The state after a step; its tensors are those that the next step changes.
+
+    The learning rate and the next rows are functions of the counters, so they need no state of their own.
+    """
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return {
+        "counters": asdict(module.counters),
+        "model": module.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "divergence": module.divergence.state(),
+        "log": log.state(),
+        "random": {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
+    }
+
+
+def restore(state: State, module: TrialModule, log: TrialLog) -> None:
+    """Takes a state up again, in a trainer whose optimizer stands."""
+    module.counters = Counters(**state["counters"])
+    module.model.load_state_dict(state["model"])
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    optimizer.load_state_dict(state["optimizer"])
+    module.divergence.restore(state["divergence"])
+    log.restore(state["log"])
+    torch.set_rng_state(state["random"]["cpu"])
+    if state["random"]["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+
+
+def snapshot(state: Any) -> Any:
+    """A copy in main memory that no later step changes."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {name: snapshot(part) for name, part in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(snapshot(part) for part in state)
+    return state
+
+
+def size_bytes(state: Any) -> int:
+    """Bytes of all tensors in a state."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(size_bytes(part) for part in parts)

@@ -1,0 +1,174 @@
+"""Leases: one holder at a time, whoever dies and whatever the clocks do."""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate.records import lease as lease_module
+from ablate.records.lease import LOST_EXIT_CODE, HeldElsewhereError, Lease, discard_dead, live_holder
+from ablate.records.process import birth, is_running, this_host
+
+
+def leave_lease(folder: Path, *, age_seconds: float = 0.0, number: int = 1, **changes: object) -> Path:
+    """The lease of a process on another host, whose heart last beat so long ago."""
+    path = folder / f"lease.{number}"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "born": "5", "token": "x"} | changes))
+    beaten_at = path.stat().st_mtime - age_seconds
+    os.utime(path, (beaten_at, beaten_at))
+    return path
+
+
+@pytest.fixture
+def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.3)
+
+
+def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
+    with Lease(tmp_path):
+        with (
+            pytest.raises(HeldElsewhereError, match=f"process {os.getpid()} on {socket.gethostname()}"),
+            Lease(tmp_path),
+        ):
+            pass
+        assert live_holder(tmp_path) is not None
+    assert live_holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    program = (
+        "import os; from pathlib import Path; from ablate.records.lease import Lease\n"
+        f"Lease(Path({str(tmp_path)!r})).__enter__(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
+    with Lease(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"lease.1", "lease.2"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_was_given_the_number_of_a_dead_one_is_not_it(tmp_path: Path) -> None:
+    assert is_running(os.getpid(), birth(os.getpid()))
+    leave_lease(tmp_path, host=this_host(), pid=os.getpid(), born="1")
+    with Lease(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.parametrize("age_seconds", [lease_module.STALE_SECONDS + 1, -3600])
+def test_a_silent_lease_of_another_host_is_taken_over(tmp_path: Path, age_seconds: float) -> None:
+    """Long ago or, where a clock was set back, in the future: no heart beats while one watches."""
+    leave_lease(tmp_path, age_seconds=age_seconds)
+    with Lease(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fresh_lease_of_another_host_is_kept(tmp_path: Path) -> None:
+    leave_lease(tmp_path)
+    with pytest.raises(HeldElsewhereError, match="process 1 on elsewhere"), Lease(tmp_path):
+        pass
+    discard_dead(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
+
+
+@pytest.mark.parametrize("age_seconds", [lease_module.STALE_SECONDS + 3600, -3600])
+def test_after_a_clock_was_set_a_beating_heart_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_seconds: float
+) -> None:
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 10.0)
+    path = leave_lease(tmp_path, age_seconds=age_seconds)
+    heart = threading.Timer(0.3, lambda: os.utime(path))
+    heart.start()
+    assert live_holder(tmp_path) is not None
+    heart.join()
+
+
+def test_a_lease_that_is_not_yet_written_is_somebody_s(tmp_path: Path) -> None:
+    (tmp_path / "lease.1").touch()
+    with pytest.raises(HeldElsewhereError), Lease(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("quick_watch")
+def test_who_takes_over_backs_off_from_a_lease_that_it_did_not_see_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead one was cleared away and its number taken by a third, all between our look and our create."""
+    leave_lease(tmp_path, age_seconds=1000)
+    create = Lease._create
+
+    def create_late(lease: Lease) -> bool:
+        leave_lease(tmp_path, token="of a third")
+        return create(lease)
+
+    monkeypatch.setattr(Lease, "_create", create_late)
+    with pytest.raises(HeldElsewhereError, match="at this moment"), Lease(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
+    assert "of a third" in (tmp_path / "lease.1").read_text()
+
+
+def _take(path: Path, barrier: object, taken: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    try:
+        with Lease(path):
+            taken.put(os.getpid())  # type: ignore[attr-defined]
+            barrier.wait()  # type: ignore[attr-defined]
+    except HeldElsewhereError:
+        barrier.wait()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path, is_left: bool) -> None:
+    context = multiprocessing.get_context("spawn")
+    if is_left:
+        leave_lease(tmp_path, host=this_host(), pid=os.getpid(), born="1")
+    barrier, taken = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=_take, args=(tmp_path, barrier, taken)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    winners = [taken.get(timeout=30)]
+    for process in processes:
+        process.join(30)
+    while not taken.empty():
+        winners.append(taken.get())
+    assert len(winners) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["taken over", "removed"])
+def test_a_heart_ends_a_process_that_lost_its_lease(tmp_path: Path, how: str) -> None:
+    loss = (
+        "(folder / 'lease.2').write_text('{}')"
+        if how == "taken over"
+        else "(folder / 'lease.1').unlink(); time.sleep(0)"
+    )
+    program = (
+        "import time; from pathlib import Path; from ablate.records import lease\n"
+        "lease.HEARTBEAT_SECONDS = 0.02\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        f"with lease.Lease(folder): {loss}; time.sleep(20)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15)
+    assert done.returncode == LOST_EXIT_CODE
+    assert "Another process took this trial over" in done.stderr
+    assert (tmp_path / "lease.2").exists() == (how == "taken over"), "and leaves the other's lease alone"
+
+
+def test_a_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
+    with Lease(tmp_path):
+        os.utime(tmp_path / "lease.1", (0, 0))
+        deadline = time.monotonic() + 5
+        while (tmp_path / "lease.1").stat().st_mtime < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
