@@ -64,32 +64,34 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 MakeTrial = Callable[..., TrialConfig]
 
 
+def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict[str, Any]:
+    """Our own YAML under some overrides (as on the command line), for a small model on the text of these folders."""
+    container = default_container(*overrides)
+    container["cache_dir"] = str(cache)
+    container["corpus"] = {
+        "sources": {
+            name: {"files": {"reader": "text_files", "path": str(path), "pattern": "*.txt"}}
+            for name, path in text.items()
+        },
+        "tune_share": 0.2,
+        "test_share": 0.2,
+        "manifest_sha256": None,
+    }
+    given = {override.split("=")[0] for override in overrides}
+    for group, values in copy.deepcopy(SMALL).items():
+        container[group] |= {key: value for key, value in values.items() if f"{group}.{key}" not in given}
+    container["schedule"]["horizon_tokens"] = container["budget"]["train_tokens"]
+    return container
+
+
 @pytest.fixture(scope="session")
 def make_trial(text: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> MakeTrial:
     """A function from overrides (as on the command line) to a small trial."""
     cache = tmp_path_factory.mktemp("cache")
 
     def make(*overrides: str, **changes: Any) -> TrialConfig:
-        container = default_container(*overrides)
-        container["cache_dir"] = str(cache)
-        sources = {
-            name: {"files": {"reader": "text_files", "path": str(path), "pattern": "*.txt"}}
-            for name, path in text.items()
-        }
-        container["corpus"] = {
-            "sources": sources,
-            "tune_share": 0.2,
-            "test_share": 0.2,
-            # Made-up text has no manifest of its own: any name will do.
-            "manifest_sha256": None,
-        }
-        given = {override.split("=")[0] for override in overrides}
-        for group, values in copy.deepcopy(SMALL).items():
-            container[group] |= {key: value for key, value in values.items() if f"{group}.{key}" not in given}
-        container["schedule"]["horizon_tokens"] = container["budget"]["train_tokens"]
-        container |= changes
-        trial = composed_from_container(container).trial
-        return with_manifest(trial, {}, lambda message: None)
+        container = small_container(text, cache, *overrides) | changes
+        return with_manifest(composed_from_container(container).trial, {}, lambda message: None)
 
     return make
 

@@ -26,7 +26,20 @@ GROUPS = (
 )
 VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
+    "status": "how far each trial is; --json, --once, --all",
     "lessons": "print and write the lesson again: of the newest grid, of grid ids, or of a grid's overrides",
+    "why": "what makes two trials two: two trial ids, or one and another trial's overrides",
+    "diff": "everything in which two trials differ: configuration, code, machine, results",
+    "retry": "plan again what failed or diverged, and with -m run it; --fresh: from the beginning",
+    "gc": "what of the ledger can go; --delete removes it, --trials takes trials that no grid names",
+}
+# Verbs that a grid's overrides may follow, and the flags of theirs that may stand among them.
+OF_A_GRID: dict[str, tuple[str, ...]] = {
+    "run": (),
+    "status": ("--json", "--once", "--all"),
+    "lessons": (),
+    "why": (),
+    "retry": ("--fresh",),
 }
 # Hydra's own flags that print something and run nothing, and those that may stand beside them.
 PRINTING_FLAGS = ("--cfg", "--info", "--hydra-help", "--version")
@@ -41,10 +54,11 @@ def help_text() -> str:
         "",
         "  python -m ablate -m objective=causal,prefix,mixed     a grid: arms × 3 seeds, then the lesson",
         "  python -m ablate objective=mixed budget=smoke         one trial",
+        "  python -m ablate status                               how far each trial is",
         "  python -m ablate lessons                              the newest grid's lesson again",
         "",
         "Verbs (the first word):",
-        *(f"  {verb:<14}{text}" for verb, text in VERBS.items()),
+        *(f"  {verb:<9}{text}" for verb, text in VERBS.items()),
         "",
         "Options (group=choice; several choices with -m make arms; the first is the default):",
     ]
@@ -58,6 +72,8 @@ def help_text() -> str:
         "",
         "Any value below them: budget.train_tokens=1e6 optimizer.learning_rate=1e-3 seed=0,1,2 replicates=5",
         "  precision=bf16 runs_dir=PATH cache_dir=PATH lesson.smallest_effect=0.01 lesson.baseline=causal",
+        "Grids that are no full product: 'hydra.sweeper.exclude=[{architecture: causal_decoder, objective: mixed}]',",
+        "  'hydra.sweeper.zip=[[scale, optimizer.learning_rate]]'",
         "Flags:  -m  grid     --cfg job  print the composed configuration     --hydra-help  Hydra's own flags",
         f"Defaults: {CONF}",
     ]
@@ -86,17 +102,28 @@ def main() -> int:
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
     is_grid = bool({"-m", "--multirun"} & set(arguments))
-    if verb == "lessons" and not is_grid:
-        from ablate.grid.past import show_past_lessons
+    # `why TRIAL key=value …` composes one trial; elsewhere only a grid's overrides are composed.
+    has_overrides = any("=" in word and not word.startswith("runs_dir=") for word in arguments)
+    if verb != "run" and not is_grid and not (verb == "why" and has_overrides):
+        from importlib import import_module
 
-        return show_past_lessons(arguments)
+        code: int = import_module(f"ablate.verbs.{verb}").main(arguments)
+        return code
+    if verb not in OF_A_GRID:
+        raise UsageError(f"{verb} takes no grid. Leave -m out.")
+    names = [word for word in arguments if word in OF_A_GRID[verb] or (verb == "why" and _is_name(word))]
+    arguments = [word for word in arguments if word not in names]
     _check_words(arguments)
     printing = any(word in PRINTING_FLAGS for word in arguments)
     if printing and is_grid:
         raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
     from ablate.grid.command import run_hydra
 
-    return run_hydra(verb, arguments, printing=printing)
+    return run_hydra(verb, arguments, names, printing=printing)
+
+
+def _is_name(word: str) -> bool:
+    return "=" not in word and not word.startswith(("-", "~"))
 
 
 def _check_words(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ task that can't be drawn is absent, tasks that change no row are causal, a decod
 import hashlib
 import json
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from ablate.config import Kind, TrialConfig
@@ -21,8 +22,30 @@ EVALUATION_CODE_VERSION = 1
 
 def kind_of(owner: type, name: str) -> Kind | None:
     """The mark of a field; None where it is semantic."""
-    hint = get_type_hints(owner, include_extras=True)[name]
-    return next((argument for argument in get_args(hint) if isinstance(argument, Kind)), None)
+    return _kinds(owner)[name]
+
+
+@cache
+def _kinds(owner: type) -> dict[str, Kind | None]:
+    hints = get_type_hints(owner, include_extras=True)
+    return {
+        name: next((argument for argument in get_args(hint) if isinstance(argument, Kind)), None)
+        for name, hint in hints.items()
+    }
+
+
+def kind_of_key(key: str) -> Kind | None:
+    """The mark that a dotted key of a trial's configuration, or a node above it, carries; None where it is semantic."""
+    owner: Any = TrialConfig
+    for name in key.split("."):
+        if not is_dataclass(owner) or name not in {field.name for field in fields(owner)}:
+            break
+        assert isinstance(owner, type)
+        kind = kind_of(owner, name)
+        if kind is not None:
+            return kind
+        owner = get_type_hints(owner)[name]
+    return None
 
 
 def _without(config: Any, *unwanted: Kind) -> Any:

@@ -5,9 +5,10 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 from ablate.config import STRICT, Composed, GridConfig, LessonConfig, TrialConfig
 from ablate.errors import UsageError
@@ -22,7 +23,7 @@ GRID_KEYS = frozenset(field.name for field in fields(GridConfig))
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """'Did you mean x? Allowed: …' for a name that is not there."""
-    names = sorted(allowed)
+    names = sorted(set(allowed))
     close = difflib.get_close_matches(given, names, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}."
@@ -66,16 +67,22 @@ def checked_parameters(function: Callable[..., object], given: Mapping[str, Any]
     Raises:
         UsageError: an unknown, missing or wrong parameter, named below the key `where`.
     """
+    model = _parameters_of(function)
+    try:
+        return model.model_validate(dict(given)).model_dump()
+    except ValidationError as error:
+        raise usage_error(error, where, {where: tuple(model.model_fields)}) from None
+
+
+@cache
+def _parameters_of(function: Callable[..., object]) -> type[BaseModel]:
     allowed: dict[str, Any] = {
         name: (parameter.annotation, ...)
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    model = create_model(function.__name__, __config__=STRICT, **allowed)
-    try:
-        return model.model_validate(dict(given)).model_dump()
-    except ValidationError as error:
-        raise usage_error(error, where, {where: tuple(allowed)}) from None
+    model: type[BaseModel] = create_model(function.__name__, __config__=STRICT, **allowed)
+    return model
 
 
 def _typed(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:

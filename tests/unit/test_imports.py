@@ -21,6 +21,7 @@ ORDER = [
     {"evaluation"},
     {"training", "lessons"},
     {"grid"},
+    {"verbs"},
     {"__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

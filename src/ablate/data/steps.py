@@ -1,11 +1,12 @@
 """The rows of one optimizer step, as a batch with its accounting: pure in the step's number."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablate.config import TrialConfig
 from ablate.data.batch import Batch, attended_pairs, pack
-from ablate.data.shards import Shards
+from ablate.data.shards import Shards, open_shards
 from ablate.data.stream import Stream
 from ablate.objectives.objective import Objective
 
@@ -43,6 +44,10 @@ class Steps:
         self.stream = Stream(shards, trial.mixture, trial.scale.window_tokens, trial.data_seed)
         self.objective = Objective.from_config(trial.objective, trial.infill, shards.tokenizer.special, trial.data_seed)
 
+    def __reduce__(self) -> "tuple[Callable[[TrialConfig, int, int], Steps], tuple[TrialConfig, int, int]]":
+        # A loader's worker maps the shards by itself; sent to it, they would be copied whole.
+        return _reopened, (self.trial, self.rank, self.ranks)
+
     def __getitem__(self, step: int) -> Step:
         """The step with this number."""
         rows_per_rank = self.trial.budget.rows_per_step // self.ranks
@@ -73,6 +78,10 @@ class Steps:
             attended_pairs=attended_pairs(batch, self.trial.architecture.kind == "prefix_decoder"),
             windows=tuple(f"{source}:{index}" for source, index, _ in places),
         )
+
+
+def _reopened(trial: TrialConfig, rank: int, ranks: int) -> Steps:
+    return Steps(trial, open_shards(trial), rank=rank, ranks=ranks)
 
 
 def chained_digest(previous: str, windows: tuple[str, ...]) -> str:

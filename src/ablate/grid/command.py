@@ -18,13 +18,17 @@ from ablate.grid.expand import default_container
 from ablate.grid.run import quoted
 from ablate.parsing import nearest
 
+# Of Hydra's own node, what is for users.
+SWEEPER_KEYS = ("exclude", "zip")
 
-def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
+
+def run_hydra(verb: str, arguments: list[str], names: list[str], *, printing: bool) -> int:
     """Runs Hydra over the arguments.
 
     Args:
         verb: what is done with the grid.
         arguments: the command line without the verb.
+        names: what the verb was given besides overrides.
         printing: whether a flag asks Hydra to print and run nothing.
 
     Raises:
@@ -40,6 +44,7 @@ def run_hydra(verb: str, arguments: list[str], *, printing: bool) -> int:
             f"hydra.sweeper.verb={verb}",
             f"hydra.sweeper.is_grid={str(is_grid).lower()}",
             f"hydra.sweeper.command={quoted(command)}",
+            f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
         ]
     sys.argv = [sys.argv[0], *arguments]
     # Hydra prints and exits 1 on its own errors unless it is told to raise them.
@@ -78,7 +83,7 @@ def reworded(error: Exception) -> str:
 
 def _known_beside(key: str) -> str:
     """The keys that stand beside a key which is not there, in the default configuration."""
-    node: object = default_container()
+    node: object = default_container() | {"hydra": {"sweeper": dict.fromkeys(SWEEPER_KEYS)}}
     *parents, last = key.split(".")
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None

@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +11,16 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from ablate import CONF
 from ablate.config import Composed, TrialConfig
 from ablate.errors import UsageError
+from ablate.grid.axis import SEED_KEYS, Axis, combinations
+from ablate.grid.compose import Composer, container_of
+from ablate.grid.exclusion import Exclusion
 from ablate.parsing import composed_from_container
 
-SEED_KEYS = ("seed", "init_seed", "data_seed")
 # Of the grid as a whole: no arm can have its own.
 GRID_WIDE = ("replicates", "lesson", "runs_dir")
 
@@ -36,34 +38,6 @@ class Seeds:
     def on(self, trial: TrialConfig) -> TrialConfig:
         """The trial with these seeds."""
         return replace(trial, init_seed=self.init_seed, data_seed=self.data_seed)
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One override and its values, as Hydra writes them.
-
-    Attributes:
-        key: without the marks that add, force or delete.
-        overrides: one override per value, marks included.
-    """
-
-    key: str
-    values: tuple[str, ...]
-    overrides: tuple[str, ...]
-
-    @classmethod
-    def of(cls, override: Override) -> "Axis":
-        """The values that an override lists or the one that it sets."""
-        key, marked = override.key_or_group, override.get_key_element()
-        if override.is_delete():
-            return cls(key, ("",), (override.input_line or marked,))
-        if not override.is_sweep_override():
-            values: tuple[str, ...] = (override.get_value_element_as_str(),)
-        elif override.is_discrete_sweep():
-            values = tuple(override.sweep_string_iterator())
-        else:
-            raise UsageError(f"{override.input_line}: an interval is no list of values. Write {key}=a,b,c.")
-        return cls(key, values, tuple(f"{marked}={value}" for value in values))
 
 
 @dataclass(frozen=True)
@@ -91,7 +65,16 @@ class Expanded:
     seeds: tuple[Seeds, ...]
 
 
-def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is_grid: bool) -> Expanded:
+def expand(
+    loader: ConfigLoader,
+    master: DictConfig,
+    arguments: list[str],
+    *,
+    is_grid: bool,
+    exclude: Sequence[Any] = (),
+    zips: Sequence[Sequence[str]] = (),
+    say: Callable[[str], None] = print,
+) -> Expanded:
     """All arms of a command, composed and checked.
 
     Args:
@@ -99,14 +82,40 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
         master: the configuration that the sweeper was made with.
         arguments: the command's overrides.
         is_grid: whether several values are allowed; without it there is one trial.
+        exclude: patterns of arms that are not wanted.
+        zips: keys that vary together.
+        say: told of a pattern that left nothing out.
 
     Raises:
         UsageError: for any arm, before anything starts.
     """
     axes = [Axis.of(override) for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments)]
+    _check_axes(axes, arguments, is_grid=is_grid)
+    arm_axes = [axis for axis in axes if axis.key not in SEED_KEYS]
+    composer = Composer(loader, master, arm_axes)
+    exclusions = [Exclusion.of(pattern, composer.options_of) for pattern in exclude]
+    arms = []
+    for chosen in combinations(arm_axes, zips):
+        config, choices = composer.arm(chosen)
+        # All of them look, so that each knows how many it left out; before the checks, which it may be there to spare.
+        if sum(exclusion.leaves_out(choices, config) for exclusion in exclusions):
+            continue
+        options = {axis.key: axis.values[index] for axis, index in zip(arm_axes, chosen, strict=True) if axis.is_swept}
+        label = " / ".join(options.values()) or "trial"
+        arms.append(Arm(label, options, choices, composed_from_container(container_of(config))))
+    for exclusion in exclusions:
+        if not exclusion.matches:
+            say(f"Nothing is left out by hydra.sweeper.exclude: {exclusion}")
+    if not arms:
+        raise UsageError("hydra.sweeper.exclude leaves out every arm of this grid.")
+    replicates = arms[0].composed.grid.replicates if is_grid else 1
+    return Expanded(tuple(arms), _seeds([axis for axis in axes if axis.key in SEED_KEYS], replicates))
+
+
+def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
     if any(axis.key == "trial_id" for axis in axes):
         raise UsageError("trial_id: the grid sets it. To run a trial again, give the overrides it was made with.")
-    swept = [axis for axis in axes if len(axis.values) > 1]
+    swept = [axis for axis in axes if axis.is_swept]
     for axis in swept:
         if axis.key.split(".")[0] in GRID_WIDE:
             raise UsageError(f"{axis.key}={','.join(axis.values)}: belongs to the grid as a whole; give one value.")
@@ -115,34 +124,13 @@ def expand(loader: ConfigLoader, master: DictConfig, arguments: list[str], *, is
             f"{swept[0].key}={','.join(swept[0].values)}: several values make a grid; add -m:\n"
             f"  python -m ablate -m {shlex.join(arguments)}"
         )
-    seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
-    arm_axes = [axis for axis in axes if axis.key not in SEED_KEYS]
-    arms = []
-    for chosen in itertools.product(*(range(len(axis.values)) for axis in arm_axes)):
-        pairs = list(zip(arm_axes, chosen, strict=True))
-        options = {axis.key: axis.values[index] for axis, index in pairs if len(axis.values) > 1}
-        config = loader.load_sweep_config(master, [axis.overrides[index] for axis, index in pairs])
-        chosen_groups = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
-        choices = {group: choice for group, choice in chosen_groups.items() if not group.startswith("hydra")}
-        label = " / ".join(options.values()) or "trial"
-        arms.append(Arm(label, options, choices, composed_from_container(_container(config))))
-    replicates = arms[0].composed.grid.replicates if is_grid else 1
-    return Expanded(tuple(arms), _seeds(seed_axes, replicates))
 
 
 def default_container(*overrides: str) -> dict[str, Any]:
     """Our YAML under some overrides, as a plain container, without a command line around it."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return _container(hydra_compose("config", list(overrides)))
-
-
-def _container(config: DictConfig) -> dict[str, Any]:
-    with open_dict(config):
-        config.pop("hydra", None)
-    container: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(container, dict)
-    return container
+        return container_of(hydra_compose("config", list(overrides)))
 
 
 def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:

@@ -147,9 +147,9 @@ class Plan:
         """The trials that are still to run."""
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
 
-    def freeze(self) -> None:
+    def freeze(self, missing: dict[str, Cell]) -> None:
         """Writes the grid's record, or marks it as the newest, and the frozen config of each trial that is to run."""
-        for trial, cell in self.missing().items():
+        for trial, cell in missing.items():
             self.ledger.plan(
                 trial,
                 trial_to_container(cell.trial),

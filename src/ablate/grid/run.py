@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.errors import UsageError
 from ablate.grid.job import failure_of, settle, settle_unstarted
 from ablate.grid.launch import Interrupts, start_server
 from ablate.grid.plan import Cell, Plan
@@ -45,28 +44,15 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         # It imports while the data is made.
         start_server()
         _prepare_data(missing, console)
-    plan.freeze()
+    plan.freeze(missing)
     if missing:
         _run_missing(plan, missing, launch, console)
     from ablate.lessons.grid_results import GridResults
     from ablate.lessons.report import report
 
     reported = report(GridResults.load(plan.ledger, plan.ledger.grid_path(plan.grid_id)), console)
-    complete = _report_missing(plan, console)
+    complete = not missing or _report_missing(plan, console)
     return 0 if reported and complete else 1
-
-
-def show_lesson(plan: Plan, console: Console) -> int:
-    """The lesson of a grid that was run before."""
-    from ablate.lessons.grid_results import GridResults
-    from ablate.lessons.report import report
-
-    path = plan.ledger.grid_path(plan.grid_id)
-    if not path.exists():
-        raise UsageError(
-            f"This grid ({plan.grid_id}) was not run below {plan.ledger.runs_dir}. Run it first: {plan.command}"
-        )
-    return 0 if report(GridResults.load(plan.ledger, path), console) else 1
 
 
 def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:

@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 POWER = 0.8
+NOISE_CHECK_DRAWS = 20_000
 NOISE_CHECK_LEVEL = 0.01
 
 
@@ -131,11 +132,16 @@ def noise_is_equal(squares: NDArray[np.float64], seeds: int) -> bool:
 
 @lru_cache
 def _cochran_critical(arms: int, seeds: int) -> float:
-    noise = np.random.default_rng(0).normal(size=(20_000, arms, seeds))
-    noise -= noise.mean(axis=1, keepdims=True)
-    noise -= noise.mean(axis=2, keepdims=True)
-    squares = (noise**2).sum(axis=2)
-    return float(np.quantile(squares.max(axis=1) / squares.sum(axis=1), 1 - NOISE_CHECK_LEVEL))
+    draws, shares = np.random.default_rng(0), []
+    # In parts of some 8 MB, however many arms there are.
+    part = max(1, 1_000_000 // (arms * seeds))
+    for first in range(0, NOISE_CHECK_DRAWS, part):
+        noise = draws.normal(size=(min(part, NOISE_CHECK_DRAWS - first), arms, seeds))
+        noise -= noise.mean(axis=1, keepdims=True)
+        noise -= noise.mean(axis=2, keepdims=True)
+        squares = (noise**2).sum(axis=2)
+        shares.append(squares.max(axis=1) / squares.sum(axis=1))
+    return float(np.quantile(np.concatenate(shares), 1 - NOISE_CHECK_LEVEL))
 
 
 def _detectable_errors(critical: float, degrees: int) -> float:

@@ -13,29 +13,35 @@ from ablate.records.files import replacing
 
 # Okabe and Ito's palette: told apart by readers with any colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# As many as there are colours that can be told apart.
+MOST_CURVES = len(COLOURS)
 
 
 def draw_curves(found: Lesson) -> list[Path]:
     """Writes `curves.png` and `curves.pdf` into the lesson's folder and returns their paths."""
     matplotlib.use("Agg")
     results = found.results
-    history = results.history()
+    shown = found.shown_arms(MOST_CURVES)
+    history = results.history(shown)
     primary = f"tune/{results.declaration['primary_metric']}"
     panels = [("train/loss", "training loss of each arm's own objective\n(nats per token asked, running mean)")]
     if primary in history:
         panels.append((primary, f"{results.declaration['primary_metric']} on the tune split\n(bits per byte)"))
     figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.6), layout="constrained", squeeze=False)
-    for axis, (metric, label) in zip(axes[0], panels, strict=True):
-        for index, arm in enumerate(results.arms):
-            _curve(axis, history[history["arm"] == arm.label], metric, arm.label, COLOURS[index % len(COLOURS)])
+    for axis, (metric, axis_label) in zip(axes[0], panels, strict=True):
+        for label, colour in zip(shown, COLOURS, strict=False):
+            _curve(axis, history[history["arm"] == label], metric, label, colour)
         axis.set_xlim(left=0)
         axis.set_xlabel("source tokens")
-        axis.set_ylabel(label)
+        axis.set_ylabel(axis_label)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
     axes[0][0].legend(frameon=False)
-    figure.suptitle(f"{results.grid['title']}: mean and range over seeds", fontsize="medium", x=0.01, ha="left")
+    rest = len(results.arms) - len(shown)
+    title = f"{results.grid['title']}: mean and range over seeds"
+    title += f" (the baseline and the {len(shown) - 1} best of {rest + len(shown)} arms)" if rest else ""
+    figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     paths = [results.folder / "curves.png", results.folder / "curves.pdf"]
     for path in paths:
         with replacing(path) as scratch:

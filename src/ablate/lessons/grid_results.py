@@ -1,6 +1,6 @@
 """A grid's results as tables, read from the ledger, and the checks without which they can't be compared."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.records.files import read_json
-from ablate.records.ledger import Ledger, Status
+from ablate.records.files import read_versioned
+from ablate.records.ledger import FORMAT, Ledger, Status
 from ablate.records.metrics import read_metrics
 
 MOST_UNMATCHED_SHARE = 0.01
@@ -44,7 +44,7 @@ class GridResults:
     @classmethod
     def load(cls, ledger: Ledger, path: Path) -> "GridResults":
         """The results of the grid with this record."""
-        return cls(ledger, read_json(path))
+        return cls(ledger, read_versioned(path, FORMAT))
 
     @property
     def grid_id(self) -> str:
@@ -123,10 +123,11 @@ class GridResults:
 
     def values(self, metric: str) -> pd.DataFrame:
         """One row per arm that has results and did not diverge, one column per seed that all of these arms have."""
+        unstable = self.unstable()
         rows = {
             arm.label: {seed: self.summary(self.records[trial]).get(metric) for seed, trial in arm.trials.items()}
             for arm in self.arms
-            if arm.label not in self.unstable()
+            if arm.label not in unstable
         }
         table = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
         return table.dropna(axis="index", how="all").dropna(axis="columns")
@@ -145,11 +146,12 @@ class GridResults:
                 found[arm.label] = self.summary(record)[UNIGRAM]
         return found
 
-    def history(self) -> pd.DataFrame:
-        """All logged rows: columns arm, seed, step and the metrics' names."""
+    def history(self, labels: Collection[str]) -> pd.DataFrame:
+        """All logged rows of these arms: columns arm, seed, step and the metrics' names."""
         rows = [
             {"arm": arm.label, "seed": seed, **row}
             for arm in self.arms
+            if arm.label in labels
             for seed, trial in arm.trials.items()
             for row in read_metrics(self.ledger.trial(trial).metrics_path)
         ]
@@ -191,24 +193,32 @@ class GridResults:
             self._check_paired()
 
     def _check_paired(self) -> None:
-        chains: dict[str, list[tuple[str, dict[int, str]]]] = {}
+        by_seed: dict[str, list[tuple[Arm, dict[str, Any]]]] = {}
         for arm, seed, record in self._trials():
             if self.summary(record):
-                rows = read_metrics(self.ledger.trial(record["trial_id"]).metrics_path)
-                digests = {int(row["data/source_tokens"]): str(row["data/windows"]) for row in rows}
-                chains.setdefault(seed, []).append((arm.label, digests))
-        for seed, of_seed in chains.items():
-            for (one, first), (other, second) in combinations(of_seed, 2):
-                shared = first.keys() & second.keys()
-                shorter = min(max(first), max(second))
-                if not shared or max(shared) < LEAST_CHECKED_SHARE * shorter:
-                    raise IncomparableError(
-                        f"With seed {seed} the arms {one} and {other} were logged at different steps, so that nothing "
-                        "tells whether they read the same windows. Run both with the same tracking.log_every_steps, "
-                        "in another runs_dir."
-                    )
-                if first[max(shared)] != second[max(shared)]:
-                    raise IncomparableError(
-                        f"With seed {seed} the arms {one} and {other} read different windows, so they are not paired. "
-                        "If the data is what you compare, sweep its group (corpus, mixture, tokenizer or scale)."
-                    )
+                by_seed.setdefault(seed, []).append((arm, record))
+        for seed, of_seed in by_seed.items():
+            ends = {(record["counters"]["source_tokens"], record["counters"]["windows"]) for _, record in of_seed}
+            # Arms that read as many tokens end in one digest; only where they did not are their logs compared.
+            if len(ends) > 1:
+                self._check_logs_paired(seed, of_seed)
+
+    def _check_logs_paired(self, seed: str, of_seed: list[tuple[Arm, dict[str, Any]]]) -> None:
+        chains = []
+        for arm, record in of_seed:
+            rows = read_metrics(self.ledger.trial(record["trial_id"]).metrics_path)
+            chains.append((arm.label, {int(row["data/source_tokens"]): str(row["data/windows"]) for row in rows}))
+        for (one, first), (other, second) in combinations(chains, 2):
+            shared = first.keys() & second.keys()
+            shorter = min(max(first), max(second))
+            if not shared or max(shared) < LEAST_CHECKED_SHARE * shorter:
+                raise IncomparableError(
+                    f"With seed {seed} the arms {one} and {other} were logged at different steps, so that nothing "
+                    "tells whether they read the same windows. Run both with the same tracking.log_every_steps, "
+                    "in another runs_dir."
+                )
+            if first[max(shared)] != second[max(shared)]:
+                raise IncomparableError(
+                    f"With seed {seed} the arms {one} and {other} read different windows, so they are not paired. "
+                    "If the data is what you compare, sweep its group (corpus, mixture, tokenizer or scale)."
+                )

@@ -31,6 +31,15 @@ class Lesson:
         """The estimate that the verdicts are of; None while no seed is complete."""
         return self.estimates.get(self.results.declaration["primary_metric"])
 
+    def shown_arms(self, most: int) -> list[str]:
+        """Labels of at most so many arms, in the order of the command: all, or the baseline and the best others."""
+        labels = [arm.label for arm in self.results.arms]
+        if len(labels) <= most or self.primary is None:
+            return labels[:most]
+        means = {difference.arm: difference.mean for difference in self.primary.differences}
+        best = sorted(means, key=lambda label: means[label])[: most - 1]
+        return [label for label in labels if label in {*best, self.results.baseline}]
+
 
 def lesson(results: GridResults) -> Lesson:
     """The lesson of a grid from what its ledger holds now. Raises IncomparableError like `check_comparable`."""

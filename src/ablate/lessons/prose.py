@@ -1,5 +1,7 @@
 """What a lesson says in words: the question, what each metric asks, and what the arms were trained for."""
 
+from collections.abc import Sequence
+
 from ablate.lessons.estimate import POWER
 from ablate.lessons.lesson import Lesson
 
@@ -10,6 +12,13 @@ METRICS = {
     "bpb_continuation": "bits per byte of each passage's second half, given its first half, which each arm reads in "
     "its own way (a prefix model sees it in both directions): the fair one for arms trained on prefixes.",
 }
+
+
+def listed(labels: Sequence[str], most: int = 6) -> str:
+    """Labels in a sentence, the first ones where they are many."""
+    if len(labels) <= most:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: most - 1])} and {len(labels) - most + 1:,} more"
 
 
 def question(found: Lesson) -> str:
@@ -27,11 +36,12 @@ def training_notes(found: Lesson) -> list[str]:
     """A sentence for each way in which arms were trained for something else than the baseline."""
     arms = {arm.label: arm for arm in found.results.arms}
     baseline = arms[found.results.baseline]
-    notes = []
+    by_mix: dict[str, list[str]] = {}
     for arm in arms.values():
         if arm.tasks != baseline.tasks:
             mix = ", ".join(f"{share:.0%} {task}" for task, share in arm.tasks.items())
-            notes.append(f"{arm.label} ({mix})")
+            by_mix.setdefault(mix, []).append(arm.label)
+    notes = [f"{listed(labels)} ({mix})" for mix, labels in by_mix.items()]
     if not notes:
         return []
     of_baseline = ", ".join(f"{share:.0%} {task}" for task, share in baseline.tasks.items())
@@ -64,7 +74,7 @@ def nothing_to_compare(found: Lesson) -> str:
     baseline = found.results.baseline
     if baseline in found.results.unstable():
         return f"The baseline {baseline} is unstable: {found.results.unstable()[baseline]} of its trials diverged."
-    missing = ", ".join(f"{arm} {share}" for arm, share in found.results.missing().items())
+    missing = listed([f"{arm} {share}" for arm, share in found.results.missing().items()])
     return f"No seed is finished in every arm (finished: {missing or 'all'})."
 
 
@@ -110,11 +120,11 @@ def certainty_notes(found: Lesson) -> list[str]:
         )
     if found.results.post_hoc():
         notes.append(
-            f"Post hoc ({', '.join(found.results.post_hoc())}): trials of these arms were scored before the lesson was "
+            f"Post hoc ({listed(found.results.post_hoc())}): trials of these arms were scored before the lesson was "
             "declared. Words that are asked for again and again, with more seeds or another smallest effect, err more "
             "often than the intervals say; seeds that nobody has seen, e.g. seed=10,11,12, give a final one."
         )
     if found.interim:
-        missing = ", ".join(f"{arm} {share}" for arm, share in found.results.missing().items())
+        missing = listed([f"{arm} {share}" for arm, share in found.results.missing().items()])
         notes.append(f"Interim: trials are missing (done: {missing}), and no word is final before they are in.")
     return notes

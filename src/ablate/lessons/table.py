@@ -89,6 +89,8 @@ def _accounting(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+# Of each metric, in the terminal; the files have all.
+MOST_ROWS = 20
 COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "bold yellow"}
 
 
@@ -98,8 +100,10 @@ def show(found: Lesson, console: Console) -> None:
     for header in _headers(found)[1:]:
         is_number = header not in ("arm", "verdict")
         table.add_column(escape(header), justify="right" if is_number else "left", no_wrap=is_number)
-    previous = None
+    previous, shown = None, set(found.shown_arms(MOST_ROWS))
     for metric, arm, *numbers, word in _rows(found):
+        if arm not in shown:
+            continue
         if metric != previous:
             if previous is not None:
                 table.add_section()
@@ -109,5 +113,9 @@ def show(found: Lesson, console: Console) -> None:
         previous = metric
     console.print(f"\n[bold]{escape(question(found))}[/]", highlight=False)
     console.print(table)
+    if rest := len(found.results.arms) - len(shown):
+        console.print(
+            f"The baseline and the {len(shown) - 1} best; {rest:,} more arms stand in lesson.md and lesson.csv."
+        )
     for note in notes(found):
         console.print(f"• {note}", markup=False, highlight=False)

@@ -10,6 +10,7 @@ runs/
     evaluations/<id>.parquet   bits and bytes of each document
     checkpoints/               while it is not finished: what the next step depends on
     model.pt                   the trained weights
+    attempts/<number>/         log and last state of an attempt that `retry` set aside
     lease.<n>                  while a process works on it
     log.txt                    what the process printed
     wandb/                     the mirror
@@ -140,6 +141,15 @@ class TrialFolder:
     def update(self, **changes: Any) -> None:
         """Sets keys of the record, atomically. Only the lease's holder does so while the trial runs."""
         write_json(self.path / "record.json", {**self.record(), **changes, "updated_at": time.time()})
+
+    def set_aside(self) -> None:
+        """Moves what an earlier attempt left behind to `attempts/<number>`, so that the next one begins anew."""
+        number = len(self.record()["attempts"])
+        place = self.path / "attempts" / f"{number:02}"
+        for name in ("checkpoints", "metrics.jsonl", "log.txt"):
+            if (self.path / name).exists():
+                place.mkdir(parents=True, exist_ok=True)
+                (self.path / name).replace(place / name)
 
     def begin_attempt(self, **about: Any) -> None:
         """Marks the trial as running, in one more attempt: who runs it, since when, and `about` it."""

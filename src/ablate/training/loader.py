@@ -1,5 +1,8 @@
 """Steps as a Lightning data source."""
 
+import multiprocessing
+import os
+import threading
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -27,12 +30,29 @@ def _as_it_is(step: Any) -> Any:
     return step
 
 
+def _end_with_parent(worker: int) -> None:
+    """Ends this worker when its trial is killed; torch watches the process it was forked from, which lives on."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
 def step_loader(steps: Steps, *, first_step: int, workers: int) -> "DataLoader[Step]":
-    """Steps from `first_step` on, in order."""
+    """Steps from `first_step` on, in order.
+
+    Workers are forked from the server that trials are forked from: a fork of a trial would copy its threads' locks.
+    """
     return DataLoader(
         StepDataset(steps),
         batch_size=None,
         sampler=range(first_step, ENDLESS),
         num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,
         collate_fn=_as_it_is,
+        worker_init_fn=_end_with_parent,
     )

@@ -1,5 +1,6 @@
 """A trial's log: what each logged step writes, to the ledger first and to its mirror."""
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.records.metrics import MetricsWriter
 from ablate.records.mirror import Mirror
 from ablate.training.counters import Counters
+from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
 
 
@@ -49,18 +51,33 @@ class TrialLog(pl.Callback):
         assert isinstance(pl_module, TrialModule)
         counters = pl_module.counters
         self._losses.append(pl_module.last_loss)
-        progress = min(1.0, counters.of_budget(pl_module.trial.budget) / pl_module.target)
         found: dict[str, float] = {}
         if trainer.should_stop or counters.steps == 1 or counters.steps % self.every_steps == 0:
             found |= self._training_metrics(trainer, pl_module)
-        due = int(progress * self.evaluations)
+        due = int(self._progress(pl_module) * self.evaluations)
         if due > self.done_evaluations:
             self.done_evaluations = due
             found |= self._tune_metrics(pl_module)
         if found:
-            row = {"progress": progress, **counters.as_metrics(), **found}
-            self.writer.append(counters.steps, row)
-            self.mirror.append(counters.steps, row)
+            self._append(pl_module, found)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Writes how a diverged trial came to its end: the steps since the last row."""
+        assert isinstance(pl_module, TrialModule)
+        if isinstance(exception, DivergedError) and self._losses:
+            found = self._training_metrics(trainer, pl_module)
+            # JSON has no number for the rest; the record tells it.
+            self._append(pl_module, {name: value for name, value in found.items() if math.isfinite(value)})
+
+    def _append(self, module: TrialModule, found: dict[str, float]) -> None:
+        counters = module.counters
+        row = {"progress": self._progress(module), **counters.as_metrics(), **found}
+        self.writer.append(counters.steps, row)
+        self.mirror.append(counters.steps, row)
+
+    @staticmethod
+    def _progress(module: TrialModule) -> float:
+        return min(1.0, module.counters.of_budget(module.trial.budget) / module.target)
 
     def _training_metrics(self, trainer: pl.Trainer, module: TrialModule) -> dict[str, float]:
         found = {

@@ -1,25 +1,43 @@
 """Hydra's door to a grid."""
 
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class AblateSweeper(Sweeper):
     """Delegates to `ablate.grid`.
 
     Args:
-        verb: what is done with the grid: `run` or `lessons`.
+        verb: what is done with the grid: a module of `ablate.verbs` that has an `of_grid`.
         is_grid: whether the command may list several values; without it there is one trial.
         command: what the user typed.
+        names: what the verb was given besides overrides.
+        exclude: patterns of arms that the grid leaves out.
+        zip: lists of keys that vary together.
     """
 
-    def __init__(self, verb: str, is_grid: bool, command: str) -> None:
+    def __init__(
+        self,
+        verb: str,
+        is_grid: bool,
+        command: str,
+        names: Sequence[str],
+        exclude: Sequence[Any],
+        zip: Sequence[Sequence[str]],
+    ) -> None:
         self.verb = verb
         self.is_grid = is_grid
         self.command = command
+        self.names = list(names)
+        self.exclude: Any = OmegaConf.to_container(exclude) if OmegaConf.is_config(exclude) else exclude
+        self.zip = [list(keys) for keys in zip]
         self.hydra_context: HydraContext
         self.config: DictConfig
         self.launcher: Launcher
@@ -36,14 +54,20 @@ class AblateSweeper(Sweeper):
         """Expands, checks and runs the grid. Raises SystemExit(1) when a trial failed."""
         from ablate.grid.expand import expand
         from ablate.grid.plan import Plan
-        from ablate.grid.run import make_console, run, show_lesson
+        from ablate.grid.run import make_console
 
         console = make_console()
-        expanded = expand(self.hydra_context.config_loader, self.config, arguments, is_grid=self.is_grid)
+        expanded = expand(
+            self.hydra_context.config_loader,
+            self.config,
+            arguments,
+            is_grid=self.is_grid,
+            exclude=self.exclude,
+            zips=self.zip,
+            say=console.print,
+        )
         plan = Plan.of(expanded, self.command, console.print)
-        if self.verb == "lessons":
-            code = show_lesson(plan, console)
-        else:
-            code = run(plan, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
+        verb = import_module(f"ablate.verbs.{self.verb}")
+        code = verb.of_grid(plan, self.names, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
         if code:
             raise SystemExit(code)

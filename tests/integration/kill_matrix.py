@@ -1,0 +1,386 @@
+"""Kills trials by SIGKILL at chosen and at random moments, and compares what they end in with an uninterrupted run.
+
+    python tests/integration/kill_matrix.py [--kills 200] [--seed 0]
+
+Each trial is killed a few times, goes on after each kill as the command line would (same ledger, new process), and at
+the end its weights, its log (`speed/*` aside), its counters and its scores must equal those of a trial that nobody
+killed, bit for bit. The child kills itself at the n-th time that it passes a place, so that every place is really hit.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from ablate.config import TrialConfig
+from ablate.grid.job import run_frozen
+from ablate.grid.launch import start_server
+from ablate.grid.plan import with_manifest
+from ablate.identity import trial_id
+from ablate.parsing import composed_from_container, trial_to_container
+from ablate.records.ledger import Ledger, Status, TrialFolder
+from tests.conftest import small_container, write_text
+
+Arm = Callable[[random.Random], None]
+
+STEPS = 60
+KILLS_PER_TRIAL = 5
+# Rows of a step, workers and micro-batches; together they hold what can be in flight when a process dies.
+SCENARIOS = {
+    "causal, 0 workers": ["objective=causal"],
+    "mixed, 0 workers, 4 micro-batches": ["objective=mixed", "hardware.micro_batch_rows=1"],
+    "mixed, 2 workers": ["objective=mixed", "hardware.loader_workers=2"],
+    "prefix, 2 workers, 2 micro-batches": [
+        "objective=prefix",
+        "hardware.loader_workers=2",
+        "hardware.micro_batch_rows=2",
+    ],
+}
+
+
+def kill_self() -> None:
+    """Dies at once, with no word."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(10)
+
+
+def die_in_call(owner: Any, name: str, number: int, *, after: bool = False) -> None:
+    """From the n-th call of a function, dies before it, or after it."""
+    function, calls = getattr(owner, name), Counter[str]()
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls["all"] += 1
+        if calls["all"] == number and not after:
+            kill_self()
+        result = function(*arguments, **named)
+        if calls["all"] == number:
+            kill_self()
+        return result
+
+    setattr(owner, name, counted)
+
+
+def at_random(chance: random.Random) -> None:
+    """At any moment of the run, its start and its scoring among them."""
+    seconds = chance.uniform(0.05, 2.5)
+    timer = threading.Timer(seconds, kill_self)
+    # A run that is over sooner is none that was killed.
+    timer.daemon = True
+    timer.start()
+
+
+def in_state_file(chance: random.Random) -> None:
+    """A save's file of tensors is half written."""
+    import torch
+
+    save, calls, number = torch.save, Counter[str](), chance.randint(1, 6)
+
+    def half(state: Any, path: Any) -> None:
+        save(state, path)
+        calls["all"] += 1
+        if calls["all"] == number:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            kill_self()
+
+    setattr(torch, "save", half)  # noqa: B010
+
+
+def before_marker(chance: random.Random) -> None:
+    """A save's files are written, its marker is not."""
+    from ablate.records import checkpoints
+
+    die_in_call(checkpoints, "write_json", chance.randint(1, 6))
+
+
+def before_rename(chance: random.Random) -> None:
+    """A save is complete and has not got its name."""
+    from ablate.records import checkpoints
+
+    die_in_call(checkpoints.Checkpoints, "_remove", chance.choice([1, 2, 3, 5, 7]))
+
+
+def while_old_ones_go(chance: random.Random) -> None:
+    """A save has its name, and an old one is half removed."""
+    import shutil
+
+    die_in_call(shutil, "rmtree", chance.randint(2, 12))
+
+
+def in_log_line(chance: random.Random) -> None:
+    """Half a line of the log is written."""
+    from ablate.records.metrics import MetricsWriter
+
+    append, calls, number = MetricsWriter.append, Counter[str](), chance.randint(1, 25)
+
+    def half(writer: Any, step: int, values: dict[str, Any]) -> None:
+        calls["all"] += 1
+        if calls["all"] == number:
+            writer._file.write(b'{"step": %d, "progr' % step)
+            kill_self()
+        append(writer, step, values)
+
+    setattr(MetricsWriter, "append", half)  # noqa: B010
+
+
+def mid_accumulation(chance: random.Random) -> None:
+    """Some micro-batches of a step have added their gradients."""
+    from ablate.training.module import TrialModule
+
+    die_in_call(TrialModule, "manual_backward", chance.randint(1, 100), after=True)
+
+
+def mid_update(chance: random.Random) -> None:
+    """The weights are changed, the counters are not."""
+    from torch.optim import AdamW
+
+    die_in_call(AdamW, "step", chance.randint(1, STEPS), after=True)
+
+
+@dataclass(frozen=True)
+class AtStep:
+    """Before or after one of these steps, counted from 1."""
+
+    steps: frozenset[int]
+    is_after: bool
+
+    def __call__(self, chance: random.Random) -> None:
+        """Prepares this process to die there."""
+        from ablate.training.module import TrialModule
+
+        step, chosen, is_after = TrialModule.training_step, chance.choice(sorted(self.steps)), self.is_after
+
+        def counted(module: Any, batch: Any, number: int) -> None:
+            is_chosen = module.counters.steps + 1 == chosen
+            if is_chosen and not is_after:
+                kill_self()
+            step(module, batch, number)
+            if is_chosen:
+                kill_self()
+
+        setattr(TrialModule, "training_step", counted)  # noqa: B010
+
+
+def before_weights(chance: random.Random) -> None:
+    """The last step is taken, its weights are not written."""
+    from ablate.training import trial
+
+    die_in_call(trial, "replacing", 1)
+
+
+def before_record(chance: random.Random) -> None:
+    """The weights are written, the record does not know."""
+    from ablate.training import trial
+
+    die_in_call(trial, "write_parquet", 1, after=chance.random() < 0.5)
+
+
+def mid_scoring(chance: random.Random) -> None:
+    """Trained and recorded, half scored."""
+    from ablate.evaluation import evaluator
+
+    die_in_call(evaluator.Evaluator, "test_documents", 1, after=chance.random() < 0.5)
+
+
+@dataclass
+class Matrix:
+    """What was done and what came out.
+
+    Attributes:
+        kills: by place, how often.
+        differences: by scenario, what was not equal.
+    """
+
+    root: Path
+    chance: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    by_scenario: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    trials: int = 0
+    misses: int = 0
+
+    def trial(self, scenario: str) -> TrialConfig:
+        """The trial of a scenario, made once from overrides as on the command line."""
+        texts = {"code": self.root / "code", "english": self.root / "english"}
+        if not texts["code"].exists():
+            # Little text, so that a run passes several epochs.
+            write_text(texts["code"], 14, 1)
+            write_text(texts["english"], 14, 2)
+        tokens = STEPS * 4 * 40
+        overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4"]
+        container = small_container(texts, self.root / "cache", *overrides)
+        return with_manifest(composed_from_container(container).trial, {}, lambda message: None)
+
+    def places(self, trial: TrialConfig) -> dict[str, Arm]:
+        """Every place at which a run of this trial is killed, by its name in the table."""
+        epochs = epoch_borders(trial)
+        warmup = max(1, round(trial.schedule.warmup_share * STEPS))
+        return {
+            "any moment": at_random,
+            "in a save: the state half written": in_state_file,
+            "in a save: before its marker": before_marker,
+            "in a save: before its rename": before_rename,
+            "in a save: while old ones go": while_old_ones_go,
+            "in a line of the log": in_log_line,
+            "between micro-batches": mid_accumulation,
+            "weights changed, counters not": mid_update,
+            "at an epoch's border": AtStep(frozenset(epochs), is_after=False),
+            "at the end of the warm-up": AtStep(frozenset({warmup, warmup + 1}), is_after=True),
+            "in the last step": AtStep(frozenset({STEPS}), is_after=False),
+            "after the last step": AtStep(frozenset({STEPS}), is_after=True),
+            "before the weights are written": before_weights,
+            "before the record knows of them": before_record,
+            "while it is scored": mid_scoring,
+        }
+
+    def run(self, kills: int) -> None:
+        """Kills so often in all, over the scenarios in turn, and compares every trial that was killed."""
+        expected: dict[str, Any] = {}
+        while sum(self.kills.values()) < kills:
+            scenario = list(SCENARIOS)[self.trials % len(SCENARIOS)]
+            trial = self.trial(scenario)
+            if scenario not in expected:
+                # In a ledger of its own: micro-batches are operational, but they change the last bits.
+                folder = self._run_killed(scenario, trial, f"uninterrupted-{len(expected)}", 0)
+                expected[scenario] = self._result(folder)
+            count = min(KILLS_PER_TRIAL, kills - sum(self.kills.values()))
+            folder = self._run_killed(scenario, trial, f"killed-{self.trials}", count)
+            found = self._result(folder)
+            for part, value in expected[scenario].items():
+                if not is_equal(value, found[part]):
+                    self.differences.append(f"{scenario}, trial {self.trials}: {part}")
+            self.trials += 1
+
+    def _run_killed(self, scenario: str, trial: TrialConfig, name: str, kills: int) -> TrialFolder:
+        ledger = Ledger(self.root / name)
+        found = trial_id(trial)
+        ledger.plan(found, trial_to_container(trial), {})
+        folder, places = ledger.trial(found), self.places(trial)
+        while kills > 0 and folder.status != Status.FINISHED:
+            # The places that were hit least come first; what a run has behind it can't be hit.
+            place = min(places, key=lambda name: (self.kills[name], self.chance.random()))
+            code = run_child(folder, places[place], self.chance.randrange(2**32))
+            if code == -signal.SIGKILL:
+                self.kills[place] += 1
+                self.by_scenario[scenario] += 1
+                kills -= 1
+            else:
+                assert code == 0, f"{place}: exit code {code}\n{folder.log_path.read_text()}"
+                self.misses += 1
+        if folder.status != Status.FINISHED:
+            code = run_child(folder, None, 0)
+            assert code == 0, f"exit code {code}\n{folder.log_path.read_text()}"
+        return folder
+
+    def _result(self, folder: TrialFolder) -> dict[str, Any]:
+        import pandas as pd
+        import torch
+
+        from ablate.records.metrics import read_metrics
+
+        record = folder.record()
+        ends = [attempt["ended"] for attempt in record["attempts"]]
+        assert ends.count("finished") == 1, ends
+        assert not list(folder.path.glob("lease.*"))
+        assert not folder.checkpoints.folder.exists()
+        return {
+            "weights": torch.load(folder.model_path, weights_only=True),
+            "log": [
+                {name: value for name, value in row.items() if not name.startswith("speed/")}
+                for row in read_metrics(folder.metrics_path)
+            ],
+            "counters": record["counters"],
+            "scores": record["evaluations"],
+            "documents": pd.read_parquet(folder.evaluation_path(next(iter(record["evaluations"])))).to_dict(),
+        }
+
+    def table(self) -> str:
+        """Where, how often, differences."""
+        lines = ["| killed | times |", "|---|---:|"]
+        lines += [f"| {place} | {times} |" for place, times in sorted(self.kills.items(), key=lambda pair: -pair[1])]
+        lines += [f"| **in all**, in {self.trials} trials | **{sum(self.kills.values())}** |", ""]
+        lines += [
+            "| trial | kills |",
+            "|---|---:|",
+            *(f"| {name} | {times} |" for name, times in self.by_scenario.items()),
+        ]
+        lines += ["", f"Differences in weights, log, counters, scores: **{len(self.differences)}**."]
+        return "\n".join([*lines, *self.differences])
+
+
+def epoch_borders(trial: TrialConfig) -> set[int]:
+    """The steps, counted from 1, that hold the first row of a source's new epoch."""
+    from ablate.data.shards import open_shards
+    from ablate.data.stream import Stream
+
+    stream = Stream(open_shards(trial), trial.mixture, trial.scale.window_tokens, trial.data_seed)
+    rows = trial.budget.rows_per_step
+    found, seen = set(), set()
+    for row in range(STEPS * rows):
+        source, _, epoch = stream.place(row)
+        if epoch > 0 and (source, epoch) not in seen:
+            found.add(row // rows + 1)
+        seen.add((source, epoch))
+    assert found, "the run passes no epoch"
+    return found
+
+
+def is_equal(first: Any, second: Any) -> bool:
+    """Whether two results are equal bit for bit."""
+    import torch
+
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(is_equal(first[key], second[key]) for key in first)
+    return torch.equal(first, second) if isinstance(first, torch.Tensor) else bool(first == second)
+
+
+def run_child(folder: TrialFolder, arm: Arm | None, seed: int) -> int:
+    """Runs the trial in a process of its own, which `arm` prepares to die; its exit code."""
+    start_server()
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_in_child, args=(folder, arm, seed))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _in_child(folder: TrialFolder, arm: Arm | None, seed: int) -> None:
+    from ablate.grid.launch import print_into
+
+    print_into(folder.log_path)
+    if arm is not None:
+        arm(random.Random(seed))
+    run_frozen(folder)
+
+
+def main() -> int:
+    """Runs the matrix and prints its table; exit code 1 where anything differed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as root:
+        matrix = Matrix(Path(root), random.Random(chosen.seed))
+        matrix.run(chosen.kills)
+    print(matrix.table())
+    print(
+        f"\n{matrix.misses} runs ended before the place that they were to die at; {time.monotonic() - started:.0f} s."
+    )
+    return 1 if matrix.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
