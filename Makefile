@@ -10,7 +10,7 @@ help:
 	@echo "make demo    three objectives on real text, then the lesson (about 5 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
-	@echo "make bench   what the harness costs beside a bare loop"
+	@echo "make bench   what the harness and its checkpoints cost, and how long a large grid takes (about 15 minutes)"
 	@echo "make clean   removes $(VENV)"
 
 # Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
@@ -41,6 +41,8 @@ unit: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py
+	@$(BIN)/python bench/checkpoint_cost.py
+	@$(BIN)/python bench/large_grid.py
 
 clean:
 	rm -rf $(VENV)

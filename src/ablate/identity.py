@@ -35,17 +35,16 @@ def _kinds(owner: type) -> dict[str, Kind | None]:
 
 
 def kind_of_key(key: str) -> Kind | None:
-    """The mark that a dotted key of a trial's configuration, or a node above it, carries; None where it is semantic."""
+    """The mark of a dotted key of a trial's configuration, its own or that of the nearest node above that has one."""
     owner: Any = TrialConfig
+    kind = None
     for name in key.split("."):
         if not is_dataclass(owner) or name not in {field.name for field in fields(owner)}:
             break
         assert isinstance(owner, type)
-        kind = kind_of(owner, name)
-        if kind is not None:
-            return kind
+        kind = kind_of(owner, name) or kind
         owner = get_type_hints(owner)[name]
-    return None
+    return kind
 
 
 def _without(config: Any, *unwanted: Kind) -> Any:

@@ -12,6 +12,7 @@ from ablate import CONF
 from ablate.__main__ import GROUPS, VERBS
 from ablate.grid.expand import default_container
 from ablate.grid.plan import check
+from ablate.grid.run import job_overrides
 from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 
 WRONG = [
@@ -155,3 +156,10 @@ def test_paths_are_quoted_for_hydra() -> None:
     for value in ("/a b/runs", "/it's/here", "/back\\slash", "/a,b", "/a=b", "/{x}", "/$y"):
         [override] = OverridesParser.create().parse_overrides([f"runs_dir={quoted(value)}"])
         assert str(override.value()).strip("'").replace("\\'", "'").replace("\\\\", "\\") == value
+
+
+@pytest.mark.parametrize("trial", ["22292e012950", "123456789012", "000000000000", "4cc4ef8bd1da"])
+def test_a_job_is_told_its_trial_as_text(trial: str) -> None:
+    overrides = job_overrides(trial, Path("/a folder/it's"))
+    values = [one.value() for one in OverridesParser.create().parse_overrides(overrides)]
+    assert [getattr(value, "text", value) for value in values] == [trial, "/a folder/it's"]

@@ -1,8 +1,13 @@
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
 import pytest
 
 from ablate.config import Kind
 from ablate.grid.expand import default_container
-from ablate.identity import evaluation_id, kind_of, semantic, trial_id
+from ablate.identity import differences, evaluation_id, kind_of, kind_of_key, semantic, trial_id
 from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 from tests.conftest import MakeTrial
 
@@ -98,9 +103,68 @@ def test_a_frozen_config_is_the_trial_again(make_trial: MakeTrial) -> None:
     assert trial_from_container(trial_to_container(trial)) == trial
 
 
+def leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, type, value) of every field below a config, mappings as they are."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", hint, value
+
+
+def other_value(hint: Any, value: Any) -> Any:
+    """A value of the type that is not this one; None where the type has but one."""
+    if get_origin(hint) is Literal:
+        return next((choice for choice in get_args(hint) if choice != value), None)
+    if get_origin(hint) in (Union, UnionType):
+        [some, *_] = [kind for kind in get_args(hint) if kind is not type(None)]
+        return {int: 3, str: "f" * 64}[some] if value is None else other_value(some, value)
+    others = (
+        {bool: not value, int: value + 1, float: value / 2 + 0.01} if not isinstance(value, str) else {str: "f" * 64}
+    )
+    return others[hint]
+
+
+def changed(config: Any, key: str, value: Any) -> Any:
+    name, _, below = key.partition(".")
+    return replace(config, **{name: changed(getattr(config, name), below, value) if below else value})
+
+
+# Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
+FIXED = {"block.kind", "infill.format", "tokenizer.kind", "optimizer.kind", "schedule.kind"}
+MAPPINGS = {"objective.tasks", "mixture.weights", "corpus.sources"}
+
+
+def test_every_field_of_the_schema_is_of_its_kind(make_trial: MakeTrial) -> None:
+    """Changing an operational field changes no id, a semantic one the trial's, one of the evaluation that one's."""
+    trial = make_trial("objective=prefix")
+    left = set()
+    for key, hint, value in leaves(trial):
+        other = None if key in MAPPINGS else other_value(hint, value)
+        if other is None:
+            left.add(key)
+            continue
+        variant, kind = changed(trial, key, other), kind_of_key(key)
+        expected = (kind is None, kind is Kind.EVALUATION or key.startswith("corpus."))
+        found = (trial_id(variant) != trial_id(trial), evaluation_id(variant) != evaluation_id(trial))
+        assert found == expected, key
+    assert left == FIXED | MAPPINGS
+
+
+def test_differences_are_told_by_their_keys() -> None:
+    first, second = ({"a": {"b": value, "c": [1]}, "d": {}} for value in (1, 2))
+    assert [str(found) for found in differences(first, second)] == ["a.b: 1 → 2"]
+    assert differences(first, first) == []
+
+
 def test_marks_are_found(make_trial: MakeTrial) -> None:
     trial = make_trial()
     assert kind_of(type(trial), "hardware") is Kind.OPERATIONAL
     assert kind_of(type(trial.scale), "activation_checkpointing") is Kind.OPERATIONAL
     assert kind_of(type(trial.scale), "width") is None
+    assert kind_of_key("hardware.threads_per_trial") is Kind.OPERATIONAL
+    assert kind_of_key("evaluation.rows_per_batch") is Kind.OPERATIONAL, "its own mark, not the group's"
+    assert kind_of_key("evaluation.passage_bytes") is Kind.EVALUATION
+    assert kind_of_key("objective.tasks.causal.probability") is None
     assert not {"hardware", "tracking", "evaluation", "cache_dir"} & set(semantic(trial))

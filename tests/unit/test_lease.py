@@ -62,6 +62,20 @@ def test_a_process_that_was_given_the_number_of_a_dead_one_is_not_it(tmp_path: P
         pass
 
 
+def test_a_zombie_is_dead(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    born = birth(process.pid)
+    leave_lease(tmp_path, host=this_host(), pid=process.pid, born=born)
+    assert live_holder(tmp_path) is not None
+    # Killed, and not yet waited for.
+    process.kill()
+    deadline = time.monotonic() + 10
+    while live_holder(tmp_path) is not None:
+        assert time.monotonic() < deadline, "a process that is dead holds the lease"
+        time.sleep(0.05)
+    process.wait()
+
+
 @pytest.mark.usefixtures("quick_watch")
 @pytest.mark.parametrize("age_seconds", [lease_module.STALE_SECONDS + 1, -3600])
 def test_a_silent_lease_of_another_host_is_taken_over(tmp_path: Path, age_seconds: float) -> None:

@@ -1,7 +1,9 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -103,9 +105,9 @@ def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) 
     assert provenance(stranger, diffs)["git_commit"] is None, "a package below somebody's repository is not of it"
 
 
-def mirror(folder: Path) -> Mirror:
+def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> Mirror:
     return Mirror(
-        mode="offline",
+        mode=mode,
         project="ablate",
         folder=folder,
         trial_id="0123456789ab",
@@ -131,6 +133,32 @@ def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
     assert '"train/loss"' in printed
     for value in ("0123456789ab", "objective=causal", "1.6"):
         assert value in printed
+
+
+def test_where_w_and_b_cannot_be_reached_the_run_is_offline(tmp_path: Path) -> None:
+    program = (
+        "import logging; from pathlib import Path; from ablate.records import mirror as m\n"
+        "from tests.unit.test_records import mirror\n"
+        "logging.basicConfig(); m.INIT_SECONDS = 1.0\n"
+        f"run = mirror(Path({str(tmp_path)!r}), 'online')\n"
+        "run.append(1, {'train/loss': 1.625})\n"
+        "run.close()\n"
+    )
+    # A port of this host that nobody listens at.
+    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **nobody},
+        capture_output=True,
+        text=True,
+    )
+    assert "W&B can't be reached" in done.stderr
+    [run_file] = tmp_path.glob("wandb/offline-run-*/run-0123456789ab.wandb")
+    assert f"wandb sync {run_file.parent}" in done.stderr
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(run_file)]
+    assert "1.625" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_a_mirror_that_fails_stops_nothing(

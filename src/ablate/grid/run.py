@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
@@ -21,9 +22,9 @@ MOST_ROWS = 40
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
 
 
-def make_console() -> Console:
+def make_console(*, stderr: bool = False) -> Console:
     """The terminal; 120 columns where there is none, so that a log is readable."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
 
 
 def run(plan: Plan, launch: Launch, console: Console) -> int:
@@ -149,10 +150,15 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
         raise
 
 
+def job_overrides(trial: str, runs_dir: Path) -> list[str]:
+    """What a job is told: quoted, as 22292e012950 is a trial and would be read as a number."""
+    return [f"trial_id={quoted(trial)}", f"runs_dir={quoted(str(runs_dir))}"]
+
+
 def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
     """Launches a batch; which of its trials ended without being done."""
     failed = set()
-    jobs = [[f"trial_id={trial}", f"runs_dir={quoted(str(plan.ledger.runs_dir))}"] for trial in trials]
+    jobs = [job_overrides(trial, plan.ledger.runs_dir) for trial in trials]
     for trial, one in zip(trials, launch(jobs) if jobs else [], strict=True):
         settle(plan.ledger.trial(trial), interrupted=False)
         if one.status != JobStatus.COMPLETED:

@@ -25,10 +25,15 @@ def report(results: GridResults, console: Console) -> bool:
     if not found.estimates:
         console.print(f"No lesson yet. {nothing_to_compare(found)}", markup=False, soft_wrap=True)
         return False
-    write_text(results.folder / "lesson.md", markdown(found))
-    write_text(results.folder / "lesson.csv", tidy(found).to_csv(index=False))
-    draw_curves(found)
     show(found, console)
+    try:
+        write_text(results.folder / "lesson.md", markdown(found))
+        write_text(results.folder / "lesson.csv", tidy(found).to_csv(index=False))
+        draw_curves(found)
+    except OSError as error:
+        # The ledger of a colleague is read as well as one's own.
+        console.print(f"\nThe lesson's files could not be written ({error.strerror}).", soft_wrap=True, markup=False)
+        return True
     console.print(
         f"\nLesson: {escape(str(results.folder))}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False
     )

@@ -153,8 +153,8 @@ class TrialFolder:
 
     def begin_attempt(self, **about: Any) -> None:
         """Marks the trial as running, in one more attempt: who runs it, since when, and `about` it."""
-        now = time.time()
         self.end_attempt("died")
+        now = time.time()
         attempt = {"started_at": now, "host": this_host(), "pid": os.getpid(), **about}
         attempts = [*self.record()["attempts"], attempt]
         self.update(status=Status.RUNNING, started_at=now, failure=None, attempts=attempts)

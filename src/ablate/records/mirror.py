@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
+INIT_SECONDS = 30.0
 FINISH_SECONDS = 60.0
 
 
@@ -42,6 +43,7 @@ class Mirror:
     ) -> None:
         self._rows: queue.Queue[tuple[int, dict[str, Any]] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
+        self._folder = folder
         if mode == "disabled":
             return
         about = {
@@ -71,7 +73,10 @@ class Mirror:
             self._rows.put(None)
             self._thread.join(FINISH_SECONDS)
             if self._thread.is_alive():
-                log.warning("W&B did not finish within %.0f s; the ledger has all rows.", FINISH_SECONDS)
+                # What it has written to its own files does not need the network.
+                log.warning(
+                    "W&B did not finish within %.0f s. Later: wandb sync %s", FINISH_SECONDS, self._folder / "wandb"
+                )
             self._thread = None
 
     def _work(self, about: dict[str, Any]) -> None:
@@ -79,11 +84,36 @@ class Mirror:
         try:
             import wandb
 
-            quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
-            run = wandb.init(**about, settings=quiet)
+            run = self._begin(wandb, about)
             while (row := self._rows.get()) is not None:
                 step, values = row
                 run.log(values, step=step)
             run.finish()
         except Exception as error:
             log.warning("W&B mirror off for the rest of this trial: %s", error)
+
+    @staticmethod
+    def _begin(wandb: Any, about: dict[str, Any]) -> Any:
+        """The run; an offline one where W&B can't be reached, so that its rows can be synced later."""
+
+        def begin(**changes: Any) -> Any:
+            settings = wandb.Settings(
+                silent=True,
+                console="off",
+                x_disable_stats=True,
+                disable_git=True,
+                save_code=False,
+                init_timeout=INIT_SECONDS,
+            )
+            return wandb.init(**{**about, **changes}, settings=settings)
+
+        try:
+            return begin()
+        except Exception as error:
+            if about["mode"] != "online":
+                raise
+            # Its service still holds the id of the run that did not begin.
+            wandb.teardown()
+            run = begin(mode="offline", resume=None)
+            log.warning("W&B can't be reached (%s). Later: wandb sync %s", error, Path(run.dir).parent)
+            return run

@@ -18,11 +18,8 @@ def this_host() -> str:
 
 def birth(pid: int) -> str | None:
     """When a process on this host began, in ticks since the boot; None where that can't be known."""
-    try:
-        # The name, in parentheses, may hold spaces and parentheses of its own.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+    found = _stat(pid)
+    return found[1] if found else None
 
 
 def is_running(pid: int, born: str | None) -> bool:
@@ -33,4 +30,19 @@ def is_running(pid: int, born: str | None) -> bool:
         return False
     except PermissionError:
         pass
-    return born is None or birth(pid) in (born, None)
+    found = _stat(pid)
+    if found is None:
+        return True
+    state, began = found
+    # A zombie is dead and answers to its number, for ever where nobody waits for it, as in many containers.
+    return state not in "ZX" and born in (began, None)
+
+
+def _stat(pid: int) -> tuple[str, str] | None:
+    """State and start of a process, where the system has a /proc."""
+    try:
+        # The name before them, in parentheses, may hold spaces and parentheses of its own.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], fields[19]
+    except (OSError, IndexError):
+        return None

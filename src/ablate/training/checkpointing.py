@@ -25,6 +25,30 @@ STATE = "state.pt"
 LARGEST_SNAPSHOT_SHARE = 0.5
 
 
+class Timetable:
+    """When the next save is due.
+
+    Args:
+        config: by steps, or by the clock.
+        now_seconds: of a clock that never goes back.
+    """
+
+    def __init__(self, config: CheckpointConfig, now_seconds: float) -> None:
+        self.config = config
+        self._due_at = now_seconds + config.every_seconds
+
+    def is_due(self, steps: int, now_seconds: float) -> bool:
+        """Whether the state after so many steps is to be saved."""
+        if self.config.every_steps is not None:
+            return steps % self.config.every_steps == 0
+        return now_seconds >= self._due_at
+
+    def saved(self, started_seconds: float, ended_seconds: float) -> None:
+        """Training waited from start to end; however slow the disk, that is at most its share of the time."""
+        waited = ended_seconds - started_seconds
+        self._due_at = ended_seconds + max(self.config.every_seconds, waited / self.config.most_share_of_time)
+
+
 class Checkpointing(pl.Callback):
     """Saves at steps' boundaries, and at the next one when the process is asked to end.
 
@@ -34,6 +58,9 @@ class Checkpointing(pl.Callback):
         trial_log: stands before this callback, so that a state holds the row of its own step.
         preemption: whether the process was asked to end.
         state: to go on from; None to begin.
+
+    Attributes:
+        saves: how many were begun.
     """
 
     def __init__(
@@ -52,6 +79,7 @@ class Checkpointing(pl.Callback):
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._told_of_waiting = False
+        self.saves = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the state up, now that the optimizer stands."""
@@ -61,7 +89,7 @@ class Checkpointing(pl.Callback):
         if self._state is not None:
             restore(self._state, pl_module, self.trial_log)
             self._state = None
-        self._due_at = time.monotonic() + self.config.every_seconds
+        self._timetable = Timetable(self.config, time.monotonic())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Step, batch_idx: int
@@ -77,11 +105,9 @@ class Checkpointing(pl.Callback):
         elif self._is_due(pl_module.counters.steps):
             started = time.monotonic()
             self.save(pl_module)
-            now = time.monotonic()
-            self.trial_log.checkpoint_seconds += now - started
-            # However slow the disk: what training waits for is at most this share of it.
-            pause = max(self.config.every_seconds, (now - started) / self.config.most_share_of_time)
-            self._due_at = now + pause
+            ended = time.monotonic()
+            self._timetable.saved(started, ended)
+            self.trial_log.checkpoint_seconds += ended - started
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Keeps the state before the step that a diverged trial could not take."""
@@ -95,10 +121,11 @@ class Checkpointing(pl.Callback):
         self._pool.shutdown()
 
     def _is_due(self, steps: int) -> bool:
-        if self.config.every_steps is not None:
-            return steps % self.config.every_steps == 0
         is_writing = self._pending is not None and not self._pending.done()
-        return time.monotonic() >= self._due_at and not is_writing
+        # Steps are a promise; by the clock, the next save waits for the last.
+        if is_writing and self.config.every_steps is None:
+            return False
+        return self._timetable.is_due(steps, time.monotonic())
 
     def save(self, module: TrialModule, *, at_once: bool = False) -> None:
         """Saves the state after the newest step.
@@ -109,6 +136,7 @@ class Checkpointing(pl.Callback):
                 fits in memory.
         """
         self._finish()
+        self.saves += 1
         # A save that fails costs something only if the trial ends too: it goes on.
         try:
             state = captured(module, self.trial_log)

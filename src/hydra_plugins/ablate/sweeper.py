@@ -57,6 +57,8 @@ class AblateSweeper(Sweeper):
         from ablate.grid.run import make_console
 
         console = make_console()
+        # What --json prints is for programs.
+        say = make_console(stderr="--json" in self.names).print
         expanded = expand(
             self.hydra_context.config_loader,
             self.config,
@@ -64,9 +66,9 @@ class AblateSweeper(Sweeper):
             is_grid=self.is_grid,
             exclude=self.exclude,
             zips=self.zip,
-            say=console.print,
+            say=say,
         )
-        plan = Plan.of(expanded, self.command, console.print)
+        plan = Plan.of(expanded, self.command, say)
         verb = import_module(f"ablate.verbs.{self.verb}")
         code = verb.of_grid(plan, self.names, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
         if code:

@@ -1,0 +1,113 @@
+"""What saving costs: tokens/s of a trial that saves beside one that does not, in one run.
+
+    python bench/checkpoint_cost.py [--scale 4m] [--steps 90] [--every-seconds 10] [--pairs 5]
+
+Both run under Lightning with their logs; pairs alternate in their order. Told are the median of the pairs' ratios, what
+training waited for, and both at the interval that `conf/config.yaml` has, which is longer than one that can be measured
+in a short run: the cost of one save does not depend on it.
+"""
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from ablate.config import TrialConfig
+from ablate.data.shards import Shards, open_shards
+from ablate.data.steps import Steps
+from ablate.evaluation.evaluator import Evaluator
+from ablate.grid.expand import default_container
+from ablate.model.decoder import Decoder
+from ablate.parsing import composed_from_container
+from ablate.records.checkpoints import Checkpoints
+from ablate.records.metrics import MetricsWriter
+from ablate.records.mirror import Mirror
+from ablate.records.provenance import machine
+from ablate.training.checkpointing import Checkpointing
+from ablate.training.loader import step_loader
+from ablate.training.log import TrialLog
+from ablate.training.module import TrialModule
+from ablate.training.preemption import Preemption
+from ablate.training.trial import build_trainer
+
+FOREVER_SECONDS = 1e9
+
+
+def make_trial(scale: str, steps: int, every_seconds: float) -> TrialConfig:
+    """A trial of so many steps at a scale."""
+    container = default_container(
+        f"scale={scale}",
+        "tracking.log_every_steps=5",
+        "evaluation.tune_evaluations=0",
+        f"checkpoint.every_seconds={every_seconds}",
+    )
+    tokens = steps * container["budget"]["rows_per_step"] * container["scale"]["window_tokens"]
+    container["budget"]["train_tokens"] = container["schedule"]["horizon_tokens"] = tokens
+    return composed_from_container(container).trial
+
+
+def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, float, int]:
+    """(seconds, of them waited for saving, saves) of a trial."""
+    mirror = Mirror(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
+    writer = MetricsWriter(folder / "metrics.jsonl")
+    module = TrialModule(
+        trial, Decoder.from_config(trial, trial.tokenizer.entries), shards.fingerprint, trial.budget.train_tokens
+    )
+    log = TrialLog(writer, mirror, Evaluator(trial, shards), every_steps=trial.tracking.log_every_steps, evaluations=0)
+    store = Checkpoints(folder / "checkpoints", "bench")
+    checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None)
+    trainer = build_trainer(trial)
+    trainer.callbacks.extend([log, checkpointing])  # type: ignore[attr-defined]
+    started = time.perf_counter()
+    trainer.fit(module, step_loader(Steps(trial, shards), first_step=0, workers=0))
+    checkpointing.close()
+    seconds = time.perf_counter() - started
+    writer.close()
+    return seconds, log.checkpoint_seconds, checkpointing.saves
+
+
+def main() -> None:
+    """Prints each pair and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", default="4m")
+    parser.add_argument("--steps", type=int, default=90)
+    parser.add_argument("--every-seconds", type=float, default=10.0)
+    parser.add_argument("--pairs", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    saving = make_trial(chosen.scale, chosen.steps, chosen.every_seconds)
+    plain = make_trial(chosen.scale, chosen.steps, FOREVER_SECONDS)
+    shards = open_shards(plain)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"scale={chosen.scale}, {chosen.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")
+    shares: list[float] = []
+    waits: list[float] = []
+    for pair in range(chosen.pairs):
+        with tempfile.TemporaryDirectory() as folder:
+            found = {}
+            for name in ("plain", "saving") if pair % 2 else ("saving", "plain"):
+                place = Path(folder) / name
+                place.mkdir()
+                found[name] = train(saving if name == "saving" else plain, shards, place)
+        seconds, waited, saves = found["saving"]
+        shares.append(seconds / found["plain"][0] - 1)
+        waits.append(waited / saves)
+        print(
+            f"  plain {found['plain'][0]:6.2f} s   saving {seconds:6.2f} s   {shares[-1]:+6.1%}   "
+            f"{saves} saves, {1e3 * waited / saves:.0f} ms waited for each"
+        )
+    default = float(default_container()["checkpoint"]["every_seconds"])
+    share, wait = statistics.median(shares), statistics.median(waits)
+    print(
+        f"median {share:+.1%} at every {chosen.every_seconds:g} s (from {min(shares):+.1%} to {max(shares):+.1%}), "
+        f"{1e3 * wait:.0f} ms waited for each save"
+    )
+    print(f"at every {default:g} s: {share * chosen.every_seconds / default:+.2%}, of it {wait / default:.3%} waited")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The verbs about a ledger, from the command line, on a grid with a finished, a failed and a diverged trial."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import write_text
+from tests.end_to_end.test_grid import ablate, command, start, wait_for
+
+GRID = ["-m", "optimizer.learning_rate=1e-3,40", "seed=0,1", "optimizer.clip_norm=0", "divergence.window_steps=2"]
+
+
+def verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ablate", *words], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder, and the trials by rate and seed; both trials at a rate of 40 diverged, one of the others failed."""
+    folder = tmp_path_factory.mktemp("some ledger")
+    write_text(folder / "text", 40, seed=0)
+    done = ablate(folder, *GRID)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unstable 2/2" in done.stdout
+    trials = {}
+    for path in (folder / "runs").glob("*/record.json"):
+        record = json.loads(path.read_text())
+        trials[f"{record['options']['optimizer.learning_rate']} {record['options']['seed']}"] = record["trial_id"]
+    failed = folder / "runs" / trials["0.001 1"] / "record.json"
+    record = json.loads(failed.read_text())
+    record |= {"status": "failed", "failure": {"message": "OSError: disk", "traceback": "disk"}, "evaluations": {}}
+    failed.write_text(json.dumps(record))
+    return folder, trials
+
+
+def statuses(folder: Path, *words: str) -> dict[str, dict[str, Any]]:
+    shown = verb(folder, "status", "--json", *words)
+    assert shown.returncode == 0, shown.stderr
+    return {one["trial_id"]: one for one in json.loads(shown.stdout)}
+
+
+def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    found = statuses(folder)
+    assert {found[trials[name]]["status"] for name in ("40 0", "40 1")} == {"diverged"}
+    finished, failed = found[trials["0.001 0"]], found[trials["0.001 1"]]
+    assert (finished["status"], finished["progress"], finished["step"]) == ("finished", 1.0, 5)
+    assert finished["options"] == {"optimizer.learning_rate": "0.001", "seed": "0"}
+    assert (failed["status"], failed["failure"]) == ("failed", "OSError: disk")
+    assert set(statuses(folder, trials["40 0"][:8])) == {trials["40 0"]}
+    shown = verb(folder, "status").stdout
+    assert "4 trials: 1 failed, 2 diverged, 1 finished." in shown
+    assert f"{trials['0.001 1']} failed: OSError: disk" in shown
+    [grid] = (folder / "runs" / "grids").glob("*.json")
+    assert len(statuses(folder, grid.stem)) == 4
+    of_grid = subprocess.run(
+        command(folder, "status", "--json", *GRID, "replicates=1"), cwd=folder, capture_output=True, text=True
+    )
+    assert {one["trial_id"] for one in json.loads(of_grid.stdout)} == set(trials.values())
+
+
+def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = ledger
+    process = start(folder, "objective=prefix", "seed=9", "budget.train_tokens=4000000", "runs_dir=elsewhere")
+    leases: list[Path] = []
+
+    def is_running() -> bool:
+        leases[:] = (folder / "elsewhere").glob("*/lease.*")
+        found = statuses(folder, "runs_dir=elsewhere") if leases else {}
+        return [one["status"] for one in found.values()] == ["running"] and bool(found[leases[0].parent.name]["step"])
+
+    wait_for(is_running)
+    pid = int(json.loads(leases[0].read_text())["pid"])
+    for number in (process.pid, pid):
+        subprocess.run(["kill", "-9", str(number)], check=True)
+    process.communicate(timeout=60)
+    time.sleep(0.5)
+    [one] = statuses(folder, "runs_dir=elsewhere").values()
+    assert (one["status"], "died without a word" in one["failure"]) == ("failed", True)
+
+
+def test_why_tells_what_makes_two_trials(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    told = verb(folder, "why", trials["0.001 0"], trials["40 0"]).stdout
+    assert "two trials, because of\n  optimizer.learning_rate: 0.001 → 40.0\n" in told
+    told = verb(folder, "why", trials["0.001 0"][:6], trials["0.001 0"]).stdout
+    assert "are one trial" in told
+    same = [*GRID[3:], "optimizer.learning_rate=1e-3", "seed=0", "tracking.log_every_steps=3"]
+    other = subprocess.run(
+        command(folder, "why", trials["0.001 0"], *same, "block.rotary_share=1.0"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert "block.rotary_share: 0.5 → 1.0\n" in other.stdout, other.stdout + other.stderr
+    assert "What differs besides and makes no other id:\n" in other.stdout
+    assert "tracking.log_every_steps: 2 → 3" in other.stdout
+
+
+def test_diff_tells_all(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    told = verb(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
+    for part in ("configuration: makes two ids", "optimizer.learning_rate: 0.001 → 40.0  (+40)", "what came out"):
+        assert part in told
+    assert 'status: "finished" → "diverged"' in told
+
+
+def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    [grid] = (folder / "runs" / "grids").glob("*.json")
+    diverged = folder / "runs" / trials["40 1"]
+    assert list(diverged.glob("checkpoints/step-*"))
+    told = verb(folder, "retry", trials["40 1"]).stdout
+    assert f"{trials['40 1']}: was diverged, planned again from the beginning" in told
+    assert json.loads(grid.read_text())["command"] in told
+    assert not list(diverged.glob("checkpoints/step-*"))
+    assert list(diverged.glob("attempts/01/checkpoints/step-*"))
+    assert (diverged / "attempts" / "01" / "metrics.jsonl").exists()
+    assert statuses(folder)[trials["40 1"]]["status"] == "planned"
+    done = ablate(folder, "retry", *GRID)
+    assert f"{trials['0.001 1']}: was failed, planned again" in done.stdout
+    assert "3 to run" in done.stdout
+    assert "unstable 2/2" in done.stdout
+    assert done.returncode == 0
+    assert statuses(folder)[trials["0.001 1"]]["status"] == "finished"
+    nothing = verb(folder, "retry", trials["0.001 1"])
+    assert "Nothing failed, diverged or was pruned here." in nothing.stdout
+
+
+def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    trial = folder / "runs" / trials["0.001 0"]
+    left = [trial / "checkpoints" / "step-000000003", trial / "attempts" / "01"]
+    for path in left:
+        path.mkdir(parents=True)
+        (path / "state.pt").write_bytes(bytes(1_000_000))
+    lease = trial / "lease.1"
+    lease.write_text(json.dumps({"host": "gone", "pid": 1, "born": "1", "token": "x"}))
+    subprocess.run(["touch", "-d", "2 hours ago", str(lease)], check=True)
+    scratch = trial / ".model.pt.abc"
+    scratch.write_bytes(b"half")
+    subprocess.run(["touch", "-d", "1 hour ago", str(scratch)], check=True)
+    fresh = trial / ".record.json.abc"
+    fresh.write_bytes(b"being written")
+    listed = verb(folder, "gc")
+    assert listed.returncode == 0, listed.stderr
+    assert "2.0 MB can go: python -m ablate gc --delete" in listed.stdout
+    for path in [*left, lease, scratch]:
+        assert str(path.relative_to(folder / "runs")) in listed.stdout
+        assert path.exists()
+    assert fresh.name not in listed.stdout
+    removed = verb(folder, "gc", "--delete")
+    assert "4 of 4 removed." in removed.stdout, removed.stdout + removed.stderr
+    assert not any(path.exists() for path in [*left, lease, scratch])
+    assert fresh.exists()
+    fresh.unlink()
+    assert "Nothing can go." in verb(folder, "gc").stdout
+
+
+def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = ledger
+    orphan = folder / "runs" / "ffffffffffff"
+    orphan.mkdir()
+    (orphan / "config.yaml").write_text("a: 1\n")
+    assert "ffffffffffff" not in verb(folder, "gc").stdout
+    assert "trials that no grid names" in verb(folder, "gc", "--trials").stdout
+    verb(folder, "gc", "--trials", "--delete")
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["status", "nothing"], "nothing: no such trial below"),
+        (["status", "--jsn"], "status --jsn: no such flag. Did you mean --json?"),
+        (["status", "runs_dir=nowhere"], "there is no ledger here"),
+        (
+            ["status", "objective=causal"],
+            "takes ids of trials or grids and runs_dir=PATH, or with -m a grid's overrides",
+        ),
+        (["why"], "why takes two trial ids"),
+        (["diff", "a"], "diff takes two trial ids"),
+        (["retry"], "retry takes ids of trials or grids"),
+        (["gc", "-m"], "gc takes no grid. Leave -m out."),
+        (["gc", "all"], "gc all: takes no names"),
+    ],
+)
+def test_a_wrong_word_is_told(ledger: tuple[Path, dict[str, str]], words: list[str], told: str) -> None:
+    folder, _ = ledger
+    done = verb(folder, *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ledger_of_a_newer_ablate_is_refused(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    path = folder / "runs" / trials["40 0"] / "record.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "format": 99}))
+    for words in (["status"], ["lessons"]):
+        done = verb(folder, *words)
+        assert done.returncode == 1
+        assert "written by a newer ablate (format 99, this one knows 1). Update ablate" in done.stderr
+    path.write_text(before)
+
+
+def test_an_edited_frozen_config_is_refused_with_what_was_edited(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    trial = folder / "runs" / trials["0.001 0"]
+    config = trial / "config.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("learning_rate: 0.001", "learning_rate: 0.002"))
+    program = (
+        "from pathlib import Path; from ablate.grid.job import run_frozen\n"
+        "from ablate.records.ledger import TrialFolder\n"
+        f"run_frozen(TrialFolder(Path({str(trial)!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    config.write_text(before)
+    assert "optimizer.learning_rate: 0.001 → 0.002" in done.stderr
+    assert statuses(folder)[trials["0.001 0"]]["status"] == "finished", "and its results are kept"

@@ -1,0 +1,22 @@
+"""A sample of the kill matrix and of the race; the whole of both is run by their files."""
+
+import random
+from pathlib import Path
+
+from tests.integration.kill_matrix import Matrix
+from tests.integration.race import Race
+
+
+def test_a_killed_trial_ends_as_if_nobody_had_killed_it(tmp_path: Path) -> None:
+    matrix = Matrix(tmp_path, random.Random(1))
+    matrix.run(16)
+    assert matrix.differences == []
+    assert sum(matrix.kills.values()) == 16
+    assert len(matrix.kills) >= 15, "every place is hit"
+
+
+def test_commands_beside_each_other_finish_each_cell_once(tmp_path: Path) -> None:
+    race = Race(tmp_path, 6, random.Random(1))
+    race.run(processes=3, kills=3, limit_seconds=240)
+    assert race.problems() == []
+    assert [one.returncode for one in race.commands] == [0, 0, 0]

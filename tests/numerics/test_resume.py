@@ -1,0 +1,219 @@
+"""A trial that is ended and goes on is the trial that was not: asked to end, out of disk, torn, diverged."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ablate.identity import evaluation_id
+from ablate.records.checkpoints import Checkpoints
+from ablate.records.files import LedgerError
+from ablate.records.ledger import TrialFolder
+from ablate.records.metrics import MetricsWriter, read_metrics
+from ablate.training import checkpointing
+from ablate.training.checkpointing import Timetable
+from ablate.training.divergence import DivergedError
+from ablate.training.module import TrialModule
+from ablate.training.preemption import PreemptedError, Preemption
+from ablate.training.trial import run_trial
+from tests.conftest import MakeTrial
+from tests.numerics.test_training import no_mirror, trained
+
+OVERRIDES = ("objective=mixed", "hardware.micro_batch_rows=2", "budget.train_tokens=3200", "checkpoint.every_steps=3")
+
+
+@pytest.fixture
+def trial(make_trial: MakeTrial) -> Any:
+    return make_trial(*OVERRIDES)
+
+
+@pytest.fixture
+def expected(trial: Any, tmp_path: Path) -> tuple[Any, Any]:
+    weights, rows, _ = trained(trial, tmp_path / "uninterrupted")
+    return weights, rows
+
+
+def go_on(trial: Any, folder: TrialFolder) -> None:
+    folder.path.mkdir(exist_ok=True)
+    folder.begin_attempt()
+    with Preemption().caught() as preemption:
+        folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(folder.path), preemption))
+
+
+def check_equal(folder: TrialFolder, expected: tuple[Any, Any]) -> None:
+    weights = torch.load(folder.model_path, weights_only=True)
+    rows = [{key: row[key] for key in row if not key.startswith("speed/")} for row in read_metrics(folder.metrics_path)]
+    assert rows == expected[1]
+    assert all(torch.equal(weights[name], expected[0][name]) for name in expected[0])
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
+    """Acts once, in the middle of a step."""
+    loss = TrialModule._summed_nll
+    done: list[int] = []
+
+    def watched(module: TrialModule, batch: Any) -> torch.Tensor:
+        if module.counters.steps + 1 == step and not done:
+            done.append(step)
+            act()
+        return loss(module, batch)
+
+    monkeypatch.setattr(TrialModule, "_summed_nll", watched)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_asked_to_end_it_saves_at_the_step_s_boundary_and_goes_on(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    at_step(monkeypatch, 8, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(PreemptedError, match=f"ended by {number.name}"):
+        go_on(trial, folder)
+    assert folder.checkpoints.newest_step == 8
+    assert not folder.model_path.exists()
+    go_on(trial, folder)
+    check_equal(folder, expected)
+    assert folder.record()["attempts"][-1]["from_step"] == 8
+    assert not folder.checkpoints.folder.exists()
+
+
+def test_asked_to_end_in_the_last_step_it_is_trained(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    at_step(monkeypatch, 20, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(PreemptedError):
+        go_on(trial, folder)
+    assert folder.model_path.exists()
+    go_on(trial, folder)
+    check_equal(folder, expected)
+
+
+def test_a_signal_outside_of_the_training_ends_it_at_once() -> None:
+    with pytest.raises(PreemptedError), Preemption().caught():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def interrupted(trial: Any, folder: TrialFolder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    def fail() -> None:
+        raise RuntimeError("as when memory is out")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, step, fail)
+        with pytest.raises(RuntimeError, match="as when memory is out"):
+            go_on(trial, folder)
+
+
+def test_a_torn_newest_checkpoint_costs_the_steps_since_the_one_before(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    interrupted(trial, folder, monkeypatch, 14)
+    newest, before = folder.checkpoints.paths()
+    assert [path.name[-2:] for path in (newest, before)] == ["12", "09"]
+    state = (newest / "state.pt").read_bytes()
+    (newest / "state.pt").write_bytes(state[:-100] + bytes(100))
+    go_on(trial, folder)
+    check_equal(folder, expected)
+    assert folder.record()["attempts"][-1]["from_step"] == 9
+
+
+def test_where_no_snapshot_fits_training_waits_and_says_so(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpointing, "available_bytes", lambda: 1000)
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    interrupted(trial, folder, monkeypatch, 11)
+    assert caplog.text.count("Training waits while checkpoints are written") == 1
+    go_on(trial, folder)
+    check_equal(folder, expected)
+
+
+def test_a_full_disk_in_a_save_costs_no_step(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    write = Checkpoints.write
+    calls: list[int] = []
+
+    def full_at_first(store: Checkpoints, step: int, *arguments: Any, **named: Any) -> Path:
+        calls.append(step)
+        if step < 7:
+            raise OSError(28, "No space left on device")
+        return write(store, step, *arguments, **named)
+
+    monkeypatch.setattr(Checkpoints, "write", full_at_first)
+    interrupted(trial, folder, monkeypatch, 11)
+    assert calls == [3, 6, 9]
+    assert caplog.text.count("No checkpoint could be written ([Errno 28] No space left on device)") == 2
+    go_on(trial, folder)
+    check_equal(folder, expected)
+
+
+def test_a_full_disk_in_a_line_of_the_log_ends_it_with_a_word_and_loses_nothing(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    append = MetricsWriter.append
+
+    def half(writer: MetricsWriter, step: int, values: Any) -> None:
+        if step < 12:
+            return append(writer, step, values)
+        writer._file.write(b'{"step": 12, "prog')
+        writer.close()
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            writer._file = full
+            return append(writer, step, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsWriter, "append", half)
+        with pytest.raises(LedgerError, match=r"cannot write the log \(No space left on device\)"):
+            go_on(trial, folder)
+    assert folder.metrics_path.read_text().endswith('"prog')
+    go_on(trial, folder)
+    check_equal(folder, expected)
+
+
+def test_a_log_that_somebody_shortened_is_told(trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    interrupted(trial, folder, monkeypatch, 8)
+    folder.metrics_path.write_text("")
+    with pytest.raises(LedgerError, match="Somebody shortened it"):
+        go_on(trial, folder)
+
+
+def test_a_diverged_trial_keeps_its_evidence(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial(
+        *OVERRIDES, "optimizer.learning_rate=30", "optimizer.clip_norm=0", "divergence.window_steps=3", "tracking=none"
+    )
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    with pytest.raises(DivergedError, match="the loss rose") as caught:
+        go_on(trial, folder)
+    steps = len(caught.value.evidence["last_losses"])
+    assert steps == 3
+    rows = read_metrics(folder.metrics_path)
+    assert rows[-1]["step"] == folder.checkpoints.newest_step, "the log goes up to the state that is kept"
+    assert rows[-1]["train/loss"] > rows[0]["train/loss"]
+
+
+def test_by_the_clock_saving_takes_at_most_its_share_of_the_time(make_trial: MakeTrial) -> None:
+    config = make_trial("checkpoint.every_seconds=1", "checkpoint.most_share_of_time=0.25").checkpoint
+    timetable = Timetable(config, now_seconds=0.0)
+    now, waited = 0.0, 0.0
+    while now < 100:
+        now += 0.1
+        if timetable.is_due(1, now):
+            timetable.saved(now, now + 2.0)
+            now += 2.0
+            waited += 2.0
+    assert 0.15 < waited / now <= 0.25
+
+
+def test_by_steps_every_one_of_them_is_saved(make_trial: MakeTrial) -> None:
+    timetable = Timetable(make_trial("checkpoint.every_steps=3").checkpoint, now_seconds=0.0)
+    assert [step for step in range(1, 10) if timetable.is_due(step, 1e9)] == [3, 6, 9]

@@ -1,0 +1,94 @@
+"""Checkpoints on disk: whole or not there; what is torn is skipped, what is another's is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate.records.checkpoints import FORMAT, MARKER, Checkpoints
+from ablate.records.files import LedgerError, NewerFormatError
+
+
+def write(store: Checkpoints, step: int, content: bytes = b"state", keep_last: int = 2) -> Path:
+    def fill(folder: Path) -> None:
+        (folder / "state.pt").write_bytes(content)
+        (folder / "more.bin").write_bytes(b"more")
+
+    return store.write(step, fill, keep_last=keep_last)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "checkpoints", "0123456789ab")
+
+
+def test_the_last_ones_are_kept(store: Checkpoints) -> None:
+    assert (store.newest(), store.newest_step) == (None, None)
+    for step in (5, 50, 500):
+        write(store, step)
+    assert [path.name for path in store.paths()] == ["step-000000500", "step-000000050"]
+    assert store.newest() == store.paths()[0]
+    assert store.newest_step == 500
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: (path / MARKER).unlink(), f"it has no {MARKER}"),
+        (lambda path: (path / MARKER).write_text('{"format": 1, "tri'), f"its {MARKER} is torn"),
+        (lambda path: (path / "state.pt").unlink(), "state.pt is missing"),
+        (lambda path: (path / "state.pt").write_bytes(b"sta"), "state.pt has 3 bytes instead of 5"),
+        (lambda path: (path / "more.bin").write_bytes(b"morE"), "more.bin does not have the SHA-256"),
+    ],
+)
+def test_a_torn_one_is_skipped_with_a_warning(
+    store: Checkpoints, damage: object, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = write(store, 1)
+    damage(write(store, 2))  # type: ignore[operator]
+    assert store.newest() == good
+    assert told in caplog.text
+    again = write(store, 2)
+    assert store.newest() == again, "its step is passed again, and saved again"
+    damage(again)  # type: ignore[operator]
+    damage(good)  # type: ignore[operator]
+    assert store.newest() is None
+
+
+def test_another_trial_s_is_refused(store: Checkpoints, tmp_path: Path) -> None:
+    write(Checkpoints(store.folder, "ffffffffffff"), 3)
+    with pytest.raises(LedgerError, match="is a checkpoint of the trial ffffffffffff, not of 0123456789ab"):
+        store.newest()
+
+
+def test_one_of_a_newer_ablate_is_refused(store: Checkpoints) -> None:
+    marker = write(store, 3) / MARKER
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": FORMAT + 1}))
+    with pytest.raises(NewerFormatError, match="Update ablate"):
+        store.newest()
+
+
+def test_a_save_that_fails_takes_nothing(store: Checkpoints) -> None:
+    good = write(store, 1, keep_last=1)
+
+    def full(folder: Path) -> None:
+        (folder / "state.pt").write_bytes(b"st")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        store.write(2, full, keep_last=1)
+    assert store.newest() == good
+    assert store.leftovers() == []
+
+
+def test_what_a_killed_process_left_is_no_checkpoint_and_can_be_swept(store: Checkpoints) -> None:
+    good = write(store, 1)
+    good.rename(store.folder / ".writing-1")
+    write(store, 2)
+    assert [path.name for path in store.leftovers()] == [".writing-1"]
+    assert store.newest_step == 2
+    store.sweep()
+    assert store.leftovers() == []
+    store.clear()
+    assert store.paths() == []
