@@ -64,7 +64,7 @@ WRONG = [
     ("trial_id=abc", 2, "trial_id: the grid sets it."),
     ("runs_dir=null", 2, "runs_dir=null: should be the path of a folder."),
     ("trian", 2, "trian: no such verb."),
-    ("lessons", 2, "no grid was run here."),
+    ("lessons", 2, "there is no ledger here."),
     ("lessons objective=causal", 2, "takes grid ids and runs_dir=PATH"),
     ("lessons -m objective=causal,prefix", 2, "was not run below"),
     ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "python -m pip install 'sympy==0.0.1'"),

@@ -62,8 +62,8 @@ class Race:
             *("-m", "objective=causal", f"seed={seeds}", "budget.train_tokens=3200", "tracking.wandb=disabled"),
             *("checkpoint.every_steps=3", "hardware.parallel_trials=1", "evaluation.tune_evaluations=0"),
         )
-        log = (self.folder / f"command-{time.monotonic_ns()}.log").open("wb")
-        return subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+        with (self.folder / f"command-{time.monotonic_ns()}.log").open("wb") as log:
+            return subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
 
     def _kill_one(self) -> None:
         """Kills a trial that is being run: its process alone, or its whole command, as when a machine goes away."""

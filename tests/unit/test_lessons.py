@@ -215,7 +215,7 @@ def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     assert "nan" not in page
     assert "| bpb | good | 2.0" in page
     assert "**better**" in page
-    assert "Trained for something else too: good (50% causal, 50% span_corruption)" in page
+    assert "Trained for something else too: good, bad, alike (50% causal, 50% span_corruption)" in page
 
 
 def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> None:
@@ -267,6 +267,21 @@ def test_a_table_fits_80_columns(tmp_path: Path) -> None:
     assert "better" in printed
 
 
+def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> None:
+    offsets = {f"arm{number}": 0.01 * ((7 * number) % 40) for number in range(40)}
+    results, _ = make_grid(tmp_path, offsets, seeds=2, baseline="arm5")
+    found = lesson(results)
+    best = sorted(offsets, key=lambda label: offsets[label])[:3]
+    assert found.shown_arms(4) == [label for label in offsets if label in {*best, "arm5"}]
+    assert found.shown_arms(40) == list(offsets)
+    with (tmp_path / "out").open("w") as file:
+        assert report(results, Console(file=file, width=120))
+    printed = (tmp_path / "out").read_text()
+    assert "The baseline and the 19 best; 20 more arms stand in lesson.md and lesson.csv." in printed
+    assert "and 34 more (50% causal, 50% span_corruption)" in " ".join(printed.split())
+    assert all(f"| bpb | {label} |" in (results.folder / "lesson.md").read_text() for label in offsets)
+
+
 def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "wild": -0.5})
     results.ledger.trial(trials["wild"]["1"]).update(status="diverged")
@@ -304,7 +319,9 @@ def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
 
 def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    path = results.ledger.trial(trials["bad"]["0"]).metrics_path
+    folder = results.ledger.trial(trials["bad"]["0"])
+    folder.update(counters={**folder.record()["counters"], "source_tokens": 999})
+    path = folder.metrics_path
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/source_tokens": 999}) + "\n")
     with pytest.raises(IncomparableError, match="logged at different steps"):
@@ -324,7 +341,9 @@ def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
 def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path, pairing: str) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, pairing=pairing)
     row = {"step": 7, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
-    results.ledger.trial(trials["other"]["1"]).metrics_path.write_text(json.dumps(row) + "\n")
+    folder = results.ledger.trial(trials["other"]["1"])
+    folder.metrics_path.write_text(json.dumps(row) + "\n")
+    folder.update(counters={**folder.record()["counters"], "windows": "others"})
     if pairing == "seed_only":
         assert lesson(results).verdicts["other"] == "worse"
     else:

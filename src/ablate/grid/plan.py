@@ -1,7 +1,7 @@
 """A grid's cells: checked, identified, merged where two arms are one trial, frozen and recorded."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Plan:
         plan._check_lesson()
         return plan
 
-    @property
+    @cached_property
     def trials(self) -> dict[str, Cell]:
         """Each trial once, under the first cell that names it."""
         found: dict[str, Cell] = {}
@@ -147,20 +147,22 @@ class Plan:
         """The trials that are still to run."""
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
 
-    def freeze(self, missing: dict[str, Cell]) -> None:
-        """Writes the grid's record, or marks it as the newest, and the frozen config of each trial that is to run."""
-        for trial, cell in missing.items():
-            self.ledger.plan(
-                trial,
-                trial_to_container(cell.trial),
-                {
-                    "options": {**cell.arm.options, "seed": str(cell.seeds)},
-                    "choices": cell.arm.choices,
-                    "first_grid": self.grid_id,
-                    # What the id was made of, when it was made: `why` compares these.
-                    "semantic": semantic(cell.trial),
-                },
-            )
+    def freeze_trials(self, trials: Iterable[str]) -> None:
+        """Writes the config of trials that are about to run, as this grid wants them scored."""
+        for trial in trials:
+            cell = self.trials[trial]
+            about = {
+                "options": {**cell.arm.options, "seed": str(cell.seeds)},
+                "choices": cell.arm.choices,
+                "first_grid": self.grid_id,
+                # What the id was made of, when it was made: `why` compares these.
+                "semantic": semantic(cell.trial),
+            }
+            self.ledger.plan(trial, trial_to_container(cell.trial), about)
+
+    def freeze(self, missing: Iterable[str]) -> None:
+        """Writes the grid's record, or marks it as the newest, and the config of each trial that is to run."""
+        self.freeze_trials(missing)
         path = self.ledger.grid_path(self.grid_id)
         if path.exists():
             path.touch()

@@ -133,12 +133,13 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
         with _ended_by_signals(), watch.watching():
             while left := [trial for trial in plan.missing() if trial not in tried]:
                 free = [trial for trial in left if not plan.ledger.trial(trial).is_held]
-                tried |= _launch(plan, free, launch)
-                if not free:
-                    if not told_of_waiting:
-                        watch.say(f"Waiting for {_counted(len(left), 'trial')} that other processes run …")
-                        told_of_waiting = True
-                    time.sleep(POLL_SECONDS)
+                if free:
+                    tried |= _launch(plan, free, launch)
+                    continue
+                if not told_of_waiting:
+                    watch.say(f"Waiting for {_counted(len(left), 'trial')} that other processes run …")
+                    told_of_waiting = True
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         for trial in missing:
             settle(plan.ledger.trial(trial), interrupted=True)
@@ -158,8 +159,10 @@ def job_overrides(trial: str, runs_dir: Path) -> list[str]:
 def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
     """Launches a batch; which of its trials ended without being done."""
     failed = set()
+    # Again, as a grid beside this one may have frozen them for another evaluation.
+    plan.freeze_trials(trials)
     jobs = [job_overrides(trial, plan.ledger.runs_dir) for trial in trials]
-    for trial, one in zip(trials, launch(jobs) if jobs else [], strict=True):
+    for trial, one in zip(trials, launch(jobs), strict=True):
         settle(plan.ledger.trial(trial), interrupted=False)
         if one.status != JobStatus.COMPLETED:
             settle_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
