@@ -59,7 +59,7 @@ def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, floa
     )
     log = TrialLog(writer, mirror, Evaluator(trial, shards), every_steps=trial.tracking.log_every_steps, evaluations=0)
     store = Checkpoints(folder / "checkpoints", "bench")
-    checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None)
+    checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None, memory_share=0.5)
     trainer = build_trainer(trial)
     trainer.callbacks.extend([log, checkpointing])  # type: ignore[attr-defined]
     started = time.perf_counter()

@@ -222,7 +222,8 @@ def test_a_terminated_grid_leaves_no_trial_behind_and_goes_on_where_it_was(finis
     process = start(folder, *grid)
     trial, pid = running_trial(folder)
     wait_for(lambda: len((trial / "metrics.jsonl").read_text().splitlines()) > 5)
-    os.kill(process.pid, signal.SIGTERM)
+    # All of the group, as a scheduler sends it: the command, its server and its trials.
+    os.killpg(process.pid, signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Running trials save at their next step" in out

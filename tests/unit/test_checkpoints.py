@@ -56,6 +56,19 @@ def test_a_torn_one_is_skipped_with_a_warning(
     assert store.newest() is None
 
 
+@pytest.mark.parametrize("keep_last", [1, 2])
+def test_a_torn_one_takes_no_place_of_a_good_one(store: Checkpoints, keep_last: int) -> None:
+    write(store, 100)
+    (write(store, 200) / MARKER).unlink()
+    good = write(store, 150, keep_last=keep_last)
+    assert store.newest() == good
+    assert len([path for path in store.paths() if store.problem(path) is None]) == keep_last
+    store.remove_after(150)
+    assert store.newest_step == 150
+    store.remove_after(0)
+    assert store.paths() == []
+
+
 def test_another_trial_s_is_refused(store: Checkpoints, tmp_path: Path) -> None:
     write(Checkpoints(store.folder, "ffffffffffff"), 3)
     with pytest.raises(LedgerError, match="is a checkpoint of the trial ffffffffffff, not of 0123456789ab"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ablate.records import lease as lease_module
-from ablate.records.lease import LOST_EXIT_CODE, HeldElsewhereError, Lease, discard_dead, live_holder
+from ablate.records.lease import LOST_EXIT_CODE, HeldElsewhereError, Lease, live_holder
 from ablate.records.process import birth, is_running, this_host
 
 
@@ -41,6 +41,25 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
         assert live_holder(tmp_path) is not None
     assert live_holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_is_given_back_also_under_a_contender_s_eyes(tmp_path: Path) -> None:
+    """Else it would name a process that lives on: a command, which takes leases to settle what died."""
+    with Lease(tmp_path):
+        contender = leave_lease(tmp_path, number=2)
+    assert [path.name for path in tmp_path.iterdir()] == [contender.name]
+
+
+def test_a_contender_that_backs_off_ends_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(lease_module, "SECOND_LOOK_SECONDS", 0.5)
+    lost: list[str] = []
+    with Lease(tmp_path, on_lost=lambda: lost.append("lost")):
+        contender = leave_lease(tmp_path, number=2)
+        time.sleep(0.2)
+        contender.unlink()
+        time.sleep(0.7)
+    assert lost == []
 
 
 def test_a_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
@@ -90,7 +109,6 @@ def test_a_fresh_lease_of_another_host_is_kept(tmp_path: Path) -> None:
     leave_lease(tmp_path)
     with pytest.raises(HeldElsewhereError, match="process 1 on elsewhere"), Lease(tmp_path):
         pass
-    discard_dead(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
 
 

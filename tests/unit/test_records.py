@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from ablate.grid.job import settle
 from ablate.records.files import LedgerError, replacing, write_json
 from ablate.records.ledger import FORMAT, Ledger, Status
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
@@ -71,6 +72,46 @@ def test_planning_again_renews_the_config_but_not_the_record(tmp_path: Path) -> 
     with trial.lease:
         ledger.plan("abc", {"a": 3}, {})
     assert trial.frozen() == {"a": 2}, "never under the feet of a process that runs it"
+
+
+def test_a_grid_that_was_half_written_is_none(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    write_json(ledger.grid_path("abc"), {"format": FORMAT})
+    (tmp_path / "grids" / ".def.json.x1.json").write_text("{")
+    assert ledger.grids() == [ledger.grid_path("abc")]
+
+
+def test_what_is_set_aside_is_no_result_any_more(tmp_path: Path) -> None:
+    trial = Ledger(tmp_path).trial("0123456789ab")
+    trial.begin_attempt()
+    trial.update(counters={"steps": 3}, training_seconds=1.0)
+    for path in (trial.model_path, trial.metrics_path, trial.log_path):
+        path.write_text(path.name)
+    assert trial.is_trained
+    trial.set_aside()
+    assert not trial.is_trained
+    assert "training_seconds" not in trial.record()
+    assert {path.name for path in (trial.path / "attempts" / "01").iterdir()} == {
+        "model.pt",
+        "metrics.jsonl",
+        "log.txt",
+    }
+    assert len(trial.record()["attempts"]) == 1, "it is not forgotten that there was one"
+
+
+def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> None:
+    trial = Ledger(tmp_path).trial("0123456789ab")
+    trial.path.mkdir()
+    trial.begin_attempt()
+    with trial.lease:
+        settle(trial, interrupted=False)
+        assert trial.record()["status"] == Status.RUNNING
+    settle(trial, interrupted=False)
+    assert trial.record()["status"] == Status.FAILED
+    assert trial.record()["attempts"][-1]["ended"] == "died"
+    settle(trial, interrupted=True)
+    assert trial.record()["status"] == Status.PLANNED
+    assert not list(trial.path.glob("lease.*"))
 
 
 def test_an_unwritable_ledger_is_named(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def run_frozen(folder: TrialFolder) -> None:
             status = Status.FINISHED if was_finished else _status_of(error)
             _record_end(folder, status, error)
             raise
-        folder.end_attempt(Status.FINISHED, status=Status.FINISHED, finished_at=time.time(), evaluations=evaluations)
+        folder.end_attempt(
+            Status.FINISHED, status=Status.FINISHED, finished_at=time.time(), evaluations=evaluations, failure=None
+        )
 
 
 def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
@@ -128,20 +130,22 @@ def _status_of(error: Exception) -> Status:
 
 def settle(folder: TrialFolder, *, interrupted: bool) -> None:
     """Gives a trial whose process died without a word its status: to run again after an interrupt, else failed."""
-    status = folder.status
+    if not _has_died(folder.record(), interrupted=interrupted) or folder.holder is not None:
+        return
+    # Under the lease, as another command may take the trial up at this moment.
+    with contextlib.suppress(HeldElsewhereError), folder.lease:
+        record = folder.record()
+        if _has_died(record, interrupted=interrupted):
+            failure = None if interrupted else {"message": DIED, "traceback": DIED}
+            ended = Status.PLANNED if interrupted else Status.FAILED
+            status = Status.FINISHED if record.get("is_scoring") else ended
+            folder.end_attempt("interrupted" if interrupted else "died", status=status, failure=failure)
+
+
+def _has_died(record: dict[str, Any], *, interrupted: bool) -> bool:
     # Who watches a grid may have seen its trials die of the interrupt before it knew of one.
-    seen_dying = status == Status.FAILED and folder.record()["failure"]["message"] == DIED
-    # In this order: a process writes its last status before it lets go of the lease.
-    if not (status == Status.RUNNING or (interrupted and seen_dying)) or folder.holder is not None:
-        return
-    record = folder.record()
-    if record["status"] != status:
-        return
-    folder.discard_dead_lease()
-    failure = None if interrupted else {"message": DIED, "traceback": DIED}
-    ended = Status.PLANNED if interrupted else Status.FAILED
-    status = Status.FINISHED if record.get("is_scoring") else ended
-    folder.end_attempt("interrupted" if interrupted else "died", status=status, failure=failure)
+    seen_dying = record["status"] == Status.FAILED and record["failure"]["message"] == DIED
+    return record["status"] == Status.RUNNING or (interrupted and seen_dying)
 
 
 def settle_unstarted(folder: TrialFolder, evaluation: str, reason: str) -> None:

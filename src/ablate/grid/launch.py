@@ -4,6 +4,7 @@
 job.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -17,14 +18,25 @@ PRELOADED = ["ablate.training.trial", "ablate.grid.job", "hydra"]
 # For a job that was asked to end: its step, and the save after it.
 PATIENCE_SECONDS = 600.0
 POLL_SECONDS = 0.2
+SHIELDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 
 
 def start_server() -> None:
-    """Starts the server in the background, if it does not run yet; it imports while the caller goes on."""
+    """Starts the server in the background, if it does not run yet; it imports while the caller goes on.
+
+    It lives in the terminal's process group and must outlive the signals that are sent to that: without it nobody
+    would know whether a trial still saves. What is ignored here stays so in the server, and in children until they
+    say otherwise.
+    """
     from multiprocessing import forkserver
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SHIELDED}
+    try:
+        forkserver.ensure_running()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class Interrupts:
@@ -35,8 +47,13 @@ class Interrupts:
     def __init__(self) -> None:
         self.count = 0
 
+    @classmethod
+    def heard(cls) -> list[signal.Signals]:
+        """Those that are not ignored, as SIGHUP is under nohup."""
+        return [number for number in cls.SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
     def __enter__(self) -> "Interrupts":
-        self._handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        self._handlers = {number: signal.signal(number, self._note) for number in self.heard()}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -62,16 +79,18 @@ def run_jobs(jobs: Sequence[Callable[[], None]], *, parallel: int) -> list[int]:
     waiting = list(processes)
     running: list[multiprocessing.process.BaseProcess] = []
     with Interrupts() as interrupts:
-        while (waiting or running) and not interrupts.count:
-            while waiting and len(running) < parallel:
-                waiting[0].start()
-                running.append(waiting.pop(0))
-            wait([process.sentinel for process in running], POLL_SECONDS)
-            running = [process for process in running if process.is_alive()]
-        if interrupts.count:
-            print("Ending. Running trials save at their next step; once more ends them at once.", flush=True)
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel and not interrupts.count:
+                    waiting[0].start()
+                    running.append(waiting.pop(0))
+                if interrupts.count:
+                    raise KeyboardInterrupt
+                wait([process.sentinel for process in running], POLL_SECONDS)
+                running = [process for process in running if process.is_alive()]
+        except BaseException:
             _end(running, interrupts)
-            raise KeyboardInterrupt
+            raise
     return [process.exitcode or 0 for process in processes]
 
 
@@ -80,6 +99,9 @@ def _end(running: Sequence[multiprocessing.process.BaseProcess], interrupts: Int
     deadline = time.monotonic() + PATIENCE_SECONDS
     for process in running:
         process.terminate()
+    # Whoever read this may be gone with the terminal.
+    with contextlib.suppress(OSError):
+        print("Ending. Running trials save at their next step; once more ends them at once.", flush=True)
     while any(process.is_alive() for process in running) and interrupts.count < 2 and time.monotonic() < deadline:
         wait([process.sentinel for process in running if process.is_alive()], POLL_SECONDS)
     for process in running:
@@ -88,8 +110,11 @@ def _end(running: Sequence[multiprocessing.process.BaseProcess], interrupts: Int
 
 
 def _in_child(job: Callable[[], None]) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what it means for this job.
+    # Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean for this job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     job()
 
 

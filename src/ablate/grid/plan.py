@@ -162,7 +162,11 @@ class Plan:
 
     def freeze(self, missing: Iterable[str]) -> None:
         """Writes the grid's record, or marks it as the newest, and the config of each trial that is to run."""
+        # The grid first: a trial that no grid names may be swept.
+        self._record()
         self.freeze_trials(missing)
+
+    def _record(self) -> None:
         path = self.ledger.grid_path(self.grid_id)
         if path.exists():
             path.touch()

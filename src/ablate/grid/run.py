@@ -95,14 +95,14 @@ def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
     status = folder.status
     if trial not in missing:
         return f"[green]{status}[/]"
-    if status == Status.FINISHED:
-        return "trained; to score"
     if folder.is_held:
         return "run by another process"
     return f"[red]failed before; {_place(folder)}[/]" if status == Status.FAILED else _place(folder)
 
 
 def _place(folder: TrialFolder) -> str:
+    if folder.is_trained:
+        return "trained; to score"
     step = folder.checkpoints.newest_step
     return "to run" if step is None else f"to run from step {step:,}"
 
@@ -131,8 +131,13 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
     told_of_waiting = False
     try:
         with _ended_by_signals(), watch.watching():
-            while left := [trial for trial in plan.missing() if trial not in tried]:
-                free = [trial for trial in left if not plan.ledger.trial(trial).is_held]
+            while True:
+                held = {trial: plan.ledger.trial(trial).is_held for trial in plan.missing()}
+                # What failed here and was taken up by another is waited for, and not tried again.
+                left = [trial for trial in held if held[trial] or trial not in tried]
+                if not left:
+                    break
+                free = [trial for trial in left if not held[trial]]
                 if free:
                     tried |= _launch(plan, free, launch)
                     continue
@@ -177,7 +182,7 @@ def _ended_by_signals() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    handlers = {number: signal.signal(number, interrupt) for number in Interrupts.SIGNALS}
+    handlers = {number: signal.signal(number, interrupt) for number in Interrupts.heard()}
     try:
         yield
     finally:

@@ -62,9 +62,15 @@ class Checkpoints:
             sync(self.folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        for old in self.paths()[keep_last:]:
+        for old in [path for path in self.paths() if path <= final][keep_last:]:
             self._remove(old)
         return final
+
+    def remove_after(self, step: int) -> None:
+        """Removes those that were skipped, as the training goes on from this step; 0 for all."""
+        for path in self.paths():
+            if path.name > f"step-{step:09}":
+                self._remove(path)
 
     def paths(self) -> list[Path]:
         """All checkpoints, intact or not, the newest first."""

@@ -24,6 +24,7 @@ HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
 # How long a silent lease is watched before its holder counts as dead: more than two heartbeats.
 WATCH_SECONDS = 25.0
+SECOND_LOOK_SECONDS = 1.0
 # What a process ends with that lost its lease (EX_TEMPFAIL of sysexits.h).
 LOST_EXIT_CODE = 75
 
@@ -95,8 +96,9 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._heart.join()
-        if not self._is_lost():
-            for path in (*self._dead, self._path):
+        # Its own in any case: a lease that is left would name a process that lives on. The dead ones before it.
+        for path, holder in {**self._dead, self._path: self.holder}.items():
+            if _holder(path) == holder:
                 path.unlink(missing_ok=True)
 
     def _create(self) -> bool:
@@ -113,13 +115,18 @@ class Lease:
         return newest != self._path or _holder(newest) != self.holder
 
     def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        pause_seconds = HEARTBEAT_SECONDS
+        while not self._stop.wait(pause_seconds):
+            started = time.monotonic()
             # A share that hiccups is no reason to end; one that stays away keeps others from taking over, too.
             with contextlib.suppress(OSError):
-                if self._is_lost():
+                # Twice: who takes over from the dead backs off from a lease that it had not seen, and is gone again.
+                if self._is_lost() and not self._stop.wait(SECOND_LOOK_SECONDS) and self._is_lost():
                     self._on_lost()
                     return
                 os.utime(self._path)
+            # After a share was away for long, nobody waits before looking who came.
+            pause_seconds = HEARTBEAT_SECONDS if time.monotonic() - started < STALE_SECONDS else 0.0
 
 
 def live_holder(folder: Path, watch_seconds: float | None = None) -> Holder | None:
@@ -151,12 +158,6 @@ def live_holder(folder: Path, watch_seconds: float | None = None) -> Holder | No
         # Let go of, or taken over, while we looked.
         return live_holder(folder, watch_seconds)
     return None
-
-
-def discard_dead(folder: Path) -> None:
-    """Removes the leases of a trial that no live process holds, by taking and giving back one of our own."""
-    with contextlib.suppress(HeldElsewhereError), Lease(folder):
-        pass
 
 
 def _number(path: Path) -> int:

@@ -29,10 +29,12 @@ import yaml
 
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.files import LedgerError, read_versioned, write_json, write_text
-from ablate.records.lease import Holder, Lease, discard_dead, live_holder
+from ablate.records.lease import Holder, Lease, live_holder
 from ablate.records.process import this_host
 
 FORMAT = 1
+# What the training writes into a record.
+TRAINED = ("counters", "training_seconds", "parameters", "data_fingerprint")
 
 
 class Status(StrEnum):
@@ -77,6 +79,11 @@ class TrialFolder:
         """The trained weights."""
         return self.path / "model.pt"
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its weights are there and the record knows of them; what may be missing is a score."""
+        return self.model_path.exists() and "counters" in self.record()
+
     def evaluation_path(self, evaluation_id: str) -> Path:
         """Bits and bytes of each document under one evaluation."""
         return self.path / "evaluations" / f"{evaluation_id}.parquet"
@@ -100,10 +107,6 @@ class TrialFolder:
     def is_held(self) -> bool:
         """Whether a process works on this trial, as far as one look tells."""
         return live_holder(self.path, watch_seconds=0) is not None
-
-    def discard_dead_lease(self) -> None:
-        """Removes the lease of a process that is gone."""
-        discard_dead(self.path)
 
     def frozen(self) -> dict[str, Any]:
         """The frozen config as a plain container."""
@@ -144,9 +147,12 @@ class TrialFolder:
 
     def set_aside(self) -> None:
         """Moves what an earlier attempt left behind to `attempts/<number>`, so that the next one begins anew."""
-        number = len(self.record()["attempts"])
-        place = self.path / "attempts" / f"{number:02}"
-        for name in ("checkpoints", "metrics.jsonl", "log.txt"):
+        record = self.record()
+        place = self.path / "attempts" / f"{len(record['attempts']):02}"
+        # The record first: weights that it does not know of are no result.
+        kept = {name: value for name, value in record.items() if name not in TRAINED}
+        write_json(self.path / "record.json", kept)
+        for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
             if (self.path / name).exists():
                 place.mkdir(parents=True, exist_ok=True)
                 (self.path / name).replace(place / name)
@@ -199,7 +205,7 @@ class Ledger:
     def trials(self) -> Iterator[TrialFolder]:
         """Every trial that was ever planned, by id."""
         try:
-            names = sorted(entry.name for entry in os.scandir(self.runs_dir) if entry.is_dir())
+            names = sorted(entry.name for entry in os.scandir(self.runs_dir) if entry.is_dir() and entry.name[0] != ".")
         except FileNotFoundError:
             return
         for name in names:
@@ -212,7 +218,7 @@ class Ledger:
 
     def grids(self) -> list[Path]:
         """The records of all grids, the one that was last asked for first."""
-        found = (self.runs_dir / "grids").glob("*.json")
+        found = [path for path in (self.runs_dir / "grids").glob("*.json") if not path.name.startswith(".")]
         return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
     def check_writable(self) -> None:

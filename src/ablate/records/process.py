@@ -6,12 +6,13 @@ from pathlib import Path
 
 
 def this_host() -> str:
-    """The host's name and, where there is one, the namespace that process numbers belong to.
+    """The host's name and, where there is a /proc, its boot and the namespace that process numbers belong to.
 
-    Two containers may share a name and still not see each other's processes.
+    Two machines, or two containers, may share a name and still not see each other's processes.
     """
     try:
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return socket.gethostname()
 

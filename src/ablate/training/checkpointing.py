@@ -21,8 +21,6 @@ from ablate.training.state import State, captured, restore, size_bytes, snapshot
 log = logging.getLogger(__name__)
 
 STATE = "state.pt"
-# Of the memory that is free: the training's own needs go up and down.
-LARGEST_SNAPSHOT_SHARE = 0.5
 
 
 class Timetable:
@@ -58,6 +56,7 @@ class Checkpointing(pl.Callback):
         trial_log: stands before this callback, so that a state holds the row of its own step.
         preemption: whether the process was asked to end.
         state: to go on from; None to begin.
+        memory_share: how much of the memory that is free a snapshot may take.
 
     Attributes:
         saves: how many were begun.
@@ -70,11 +69,14 @@ class Checkpointing(pl.Callback):
         trial_log: TrialLog,
         preemption: Preemption,
         state: State | None,
+        *,
+        memory_share: float,
     ) -> None:
         self.store = store
         self.config = config
         self.trial_log = trial_log
         self.preemption = preemption
+        self.memory_share = memory_share
         self._state = state
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
@@ -142,7 +144,7 @@ class Checkpointing(pl.Callback):
             state = captured(module, self.trial_log)
             if at_once:
                 self._write(state)
-            elif size_bytes(state) < LARGEST_SNAPSHOT_SHARE * available_bytes():
+            elif size_bytes(state) < self.memory_share * available_bytes():
                 self._pending = self._pool.submit(self._write, snapshot(state))
             else:
                 self._tell_of_waiting(state)
@@ -160,9 +162,10 @@ class Checkpointing(pl.Callback):
         if not self._told_of_waiting:
             self._told_of_waiting = True
             log.warning(
-                "Training waits while checkpoints are written: a snapshot of %.1f GB is more than half of the memory "
+                "Training waits while checkpoints are written: a snapshot of %.1f GB is more than %.0f%% of the memory "
                 "that is free.",
                 size_bytes(state) / 1e9,
+                100 * self.memory_share,
             )
 
     def _finish(self) -> None:

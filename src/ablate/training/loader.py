@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from typing import Any
 
@@ -32,6 +33,10 @@ def _as_it_is(step: Any) -> Any:
 
 def _end_with_parent(worker: int) -> None:
     """Ends this worker when its trial is killed; torch watches the process it was forked from, which lives on."""
+
+    # What ends a trial ends its workers through it: until it has saved, it may ask for one more step.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

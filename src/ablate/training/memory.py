@@ -5,18 +5,37 @@ from pathlib import Path
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
 
 
 def available_bytes() -> int:
-    """What the machine has free, or what the control group (a container's, a batch job's) leaves of its limit."""
-    available = int(psutil.virtual_memory().available)
+    """What the machine has free, or less: what a control group (a container's, a batch job's) leaves of its limit."""
+    return min([int(psutil.virtual_memory().available), *_left_by_groups()])
+
+
+def _left_by_groups() -> list[int]:
+    """Limit minus use of the own control group and all above it, of either version."""
+    left = []
+    for line in _lines(OWN):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, limit, used = CGROUPS, "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            root, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            numbers = [*_lines(group / limit), *_lines(group / used)]
+            if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+                left.append(int(numbers[0]) - int(numbers[1]))
+            if group == root:
+                break
+    return left
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        # Version 2 has one line: 0::/path.
-        own = Path("/proc/self/cgroup").read_text().splitlines()[0].partition("::")[2]
-        folder = CGROUPS / own.lstrip("/")
-        limit = (folder / "memory.max").read_text().strip()
-        if limit != "max":
-            available = min(available, int(limit) - int((folder / "memory.current").read_text()))
-    except (OSError, IndexError):
-        pass
-    return available
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -24,6 +24,8 @@ from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
 
+# Of the memory that is free, for all trials of a host: their own needs go up and down.
+LARGEST_SNAPSHOT_SHARE = 0.5
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -52,7 +54,7 @@ def run_trial(
     evaluator = Evaluator(trial, shards)
     model = Decoder.from_config(trial, trial.tokenizer.entries)
     trainer = build_trainer(trial)
-    if folder.model_path.exists() and "counters" in folder.record():
+    if folder.is_trained:
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
@@ -110,6 +112,7 @@ def _train(
     folder.checkpoints.sweep()
     state = load_newest(folder.checkpoints)
     first_step = state["counters"]["steps"] if state else 0
+    folder.checkpoints.remove_after(first_step)
     folder.update_attempt(from_step=first_step)
     writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
     log = TrialLog(
@@ -119,7 +122,14 @@ def _train(
         every_steps=trial.tracking.log_every_steps,
         evaluations=trial.evaluation.tune_evaluations,
     )
-    checkpointing = Checkpointing(folder.checkpoints, trial.checkpoint, log, preemption, state)
+    checkpointing = Checkpointing(
+        folder.checkpoints,
+        trial.checkpoint,
+        log,
+        preemption,
+        state,
+        memory_share=LARGEST_SNAPSHOT_SHARE / trial.hardware.parallel_trials,
+    )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
         with preemption.deferred():

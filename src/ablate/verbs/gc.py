@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Garbage:
 
     kind: str
     path: Path
-    trial: TrialFolder
+    trial: TrialFolder | None
 
     @property
     def size_bytes(self) -> int:
@@ -72,19 +72,17 @@ def main(arguments: Sequence[str]) -> int:
     elif "--delete" not in given.flags:
         console.print(f"{total / 1e6:,.1f} MB can go: python -m ablate gc --delete", highlight=False, soft_wrap=True)
     else:
-        removed = sum(map(_removed, found))
+        removed = sum(_removed(one, given.ledger) for one in found)
         console.print(f"{removed:,} of {len(found):,} removed.", highlight=False)
     return 0
 
 
 def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
     """Everything that nothing needs; trials that a process works on are passed over."""
-    named = {
-        trial
-        for path in ledger.grids()
-        for arm in read_versioned(path, FORMAT)["arms"]
-        for trial in arm["trials"].values()
-    }
+    oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
+    yield from (Garbage("scratch", path, None) for path in _older(ledger.runs_dir.glob(".gone-*"), oldest))
+    yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
+    named = _named(ledger)
     for folder in ledger.trials():
         if folder.is_held:
             continue
@@ -93,25 +91,38 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
             continue
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))
         scratch = [*folder.path.glob(".*"), *folder.path.glob("evaluations/.*"), *folder.checkpoints.leftovers()]
-        oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
-        yield from (Garbage("scratch", path, folder) for path in sorted(scratch) if path.stat().st_mtime < oldest)
+        yield from (Garbage("scratch", path, folder) for path in _older(scratch, oldest))
         if folder.status == Status.FINISHED:
             yield from (Garbage("checkpoint", path, folder) for path in folder.checkpoints.paths())
             yield from (Garbage("set aside", path, folder) for path in sorted(folder.path.glob("attempts/*")))
 
 
-def _removed(one: Garbage) -> bool:
-    """Removes it under the trial's lease; whether that was possible."""
-    if one.kind == "lease":
-        # Taking the lease clears away those of the dead.
-        one.trial.discard_dead_lease()
-        return not one.path.exists()
+def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
+    return sorted(path for path in paths if path.stat().st_mtime < oldest)
+
+
+def _named(ledger: Ledger) -> set[str]:
+    """Every trial that a grid names."""
+    grids = [read_versioned(path, FORMAT) for path in ledger.grids()]
+    return {trial for grid in grids for arm in grid["arms"] for trial in arm["trials"].values()}
+
+
+def _removed(one: Garbage, ledger: Ledger) -> bool:
+    """Removes it, under its trial's lease; whether that was possible."""
+    if one.trial is None:
+        one.remove()
+        return True
     try:
         with one.trial.lease:
-            if one.kind != "trial":
+            if one.kind == "trial":
+                if one.trial.trial_id in _named(ledger):
+                    # Planned since it was listed.
+                    return False
+                gone = one.path.rename(one.path.with_name(f".gone-{one.trial.trial_id}"))
+                shutil.rmtree(gone)
+            elif one.kind != "lease":
                 one.remove()
-                return True
     except HeldElsewhereError:
         return False
-    one.remove()
-    return True
+    # Taking the lease and giving it back clears away those of the dead.
+    return not one.path.exists()

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.errors import UsageError
+from ablate.grid.job import settle
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, make_console, run
 from ablate.records.files import read_versioned
@@ -52,6 +53,8 @@ def plan_again(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bo
     """
     count = 0
     for folder in folders:
+        # A trial whose whole command was killed still says that it runs.
+        settle(folder, interrupted=False)
         status = folder.status
         if status not in ENDED:
             continue
