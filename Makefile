@@ -10,7 +10,7 @@ help:
 	@echo "make demo    three objectives on real text, then the lesson (about 5 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
-	@echo "make bench   what the harness and its checkpoints cost, and how long a large grid takes (about 15 minutes)"
+	@echo "make bench   what the harness and its checkpoints cost, and how long a large grid takes (about 20 minutes)"
 	@echo "make clean   removes $(VENV)"
 
 # Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.

@@ -22,7 +22,6 @@ from ablate.data.steps import Steps
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
-from ablate.parsing import composed_from_container
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.metrics import MetricsWriter
 from ablate.records.mirror import Mirror
@@ -33,21 +32,9 @@ from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
 from ablate.training.trial import build_trainer
+from harness_overhead import make_trial
 
 FOREVER_SECONDS = 1e9
-
-
-def make_trial(scale: str, steps: int, every_seconds: float) -> TrialConfig:
-    """A trial of so many steps at a scale."""
-    container = default_container(
-        f"scale={scale}",
-        "tracking.log_every_steps=5",
-        "evaluation.tune_evaluations=0",
-        f"checkpoint.every_seconds={every_seconds}",
-    )
-    tokens = steps * container["budget"]["rows_per_step"] * container["scale"]["window_tokens"]
-    container["budget"]["train_tokens"] = container["schedule"]["horizon_tokens"] = tokens
-    return composed_from_container(container).trial
 
 
 def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, float, int]:
@@ -79,8 +66,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    saving = make_trial(chosen.scale, chosen.steps, chosen.every_seconds)
-    plain = make_trial(chosen.scale, chosen.steps, FOREVER_SECONDS)
+    saving = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={chosen.every_seconds}")
+    plain = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={FOREVER_SECONDS}")
     shards = open_shards(plain)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     print(f"scale={chosen.scale}, {chosen.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")

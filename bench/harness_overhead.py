@@ -37,9 +37,11 @@ from ablate.training.trial import build_trainer
 WARM_UP_STEPS = 3
 
 
-def make_trial(scale: str, steps: int) -> TrialConfig:
+def make_trial(scale: str, steps: int, *overrides: str) -> TrialConfig:
     """A trial of so many steps at a scale."""
-    container = default_container(f"scale={scale}", "tracking.log_every_steps=5", "evaluation.tune_evaluations=0")
+    container = default_container(
+        f"scale={scale}", "tracking.log_every_steps=5", "evaluation.tune_evaluations=0", *overrides
+    )
     tokens = steps * container["budget"]["rows_per_step"] * container["scale"]["window_tokens"]
     container["budget"]["train_tokens"] = container["schedule"]["horizon_tokens"] = tokens
     return composed_from_container(container).trial

@@ -20,7 +20,7 @@ def test_a_falling_loss_and_one_bad_batch_pass() -> None:
 
 
 def test_a_loss_that_rises_slowly_from_where_it_began_passes() -> None:
-    seen([5.0] * 4 + [5.9] * 20)
+    assert seen([5.0] * 4 + [5.9] * 20).lowest == 5.0
 
 
 def test_a_loss_that_rose_and_stays_up_ends_the_run() -> None:
@@ -29,7 +29,7 @@ def test_a_loss_that_rose_and_stays_up_ends_the_run() -> None:
 
 
 def test_nothing_is_said_before_the_window_is_full() -> None:
-    seen([1, 9, 9])
+    assert seen([1, 9, 9]).lowest == math.inf
 
 
 @pytest.mark.parametrize(("loss", "norm", "told"), [(math.nan, 1.0, "loss is nan"), (2.0, math.inf, "norm is inf")])

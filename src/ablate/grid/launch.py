@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 PRELOADED = ["ablate.training.trial", "ablate.grid.job", "hydra"]
 # For a job that was asked to end: its step, and the save after it.
@@ -31,12 +34,19 @@ def start_server() -> None:
     from multiprocessing import forkserver
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SHIELDED}
-    try:
+    with handling(SHIELDED, signal.SIG_IGN):
         forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def handling(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    """Inside the block these signals have this handler, after it those that they had."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class Interrupts:
@@ -52,13 +62,11 @@ class Interrupts:
         """Those that are not ignored, as SIGHUP is under nohup."""
         return [number for number in cls.SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
-    def __enter__(self) -> "Interrupts":
-        self._handlers = {number: signal.signal(number, self._note) for number in self.heard()}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Inside the block they are counted and do nothing."""
+        with handling(self.heard(), self._note):
+            yield
 
     def _note(self, number: int, frame: object) -> None:
         self.count += 1
@@ -78,7 +86,8 @@ def run_jobs(jobs: Sequence[Callable[[], None]], *, parallel: int) -> list[int]:
     processes = [context.Process(target=_in_child, args=(job,)) for job in jobs]
     waiting = list(processes)
     running: list[multiprocessing.process.BaseProcess] = []
-    with Interrupts() as interrupts:
+    interrupts = Interrupts()
+    with interrupts.noted():
         try:
             while waiting or running:
                 while waiting and len(running) < parallel and not interrupts.count:

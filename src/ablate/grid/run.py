@@ -1,10 +1,8 @@
 """What the command line does with a planned grid."""
 
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -13,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.grid.job import failure_of, settle, settle_unstarted
-from ablate.grid.launch import Interrupts, start_server
+from ablate.grid.launch import Interrupts, handling, start_server
 from ablate.grid.plan import Cell, Plan
 from ablate.grid.watch import POLL_SECONDS, Watch, short
 from ablate.records.ledger import Status, TrialFolder
@@ -130,7 +128,7 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
     watch = Watch(plan, missing, console)
     told_of_waiting = False
     try:
-        with _ended_by_signals(), watch.watching():
+        with handling(Interrupts.heard(), _interrupt), watch.watching():
             while True:
                 held = {trial: plan.ledger.trial(trial).is_held for trial in plan.missing()}
                 # What failed here and was taken up by another is waited for, and not tried again.
@@ -175,19 +173,9 @@ def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
     return failed
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _interrupt(number: int, frame: object) -> None:
     """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    handlers = {number: signal.signal(number, interrupt) for number in Interrupts.heard()}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    raise KeyboardInterrupt
 
 
 def _report_missing(plan: Plan, console: Console) -> bool:

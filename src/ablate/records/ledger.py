@@ -221,6 +221,14 @@ class Ledger:
         found = [path for path in (self.runs_dir / "grids").glob("*.json") if not path.name.startswith(".")]
         return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
+    def grid(self, grid_id: str) -> dict[str, Any]:
+        """A grid's record. Raises FileNotFoundError, and LedgerError like `read_versioned`."""
+        return read_versioned(self.grid_path(grid_id), FORMAT)
+
+    def trials_of(self, grid: dict[str, Any]) -> list[TrialFolder]:
+        """The trials that a grid's record names, arm by arm; one that two arms name, twice."""
+        return [self.trial(trial) for arm in grid["arms"] for trial in arm["trials"].values()]
+
     def check_writable(self) -> None:
         """Raises LedgerError when nothing can be written below `runs_dir`."""
         folder = self.runs_dir / "grids"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ablate.errors import UsageError
 from ablate.grid.run import make_console
-from ablate.records.files import read_versioned
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import FORMAT, Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments
 
 FLAGS = {
@@ -103,8 +102,7 @@ def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
 
 def _named(ledger: Ledger) -> set[str]:
     """Every trial that a grid names."""
-    grids = [read_versioned(path, FORMAT) for path in ledger.grids()]
-    return {trial for grid in grids for arm in grid["arms"] for trial in arm["trials"].values()}
+    return {folder.trial_id for path in ledger.grids() for folder in ledger.trials_of(ledger.grid(path.stem))}
 
 
 def _removed(one: Garbage, ledger: Ledger) -> bool:

@@ -9,9 +9,8 @@ from ablate.errors import UsageError
 from ablate.grid.job import settle
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, make_console, run
-from ablate.records.files import read_versioned
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import FORMAT, Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
 
 FLAGS = {"--fresh": "from the beginning, not from the last checkpoint"}
@@ -78,9 +77,8 @@ def plan_again(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bo
 def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
     """The trials that a name means, and the command that runs them."""
     try:
-        grid = read_versioned(ledger.grid_path(name), FORMAT)
+        grid = ledger.grid(name)
     except FileNotFoundError:
         folder = trial_named(ledger, name)
-        grid = read_versioned(ledger.grid_path(folder.record()["first_grid"]), FORMAT)
-        return [folder], str(grid["command"])
-    return [ledger.trial(trial) for arm in grid["arms"] for trial in arm["trials"].values()], str(grid["command"])
+        return [folder], str(ledger.grid(folder.record()["first_grid"])["command"])
+    return ledger.trials_of(grid), str(grid["command"])

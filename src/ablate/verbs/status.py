@@ -17,8 +17,8 @@ from ablate.grid.job import DIED
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, make_console
 from ablate.grid.watch import clock, short
-from ablate.records.files import LedgerError, read_versioned
-from ablate.records.ledger import FORMAT, Ledger, Status, TrialFolder
+from ablate.records.files import LedgerError
+from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.verbs.arguments import Arguments, trial_named
 
@@ -122,10 +122,9 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
 
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
     try:
-        grid = read_versioned(ledger.grid_path(name), FORMAT)
+        return ledger.trials_of(ledger.grid(name))
     except FileNotFoundError:
         return [trial_named(ledger, name)]
-    return [ledger.trial(trial) for arm in grid["arms"] for trial in arm["trials"].values()]
 
 
 def _show(look: Callable[[], Iterable[TrialFolder]], ledger: Ledger, flags: frozenset[str], console: Console) -> None:

@@ -91,16 +91,13 @@ def reasons(
         one_config: the first trial's configuration.
         other_config: that of the second.
     """
-    parts = {difference.key.split(".")[0] for difference in differences(one, other)}
+    canonical = differences(one, other)
+    parts = {difference.key.split(".")[0] for difference in canonical}
     written = [
         difference
         for difference in differences(one_config, other_config)
         if difference.key.split(".")[0] in parts and kind_of_key(difference.key) is None
     ]
     # What nobody wrote: a new version of our code, or text that changed under one path.
-    canonical = [
-        difference
-        for difference in differences(one, other)
-        if difference.key.startswith("code_versions.") or not written
-    ]
-    return written + canonical
+    unwritten = [found for found in canonical if found.key.startswith("code_versions.") or not written]
+    return written + unwritten
