@@ -46,19 +46,30 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 @typed(frozen=True, config=STRICT)
 class ArchitectureConfig:
-    """What the model does with a region: `prefix_decoder` honours it, `causal_decoder` ignores it."""
+    """What the model does with a region.
 
-    kind: Literal["prefix_decoder", "causal_decoder"]
+    `prefix_decoder` honours it, `causal_decoder` ignores it, `encoder_decoder` encodes it in `encoder_layers` of its
+    own; the decoders have none.
+    """
+
+    kind: Literal["prefix_decoder", "causal_decoder", "encoder_decoder"]
+    encoder_layers: CountOrZero
 
 
 @typed(frozen=True, config=STRICT)
 class BlockConfig:
-    """One layer. `gptj`: one LayerNorm, attention and MLP in parallel, rotary on a part of each head."""
+    """One layer.
 
-    kind: Literal["gptj"]
+    `gptj`: one LayerNorm, attention and MLP in parallel, biases in the MLP and the head. `llama`: RMSNorm before
+    each of both, SwiGLU, no biases. `key_value_heads` null is one per query head.
+    """
+
+    kind: Literal["gptj", "llama"]
     rotary_share: Annotated[float, Field(gt=0, le=1)]
+    rotary_base: Positive
     inner_ratio: Positive
     norm_eps: Positive
+    key_value_heads: Count | None
 
 
 @typed(frozen=True, config=STRICT)
@@ -78,9 +89,9 @@ class ScaleConfig:
     activation_checkpointing: Annotated[bool, OPERATIONAL]
 
 
-def _fold(named: str) -> Any:
+def _fold(*own_keys: str) -> Any:
     """Collects the keys that belong to a named component, not to us, under `parameters`."""
-    own = {named, "probability", "parameters"}
+    own = {*own_keys, "parameters"}
 
     def fold(value: object) -> object:
         if not isinstance(value, dict) or "parameters" in value:
@@ -93,25 +104,38 @@ def _fold(named: str) -> Any:
 
 @typed(frozen=True, config=STRICT)
 class TaskConfig:
-    """One task of an objective; its parameters are checked against the task's signature."""
+    """One task of an objective; its parameters are checked against the task's signature.
+
+    `mode` is the token that opens each of its pieces and tells the model which denoiser it is asked (UL2, section
+    3.1.2); absent, as in most objectives, it is none.
+    """
 
     task: Name
     probability: Share
     parameters: dict[str, Any]
+    mode: Literal["R", "S", "X"] | None = None
 
 
 @typed(frozen=True, config=STRICT)
 class ObjectiveConfig:
     """Labelled tasks, one of which is drawn per row."""
 
-    tasks: Annotated[dict[str, Annotated[TaskConfig, _fold("task")]], Field(min_length=1)]
+    tasks: Annotated[dict[str, Annotated[TaskConfig, _fold("task", "probability", "mode")]], Field(min_length=1)]
 
 
 @typed(frozen=True, config=STRICT)
 class InfillConfig:
-    """A transform of the window before the task."""
+    """How text is put out of order before a task that would leave it in order.
 
-    format: Literal["none"]
+    `rate` is the share of pieces, `level` where the middle may be cut; `scope: context` ignores the borders of
+    documents in a row. The other parameters are checked against the format's signature.
+    """
+
+    format: Name
+    rate: Share
+    level: Literal["token", "char", "line"]
+    scope: Literal["document", "context"]
+    parameters: dict[str, Any]
 
 
 @typed(frozen=True, config=STRICT)
@@ -146,11 +170,17 @@ class CorpusConfig:
 
 @typed(frozen=True, config=STRICT)
 class TokenizerConfig:
-    """A byte-level BPE trained on the train split; the special tokens count as entries."""
+    """What turns text into tokens; `entries` is the model's vocabulary, the special tokens among them.
 
-    kind: Literal["bpe"]
+    `bpe` is trained on the train split, `bytes` has none to train, `gpt2` and `codegen2` (its extension, with the ids
+    of the release) come with a package, `file` is the `tokenizer.json` at `path`, whose SHA-256 the grid fills in.
+    """
+
+    kind: Literal["bpe", "bytes", "gpt2", "codegen2", "file"]
     entries: Annotated[int, Field(gt=0, le=2**31 - 1)]
     mask_sentinels: CountOrZero
+    path: Annotated[str | None, OPERATIONAL]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
 @typed(frozen=True, config=STRICT)
@@ -195,11 +225,18 @@ class DivergenceConfig:
 
 @typed(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """What is scored: the same bytes for every arm. The tune split is scored for the curves alone."""
+    """What is scored: the same bytes for every arm. The tune split is scored for the curves alone.
+
+    Infilling is scored on `infill_documents_per_source` test documents, one middle of each kind (`single_line`,
+    `multi_line`, `random_span`) in each, with at most `infill_context_bytes` of text on either side; 0 scores none.
+    """
 
     passage_bytes: Annotated[int, Field(ge=2)]
     passages_per_document: Count
     test_documents_per_source: Count
+    infill_documents_per_source: CountOrZero
+    infill_context_bytes: Count
+    infill_middle_bytes: Count
     tune_documents_per_source: Annotated[Count, OPERATIONAL]
     tune_evaluations: Annotated[CountOrZero, OPERATIONAL]
     rows_per_batch: Annotated[Count, OPERATIONAL]
@@ -216,13 +253,14 @@ class TrackingConfig:
 
 @typed(frozen=True, config=STRICT)
 class HardwareConfig:
-    """Where a trial runs. `micro_batch_rows` null takes a step's rows at once."""
+    """Where a trial runs. `micro_batch_rows` null takes a step's rows at once; `attention` is the backend."""
 
     accelerator: Literal["cpu", "gpu", "auto"]
     threads_per_trial: Count
     parallel_trials: Count
     loader_workers: CountOrZero
     micro_batch_rows: Count | None
+    attention: Literal["sdpa", "flex", "dense"]
 
 
 @typed(frozen=True, config=STRICT)
@@ -261,7 +299,7 @@ class TrialConfig:
     block: BlockConfig
     scale: ScaleConfig
     objective: ObjectiveConfig
-    infill: InfillConfig
+    infill: Annotated[InfillConfig, _fold("format", "rate", "level", "scope")]
     mixture: MixtureConfig
     corpus: CorpusConfig
     tokenizer: TokenizerConfig
@@ -270,6 +308,8 @@ class TrialConfig:
     schedule: ScheduleConfig
     init_seed: Seed
     data_seed: Seed
+    init_from: Annotated[str | None, OPERATIONAL]
+    init_from_id: str | None
     precision: Literal["fp32", "bf16"]
     compile: bool
     divergence: DivergenceConfig
@@ -289,6 +329,16 @@ class TrialConfig:
         """Channels of each head that rotary positions turn: even, GPT-J's `rotary_dim`."""
         head_width = self.scale.width // self.scale.heads
         return int(self.block.rotary_share * head_width) // 2 * 2
+
+    @property
+    def inner_width(self) -> int:
+        """Channels between the MLP's matrices: a multiple of 8."""
+        return round(self.block.inner_ratio * self.scale.width / 8) * 8
+
+    @property
+    def key_value_heads(self) -> int:
+        """Key and value heads that the query heads share; one each where the block does not say."""
+        return self.block.key_value_heads or self.scale.heads
 
 
 @typed(frozen=True, config=STRICT)

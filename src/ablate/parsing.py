@@ -3,14 +3,14 @@
 import difflib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from ablate.config import STRICT, Composed, GridConfig, LessonConfig, TrialConfig
+from ablate.config import STRICT, Composed, GridConfig, LessonConfig, TokenizerConfig, TrialConfig
 from ablate.errors import UsageError
 
 T = TypeVar("T")
@@ -125,20 +125,7 @@ def composed_from_container(container: Mapping[str, Any]) -> Composed:
 def _check_together(trial: TrialConfig) -> None:
     """Values that are each fine and can't go together."""
     scale, hardware, budget = trial.scale, trial.hardware, trial.budget
-    problems = []
-    if scale.width % scale.heads:
-        problems.append(f"scale.width={scale.width}: must be a multiple of scale.heads={scale.heads}.")
-    elif trial.rotary_width < 2:
-        head_width = scale.width // scale.heads
-        problems.append(
-            f"block.rotary_share={trial.block.rotary_share}: less than one pair of a head's {head_width} channels."
-        )
-    least_entries = 256 + 3 + trial.tokenizer.mask_sentinels
-    if trial.tokenizer.entries < least_entries:
-        problems.append(
-            f"tokenizer.entries={trial.tokenizer.entries}: 256 bytes, 3 special tokens and "
-            f"tokenizer.mask_sentinels={trial.tokenizer.mask_sentinels} take at least {least_entries}."
-        )
+    problems = [*_block_problems(trial), *_tokenizer_problems(trial.tokenizer)]
     if scale.window_tokens < 2:
         problems.append("scale.window_tokens=1: a row needs at least 2 tokens to predict one.")
     if scale.window_tokens > scale.context_tokens:
@@ -162,8 +149,88 @@ def _check_together(trial: TrialConfig) -> None:
         problems.append("mixture.weights: at least one weight must be above 0.")
     if trial.corpus.tune_share + trial.corpus.test_share >= 1:
         problems.append("corpus.tune_share + corpus.test_share: must leave something to train on (sum below 1).")
+    problems += _architecture_problems(trial)
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _architecture_problems(trial: TrialConfig) -> list[str]:
+    """An encoder where there is none to be, or none where there must be one; a backend that can't train here."""
+    architecture, hardware, problems = trial.architecture, trial.hardware, []
+    encodes = architecture.kind == "encoder_decoder"
+    if encodes != (architecture.encoder_layers > 0):
+        problems.append(
+            f"architecture.encoder_layers={architecture.encoder_layers}: architecture.kind={architecture.kind} "
+            + ("needs at least 1." if encodes else "has no encoder. Allowed: 0.")
+        )
+    if hardware.attention == "flex" and hardware.accelerator == "cpu":
+        problems.append(
+            "hardware.attention=flex: has no backward pass on a CPU (hardware.accelerator=cpu). "
+            "Type hardware.attention=sdpa or hardware=gpu."
+        )
+    return problems
+
+
+def _block_problems(trial: TrialConfig) -> list[str]:
+    """What keeps the blocks from being built."""
+    scale, block = trial.scale, trial.block
+    problems = []
+    if scale.width % scale.heads:
+        problems.append(f"scale.width={scale.width}: must be a multiple of scale.heads={scale.heads}.")
+    elif trial.rotary_width < 2:
+        head_width = scale.width // scale.heads
+        problems.append(
+            f"block.rotary_share={block.rotary_share}: less than one pair of a head's {head_width} channels."
+        )
+    if trial.inner_width < 8:
+        least = 8 / scale.width
+        problems.append(
+            f"block.inner_ratio={block.inner_ratio}: less than 8 channels in the MLP; at least {least:.4g}."
+        )
+    if block.kind == "gptj" and trial.key_value_heads != scale.heads:
+        problems.append(
+            f"block.key_value_heads={block.key_value_heads}: gptj has one per query head. "
+            "Leave it null, or take block=llama."
+        )
+    elif scale.heads % trial.key_value_heads:
+        divisors = [number for number in range(1, scale.heads + 1) if scale.heads % number == 0]
+        problems.append(
+            f"block.key_value_heads={block.key_value_heads}: must divide scale.heads={scale.heads}. "
+            f"Allowed: {_shortened(divisors)}."
+        )
+    return problems
+
+
+# What a kind's text takes of the entries, its own <|endoftext|> included, and how many structural tokens besides.
+_TEXT_ENTRIES = {"bpe": (256, 9), "bytes": (256, 9), "gpt2": (50_257, 8)}
+# From 50 307 on, the release's ids are masks.
+_CODEGEN2_ENTRIES, _CODEGEN2_MASKS = 51_200, 893
+
+
+def _tokenizer_problems(tokenizer: TokenizerConfig) -> Iterator[str]:
+    entries, masks = tokenizer.entries, tokenizer.mask_sentinels
+    if tokenizer.kind in _TEXT_ENTRIES:
+        text, structural = _TEXT_ENTRIES[tokenizer.kind]
+        if entries < text + structural + masks:
+            yield (
+                f"tokenizer.entries={entries}: {text} entries of text ({tokenizer.kind}), {structural} special tokens "
+                f"and tokenizer.mask_sentinels={masks} take at least {text + structural + masks}."
+            )
+    if tokenizer.kind == "codegen2" and (entries < _CODEGEN2_ENTRIES or masks > _CODEGEN2_MASKS):
+        yield (
+            f"tokenizer.entries={entries}, tokenizer.mask_sentinels={masks}: CodeGen2's ids take at least "
+            f"{_CODEGEN2_ENTRIES} entries and leave room for at most {_CODEGEN2_MASKS} masks."
+        )
+    if (tokenizer.path is None) == (tokenizer.kind == "file"):
+        yield (
+            f"tokenizer.path={json.dumps(tokenizer.path)}: belongs to tokenizer=file, which needs it; this is "
+            f"tokenizer.kind={tokenizer.kind}."
+        )
+    if tokenizer.sha256 is not None and tokenizer.kind != "file":
+        yield (
+            f"tokenizer.sha256={tokenizer.sha256}: belongs to tokenizer=file; this is tokenizer.kind={tokenizer.kind}. "
+            "Allowed: null."
+        )
 
 
 def _shortened(numbers: list[int]) -> str:
