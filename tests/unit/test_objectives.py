@@ -1,159 +1,239 @@
-"""What transforms may and may not do, for any piece and any draw."""
+"""What transforms may and may not do, for any piece and any draw, for every objective and infill of ours."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+from ablate import CONF
 from ablate.config import InfillConfig, ObjectiveConfig, TaskConfig
 from ablate.errors import UsageError
-from ablate.objectives.example import Example, SpecialTokens
+from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
+from ablate.objectives.infill import FORMATS, Infill
 from ablate.objectives.objective import Objective, checked_arms
-from ablate.objectives.spans import drawn_spans
 from ablate.objectives.tasks import TASKS, prefix, span_corruption
+from tests.inverse import source_of
 
-SPECIAL = SpecialTokens(end_of_text=0, separator=1, end_of_mask=2, masks=tuple(range(3, 67)))
-KNOBS: dict[str, Any] = {
-    "ratio_min": 0.05,
-    "ratio_max": 0.25,
-    "span_min_tokens": 2,
-    "span_max_tokens": 16,
-    "loss_on": "all",
-}
-PIECES = st.lists(st.integers(100, 200), min_size=1, max_size=300).map(lambda ids: np.array(ids, np.int32))
+SPECIAL = SpecialTokens.counted_from(0, mask_sentinels=300)
+EOT = SPECIAL.end_of_text
+TEXT = st.lists(st.integers(1000, 2000), max_size=300).map(lambda ids: np.array(ids, np.int32))
 SEEDS = st.integers(0, 2**32)
+LEAST_P = 1e-3
 
 
-def restored(tokens: list[int]) -> list[int]:
-    """The piece that span corruption was made from, read off its own output by the format's rules."""
-    if 1 not in tokens:
-        return tokens
-    context, targets = tokens[: tokens.index(1) - 1], tokens[tokens.index(1) + 1 :]
-    assert tokens[tokens.index(1) - 1] == 0
-    spans: dict[int, list[int]] = {}
-    for token in targets:
-        if token in SPECIAL.masks:
-            mask = token
-            spans[mask] = []
-        elif token != SPECIAL.end_of_mask:
-            spans[mask].append(token)
-    return [piece for token in context for piece in spans.get(token, [token])]
+class Letters:
+    """A cutter of tokens that are one character each; token 1010 ends a line."""
+
+    def characters(self, tokens_T: Tokens) -> int:
+        return len(tokens_T)
+
+    def lines(self, tokens_T: Tokens) -> np.ndarray:
+        return np.array([0, *(np.flatnonzero(tokens_T[:-1] == 1010) + 1)]) if len(tokens_T) else np.array([], int)
+
+    def cut(self, tokens_T: Tokens, offsets: Any) -> list[Tokens]:
+        return np.split(tokens_T, offsets)
 
 
-@given(piece=PIECES, seed=SEEDS)
-def test_span_corruption_loses_and_invents_nothing(piece: np.ndarray, seed: int) -> None:
-    example = span_corruption(piece, np.random.default_rng(seed), SPECIAL, **KNOBS)
-    assert restored(example.tokens_T.tolist()) == piece.tolist()
-    assert example.loss_T.all()
+def yaml_of(group: str, name: str) -> dict[str, Any]:
+    content = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    assert isinstance(content, dict)
+    return content
 
 
-@given(piece=PIECES, seed=SEEDS)
-def test_span_corruption_on_targets_asks_for_spans_and_their_ends_alone(piece: np.ndarray, seed: int) -> None:
-    example = span_corruption(piece, np.random.default_rng(seed), SPECIAL, **{**KNOBS, "loss_on": "targets"})
-    asked = example.tokens_T[example.loss_T].tolist()
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in Path(CONF / group).glob("*.yaml"))
+
+
+def objective_of(name: str, infill: str = "none", data_seed: int = 0, **changes: Any) -> Objective:
+    tasks = {
+        label: TaskConfig(
+            task=given.pop("task"), probability=given.pop("probability"), mode=given.pop("mode", None), parameters=given
+        )
+        for label, given in yaml_of("objective", name)["tasks"].items()
+    }
+    given = yaml_of("infill", infill) | changes
+    fixed = {key: given.pop(key) for key in ("format", "rate", "level", "scope")}
+    return Objective.from_config(
+        ObjectiveConfig(tasks=tasks), InfillConfig(**fixed, parameters=given), SPECIAL, data_seed, Letters()
+    )
+
+
+def sources(example: Example) -> list[int]:
+    """The window that a row was made from."""
+    pieces = [example.tokens_T[example.document_T == number].tolist() for number in np.unique(example.document_T)]
+    return [token for piece in pieces for token in source_of(piece, SPECIAL)]
+
+
+@pytest.mark.parametrize("scope", ["document", "context"])
+@pytest.mark.parametrize("level", ["token", "char", "line"])
+@pytest.mark.parametrize("infill", names("infill"))
+@pytest.mark.parametrize("objective", names("objective"))
+def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, scope: str) -> None:
+    """Whatever is done to a window, the window can be read off the row; and nothing is asked for inside a region."""
+    made = objective_of(objective, infill, level=level, scope=scope)
+    rng = np.random.default_rng(0)
+    for row in range(25):
+        lengths = rng.integers(1, 120, size=3)
+        texts = [rng.integers(1000, 1030, size=length) for length in lengths]
+        # A window begins inside a document, holds a whole one, and ends inside a third.
+        window = np.array([*texts[0], EOT, EOT, *texts[1], EOT, EOT, *texts[2]], np.int32)
+        documents = np.repeat([3, 4, 5], [lengths[0] + 1, lengths[1] + 2, lengths[2] + 1])
+        example, index = made.example(row, window, documents)
+        assert sources(example) == window.tolist()
+        assert len(example.loss_T) == len(example.region_T) == len(example.document_T) == len(example.tokens_T)
+        arm = made.arms[index]
+        is_merged = arm.merges or (made.infill is not None and arm.task.keeps_order and made.infill.merges)
+        assert np.unique(example.document_T).tolist() == ([1] if is_merged else [1, 2, 3])
+        assert (example.region_T == 0).all() or arm.emits_region
+
+
+@given(text=TEXT, seed=SEEDS, opens=st.booleans(), closes=st.booleans(), loss_on=st.sampled_from(["all", "targets"]))
+def test_span_corruption_moves_spans_and_asks_for_them(
+    text: Tokens, seed: int, opens: bool, closes: bool, loss_on: Any
+) -> None:
+    piece = np.array([*[EOT] * opens, *text, *[EOT] * closes], np.int32)
+    if len(piece) == 0:
+        return
+    noise = {"kind": "dynamic_ratio", "ratio_min": 0.05, "ratio_max": 0.4, "span_min_tokens": 2, "span_max_tokens": 9}
+    rng = np.random.default_rng(seed)
+    example = span_corruption(piece, rng, SPECIAL, noise=noise, loss_on=loss_on, region="none", scope="document")
     tokens = example.tokens_T.tolist()
-    if 1 in tokens:
-        targets = tokens[tokens.index(1) + 1 :]
-        assert asked == [token for token in targets if token not in SPECIAL.masks]
+    assert source_of(tokens, SPECIAL) == piece.tolist()
+    assert (example.region_T == 0).all()
+    if loss_on == "all" or SPECIAL.separator not in tokens:
+        assert example.loss_T.all()
+        return
+    targets = tokens[tokens.index(SPECIAL.separator) + 1 : len(tokens) - closes]
+    asked = example.tokens_T[example.loss_T].tolist()
+    assert asked == [token for token in targets if token not in SPECIAL.masks]
 
 
-@given(tokens=st.integers(1, 500), seed=SEEDS, low=st.floats(0, 0.5), more=st.floats(0, 0.5))
-def test_spans_are_apart_inside_and_meet_the_ratio(tokens: int, seed: int, low: float, more: float) -> None:
-    spans = drawn_spans(
-        tokens,
-        np.random.default_rng(seed),
-        ratio_min=low,
-        ratio_max=low + more,
-        span_min_tokens=2,
-        span_max_tokens=8,
-    )
-    lengths = spans[:, 1] - spans[:, 0]
-    assert (lengths >= 1).all()
-    assert (lengths <= 8).all()
-    assert (lengths < 2).sum() <= 1, "only one may be shortened"
-    assert (spans[1:, 0] > spans[:-1, 1]).all(), "a kept token between two spans"
-    assert len(spans) == 0 or (spans[0, 0] >= 0 and spans[-1, 1] <= tokens)
-    assert lengths.sum() <= (low + more) * tokens
-    if low + more <= 0.5:
-        assert lengths.sum() >= int(low * tokens)
+def test_the_corrupted_text_is_a_region_up_to_the_separator() -> None:
+    noise = {"kind": "fixed_ratio", "ratio": 0.3, "mean_span_tokens": 3.0}
+    piece, rng = np.array([EOT, *range(1000, 1030), EOT], np.int32), np.random.default_rng(0)
+    example = span_corruption(piece, rng, SPECIAL, noise=noise, loss_on="targets", region="context", scope="document")
+    border = example.tokens_T.tolist().index(SPECIAL.separator) + 1
+    assert example.region_T.tolist() == [1] * border + [0] * (len(example) - border)
+    assert not example.loss_T[:border].any()
 
 
-def test_span_ratio_and_places_are_uniform() -> None:
-    """Over many draws: the ratio's mean is the middle of its bounds, and every token is as likely to be taken."""
-    rng = np.random.default_rng(0)
-    taken, ratios = np.zeros(100), []
-    for _ in range(4000):
-        spans = drawn_spans(100, rng, ratio_min=0.1, ratio_max=0.3, span_min_tokens=2, span_max_tokens=6)
-        for start, end in spans:
-            taken[start:end] += 1
-        ratios.append((spans[:, 1] - spans[:, 0]).sum() / 100)
-    # int() of the drawn number of tokens takes half a token off on average.
-    assert np.mean(ratios) == pytest.approx(0.195, abs=0.004)
-    assert np.std(ratios) == pytest.approx(0.2 / np.sqrt(12), abs=0.004)
-    assert taken[10:90].std() / taken[10:90].mean() < 0.08
-
-
-def test_no_place_in_a_piece_has_spans_of_its_own_length() -> None:
-    rng = np.random.default_rng(1)
-    first, last = [], []
-    for _ in range(4000):
-        spans = drawn_spans(240, rng, ratio_min=0.1, ratio_max=0.2, span_min_tokens=2, span_max_tokens=16)
-        first.append(spans[0, 1] - spans[0, 0])
-        last.append(spans[-1, 1] - spans[-1, 0])
-    assert np.mean(first) == pytest.approx(np.mean(last), rel=0.04)
-
-
-@given(piece=PIECES, seed=SEEDS)
-def test_prefix_is_a_region_without_loss_and_something_follows(piece: np.ndarray, seed: int) -> None:
-    example = prefix(piece, np.random.default_rng(seed), SPECIAL, share_min=0.0, share_max=1.0)
+@given(text=TEXT, seed=SEEDS)
+def test_prefix_is_a_region_without_loss_and_something_follows(text: Tokens, seed: int) -> None:
+    if len(text) == 0:
+        return
+    knobs = {"share_min": 0.0, "share_max": 1.0, "share_alpha": 0.5, "share_beta": 2.0}
+    example = prefix(text, np.random.default_rng(seed), SPECIAL, **knobs)
     length = int(example.region_T.sum())
-    assert example.region_T.tolist() == [1] * length + [0] * (len(piece) - length)
+    assert example.region_T.tolist() == [1] * length + [0] * (len(text) - length)
     assert (example.loss_T == (example.region_T == 0)).all()
-    assert length < len(piece)
+    assert length < len(text)
 
 
-def test_prefix_length_is_uniform() -> None:
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (2.0, 5.0), (0.5, 0.5)])
+def test_prefix_shares_have_the_distribution_that_is_asked_for(alpha: float, beta: float) -> None:
+    rng, piece = np.random.default_rng(0), np.arange(10_000, dtype=np.int32)
+    knobs = {"share_min": 0.2, "share_max": 0.8, "share_alpha": alpha, "share_beta": beta}
+    lengths = [int(prefix(piece, rng, SPECIAL, **knobs).region_T.sum()) for _ in range(2000)]
+    assert stats.kstest((np.array(lengths) / 10_000 - 0.2) / 0.6, stats.beta(alpha, beta).cdf).pvalue > LEAST_P
+
+
+TOKENS, DOCUMENTS = np.arange(1000, 1100, dtype=np.int32), np.repeat([4, 5], [30, 70])
+
+
+@pytest.mark.parametrize("infill", names("infill"))
+@pytest.mark.parametrize("objective", names("objective"))
+def test_rows_are_pure_in_seed_and_number(objective: str, infill: str) -> None:
+    one, two = objective_of(objective, infill), objective_of(objective, infill)
+    forward = [one.example(row, TOKENS, DOCUMENTS)[0] for row in range(20)]
+    backward = [two.example(row, TOKENS, DOCUMENTS)[0] for row in reversed(range(20))][::-1]
+    for first, second in zip(forward, backward, strict=True):
+        for part in ("tokens_T", "document_T", "region_T", "loss_T"):
+            assert np.array_equal(getattr(first, part), getattr(second, part))
+    other = objective_of(objective, infill, data_seed=1)
+    if (objective, infill) != ("causal", "none"):
+        differs = [
+            not np.array_equal(example.tokens_T, ours.tokens_T) or not np.array_equal(example.region_T, ours.region_T)
+            for row, ours in enumerate(forward)
+            for example in [other.example(row, TOKENS, DOCUMENTS)[0]]
+        ]
+        assert any(differs)
+
+
+@pytest.mark.parametrize("name", ["mixed", "ul2"])
+def test_tasks_are_drawn_with_their_probabilities(name: str) -> None:
+    made = objective_of(name)
+    drawn = np.bincount([made.example(row, TOKENS, DOCUMENTS)[1] for row in range(4000)], minlength=len(made.arms))
+    expected = np.array([arm.probability for arm in made.arms]) * 4000
+    assert stats.chisquare(drawn, expected).pvalue > LEAST_P
+
+
+@pytest.mark.parametrize("level", ["token", "char", "line"])
+def test_infill_meets_its_rate_and_its_cuts_are_uniform(level: str) -> None:
+    config = InfillConfig(format="psm", rate=0.3, level=level, scope="document", parameters={})  # type: ignore[arg-type]
+    infill = Infill.of(config)
+    assert infill is not None
+    rng, count = np.random.default_rng(0), 6000
+    # Ten lines of ten letters.
+    text = np.tile(np.array([*range(1000, 1009), 1010], np.int32), 10)
+    cuts = []
+    for _ in range(count):
+        tokens = infill(text, rng, SPECIAL, Letters()).tolist()
+        if SPECIAL.middle in tokens:
+            prefix_tokens = tokens.index(SPECIAL.suffix) - 1
+            middle_tokens = len(tokens) - 2 - tokens.index(SPECIAL.middle)
+            cuts.append((prefix_tokens, prefix_tokens + middle_tokens))
+    assert stats.binomtest(len(cuts), count, 0.3).pvalue > LEAST_P
+    places = np.arange(0, 101, 10) if level == "line" else np.arange(101)
+    # The two borders together are two uniform draws.
+    seen = np.bincount(np.searchsorted(places, np.array(cuts).ravel()), minlength=len(places))
+    assert set(np.array(cuts).ravel().tolist()) <= set(places.tolist())
+    assert stats.chisquare(seen).pvalue > LEAST_P
+
+
+def test_joint_takes_both_orders_in_their_shares() -> None:
+    infill = objective_of("causal", "joint", rate=1.0, spm_share=0.25).infill
+    assert infill is not None
     rng = np.random.default_rng(0)
-    piece = np.arange(101, dtype=np.int32)
-    lengths = [int(prefix(piece, rng, SPECIAL, share_min=0.2, share_max=0.8).region_T.sum()) for _ in range(4000)]
-    assert min(lengths) == 20
-    assert max(lengths) == 81
-    assert np.mean(lengths) == pytest.approx(50.5, abs=1)
+    spm = [int(infill(TOKENS, rng, SPECIAL, Letters())[1]) == SPECIAL.suffix for _ in range(2000)]
+    # A prefix of length 0 looks the same: one in a hundred.
+    assert np.mean(spm) == pytest.approx(0.255, abs=0.03)
 
 
-def mixed(probability: float, data_seed: int = 0) -> Objective:
-    config = ObjectiveConfig(
-        tasks={
-            "causal": TaskConfig(task="causal", probability=1 - probability, parameters={}),
-            "corrupt": TaskConfig(task="span_corruption", probability=probability, parameters=KNOBS),
-        }
-    )
-    return Objective.from_config(config, InfillConfig(format="none"), SPECIAL, data_seed)
+def test_tasks_that_move_text_are_given_it_in_its_order() -> None:
+    made = objective_of("mixed", "psm", rate=1.0)
+    for row in range(40):
+        example, index = made.example(row, TOKENS, DOCUMENTS)
+        tokens = example.tokens_T.tolist()
+        assert (SPECIAL.middle in tokens) == (made.arms[index].task.name == "causal")
 
 
-TOKENS, DOCUMENTS = np.arange(100, 200, dtype=np.int32), np.repeat([4, 5], [30, 70])
+def test_a_mode_opens_each_piece_and_is_not_asked_for() -> None:
+    plain, opened = objective_of("ul2"), objective_of("ul2_modes")
+    for row in range(30):
+        without, index = plain.example(row, TOKENS, DOCUMENTS)
+        example, _ = opened.example(row, TOKENS, DOCUMENTS)
+        first_T = np.flatnonzero(np.diff(example.document_T, prepend=0))
+        mode = "RSX".index(opened.arms[index].mode or "")
+        assert example.tokens_T[first_T].tolist() == [SPECIAL.modes[mode]] * 2
+        assert not example.loss_T[first_T].any()
+        kept = np.delete(np.arange(len(example)), first_T)
+        assert np.array_equal(example.tokens_T[kept], without.tokens_T)
+        first_of_plain = np.flatnonzero(np.diff(without.document_T, prepend=0))
+        asked = without.loss_T.copy()
+        asked[first_of_plain] = False
+        assert np.array_equal(example.loss_T[kept], asked)
 
 
-def test_rows_are_pure_in_seed_and_number() -> None:
-    one, two = mixed(0.5), mixed(0.5)
-    forward = [one.example(row, TOKENS, DOCUMENTS)[0].tokens_T.tolist() for row in range(30)]
-    backward = [two.example(row, TOKENS, DOCUMENTS)[0].tokens_T.tolist() for row in reversed(range(30))]
-    assert forward == backward[::-1]
-    other = [mixed(0.5, 1).example(row, TOKENS, DOCUMENTS)[0].tokens_T.tolist() for row in range(30)]
-    assert forward != other
-
-
-def test_tasks_are_drawn_with_their_probabilities() -> None:
-    drawn = [mixed(0.3).example(row, TOKENS, DOCUMENTS)[1] for row in range(3000)]
-    assert np.mean(drawn) == pytest.approx(0.3, abs=0.03)
-
-
-def test_documents_of_a_row_are_corrupted_each_by_itself() -> None:
-    example, _ = mixed(1.0).example(7, TOKENS, DOCUMENTS)
-    pieces = [example.tokens_T[example.document_T == document].tolist() for document in (1, 2)]
-    assert [restored(piece) for piece in pieces] == [TOKENS[:30].tolist(), TOKENS[30:].tolist()]
+@given(tokens=st.lists(st.sampled_from([EOT, 1000, 1001]), max_size=5))
+def test_a_piece_parts_into_opening_text_and_closing(tokens: list[int]) -> None:
+    parts = parted(np.array(tokens, np.int32), SPECIAL)
+    assert [token for part in parts for token in part.tolist()] == tokens
+    assert all(set(part.tolist()) <= {EOT} and len(part) <= 1 for part in (parts[0], parts[2]))
 
 
 def test_joined_examples_keep_segments_and_regions_apart() -> None:
@@ -163,6 +243,9 @@ def test_joined_examples_keep_segments_and_regions_apart() -> None:
     assert joined.region_T.tolist() == [1, 1, 0, 0, 2, 2, 0, 0]
 
 
+SHARES = {"share_min": 0.0, "share_max": 1.0, "share_alpha": 1.0, "share_beta": 1.0}
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
@@ -170,7 +253,8 @@ def test_joined_examples_keep_segments_and_regions_apart() -> None:
         ({"a": ("causal", 0.5, {})}, r"must sum to 1; given a 0\.5, which is 0\.5"),
         ({"a": ("prefix", 1.0, {"share_min": 0.0})}, r"objective\.tasks\.a\.share_max: missing"),
         ({"a": ("causal", 1.0, {"share": 1})}, r"objective\.tasks\.a\.share: unknown key"),
-        ({"a": ("prefix", 1.0, {"share_min": 0.0, "share_max": 1.5})}, r"a\.share_max=1\.5: should be less than"),
+        ({"a": ("prefix", 1.0, SHARES | {"share_max": 1.5})}, r"a\.share_max=1\.5: should be less than"),
+        ({"a": ("prefix", 1.0, SHARES | {"share_min": 0.9, "share_max": 0.5})}, r"share_min=0\.9 is above share_max=0"),
     ],
 )
 def test_wrong_objectives_are_refused(tasks: dict[str, tuple[str, float, dict[str, Any]]], message: str) -> None:
@@ -181,6 +265,8 @@ def test_wrong_objectives_are_refused(tasks: dict[str, tuple[str, float, dict[st
         checked_arms(config)
 
 
-def test_a_task_that_cannot_be_drawn_is_none() -> None:
-    assert [arm.label for arm in mixed(0.0).arms] == ["causal"]
+def test_what_no_row_can_show_is_none() -> None:
+    assert objective_of("causal", "psm", rate=0.0).infill is None
+    assert objective_of("span_corruption", "psm").infill is None
     assert set(TASKS) >= {"causal", "prefix", "span_corruption"}
+    assert set(FORMATS) == {"psm", "spm", "joint", "sentinel"}

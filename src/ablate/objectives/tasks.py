@@ -6,171 +6,204 @@ with their types, are what `objective.tasks.<label>` may set in YAML; there are 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from ablate.config import Share
-from ablate.objectives.example import Example, SpecialTokens, Tokens
-from ablate.objectives.spans import drawn_spans
-
-PositiveTokens = Annotated[int, Field(ge=1)]
+from ablate.config import Positive, Share
+from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
+from ablate.objectives.noise import NOISES, Spans
+from ablate.objectives.registry import Component, Parameters, Registry, disordered, no_problem
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Component):
     """A registered task.
 
     Attributes:
-        function: the pure function.
-        code_version: bumped when the function's numbers change; part of the trial id.
         emits_region: whether rows made with these parameters can hold a region.
-        most_masks: how many mask sentinels a piece of so many tokens can need with these parameters.
-        problem: what is wrong with parameters that are each fine, or None.
         is_causal: whether with these parameters every row is a plain causal one.
+        keeps_order: whether the text stays in its order, so that an infill format may be applied before.
+        merges: whether documents that share a row are one piece to it.
     """
 
-    name: str
-    function: Callable[..., Example]
-    code_version: int
-    emits_region: Callable[[Mapping[str, Any]], bool]
-    most_masks: Callable[[Mapping[str, Any], int], int]
-    problem: Callable[[Mapping[str, Any]], str | None]
-    is_causal: Callable[[Mapping[str, Any]], bool]
+    emits_region: Callable[[Parameters], bool]
+    is_causal: Callable[[Parameters], bool]
+    keeps_order: bool
+    merges: Callable[[Parameters], bool]
 
 
-TASKS: dict[str, Task] = {}
+TASKS: Registry[Task] = Registry("task")
+
+
+def never(parameters: Parameters) -> bool:
+    """What most tasks never do."""
+    return False
 
 
 def task(
     *,
     code_version: int,
-    emits_region: Callable[[Mapping[str, Any]], bool] = lambda parameters: False,
-    most_masks: Callable[[Mapping[str, Any], int], int] = lambda parameters, piece_tokens: 0,
-    problem: Callable[[Mapping[str, Any]], str | None] = lambda parameters: None,
-    is_causal: Callable[[Mapping[str, Any]], bool] = lambda parameters: False,
+    keeps_order: bool,
+    emits_region: Callable[[Parameters], bool] = never,
+    is_causal: Callable[[Parameters], bool] = never,
+    merges: Callable[[Parameters], bool] = never,
+    problem: Callable[[Parameters], str | None] = no_problem,
 ) -> Callable[[Callable[..., Example]], Callable[..., Example]]:
     """Registers a function as a task under its own name."""
 
     def register(function: Callable[..., Example]) -> Callable[..., Example]:
         name = function.__name__
-        TASKS[name] = Task(name, function, code_version, emits_region, most_masks, problem, is_causal)
+        TASKS.add(Task(name, function, code_version, problem, emits_region, is_causal, keeps_order, merges))
         return function
 
     return register
 
 
-@task(code_version=1, is_causal=lambda parameters: True)
+@task(code_version=1, keeps_order=True, is_causal=lambda parameters: True)
 def causal(tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -> Example:
     """Next-token prediction on every token.
 
-    >>> special = SpecialTokens(end_of_text=0, separator=1, end_of_mask=2, masks=(3, 4))
-    >>> example = causal(np.array([10, 11, 12], np.int32), np.random.default_rng(0), special)
+    >>> special = SpecialTokens.counted_from(0, mask_sentinels=2)
+    >>> example = causal(np.array([20, 21, 22], np.int32), np.random.default_rng(0), special)
     >>> example.tokens_T.tolist(), example.region_T.tolist(), example.loss_T.tolist()
-    ([10, 11, 12], [0, 0, 0], [True, True, True])
+    ([20, 21, 22], [0, 0, 0], [True, True, True])
     """
     return Example.of_piece(tokens_T)
 
 
-def _disordered(parameters: Mapping[str, Any], *names: str) -> str | None:
-    """Says so where `<name>_min…` exceeds `<name>_max…`."""
-    for low, high in ((name, name.replace("_min", "_max")) for name in names):
-        if parameters[low] > parameters[high]:
-            return f"{low}={parameters[low]} is above {high}={parameters[high]}"
+@task(
+    code_version=2,
+    keeps_order=True,
+    emits_region=lambda parameters: parameters["share_max"] > 0,
+    problem=lambda parameters: disordered(parameters, "share_min"),
+    is_causal=lambda parameters: parameters["share_max"] == 0,
+)
+def prefix(
+    tokens_T: Tokens,
+    rng: np.random.Generator,
+    special: SpecialTokens,
+    *,
+    share_min: Share,
+    share_max: Share,
+    share_alpha: Positive,
+    share_beta: Positive,
+) -> Example:
+    """Prefix language model (T5, section 3.2.3; CodeGen2, section 3.1): loss only after a bidirectional prefix.
+
+    The prefix's share of the piece is share_min + (share_max − share_min) · Beta(share_alpha, share_beta), which is
+    uniform for Beta(1, 1); at least one token comes after it.
+
+    >>> special = SpecialTokens.counted_from(0, mask_sentinels=2)
+    >>> rng = np.random.default_rng(0)
+    >>> knobs = dict(share_min=0.5, share_max=0.5, share_alpha=1.0, share_beta=1.0)
+    >>> example = prefix(np.array([20, 21, 22, 23], np.int32), rng, special, **knobs)
+    >>> example.tokens_T.tolist(), example.region_T.tolist(), example.loss_T.tolist()
+    ([20, 21, 22, 23], [1, 1, 0, 0], [False, False, True, True])
+    """
+    share = share_min + (share_max - share_min) * rng.beta(share_alpha, share_beta)
+    length = min(round(share * len(tokens_T)), len(tokens_T) - 1)
+    return Example.of_piece(tokens_T, region_tokens=length, loss_from=length)
+
+
+def _corruption_problem(parameters: Parameters) -> str | None:
+    if parameters["region"] == "context" and parameters["loss_on"] == "all":
+        return (
+            "region=context with loss_on=all: inside a region every token is visible, so none can be asked for. "
+            "Set loss_on=targets or region=none"
+        )
     return None
 
 
 @task(
-    code_version=1,
-    emits_region=lambda parameters: parameters["share_max"] > 0,
-    problem=lambda parameters: _disordered(parameters, "share_min"),
-    is_causal=lambda parameters: parameters["share_max"] == 0,
-)
-def prefix(
-    tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens, *, share_min: Share, share_max: Share
-) -> Example:
-    """Prefix language model (T5, section 3.2.3; CodeGen2, section 3.1): loss only after a bidirectional prefix.
-
-    The prefix's share of the piece is uniform on [share_min, share_max]; at least one token comes after it.
-
-    >>> special = SpecialTokens(end_of_text=0, separator=1, end_of_mask=2, masks=(3, 4))
-    >>> rng = np.random.default_rng(0)
-    >>> example = prefix(np.array([10, 11, 12, 13], np.int32), rng, special, share_min=0.5, share_max=0.5)
-    >>> example.tokens_T.tolist(), example.region_T.tolist(), example.loss_T.tolist()
-    ([10, 11, 12, 13], [1, 1, 0, 0], [False, False, True, True])
-    """
-    length = min(round(rng.uniform(share_min, share_max) * len(tokens_T)), len(tokens_T) - 1)
-    return Example.of_piece(tokens_T, region_tokens=length, loss_from=length)
-
-
-def _most_spans(parameters: Mapping[str, Any], piece_tokens: int) -> int:
-    return -(-int(parameters["ratio_max"] * piece_tokens) // int(parameters["span_min_tokens"]))
-
-
-def _spans_problem(parameters: Mapping[str, Any]) -> str | None:
-    ratio, shortest = parameters["ratio_max"], parameters["span_min_tokens"]
-    if ratio / shortest > 1 - ratio:
-        return (
-            f"ratio_max={ratio} in spans of span_min_tokens={shortest} leaves no kept token between two spans; "
-            f"at most {shortest / (shortest + 1):.2f}"
-        )
-    return _disordered(parameters, "ratio_min", "span_min_tokens")
-
-
-@task(
-    code_version=1,
-    most_masks=_most_spans,
-    problem=_spans_problem,
-    is_causal=lambda parameters: parameters["ratio_max"] == 0,
+    code_version=2,
+    keeps_order=False,
+    emits_region=lambda parameters: parameters["region"] == "context",
+    is_causal=lambda parameters: is_silent(parameters["noise"]),
+    merges=lambda parameters: parameters["scope"] == "context",
+    problem=_corruption_problem,
 )
 def span_corruption(
     tokens_T: Tokens,
     rng: np.random.Generator,
     special: SpecialTokens,
     *,
-    ratio_min: Share,
-    ratio_max: Share,
-    span_min_tokens: PositiveTokens,
-    span_max_tokens: PositiveTokens,
+    noise: dict[str, Any],
     loss_on: Literal["all", "targets"],
+    region: Literal["none", "context"],
+    scope: Literal["document", "context"],
 ) -> Example:
-    """CodeGen2's span corruption of one document piece (sections 3.2 and 3.3), in its infill format.
+    """Span corruption of one piece in CodeGen2's infill format (sections 3.2 and 3.3), its spans drawn by `noise`.
 
-    The piece with `<mask_1> … <mask_k>` in place of the spans, then `<|endoftext|> <sep>`, then for each span
-    `<mask_i> span_i <eom>`. Nothing of the piece is lost. With no span drawn the piece stays as it is.
+    The text with `<mask_1> … <mask_k>` in place of the spans, then `<|endoftext|> <sep>`, then for each span
+    `<mask_i> span_i <eom>`. Nothing is lost; the `<|endoftext|>` of a document's start and end stay where they are.
+    With no span drawn the piece stays as it is. `loss_on=targets` asks for the spans and their ends alone,
+    `region=context` lets what comes before them see itself both ways (T5's encoder, or `objective=mixed_prefix`).
 
-    >>> special = SpecialTokens(end_of_text=0, separator=1, end_of_mask=2, masks=(3, 4))
-    >>> rng = np.random.default_rng(1)
-    >>> piece = np.arange(10, 16, dtype=np.int32)
-    >>> knobs = dict(ratio_min=0.4, ratio_max=0.4, span_min_tokens=2, span_max_tokens=2, loss_on="targets")
-    >>> example = span_corruption(piece, rng, special, **knobs)
+    >>> special = SpecialTokens.counted_from(0, mask_sentinels=2)
+    >>> piece = np.arange(20, 26, dtype=np.int32)
+    >>> noise = dict(kind="fixed_ratio", ratio=0.4, mean_span_tokens=2.0)
+    >>> knobs = dict(noise=noise, loss_on="targets", region="context", scope="document")
+    >>> example = span_corruption(piece, np.random.default_rng(0), special, **knobs)
     >>> example.tokens_T.tolist()
-    [10, 11, 12, 3, 15, 0, 1, 3, 13, 14, 2]
-    >>> example.loss_T.astype(int).tolist()
-    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
+    [20, 21, 22, 23, 9, 0, 1, 9, 24, 25, 2]
+    >>> example.loss_T.astype(int).tolist(), example.region_T.tolist()
+    ([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
     """
-    spans = drawn_spans(
-        len(tokens_T),
-        rng,
-        ratio_min=ratio_min,
-        ratio_max=ratio_max,
-        span_min_tokens=span_min_tokens,
-        span_max_tokens=span_max_tokens,
-    )
+    opening_T, text_T, closing_T = parted(tokens_T, special)
+    spans = NOISES[noise["kind"]].function(len(text_T), rng, **_knobs(noise))
     if len(spans) == 0:
         return Example.of_piece(tokens_T)
-    context, targets, target_loss = [], [np.array([special.end_of_text, special.separator])], [np.zeros(2, bool)]
-    position = 0
-    for mask, (start, end) in zip(special.masks, spans, strict=False):
-        context += [tokens_T[position:start], np.array([mask])]
-        targets += [np.array([mask]), tokens_T[start:end], np.array([special.end_of_mask])]
-        target_loss += [np.zeros(1, bool), np.ones(end - start + 1, bool)]
-        position = end
-    context.append(tokens_T[position:])
-    corrupted_T = np.concatenate(context + targets).astype(np.int32)
-    example = Example.of_piece(corrupted_T)
-    if loss_on == "all":
-        return example
-    context_loss = np.zeros(len(corrupted_T) - sum(map(len, target_loss)), bool)
-    return Example(example.tokens_T, example.document_T, example.region_T, np.concatenate([context_loss, *target_loss]))
+    context_T, targets_T, asked_T = moved_out(text_T, spans, special)
+    head_tokens = len(opening_T) + len(context_T) + 2
+    ends = np.array([special.end_of_text, special.separator], np.int32)
+    example = Example.of_piece(
+        np.concatenate([opening_T, context_T, ends, targets_T, closing_T]),
+        region_tokens=head_tokens if region == "context" else 0,
+    )
+    if loss_on == "targets":
+        example.loss_T[:head_tokens] = False
+        example.loss_T[head_tokens : head_tokens + len(targets_T)] = asked_T
+        example.loss_T[head_tokens + len(targets_T) :] = False
+    return example
+
+
+def moved_out(text_T: Tokens, spans: Spans, special: SpecialTokens) -> tuple[Tokens, Tokens, np.ndarray]:
+    """The text with a mask in place of each span, the masks with their spans and `<eom>`, and which of the latter are
+    asked for when only targets are: all but the masks, which say nothing but their number.
+
+    Args:
+        text_T: a piece without its `<|endoftext|>`.
+        spans: (S, 2), as many as there are masks at most.
+    """
+    masks_S = np.array(special.masks[: len(spans)], np.int32)
+    assert len(masks_S) == len(spans), "the grid refuses more spans than masks"
+    starts_S, ends_S = spans.T
+    change_T = np.zeros(len(text_T) + 1, np.int8)
+    change_T[starts_S] = 1
+    change_T[ends_S] = -1
+    is_noise_T = np.cumsum(change_T[:-1], dtype=np.int8).view(bool)
+    spans_T = text_T[is_noise_T]
+    marked_T = text_T.copy()
+    marked_T[starts_S] = masks_S
+    is_kept_T = ~is_noise_T
+    is_kept_T[starts_S] = True
+    lengths_S = ends_S - starts_S
+    after_S = np.cumsum(lengths_S + 2)
+    targets_T = np.empty(int(after_S[-1]), np.int32)
+    is_text_T = np.ones(len(targets_T), bool)
+    is_text_T[after_S - 1] = is_text_T[after_S - lengths_S - 2] = False
+    targets_T[is_text_T] = spans_T
+    targets_T[after_S - 1] = special.end_of_mask
+    targets_T[after_S - lengths_S - 2] = masks_S
+    is_text_T[after_S - 1] = True
+    return marked_T[is_kept_T], targets_T, is_text_T
+
+
+def _knobs(noise: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in noise.items() if name != "kind"}
+
+
+def is_silent(noise: Mapping[str, Any]) -> bool:
+    """Whether a checked noise never takes a token out."""
+    return NOISES[noise["kind"]].is_silent(_knobs(noise))
