@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.data.batch import attended_pairs, pack
+from ablate.data.batch import pack, work
 from ablate.data.shards import Shards
 from ablate.data.steps import Step, Steps, chained_digest
 from ablate.data.tokenizer import special_tokens
@@ -34,8 +34,8 @@ def test_no_target_with_loss_is_visible(
 def test_attended_pairs_are_those_of_the_dense_matrix(make_trial: MakeTrial, shards: Shards) -> None:
     batch = Steps(make_trial("objective=prefix"), shards)[0].batch
     documents, regions = torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)
-    assert attended_pairs(batch, True) == int(visible_BTT(documents, regions).sum())
-    assert attended_pairs(batch, False) == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
+    assert work(batch, "prefix_decoder").decoder_pairs == int(visible_BTT(documents, regions).sum())
+    assert work(batch, "causal_decoder").decoder_pairs == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
 
 
 def test_a_token_inside_a_region_is_never_asked_for_whatever_a_task_wants() -> None:

