@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from ablate.config import TrialConfig
 from ablate.data.batch import Batch
 from ablate.data.shards import Shards
 from ablate.data.steps import Steps
-from ablate.model.attention import Visibility, attend, visible_BTT
-from ablate.model.decoder import Decoder
+from ablate.model.attention import Blocks, Fused, Visibility, attend, visible_BTT, visible_intervals
+from ablate.model.block_attention import block_attention, block_jobs
+from ablate.model.build import Model, build_model
 from tests.conftest import MakeTrial
 
 ROWS = {
@@ -22,7 +25,26 @@ ROWS = {
     "two regions in one segment": ([1, 1, 1, 1, 1, 1], [1, 1, 0, 2, 2, 0]),
     "padding": ([1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]),
     "documents and padding": ([1, 1, 2, 2, 2, 0], [0, 0, 0, 0, 0, 0]),
+    "merged documents of a region each": ([1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 2, 2]),
 }
+
+
+# torch.compile imports parts of torch that torch itself deprecates.
+QUIETLY_COMPILED = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """A row as the batch contract has it: segments of pieces, each with a region or none anywhere, then padding."""
+    document, region, regions = [], [], 0
+    for segment in range(1, draw(st.integers(1, 4)) + 1):
+        for _ in range(draw(st.integers(1, 3))):
+            before, inside, after = (draw(st.integers(0, 3)) for _ in range(3))
+            regions += 1
+            document += [segment] * (before + inside + after)
+            region += [0] * before + [regions] * inside + [0] * after
+    padding = [0] * draw(st.integers(0, 3)) or [0]
+    return document + padding, region + padding
 
 
 def by_the_sentences(document_T: list[int], region_T: list[int]) -> list[list[bool]]:
@@ -42,44 +64,168 @@ def test_dense_matrix_is_the_definition(name: str) -> None:
     assert visible_BTT(document, region)[0].tolist() == by_the_sentences(*ROWS[name])
 
 
+@given(rows())
+def test_intervals_are_the_dense_matrix(row: tuple[list[int], list[int]]) -> None:
+    document, region = (torch.tensor([part]) for part in row)
+    first, end = visible_intervals(document, region)
+    positions = torch.arange(document.shape[1])
+    seen = (first[..., None] <= positions) & (positions < end[..., None])
+    real = document[0] > 0
+    assert torch.equal(seen[0, real], visible_BTT(document, region)[0, real])
+
+
+def dense_attention(query: Tensor, key: Tensor, value: Tensor, seen_BQS: Tensor) -> Tensor:
+    """Attention as its formula reads; nothing from nothing."""
+    scores = (query @ key.mT / query.shape[-1] ** 0.5).masked_fill(~seen_BQS[:, None], float("-inf"))
+    mixed: Tensor = scores.softmax(-1).nan_to_num(0) @ value
+    return mixed
+
+
+def assert_backend_is_dense(
+    visibility: Visibility, seen_BQS: Tensor, real_BQ: Tensor, *, tolerance: float, gradient: bool = True
+) -> None:
+    """Forward, and backward, of a backend against the formula, where a query is real."""
+    rows, queries, keys = seen_BQS.shape
+    torch.manual_seed(0)
+    lengths = (queries, keys, keys)
+    query, key, value = inputs = [
+        torch.randn(rows, 2, length, 16, dtype=torch.float64, requires_grad=gradient) for length in lengths
+    ]
+    dtype = torch.float64 if gradient else torch.float32
+    ours = attend(query.to(dtype), key.to(dtype), value.to(dtype), visibility).double()
+    theirs = dense_attention(query, key, value, seen_BQS)
+    keep = real_BQ[:, None, :, None].expand(ours.shape)
+    assert torch.isfinite(ours).all()
+    assert torch.allclose(ours[keep], theirs[keep], atol=tolerance)
+    sees_nothing = real_BQ & ~seen_BQS.any(-1)
+    assert (ours.transpose(1, 2)[sees_nothing] == 0).all()
+    if not gradient:
+        return
+    probe = torch.randn(ours.shape, dtype=torch.float64) * keep
+    found, wanted = (torch.autograd.grad((mixed * probe).sum(), inputs) for mixed in (ours, theirs))
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.isfinite(one).all()
+        assert torch.allclose(one, other, atol=tolerance)
+
+
+def blocks(first: Tensor, end: Tensor, seen_BQS: Tensor) -> Visibility:
+    """What bf16 takes on a CPU, in the precision that shows a defect."""
+    blind = end <= first
+    bias = torch.zeros(seen_BQS.shape, dtype=torch.float64).masked_fill(~(seen_BQS | blind[..., None]), float("-inf"))
+    return Visibility(Blocks(bias, block_jobs(first, end)), blind[:, None, :, None])
+
+
+@pytest.fixture(params=["one block", "many blocks"])
+def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "many blocks":
+        monkeypatch.setattr("ablate.model.block_attention.BLOCK_QUERIES", 2)
+
+
+@pytest.mark.usefixtures("block_size")
 @pytest.mark.parametrize("names", [[name] for name in ROWS] + [list(ROWS)])
 @pytest.mark.parametrize("honours_regions", [True, False])
-def test_backend_equals_dense_attention_forward_and_gradient(names: list[str], honours_regions: bool) -> None:
+@pytest.mark.parametrize("backend", ["dense", "sdpa", "blocks"])
+def test_backend_equals_dense_attention_forward_and_gradient(
+    names: list[str], honours_regions: bool, backend: str
+) -> None:
     document, region = (torch.tensor([ROWS[name][part] for name in names]) for part in (0, 1))
-    shape = (len(names), 2, 6, 4)
-    torch.manual_seed(0)
-    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    regions = region if honours_regions else torch.zeros_like(region)
+    seen = visible_BTT(document, regions)
+    if backend == "blocks":
+        first, end = visible_intervals(document, regions)
+        positions = torch.arange(6)
+        visibility = blocks(first, end, (first[..., None] <= positions) & (positions < end[..., None]))
+    else:
+        visibility = Visibility.of(document, region, torch.float64, honours_regions, backend)  # type: ignore[arg-type]
+    assert_backend_is_dense(visibility, seen, document > 0, tolerance=1e-12)
+
+
+@QUIETLY_COMPILED
+@pytest.mark.usefixtures("block_size")
+@pytest.mark.parametrize("backend", ["dense", "sdpa", "blocks", "flex"])
+def test_queries_of_other_keys_see_their_interval_and_nothing_is_exactly_nothing(backend: str) -> None:
+    """Cross attention: three queries of five keys; the second row sees none at all."""
+    first, end = torch.tensor([[0, 2, 0], [0, 0, 0]]), torch.tensor([[2, 5, 0], [0, 0, 0]])
+    keys = torch.arange(5)
+    seen = (first[..., None] <= keys) & (keys < end[..., None])
+    if backend == "blocks":
+        visibility = blocks(first, end, seen)
+    else:
+        dtype = torch.float32 if backend == "flex" else torch.float64
+        visibility = Visibility.between(first, end, 5, dtype, backend)
+    flex = backend == "flex"
+    every = torch.ones_like(first, dtype=torch.bool)
+    assert_backend_is_dense(visibility, seen, every, tolerance=1e-6 if flex else 1e-12, gradient=not flex)
+
+
+@QUIETLY_COMPILED
+@pytest.mark.parametrize("honours_regions", [True, False])
+def test_flex_forward_equals_dense_attention(honours_regions: bool) -> None:
+    document, region = (torch.tensor([row[part] for row in ROWS.values()]) for part in (0, 1))
     seen = visible_BTT(document, region if honours_regions else torch.zeros_like(region))
-    real = document > 0
+    visibility = Visibility.of(document, region, torch.float32, honours_regions, "flex")
+    assert_backend_is_dense(visibility, seen, document > 0, tolerance=1e-6, gradient=False)
 
-    def dense(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        scores = (query @ key.mT / 2).masked_fill(~seen[:, None], float("-inf"))
-        return scores.softmax(-1).nan_to_num(0) @ value
 
-    visibility = Visibility.of(document, region, torch.float64, honours_regions)
-    query, key, value = inputs
-    ours, theirs = attend(query, key, value, visibility), dense(query, key, value)
-    keep = real[:, None, :, None].expand(shape)
-    assert torch.allclose(ours[keep], theirs[keep], atol=1e-12)
-    probe = torch.randn(shape, dtype=torch.float64) * keep
-    gradients = torch.autograd.grad((ours * probe).sum(), inputs)
-    expected = torch.autograd.grad((theirs * probe).sum(), inputs)
-    for gradient, wanted in zip(gradients, expected, strict=True):
-        assert torch.isfinite(gradient).all()
-        assert torch.allclose(gradient, wanted, atol=1e-12)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention has a backward pass on a GPU only")
+def test_flex_gradient_equals_dense_gradient_on_a_gpu() -> None:
+    document, region = (torch.tensor([row[part] for row in ROWS.values()], device="cuda") for part in (0, 1))
+    seen = visible_BTT(document, region)
+    keep = (document > 0)[:, None, :, None]
+    query, key, value = inputs = [torch.randn(len(ROWS), 2, 6, 16, device="cuda", requires_grad=True) for _ in range(3)]
+    mixed = attend(query, key, value, Visibility.of(document, region, torch.float32, True, "flex"))
+    found = torch.autograd.grad((mixed * keep).sum(), inputs)
+    wanted = torch.autograd.grad((dense_attention(query, key, value, seen) * keep).sum(), inputs)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_bf16_on_a_cpu_goes_in_blocks_and_stays_close_to_dense() -> None:
+    document, region = torch.ones(2, 300, dtype=torch.long), torch.zeros(2, 300, dtype=torch.long)
+    region[1, :250] = 1
+    visibility = Visibility.of(document, region, torch.bfloat16, True, "sdpa")
+    assert isinstance(visibility.mix, Blocks)
+    torch.manual_seed(0)
+    query, key, value = inputs = [
+        torch.randn(2, 2, 300, 16, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)
+    ]
+    ours = attend(query, key, value, visibility)
+    theirs = dense_attention(query.double(), key.double(), value.double(), visible_BTT(document, region))
+    assert torch.allclose(ours.double(), theirs, atol=0.02)
+    probe = torch.randn(ours.shape)
+    found, wanted = (torch.autograd.grad((mixed * probe).sum(), inputs) for mixed in (ours, theirs))
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).norm() / other.norm()) < 0.01
+
+
+def test_block_attention_is_a_proper_operator() -> None:
+    """Shapes, aliasing and gradient registration, as torch.compile relies on them."""
+    document = torch.tensor([[1, 1, 1, 2, 2, 0]])
+    first, end = visible_intervals(document, torch.zeros_like(document))
+    inputs = [torch.randn(1, 2, 6, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    bias = torch.zeros(1, 6, 6, dtype=torch.float64)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(block_attention, (*inputs, bias, block_jobs(first, end)), test_utils=checks)
 
 
 def test_single_segments_take_the_fast_path_and_others_do_not() -> None:
     one = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     none = torch.zeros_like(one)
-    assert Visibility.of(one, none, torch.float32, True).bias_B1TT is None
-    assert Visibility.of(torch.tensor([[1, 1, 2, 2]]), none[:1], torch.float32, True).bias_B1TT is not None
     region = torch.tensor([[1, 1, 0, 0]])
-    assert Visibility.of(one[1:], region, torch.float32, True).bias_B1TT is not None
-    assert Visibility.of(one[1:], region, torch.float32, False).bias_B1TT is None
+
+    def is_plain(document: Tensor, region: Tensor, honours_regions: bool) -> bool:
+        mix = Visibility.of(document, region, torch.float32, honours_regions, "sdpa").mix
+        assert isinstance(mix, Fused)
+        return mix.bias_B1QS is None
+
+    assert is_plain(one, none, True)
+    assert not is_plain(torch.tensor([[1, 1, 2, 2]]), none[:1], True)
+    assert not is_plain(torch.tensor([[1, 1, 1, 2]]), none[:1], True)
+    assert not is_plain(one[1:], region, True)
+    assert is_plain(one[1:], region, False)
 
 
-def gradient_of_one_position(model: Decoder, batch: Batch, row: int, asking: int) -> Tensor:
+def gradient_of_one_position(model: Model, batch: Batch, row: int, asking: int) -> Tensor:
     """How one position's hidden state depends on each position's embedding: (T, C)."""
     ids, document, position, region = (
         torch.from_numpy(part[row : row + 1])
@@ -101,23 +247,22 @@ def gradient_of_one_position(model: Decoder, batch: Batch, row: int, asking: int
 
 @pytest.mark.parametrize("architecture", ["prefix_decoder", "causal_decoder"])
 @pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
+@pytest.mark.parametrize("block", ["gptj", "llama"])
 def test_model_sees_what_is_visible_and_nothing_else(
-    make_trial: MakeTrial, shards: Shards, architecture: str, objective: str
+    make_trial: MakeTrial, shards: Shards, architecture: str, objective: str, block: str
 ) -> None:
     """Through all layers: a position's gradient is exactly 0 where it may not look, and not 0 where it may.
 
     With the contract's "no target with loss is visible" (tests/unit/test_batch.py) this is: no arm can cheat.
     """
-    trial: TrialConfig = make_trial(f"objective={objective}", f"architecture={architecture}")
-    model = Decoder.from_config(trial, trial.tokenizer.entries).double()
+    trial: TrialConfig = make_trial(f"objective={objective}", f"architecture={architecture}", f"block={block}")
+    model = build_model(trial, trial.tokenizer.entries).double()
     batch = Steps(trial, shards)[0].batch
     honours = architecture == "prefix_decoder"
     region = torch.from_numpy(batch.region_BT) * int(honours)
     seen = visible_BTT(torch.from_numpy(batch.document_BT), region)
     for row in range(2):
-        for asking in range(0, 40, 3):
-            if batch.document_BT[row, asking] == 0:
-                continue
+        for asking in np.flatnonzero(batch.document_BT[row]).tolist():
             reached = gradient_of_one_position(model, batch, row, asking).abs().sum(-1) > 0
             assert reached.tolist() == seen[row, asking].tolist()
 
@@ -126,7 +271,7 @@ def test_regions_change_the_model_only_where_they_are_honoured(make_trial: MakeT
     outputs = {}
     for architecture in ("prefix_decoder", "causal_decoder"):
         trial = make_trial("objective=prefix", f"architecture={architecture}")
-        model = Decoder.from_config(trial, trial.tokenizer.entries)
+        model = build_model(trial, trial.tokenizer.entries)
         batch = Steps(trial, shards)[0].batch
         parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
         outputs[architecture] = model(*(torch.from_numpy(part) for part in parts)).detach().numpy()

@@ -8,9 +8,11 @@ from torch.nn import functional
 from ablate.data.shards import Shards
 from ablate.data.steps import Steps
 from ablate.grid.expand import default_container
+from ablate.model.attention import Visibility
+from ablate.model.blocks import BlockShape, Memory
 from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
-from ablate.model.loss import nll_per_position, summed_nll
+from ablate.model.loss import nll_and_hits, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
 from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial
@@ -41,22 +43,24 @@ def test_arms_share_initial_values_by_name(make_trial: MakeTrial) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_chunked_loss_equals_the_whole_and_so_do_its_gradients() -> None:
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_chunked_loss_equals_the_whole_and_so_do_its_gradients(has_bias: bool) -> None:
     torch.manual_seed(0)
-    head = nn.Linear(16, 500)
+    head = nn.Linear(16, 500, bias=has_bias)
     hidden = torch.randn(700, 16, requires_grad=True)
     target = torch.randint(0, 500, (700,))
     weight = (torch.rand(700) < 0.7).float()
     logits = head(hidden)
     whole = (functional.cross_entropy(logits, target, reduction="none") * weight).sum()
-    wanted = torch.autograd.grad(whole, [hidden, head.weight, head.bias])
+    wanted = torch.autograd.grad(whole, [hidden, *head.parameters()])
     chunked = summed_nll(hidden, head, target, weight)
-    found = torch.autograd.grad(chunked, [hidden, head.weight, head.bias])
+    found = torch.autograd.grad(chunked, [hidden, *head.parameters()])
     assert chunked.item() == pytest.approx(whole.item(), rel=1e-5)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
-    scored = nll_per_position(hidden, head, target, chunk_positions=64)
+    scored, hits = nll_and_hits(hidden, head, target, chunk_positions=64)
     assert torch.allclose(scored, functional.cross_entropy(logits, target, reduction="none"), atol=1e-5)
+    assert torch.equal(hits, logits.argmax(-1) == target)
 
 
 def test_rotary_products_depend_on_distance_alone() -> None:
@@ -64,18 +68,79 @@ def test_rotary_products_depend_on_distance_alone() -> None:
     query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
     products = []
     for shift in (0, 7, 100):
-        turned = [rotate(part, *rotary_angles(torch.tensor([[at + shift]]), 4)) for part, at in ((query, 5), (key, 2))]
+        turned = [
+            rotate(part, *rotary_angles(torch.tensor([[at + shift]]), 4, 1e4)) for part, at in ((query, 5), (key, 2))
+        ]
         products.append(float((turned[0] * turned[1]).sum()))
     assert products == pytest.approx([products[0]] * 3, rel=1e-5)
-    moved = rotate(key, *rotary_angles(torch.tensor([[3]]), 4))
-    assert float((rotate(query, *rotary_angles(torch.tensor([[5]]), 4)) * moved).sum()) != pytest.approx(products[0])
+    moved = rotate(key, *rotary_angles(torch.tensor([[3]]), 4, 1e4))
+    assert float((rotate(query, *rotary_angles(torch.tensor([[5]]), 4, 1e4)) * moved).sum()) != pytest.approx(
+        products[0]
+    )
+
+
+def test_a_larger_base_turns_slower() -> None:
+    position_BT = torch.tensor([[0, 1, 9]])
+    for base in (1e4, 5e5):
+        sine, cosine = rotary_angles(position_BT, 4, base)
+        angles = torch.atan2(sine, cosine)[0, 0]
+        # Pairs 0 and 1 of width 4: base to the power of 0 and of −1/2.
+        assert angles[1].tolist() == pytest.approx([1.0, base**-0.5], rel=1e-5)
+    assert not torch.equal(rotary_angles(position_BT, 4, 1e4)[0], sine)
+
+
+def test_llama_has_its_shape(make_trial: MakeTrial) -> None:
+    trial = make_trial("block=llama", "scale.width=64", "scale.heads=4", "block.key_value_heads=2")
+    decoder = Decoder.from_config(trial, 340)
+    # 2.6667 · 64 = 170.7, to the nearest multiple of 8.
+    assert (trial.inner_width, trial.rotary_width, trial.key_value_heads) == (168, 16, 2)
+    shapes = {
+        name.split(".", 2)[2]: tuple(weight.shape) for name, weight in decoder.named_parameters() if "s.0." in name
+    }
+    assert shapes == {
+        "attention_norm.weight": (64,),
+        "qkv.weight": (64 + 2 * 32, 64),
+        "attention_out.weight": (64, 64),
+        "mlp_norm.weight": (64,),
+        "mlp_gate.weight": (168, 64),
+        "mlp_in.weight": (168, 64),
+        "mlp_out.weight": (64, 168),
+    }
+    assert not any(name.endswith("bias") for name in decoder.state_dict())
+    assert decoder.head.weight.data_ptr() != decoder.embedding.weight.data_ptr()
+    # Three matrices at a third less width: as many weights as two of four widths, to the rounding.
+    gptj = Decoder.from_config(make_trial("scale.width=64", "scale.heads=4"), 340)
+    counts = [sum(weight.numel() for weight in one.blocks.parameters() if weight.ndim > 1) for one in (decoder, gptj)]
+    assert counts[0] + 2 * 2 * 32 * 64 == pytest.approx(counts[1], rel=0.02)
+
+
+@pytest.mark.parametrize("block", ["gptj", "llama"])
+def test_a_crossing_block_reads_its_memory_and_a_blind_one_none(make_trial: MakeTrial, block: str) -> None:
+    heads = ["block.key_value_heads=1"] if block == "llama" else []
+    shape = BlockShape.of(make_trial(f"block={block}", *heads))
+    torch.manual_seed(0)
+    crossing, plain = shape.block(crosses=True), shape.block(crosses=False)
+    plain.load_state_dict({name: value for name, value in crossing.state_dict().items() if "cross" not in name})
+    x_BTC, states_BSC = torch.randn(2, 5, 32), torch.randn(2, 7, 32, requires_grad=True)
+    angles = rotary_angles(torch.arange(5)[None], 8, 1e4)
+    one, none = torch.ones(2, 5, dtype=torch.int64), torch.zeros(2, 5, dtype=torch.int64)
+    visibility = Visibility.of(one, none, torch.float32, False, "sdpa")
+    # The first row sees states 0 to 2, the second 1 to 6.
+    first_BT, end_BT = torch.tensor([[0] * 5, [1] * 5]), torch.tensor([[3] * 5, [7] * 5])
+    memory = Memory(states_BSC, Visibility.between(first_BT, end_BT, 7, torch.float32, "sdpa"))
+    read_BTC = crossing(x_BTC, angles, visibility, memory)
+    assert float((read_BTC - plain(x_BTC, angles, visibility)).detach().abs().min()) > 0
+    [gradient_BSC] = torch.autograd.grad(read_BTC.square().sum(), states_BSC)
+    assert (gradient_BSC.abs().sum(-1) > 0).tolist() == [[True] * 3 + [False] * 4, [False] + [True] * 6]
+    blind = Memory(states_BSC, Visibility.between(end_BT, first_BT, 7, torch.float32, "sdpa"))
+    assert torch.equal(crossing(x_BTC, angles, visibility, blind), plain(x_BTC, angles, visibility))
 
 
 def test_flops_count_products(make_trial: MakeTrial) -> None:
     trial = make_trial()
     decoder = Decoder.from_config(trial, 340)
     layer = 32 * 96 + 32 * 32 + 2 * 32 * 128
-    counted = training_flops(decoder, trial.scale, input_tokens=10, loss_tokens=9, attended_pairs=55)
+    counted = training_flops(decoder, decoder_tokens=10, loss_tokens=9, decoder_pairs=55)
     assert counted == 6 * (2 * layer * 10 + 340 * 32 * 9) + 12 * 2 * 32 * 55
 
 

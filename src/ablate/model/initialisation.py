@@ -9,7 +9,7 @@ from torch import nn
 def initialise(model: nn.Module, init_seed: int, *, std: float) -> None:
     """Fills every parameter from (init_seed, its name): matrices normal with `std`, norms one, biases zero.
 
-    As CodeGen and GPT-J do it; no depth scaling of the residual projections.
+    As CodeGen, GPT-J and Llama do it; no depth scaling of the residual projections.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -6,13 +6,14 @@ Shapes: `B` rows, `T` positions, `H` heads, `D` head width, `R` rotary width ≤
 import torch
 from torch import Tensor
 
-BASE = 10_000.0
 
+def rotary_angles(position_BT: Tensor, rotary_width: int, base: float) -> tuple[Tensor, Tensor]:
+    """Sine and cosine for each position and pair of channels, each (B, 1, T, R / 2), in fp32.
 
-def rotary_angles(position_BT: Tensor, rotary_width: int) -> tuple[Tensor, Tensor]:
-    """Sine and cosine for each position and pair of channels, each (B, 1, T, R / 2), in fp32."""
+    Pair p turns by `base` to the power of −2p / R per position (Su et al. 2021, section 3.2.2).
+    """
     exponents = torch.arange(0, rotary_width, 2, device=position_BT.device, dtype=torch.float32) / rotary_width
-    angles = position_BT[:, None, :, None].float() * BASE**-exponents
+    angles = position_BT[:, None, :, None].float() * base**-exponents
     return angles.sin(), angles.cos()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ablate.config import TrialConfig
 from ablate.data.batch import Batch
 from ablate.data.steps import Step, chained_digest
-from ablate.model.decoder import Decoder
+from ablate.model.build import Model
 from ablate.model.flops import training_flops
 from ablate.model.loss import summed_nll
 from ablate.training.counters import Counters
@@ -31,7 +31,7 @@ class TrialModule(pl.LightningModule):
         divergence: sees every step before it is applied.
     """
 
-    def __init__(self, trial: TrialConfig, model: Decoder, data_fingerprint: str, target: float) -> None:
+    def __init__(self, trial: TrialConfig, model: Model, data_fingerprint: str, target: float) -> None:
         """
         Args:
             trial: the trial.
@@ -114,20 +114,13 @@ class TrialModule(pl.LightningModule):
         """The counters after a step."""
         before = self.counters
         input_tokens, loss_tokens = self._over_ranks(step.input_tokens), self._over_ranks(step.loss_tokens)
-        flops = training_flops(
-            self.model,
-            self.trial.scale,
-            input_tokens=int(input_tokens),
-            loss_tokens=int(loss_tokens),
-            attended_pairs=int(self._over_ranks(step.attended_pairs)),
-        )
         return Counters(
             steps=before.steps + 1,
             source_tokens=before.source_tokens + self.trial.source_tokens_per_step,
             input_tokens=before.input_tokens + int(input_tokens),
             loss_tokens=before.loss_tokens + int(loss_tokens),
             cut_tokens=before.cut_tokens + int(self._over_ranks(step.cut_tokens)),
-            flops=before.flops + flops,
+            flops=before.flops + self._over_ranks(training_flops(self.model, **vars(step.work))),
             windows=chained_digest(before.windows, step.windows),
         )
 

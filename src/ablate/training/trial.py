@@ -11,7 +11,7 @@ from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.data.steps import Steps
 from ablate.evaluation.evaluator import Evaluator
-from ablate.model.decoder import Decoder
+from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
 from ablate.records.files import replacing
 from ablate.records.ledger import TrialFolder
@@ -23,6 +23,7 @@ from ablate.training.loader import step_loader
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
+from ablate.training.weights import initial_weights
 
 # Of the memory that is free, for all trials of a host: their own needs go up and down.
 LARGEST_SNAPSHOT_SHARE = 0.5
@@ -52,7 +53,7 @@ def run_trial(
     torch.set_num_threads(trial.hardware.threads_per_trial)
     shards = open_shards(trial)
     evaluator = Evaluator(trial, shards)
-    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    model = build_model(trial, trial.tokenizer.entries)
     trainer = build_trainer(trial)
     if folder.is_trained:
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
@@ -101,7 +102,7 @@ def _train(
     trial: TrialConfig,
     folder: TrialFolder,
     trainer: pl.Trainer,
-    model: Decoder,
+    model: Model,
     shards: Shards,
     evaluator: Evaluator,
     mirror: Mirror,
@@ -111,6 +112,8 @@ def _train(
     module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
     folder.checkpoints.sweep()
     state = load_newest(folder.checkpoints)
+    if state is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
+        model.load_state_dict(weights)
     first_step = state["counters"]["steps"] if state else 0
     folder.checkpoints.remove_after(first_step)
     folder.update_attempt(from_step=first_step)
@@ -152,7 +155,7 @@ def _train(
     preemption.check()
 
 
-def budget_target(trial: TrialConfig, model: Decoder) -> float:
+def budget_target(trial: TrialConfig, model: Model) -> float:
     """Where the counter that the budget is matched on must arrive.
 
     `train_tokens` for tokens; for operations, what plain causal training on as many source tokens would take.
@@ -161,11 +164,6 @@ def budget_target(trial: TrialConfig, model: Decoder) -> float:
     if trial.budget.matched_on != "flops":
         return float(tokens)
     window = trial.scale.window_tokens
-    per_row = training_flops(
-        model,
-        trial.scale,
-        input_tokens=window,
-        loss_tokens=window - 1,
-        attended_pairs=window * (window + 1) // 2,
-    )
+    pairs = window * (window + 1) // 2
+    per_row = training_flops(model, decoder_tokens=window, loss_tokens=window - 1, decoder_pairs=pairs)
     return per_row * tokens / window
