@@ -3,81 +3,121 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from ablate.data.shards import Shards
-from ablate.evaluation.bits_per_byte import _views, score, summary, unigram_bits
+from ablate.evaluation.bits_per_byte import score, unigram_rows
 from ablate.evaluation.evaluator import Evaluator
-from ablate.evaluation.passages import Passage, passages
-from ablate.model.decoder import Decoder
+from ablate.evaluation.passages import passages
+from ablate.evaluation.reading import Reading, score_readings, views
+from ablate.evaluation.table import summary
+from ablate.model.build import Model, build_model
+from ablate.objectives.example import Tokens
+from ablate.objectives.prompt import Prompt
 from tests.conftest import MakeTrial
 
 CONTEXT = 48
 
 
-def nll_one_by_one(model: Decoder, passage: Passage, end_of_text: int, region: bool) -> list[float]:
-    """The nll of each token, from a pass of its own over what the token may see."""
-    tokens = np.concatenate([passage.first_T, passage.second_T])
-    read = [end_of_text, *tokens.tolist()]
+def nll_one_by_one(model: Model, prompt: Prompt, scored_S: Tokens) -> list[float]:
+    """The nll of each scored token, from a pass of its own over what the token may see."""
+    read = [*prompt.tokens_T.tolist(), *scored_S.tolist()]
     found = []
-    for index, token in enumerate(tokens.tolist()):
-        seen = torch.tensor([read[: index + 1]])
-        in_region = 1 + len(passage.first_T) if region else 0
-        regions = (torch.arange(index + 1)[None] < in_region).long()
-        hidden = model(seen, torch.ones_like(seen), torch.arange(index + 1)[None], regions)
-        found.append(-float(model.head(hidden[0, -1]).log_softmax(-1)[token]))
+    for end in range(len(prompt.tokens_T), len(read)):
+        seen = torch.tensor([read[:end]])
+        regions = (torch.arange(end)[None] < prompt.region_tokens).long()
+        hidden = model(seen, torch.ones_like(seen), torch.arange(end)[None], regions)
+        found.append(-float(model.head(hidden[0, -1]).log_softmax(-1)[read[end]]))
     return found
 
 
-@pytest.mark.parametrize("region", [True, False])
-def test_scores_are_those_of_one_token_at_a_time(make_trial: MakeTrial, shards: Shards, region: bool) -> None:
-    trial = make_trial("objective=prefix")
-    model = Decoder.from_config(trial, 340).eval()
+@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed_prefix", "span_corruption", "ul2_modes"])
+def test_scores_are_those_of_one_token_at_a_time(make_trial: MakeTrial, shards: Shards, objective: str) -> None:
+    trial = make_trial(f"objective={objective}", "tokenizer.mask_sentinels=16")
+    model = build_model(trial, 340).eval()
     evaluator = Evaluator(trial, shards)
-    some = [passage for passage in evaluator.test if len(passage.first_T) + len(passage.second_T) <= CONTEXT][:3]
+    some = [passage for passage in evaluator.test.passages if len(passage.first_T) + len(passage.second_T) <= 40][:3]
     assert some
-    end_of_text = shards.tokenizer.special.end_of_text
-    table = score(model, some, end_of_text=end_of_text, reads_regions=region, context_tokens=CONTEXT, rows_per_batch=2)
+    table = score(model, some, evaluator.prompts, context_tokens=CONTEXT, rows_per_batch=2)
     with torch.no_grad():
         for passage in some:
-            full = nll_one_by_one(model, passage, end_of_text, region=False)
-            own = nll_one_by_one(model, passage, end_of_text, region=region)[len(passage.first_T) :]
-            bits = table[table["document"] == passage.document].set_index("metric")["bits"]
+            both_T = np.concatenate([passage.first_T, passage.second_T])
+            full = nll_one_by_one(model, evaluator.prompts.start(), both_T)
+            own = nll_one_by_one(model, evaluator.prompts.continuation(passage.first_T), passage.second_T)
+            bits = table[table["document"] == passage.document].set_index("metric")["amount"]
             assert bits["bpb_full"] == pytest.approx(sum(full) / math.log(2), rel=1e-4)
             assert bits["bpb_continuation"] == pytest.approx(sum(own) / math.log(2), rel=1e-4)
 
 
-@pytest.mark.parametrize(("tokens", "context_tokens"), [(5, 8), (8, 8), (9, 8), (40, 8), (41, 7), (3, 2)])
-def test_views_score_each_token_once_and_after_half_a_context(tokens: int, context_tokens: int) -> None:
-    views = list(_views(0, tokens, context_tokens))
-    assert [token for view in views for token in range(view.scored_from, view.end)] == list(range(tokens))
-    for view in views:
-        assert view.end - view.start <= context_tokens
-        assert view.start == 0 or view.scored_from - view.start == context_tokens // 2
+def test_each_objective_reads_the_first_half_in_its_own_way(make_trial: MakeTrial, shards: Shards) -> None:
+    special = shards.tokenizer.special
+    text_T = np.array([5, 6, 7], np.int32)
+    expected = {
+        "causal": ([special.end_of_text, 5, 6, 7], 0),
+        "prefix": ([special.end_of_text, 5, 6, 7], 4),
+        "mixed": ([special.end_of_text, 5, 6, 7], 0),
+        "mixed_prefix": ([special.end_of_text, 5, 6, 7], 4),
+        "ul2_modes": ([special.modes[1], special.end_of_text, 5, 6, 7], 5),
+        # A model that never saw text in its order is asked for a middle with nothing after it.
+        "span_corruption": (
+            [special.end_of_text, 5, 6, 7, special.masks[0], special.end_of_text, special.separator, special.masks[0]],
+            7,
+        ),
+    }
+    for objective, (tokens, region_tokens) in expected.items():
+        prompt = Evaluator(make_trial(f"objective={objective}"), shards).prompts.continuation(text_T)
+        assert (prompt.tokens_T.tolist(), prompt.region_tokens) == (tokens, region_tokens), objective
+    causal = Evaluator(make_trial("objective=prefix", "architecture=causal_decoder"), shards).prompts
+    assert causal.continuation(text_T).region_tokens == 0
+
+
+@pytest.mark.parametrize("scored_from", [1, 3])
+@pytest.mark.parametrize(("tokens", "context_tokens"), [(6, 8), (9, 8), (10, 8), (41, 8), (42, 7), (4, 2)])
+def test_views_score_each_token_once_and_after_half_a_context(
+    tokens: int, context_tokens: int, scored_from: int
+) -> None:
+    found = list(views(0, tokens, scored_from, context_tokens))
+    assert [token for view in found for token in range(view.scored_from, view.end)] == list(range(scored_from, tokens))
+    for view in found:
+        assert view.end - view.start <= context_tokens + 1
+        assert view.start == 0 or view.scored_from - view.start >= context_tokens // 2
+
+
+def test_a_prompt_longer_than_the_context_loses_its_start() -> None:
+    [first, *_] = views(0, tokens=30, scored_from=20, context_tokens=8)
+    assert (first.start, first.end) == (12, 21)
 
 
 def test_a_passage_longer_than_the_context_is_scored_on_all_its_bytes(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial()
-    model = Decoder.from_config(trial, 340).eval()
-    one = [passage for passage in Evaluator(trial, shards).test if len(passage.first_T) > 8][:1]
-    length = len(one[0].first_T) + len(one[0].second_T)
-    end_of_text = shards.tokenizer.special.end_of_text
+    model, evaluator = build_model(trial, 340).eval(), Evaluator(trial, shards)
+    one = [passage for passage in evaluator.test.passages if len(passage.first_T) > 8][:1]
+    length = 1 + len(one[0].first_T) + len(one[0].second_T)
 
     def bits(context_tokens: int) -> float:
-        table = score(
-            model,
-            one,
-            end_of_text=end_of_text,
-            reads_regions=False,
-            context_tokens=context_tokens,
-            rows_per_batch=4,
-        )
-        return float(table.set_index("metric")["bits"]["bpb_full"])
+        table = score(model, one, evaluator.prompts, context_tokens=context_tokens, rows_per_batch=4)
+        return float(table.set_index("metric")["amount"]["bpb_full"])
 
     assert bits(length) == bits(10 * length)
     # Untrained, every token costs about log2(V): a token left out or scored twice would show.
     assert bits(max(4, length // 3)) == pytest.approx(bits(length), rel=0.02)
+
+
+def test_first_choices_are_the_model_s(make_trial: MakeTrial) -> None:
+    model = build_model(make_trial(), 340).eval()
+    prompt = Prompt(np.array([339, 5, 6], np.int32), 0)
+    chosen: list[int] = []
+    with torch.no_grad():
+        for _ in range(4):
+            seen = torch.tensor([[*prompt.tokens_T.tolist(), *chosen]])
+            hidden = model(seen, torch.ones_like(seen), torch.arange(seen.shape[1])[None], torch.zeros_like(seen))
+            chosen.append(int(model.head(hidden[0, -1]).argmax()))
+    readings = [Reading(prompt, np.array(chosen, np.int32)), Reading(prompt, np.array([*chosen[:-1], 7], np.int32))]
+    first, second = score_readings(model, readings, context_tokens=CONTEXT, rows_per_batch=8)
+    assert first.is_first_choice_S.all()
+    assert second.is_first_choice_S.tolist() == [True, True, True, False]
 
 
 def test_passages_are_bytes_not_tokens(make_trial: MakeTrial, shards: Shards) -> None:
@@ -94,18 +134,18 @@ def test_passages_are_bytes_not_tokens(make_trial: MakeTrial, shards: Shards) ->
 
 def test_summary_weighs_bytes_inside_a_source_and_sources_alike(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial()
-    evaluator = Evaluator(trial, shards)
-    documents, found = evaluator.test_documents(Decoder.from_config(trial, 340).eval())
+    documents, found = Evaluator(trial, shards).test_documents(build_model(trial, 340).eval())
     full = documents[documents["metric"] == "bpb_full"]
     code = full[full["source"] == "code"]
-    assert found["bpb_full/code"] == pytest.approx(code["bits"].sum() / code["bytes"].sum())
+    assert found["bpb_full/code"] == pytest.approx(code["amount"].sum() / code["units"].sum())
     assert found["bpb_full"] == pytest.approx((found["bpb_full/code"] + found["bpb_full/english"]) / 2)
     assert len(code) == 4
     assert summary(documents)["bpb_full"] == found["bpb_full"]
 
 
 def test_unigram_of_equal_probabilities_costs_log2_of_the_vocabulary(make_trial: MakeTrial, shards: Shards) -> None:
-    some = [passage for passage in Evaluator(make_trial(), shards).test if passage.source == "code"]
+    some = [passage for passage in Evaluator(make_trial(), shards).test.passages if passage.source == "code"]
     tokens = sum(len(passage.first_T) + len(passage.second_T) for passage in some)
     total_bytes = sum(passage.first_bytes + passage.second_bytes for passage in some)
-    assert unigram_bits(some, np.full(340, 1 / 340)) == pytest.approx(math.log2(340) * tokens / total_bytes)
+    found: pd.DataFrame = unigram_rows(some, np.full(340, 1 / 340))
+    assert summary(found)["bpb_full_unigram"] == pytest.approx(math.log2(340) * tokens / total_bytes)

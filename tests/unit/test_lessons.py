@@ -116,7 +116,7 @@ def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
 def test_one_seed_has_no_interval() -> None:
     estimate = compare(pd.DataFrame([[1.0], [2.0]], index=["a", "b"]), "a", 0.95)
     assert estimate.noise is None
-    assert verdict(estimate.differences[0], 0.1) is Verdict.UNDECIDED
+    assert verdict(estimate.differences[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,10 @@ def test_one_seed_has_no_interval() -> None:
     ],
 )
 def test_words(low: float | None, high: float | None, word: Verdict) -> None:
-    assert verdict(Difference("b", 1.0, 0.0, low, high), smallest_effect=0.1) is word
+    difference = Difference("b", 1.0, 0.0, low, high)
+    assert verdict(difference, smallest_effect=0.1, less_is_better=True) is word
+    other_way = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
+    assert verdict(difference, smallest_effect=0.1, less_is_better=False) is other_way.get(word, word)
 
 
 def test_more_seeds_detect_less() -> None:
@@ -171,7 +174,8 @@ def make_grid(
                 status="finished",
                 counters={"steps": 2, "source_tokens": 1000, "loss_tokens": 990, "flops": 1e9, "windows": f"w{seed}"},
                 training_seconds=1.0,
-                evaluations={"eval": {"bpb": value, "bpb/code": value + 0.1, "bpb_full_unigram": 3.0}},
+                parameters=10 + index,
+                evaluations={"eval": {"bpb_full": value, "bpb_full/code": value + 0.1, "bpb_full_unigram": 3.0}},
             )
             rows = [
                 {"step": step, "data/source_tokens": 500 * step, "train/loss": 4.0 / step, "data/windows": f"w{seed}"}
@@ -188,7 +192,7 @@ def make_grid(
         "known_before": [],
         "declaration": {
             "question": None,
-            "primary_metric": "bpb",
+            "primary_metric": "bpb_full",
             "smallest_effect": 0.02,
             "baseline": None,
             "confidence": 0.95,
@@ -209,12 +213,12 @@ def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     assert found.verdicts == {"causal": "baseline", "good": "better", "bad": "worse", "alike": "equivalent"}
     table = tidy(found)
     assert len(table) == 8
-    good = table[(table["metric"] == "bpb") & (table["arm"] == "good")].iloc[0]
+    good = table[(table["metric"] == "bpb_full") & (table["arm"] == "good")].iloc[0]
     assert good["low"] < -0.1 < good["high"]
-    assert table[table["metric"] == "bpb/code"]["verdict"].isna().all(), "verdicts on the primary metric only"
+    assert table[table["metric"] == "bpb_full/code"]["verdict"].isna().all(), "verdicts on the primary metric only"
     page = markdown(found)
     assert "nan" not in page
-    assert "| bpb | good | 2.0" in page
+    assert "| bpb_full | good | 2.0" in page
     assert "**better**" in page
     assert "Trained for something else too: good, bad, alike (50% causal, 50% span_corruption)" in page
 
@@ -280,7 +284,7 @@ def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> 
     printed = (tmp_path / "out").read_text()
     assert "The baseline and the 19 best; 20 more arms stand in lesson.md and lesson.csv." in printed
     assert listed(list(offsets)) == "arm0, arm1, arm2, arm3, arm4 and 35 more"
-    assert all(f"| bpb | {label} |" in (results.folder / "lesson.md").read_text() for label in offsets)
+    assert all(f"| bpb_full | {label} |" in (results.folder / "lesson.md").read_text() for label in offsets)
 
 
 def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
@@ -290,10 +294,10 @@ def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> 
     assert found.verdicts["wild"] == "unstable 1/3"
     assert found.verdicts["bad"] == "worse"
     table = tidy(found)
-    wild = table[(table["metric"] == "bpb") & (table["arm"] == "wild")]
+    wild = table[(table["metric"] == "bpb_full") & (table["arm"] == "wild")]
     assert wild["verdict"].tolist() == ["unstable 1/3"]
     assert wild["mean"].isna().all()
-    assert "| bpb | wild |  |  |  | **unstable 1/3** |" in markdown(found)
+    assert "| bpb_full | wild |  |  |  | **unstable 1/3** |" in markdown(found)
     for trial in trials["causal"].values():
         results.ledger.trial(trial).update(status="diverged", evaluations={})
     console = Console(file=(tmp_path / "out").open("w"), width=120)
@@ -354,8 +358,8 @@ def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path,
 
 def test_values_scored_in_another_way_do_not_count(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1})
-    results.ledger.trial(trials["other"]["0"]).update(evaluations={"older": {"bpb": 0.0}})
-    assert results.values("bpb").columns.tolist() == ["1", "2"]
+    results.ledger.trial(trials["other"]["0"]).update(evaluations={"older": {"bpb_full": 0.0}})
+    assert results.values("bpb_full").columns.tolist() == ["1", "2"]
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

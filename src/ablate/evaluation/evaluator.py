@@ -1,4 +1,4 @@
-"""A trial's evaluation: its passages, its way of reading them, and the unigram model beside them."""
+"""A trial's evaluation: what it is scored on, how it is asked, and the unigram model beside it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 from ablate.config import TrialConfig
 from ablate.data.corpus import Split
 from ablate.data.shards import Shards
-from ablate.evaluation.bits_per_byte import score, summary, unigram_bits
+from ablate.evaluation import bits_per_byte, infill
+from ablate.evaluation.infill import Middle, middles
 from ablate.evaluation.passages import Passage, passages
-from ablate.model.decoder import Decoder
-from ablate.objectives.objective import checked_arms
+from ablate.evaluation.table import summary
+from ablate.model.build import Model
+from ablate.objectives.objective import Objective
+from ablate.objectives.prompt import Prompts
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What of one split is scored."""
+
+    passages: list[Passage]
+    middles: list[Middle]
 
 
 @dataclass(frozen=True)
@@ -23,45 +34,55 @@ class Evaluator:
     trial: TrialConfig
     shards: Shards
 
-    def _passages(self, split: Split, documents_per_source: int) -> list[Passage]:
-        return passages(
-            self.shards,
-            self.trial.evaluation,
-            split,
-            list(self.trial.corpus.sources),
-            documents_per_source,
+    def _held_out(self, split: Split, passage_documents: int, infill_documents: int) -> HeldOut:
+        config, sources = self.trial.evaluation, list(self.trial.corpus.sources)
+        return HeldOut(
+            passages(self.shards, config, split, sources, passage_documents),
+            middles(self.shards, config, split, sources, infill_documents),
         )
 
     @cached_property
-    def tune(self) -> list[Passage]:
+    def tune(self) -> HeldOut:
         """What is scored in the course of training."""
-        return self._passages("tune", self.trial.evaluation.tune_documents_per_source)
+        config = self.trial.evaluation
+        documents = config.tune_documents_per_source
+        return self._held_out("tune", documents, min(documents, config.infill_documents_per_source))
 
     @cached_property
-    def test(self) -> list[Passage]:
+    def test(self) -> HeldOut:
         """What is scored at the end."""
-        return self._passages("test", self.trial.evaluation.test_documents_per_source)
+        config = self.trial.evaluation
+        return self._held_out("test", config.test_documents_per_source, config.infill_documents_per_source)
 
-    def documents(self, model: Decoder, chosen: list[Passage]) -> pd.DataFrame:
-        """Bits and bytes per metric and document; see `score`. The caller sets precision and evaluation mode."""
-        trained_on_regions = any(arm.emits_region for arm in checked_arms(self.trial.objective))
-        return score(
-            model,
-            chosen,
-            end_of_text=self.shards.tokenizer.special.end_of_text,
-            reads_regions=trained_on_regions and model.honours_regions,
-            context_tokens=self.trial.scale.context_tokens,
-            rows_per_batch=self.trial.evaluation.rows_per_batch,
+    @cached_property
+    def prompts(self) -> Prompts:
+        """How this trial's model is asked."""
+        tokenizer = self.shards.tokenizer
+        objective = Objective.from_config(
+            self.trial.objective, self.trial.infill, tokenizer.special, self.trial.data_seed, tokenizer.cutter
         )
+        return Prompts(objective, self.trial.architecture.kind != "causal_decoder")
 
-    def tune_summary(self, model: Decoder) -> dict[str, float]:
+    def documents(self, model: Model, held_out: HeldOut) -> pd.DataFrame:
+        """Amounts per metric and document; see `table`. The caller sets precision and evaluation mode."""
+        knobs = {
+            "context_tokens": self.trial.scale.context_tokens,
+            "rows_per_batch": self.trial.evaluation.rows_per_batch,
+        }
+        found = [bits_per_byte.score(model, held_out.passages, self.prompts, **knobs)]
+        if held_out.middles:
+            found.append(infill.score(model, held_out.middles, self.prompts, **knobs))
+        return pd.concat(found, ignore_index=True)
+
+    def tune_summary(self, model: Model) -> dict[str, float]:
         """The metrics on the tune split."""
         return summary(self.documents(model, self.tune))
 
-    def test_documents(self, model: Decoder) -> tuple[pd.DataFrame, dict[str, float]]:
+    def test_documents(self, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
         """Per-document values on the test split and their summary, with `bpb_full_unigram` for comparison."""
         documents = self.documents(model, self.test)
-        return documents, {**summary(documents), "bpb_full_unigram": unigram_bits(self.test, self._unigram_V())}
+        unigram = summary(bits_per_byte.unigram_rows(self.test.passages, self._unigram_V()))
+        return documents, {**summary(documents), "bpb_full_unigram": unigram["bpb_full_unigram"]}
 
     def _unigram_V(self) -> NDArray[np.float64]:
         """Token probabilities of the training mixture, add-one smoothed, documents' borders aside."""

@@ -163,6 +163,7 @@ class GridResults:
             {
                 "arm": arm.label,
                 **{name: value for name, value in record["counters"].items() if name not in ("steps", "windows")},
+                "parameters": record["parameters"],
                 "training_seconds": record["training_seconds"],
             }
             for arm, _, record in self._trials()

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ablate.lessons.estimate import Estimate, compare, seeds_to_detect
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.metric import metric as metric_of
 from ablate.lessons.verdict import Verdict, verdict
 
 
@@ -15,6 +16,7 @@ class Lesson:
 
     Attributes:
         estimates: one per metric, the primary one first.
+        uncompared: of metrics that the baseline does not have, the mean of each arm that does.
         verdicts: of each arm on the primary metric, the baseline included.
         interim: whether trials that were declared are still missing; then no word is final.
         needed_seeds: how many would detect `smallest_effect`; None where that can't be said.
@@ -22,6 +24,7 @@ class Lesson:
 
     results: GridResults
     estimates: dict[str, Estimate]
+    uncompared: dict[str, dict[str, float]]
     verdicts: dict[str, str]
     interim: bool
     needed_seeds: int | None
@@ -37,7 +40,8 @@ class Lesson:
         if len(labels) <= most or self.primary is None:
             return labels[:most]
         means = {difference.arm: difference.mean for difference in self.primary.differences}
-        best = sorted(means, key=lambda label: means[label])[: most - 1]
+        less_is_better = metric_of(self.results.declaration["primary_metric"]).less_is_better
+        best = sorted(means, key=lambda label: means[label], reverse=not less_is_better)[: most - 1]
         return [label for label in labels if label in {*best, self.results.baseline}]
 
 
@@ -46,11 +50,13 @@ def lesson(results: GridResults) -> Lesson:
     results.check_comparable()
     declaration = results.declaration
     unstable = results.unstable()
-    estimates = {}
+    estimates, uncompared = {}, {}
     for metric in results.metrics():
         values = results.values(metric)
         if values.size and results.baseline in values.index:
             estimates[metric] = compare(values, results.baseline, declaration["confidence"])
+        elif values.size and results.baseline not in unstable:
+            uncompared[metric] = {str(arm): float(mean) for arm, mean in values.mean(axis=1).items()}
     missing = results.missing()
     primary = estimates.get(declaration["primary_metric"])
     verdicts = {arm.label: str(Verdict.UNDECIDED) for arm in results.arms}
@@ -58,7 +64,9 @@ def lesson(results: GridResults) -> Lesson:
     needed = None
     if primary:
         for difference in primary.differences:
-            verdicts[difference.arm] = str(verdict(difference, declaration["smallest_effect"]))
+            less_is_better = metric_of(declaration["primary_metric"]).less_is_better
+            word = verdict(difference, declaration["smallest_effect"], less_is_better=less_is_better)
+            verdicts[difference.arm] = str(word)
         if primary.noise and primary.pooled:
             needed = seeds_to_detect(
                 declaration["smallest_effect"], primary.noise, len(primary.differences), declaration["confidence"]
@@ -68,7 +76,7 @@ def lesson(results: GridResults) -> Lesson:
         verdicts = {arm: word if word == Verdict.BASELINE else f"interim: {word}" for arm, word in verdicts.items()}
         verdicts |= {arm: f"missing, {share} done" for arm, share in missing.items() if share.startswith("0/")}
     verdicts |= {arm: f"unstable {share}" for arm, share in unstable.items()}
-    return Lesson(results, estimates, verdicts, bool(missing), needed)
+    return Lesson(results, estimates, uncompared, verdicts, bool(missing), needed)
 
 
 def tidy(found: Lesson) -> pd.DataFrame:
@@ -87,6 +95,9 @@ def tidy(found: Lesson) -> pd.DataFrame:
             {"metric": metric, **row, "verdict": found.verdicts[arm] if metric == primary_metric else None, **shared}
             for arm, row in _numbers(found, estimate).items()
         ]
+    for metric, means in found.uncompared.items():
+        blank = dict.fromkeys(("difference", "low", "high", "verdict"))
+        rows += [{"metric": metric, "arm": label, "mean": mean, **blank} for label, mean in means.items()]
     return pd.DataFrame(rows)
 
 

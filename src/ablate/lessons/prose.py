@@ -4,14 +4,9 @@ from collections.abc import Sequence
 
 from ablate.lessons.estimate import POWER
 from ablate.lessons.lesson import Lesson
+from ablate.lessons.metric import metric
 
 ENOUGH_SEEDS_TO_CHECK_NOISE = 5
-METRICS = {
-    "bpb_full": "bits per byte of whole held-out passages, which every arm reads left to right, token by token: "
-    "what a causal model is trained for.",
-    "bpb_continuation": "bits per byte of each passage's second half, given its first half, which each arm reads in "
-    "its own way (a prefix model sees it in both directions): the fair one for arms trained on prefixes.",
-}
 
 
 def listed(labels: Sequence[str], most: int = 6) -> str:
@@ -53,9 +48,9 @@ def training_notes(found: Lesson) -> list[str]:
 
 
 def metric_notes(found: Lesson) -> list[str]:
-    """What each metric in the table asks; less is better in all of them."""
-    names = dict.fromkeys(metric.split("/")[0] for metric in found.estimates)
-    return [f"`{name}`: {METRICS[name]}" for name in names if name in METRICS]
+    """What each metric in the table asks."""
+    names = dict.fromkeys(name.split("/")[0] for name in [*found.estimates, *found.uncompared])
+    return [f"`{name}`: {metric(name).meaning}" for name in names]
 
 
 def unigram_notes(found: Lesson) -> list[str]:
@@ -92,7 +87,7 @@ def certainty_notes(found: Lesson) -> list[str]:
     declaration, estimate = found.results.declaration, found.primary
     if estimate is None:
         return [nothing_to_compare(found)]
-    effect, unit = declaration["smallest_effect"], "bits per byte"
+    effect, unit = declaration["smallest_effect"], metric(declaration["primary_metric"]).unit
     if not estimate.differences:
         return ["One arm: nothing to compare it with. Sweep something, e.g. -m objective=causal,prefix,mixed."]
     if estimate.noise is None or estimate.detectable is None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.lessons.lesson import Lesson, tidy
+from ablate.lessons.metric import metric
 from ablate.lessons.prose import certainty_notes, metric_notes, question, training_notes, unigram_notes
 
 
@@ -45,20 +46,21 @@ def _headers(found: Lesson) -> tuple[str, ...]:
 def markdown(found: Lesson) -> str:
     """The whole lesson as one Markdown page."""
     results = found.results
+    less_is_better = metric(results.declaration["primary_metric"]).less_is_better
     lines = [
         f"# {question(found)}",
         "",
         f"Grid `{results.grid_id}`: `{results.grid['command']}`, matched on {results.declaration['matched_on']}. "
-        f"Primary metric: `{results.declaration['primary_metric']}`, less is better; smallest effect that matters: "
-        f"{results.declaration['smallest_effect']:g}.",
+        f"Primary metric: `{results.declaration['primary_metric']}`, {'less' if less_is_better else 'more'} is better; "
+        f"smallest effect that matters: {results.declaration['smallest_effect']:g}.",
         "",
         "| " + " | ".join(_headers(found)) + " |",
         "|---|---|---:|---:|:---:|---|",
     ]
     primary = results.declaration["primary_metric"]
-    for metric, arm, mean, difference, interval, word in _rows(found):
-        word = f"**{word}**" if word and metric == primary else word
-        lines.append(f"| {metric} | {arm} | {mean} | {difference} | {interval} | {word} |")
+    for name, arm, mean, difference, interval, word in _rows(found):
+        word = f"**{word}**" if word and name == primary else word
+        lines.append(f"| {name} | {arm} | {mean} | {difference} | {interval} | {word} |")
     lines += [
         "",
         *(f"- {note}" for note in notes(found)),
@@ -95,22 +97,26 @@ COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan
 
 
 def show(found: Lesson, console: Console) -> None:
-    """Prints table and notes; the table fits 80 columns, as each metric has a line of its own."""
+    """Prints table and notes; the table fits 80 columns, as each metric has a line of its own.
+
+    Of single sources it has the primary metric alone; the files have all.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
     for header in _headers(found)[1:]:
         is_number = header not in ("arm", "verdict")
         table.add_column(escape(header), justify="right" if is_number else "left", no_wrap=is_number)
     previous, shown = None, set(found.shown_arms(MOST_ROWS))
-    for metric, arm, *numbers, word in _rows(found):
-        if arm not in shown:
+    primary = found.results.declaration["primary_metric"].split("/")[0]
+    for name, arm, *numbers, word in _rows(found):
+        if arm not in shown or ("/" in name and name.split("/")[0] != primary):
             continue
-        if metric != previous:
+        if name != previous:
             if previous is not None:
                 table.add_section()
-            table.add_row(f"[bold]{escape(metric)}[/]")
+            table.add_row(f"[bold]{escape(name)}[/]")
         style = COLOURS.get(word, "")
         table.add_row(f"  {escape(arm)}", *numbers, f"[{style}]{word}[/]" if style else word)
-        previous = metric
+        previous = name
     console.print(f"\n[bold]{escape(question(found))}[/]", highlight=False)
     console.print(table)
     if rest := len(found.results.arms) - len(shown):

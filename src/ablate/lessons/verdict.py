@@ -15,8 +15,8 @@ class Verdict(StrEnum):
     BASELINE = "baseline"
 
 
-def verdict(difference: Difference, smallest_effect: float) -> Verdict:
-    """The verdict on a metric where less is better.
+def verdict(difference: Difference, smallest_effect: float, *, less_is_better: bool) -> Verdict:
+    """The verdict on a metric.
 
     The interval inside ±smallest_effect: equivalent. Else, if it excludes 0: better or worse. Else, and always with
     one seed: undecided.
@@ -26,6 +26,6 @@ def verdict(difference: Difference, smallest_effect: float) -> Verdict:
         return Verdict.UNDECIDED
     if -smallest_effect < low and high < smallest_effect:
         return Verdict.EQUIVALENT
-    if high < 0:
-        return Verdict.BETTER
-    return Verdict.WORSE if low > 0 else Verdict.UNDECIDED
+    if low <= 0 <= high:
+        return Verdict.UNDECIDED
+    return Verdict.BETTER if (high < 0) == less_is_better else Verdict.WORSE
