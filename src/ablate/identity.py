@@ -11,13 +11,14 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from ablate.config import Kind, TrialConfig
-from ablate.objectives.objective import checked_arms
+from ablate.objectives.infill import Infill
+from ablate.objectives.objective import Arm, active_infill, checked_arms
 from ablate.objectives.tasks import TASKS
 from ablate.parsing import plain
 
 # Bumped only when a component's numbers change; tasks carry their own version.
-CODE_VERSIONS = {"data": 1, "model": 1, "training": 1}
-EVALUATION_CODE_VERSION = 1
+CODE_VERSIONS = {"data": 2, "model": 2, "training": 1}
+EVALUATION_CODE_VERSION = 2
 
 
 def kind_of(owner: type, name: str) -> Kind | None:
@@ -71,13 +72,15 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     """What changes the trial's result, in canonical form."""
     container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
     arms = checked_arms(trial.objective)
-    container["objective"] = (
-        [["causal", TASKS["causal"].code_version, 1.0, {}]]
-        if all(arm.task.is_causal(arm.parameters) for arm in arms)
-        else [[arm.task.name, arm.task.code_version, arm.probability, dict(arm.parameters)] for arm in arms]
-    )
-    if not any(arm.emits_region for arm in arms):
+    is_causal = all(arm.is_causal for arm in arms)
+    container["objective"] = [_causal(1.0)] if is_causal else [_task(arm) for arm in arms]
+    container["infill"] = _infill(active_infill(trial.infill, arms))
+    if container["architecture"]["kind"] == "prefix_decoder" and not any(arm.emits_region for arm in arms):
         container["architecture"]["kind"] = "causal_decoder"
+    container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.heads
+    if trial.init_from_id is not None:
+        # Nothing is drawn where weights are given.
+        container["init_seed"] = None
     weights = trial.mixture.weights
     total = sum(weights.values())
     container["mixture"]["weights"] = {name: weight / total for name, weight in weights.items() if weight > 0}
@@ -85,6 +88,24 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container["code_versions"] = CODE_VERSIONS
     assert isinstance(container, dict)
     return container
+
+
+def _causal(probability: float) -> list[Any]:
+    return ["causal", probability, None, {}, {"causal": TASKS["causal"].code_version}]
+
+
+def _task(arm: Arm) -> list[Any]:
+    if arm.is_causal:
+        return _causal(arm.probability)
+    return [arm.task.name, arm.probability, arm.mode, dict(arm.parameters), arm.code_versions]
+
+
+def _infill(infill: Infill | None) -> list[Any] | None:
+    if infill is None:
+        return None
+    scope = "context" if infill.merges else "document"
+    versions = {infill.format.name: infill.format.code_version}
+    return [infill.format.name, infill.rate, infill.level, scope, dict(infill.parameters), versions]
 
 
 def digest12(content: Any) -> str:

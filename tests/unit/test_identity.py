@@ -13,10 +13,10 @@ from tests.conftest import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
 GOLDEN = {
-    "objective=causal": "4cc4ef8bd1da",
-    "objective=prefix": "8d0706fc8945",
-    "objective=mixed": "f3969eb7c3e2",
-    "scale=4m": "d2ce302e7145",
+    "objective=causal": "9042457bb044",
+    "objective=prefix": "c64b09b2cf64",
+    "objective=mixed": "98c25a41bf59",
+    "scale=4m": "124d7179623f",
 }
 
 
@@ -91,6 +91,53 @@ def test_fixed_points_are_one_trial() -> None:
     assert default_id("objective=mixed", *never) == default_id("objective=causal")
 
 
+@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed", "span_corruption", "ul2"])
+@pytest.mark.parametrize("infill", ["psm", "spm", "joint", "sentinel"])
+def test_an_infill_that_no_row_can_show_is_none(objective: str, infill: str) -> None:
+    plain = default_id(f"objective={objective}")
+    assert default_id(f"objective={objective}", f"infill={infill}", "infill.rate=0") == plain
+    shown = default_id(f"objective={objective}", f"infill={infill}", "infill.rate=1.0")
+    assert (shown == plain) == (objective == "span_corruption"), "span corruption moves the text itself"
+
+
+def test_a_prefix_share_of_0_is_causal_under_every_infill_and_inside_a_mixture() -> None:
+    none = ["objective.tasks.prefix.share_max=0.0"]
+    assert default_id("objective=prefix", "infill=psm", *none) == default_id("objective=causal", "infill=psm")
+    silent = [f"objective.tasks.span_corruption.noise.ratio_{end}=0.0" for end in ("min", "max")]
+    assert default_id("objective=mixed", *silent) == default_id("objective=causal")
+    assert default_id("objective=mixed_prefix", *silent) == default_id("objective=causal")
+
+
+def test_modes_scopes_levels_and_noise_are_the_trial_s() -> None:
+    spans = "objective.tasks.span_corruption"
+    ids = {
+        default_id("objective=mixed"),
+        default_id("objective=mixed", f"{spans}.scope=context"),
+        default_id("objective=mixed", f"{spans}.noise.ratio_max=0.3"),
+        default_id("objective=mixed_prefix"),
+        default_id("objective=ul2"),
+        default_id("objective=ul2_modes"),
+        default_id("infill=psm"),
+        default_id("infill=psm", "infill.level=token"),
+        default_id("infill=psm", "infill.scope=context"),
+        default_id("infill=joint"),
+        default_id("infill=joint", "infill.spm_share=0.4"),
+    }
+    assert len(ids) == 11
+
+
+def test_as_many_key_heads_as_query_heads_are_one_spelling() -> None:
+    assert default_id("block=llama", "block.key_value_heads=4") == default_id("block=llama")
+    assert default_id("block=llama", "block.key_value_heads=2") != default_id("block=llama")
+
+
+def test_weights_are_known_by_what_they_are_not_where() -> None:
+    one = default_id("init_from=/some/folder", "init_from_id=sha256:1")
+    assert one == default_id("init_from=/elsewhere", "init_from_id=sha256:1")
+    assert one not in (default_id(), default_id("init_from=/some/folder", "init_from_id=sha256:2"))
+    assert one == default_id("init_from=/some/folder", "init_from_id=sha256:1", "init_seed=7"), "nothing is drawn"
+
+
 def test_evaluation_has_an_id_of_its_own(make_trial: MakeTrial) -> None:
     trial, other = make_trial(), make_trial("evaluation.passage_bytes=60")
     assert trial_id(trial) == trial_id(other)
@@ -132,16 +179,17 @@ def changed(config: Any, key: str, value: Any) -> Any:
 
 
 # Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
-FIXED = {"block.kind", "infill.format", "tokenizer.kind", "optimizer.kind", "schedule.kind"}
-MAPPINGS = {"objective.tasks", "mixture.weights", "corpus.sources"}
+FIXED = {"optimizer.kind", "schedule.kind"}
+NAMES = {"infill.format": "spm"}
+MAPPINGS = {"objective.tasks", "infill.parameters", "mixture.weights", "corpus.sources"}
 
 
 def test_every_field_of_the_schema_is_of_its_kind(make_trial: MakeTrial) -> None:
     """Changing an operational field changes no id, a semantic one the trial's, one of the evaluation that one's."""
-    trial = make_trial("objective=prefix")
+    trial = make_trial("objective=prefix", "infill=psm")
     left = set()
     for key, hint, value in leaves(trial):
-        other = None if key in MAPPINGS else other_value(hint, value)
+        other = None if key in MAPPINGS else NAMES.get(key) or other_value(hint, value)
         if other is None:
             left.add(key)
             continue

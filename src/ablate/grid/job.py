@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.config import TrialConfig
 from ablate.errors import UsageError
+from ablate.grid.initial import resolve_init_from
 from ablate.identity import differences, evaluation_id, semantic, trial_id
+from ablate.objectives.registry import plugin_packages
 from ablate.parsing import trial_from_container
 from ablate.records.files import LedgerError
 from ablate.records.lease import HeldElsewhereError
@@ -57,8 +59,13 @@ def run_frozen(folder: TrialFolder) -> None:
             trial = _frozen_trial(folder)
             if is_done(record, evaluation_id(trial)):
                 return
-            folder.update(is_scoring=was_finished, provenance=provenance(Path(__file__), folder.path.parent / "diffs"))
+            folder.update(
+                is_scoring=was_finished,
+                provenance=provenance(Path(__file__), folder.path.parent / "diffs", plugin_packages()),
+            )
             folder.begin_attempt(threads=trial.hardware.threads_per_trial)
+            if not was_finished:
+                _check_initial_weights(trial, folder)
             evaluations = _train_and_score(trial, folder, record, preemption)
         except Exception as error:
             status = Status.FINISHED if was_finished else _status_of(error)
@@ -96,6 +103,18 @@ def _frozen_trial(folder: TrialFolder) -> TrialConfig:
             "as a new one by running the grid again."
         )
     return trial
+
+
+def _check_initial_weights(trial: TrialConfig, folder: TrialFolder) -> None:
+    """Refuses other weights than those that the trial was planned with. A trial under way needs them no more."""
+    if trial.init_from is None or folder.checkpoints.newest_step is not None:
+        return
+    found = resolve_init_from(trial, folder.path.parent)
+    if found != trial.init_from_id:
+        raise UsageError(
+            f"init_from={trial.init_from}: holds other weights now than when the trial was planned ({found}, not "
+            f"{trial.init_from_id}). Put the former back, or run the grid again: it plans a trial of its own."
+        )
 
 
 def _train_and_score(

@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ablate.config import TrialConfig
-from ablate.data.corpus import check_readers, read_corpus
-from ablate.data.mixture import Mixture
 from ablate.errors import UsageError
+from ablate.grid.check import check
 from ablate.grid.expand import Arm, Expanded, Seeds
 from ablate.grid.job import is_done
+from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, evaluation_id, semantic, trial_id
-from ablate.objectives.objective import checked_arms
-from ablate.parsing import plain, trial_to_container
+from ablate.lessons.metric import METRICS, metric
+from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
+from ablate.objectives.registry import plugin_packages
+from ablate.parsing import nearest, plain, trial_to_container
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
@@ -67,22 +69,26 @@ class Plan:
             UsageError: a cell that can't run, or cells that are scored in different ways.
             FailureError: a corpus that can't be read.
         """
-        manifests: dict[str, str] = {}
+        runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
+        resolved = Resolver(runs_dir, say)
         cells = []
         for arm in expanded.arms:
-            trial = with_manifest(arm.composed.trial, manifests, say)
-            check(trial)
-            for seeds in expanded.seeds:
-                seeded = seeds.on(trial)
-                cells.append(Cell(arm, seeds, seeded, trial_id(seeded)))
+            check(arm.composed.trial)
+            trial = resolved(arm.composed.trial)
+            of_arm = [Cell(arm, seeds, seeded := seeds.on(trial), trial_id(seeded)) for seeds in expanded.seeds]
+            if len({cell.trial_id for cell in of_arm}) < len(of_arm):
+                raise UsageError(
+                    f"The seeds {', '.join(map(str, expanded.seeds))} make one trial of the arm {arm.label}: with "
+                    "init_from nothing is drawn from init_seed. Vary data_seed, or both with seed."
+                )
+            cells += of_arm
         evaluations = {evaluation_id(cell.trial): cell.arm.label for cell in cells}
         if len(evaluations) > 1:
             raise UsageError(
                 f"The arms {' and '.join(evaluations.values())} are scored in different ways (evaluation or corpus "
                 "differ), so they can't be compared. Run them as grids of their own."
             )
-        first = expanded.arms[0].composed
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(Path(first.runs_dir).expanduser().absolute()))
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir))
         plan._check_lesson()
         return plan
 
@@ -183,7 +189,7 @@ class Plan:
             # What was declared after these were scored was declared with their results in sight.
             "known_before": known,
             "created_at": time.time(),
-            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs"),
+            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
         }
         write_json(path, record)
 
@@ -192,17 +198,29 @@ class Plan:
         baseline = self.declaration["baseline"]
         if baseline is not None and baseline not in labels:
             raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
-        metric, budgets = self.declaration["primary_metric"], {cell.trial.budget.matched_on for cell in self.cells}
-        sources = self.cells[0].trial.corpus.sources
-        known = [
-            f"{name}{part}" for name in ("bpb_full", "bpb_continuation") for part in ("", *map("/{}".format, sources))
-        ]
-        if metric not in known:
-            raise UsageError(f"lesson.primary_metric={metric}: no such metric. Allowed: {', '.join(known)}.")
+        budgets = {cell.trial.budget.matched_on for cell in self.cells}
+        self._check_metric(baseline or labels[0])
         self._check_budgets()
         if len(budgets) > 1:
             raise UsageError(
                 f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
+            )
+
+    def _check_metric(self, baseline: str) -> None:
+        """The primary metric is one that the arms will have, the baseline among them."""
+        name = self.declaration["primary_metric"]
+        where = f"lesson.primary_metric={name}"
+        [trial, *_] = [cell.trial for cell in self.cells if cell.arm.label == baseline]
+        known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
+        if name not in known:
+            raise UsageError(f"{where}: no such metric. {nearest(name, known)}")
+        if name.startswith("infill") and trial.evaluation.infill_documents_per_source == 0:
+            raise UsageError(f"{where}: evaluation.infill_documents_per_source=0 scores no infilling. Raise it.")
+        arms = checked_arms(trial.objective)
+        if metric(name).asks_to_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
+            raise UsageError(
+                f"{where}: only arms that are trained to infill have it, and the baseline {baseline} is not. Choose "
+                "another lesson.baseline, or lesson.primary_metric=infill_bpb_left, which every arm has."
             )
 
     def _check_budgets(self) -> None:
@@ -228,28 +246,3 @@ def _budget_tokens(trial: TrialConfig) -> int:
         return trial.budget.train_tokens
     per_step = trial.source_tokens_per_step
     return -(-trial.budget.train_tokens // per_step) * per_step
-
-
-def check(trial: TrialConfig) -> None:
-    """What only the components know of a trial. Raises UsageError."""
-    check_readers(trial.corpus)
-    Mixture(trial.mixture.weights, trial.data_seed)
-    sentinels, window = trial.tokenizer.mask_sentinels, trial.scale.window_tokens
-    for arm in checked_arms(trial.objective):
-        if arm.most_masks(window) > sentinels:
-            raise UsageError(
-                f"objective.tasks.{arm.label}: can draw {arm.most_masks(window)} spans in a window of {window} tokens, "
-                f"the tokenizer has {sentinels} mask sentinels. Raise tokenizer.mask_sentinels or span_min_tokens, or "
-                "lower ratio_max."
-            )
-
-
-def with_manifest(trial: TrialConfig, manifests: dict[str, str], say: Callable[[str], None]) -> TrialConfig:
-    """A corpus of one's own carries no manifest; the id needs it, so that changed text is a changed trial."""
-    if trial.corpus.manifest_sha256 is not None:
-        return trial
-    key = digest12(plain(trial.corpus))
-    if key not in manifests:
-        say("Reading the corpus, to know its text by its hash …")
-        manifests[key] = read_corpus(trial.corpus).manifest_sha256
-    return replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifests[key]))

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from ablate.records.files import write_text
 PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
 
 
-def provenance(source: Path, diffs: Path) -> dict[str, Any]:
+def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[str, Any]:
     """What a record keeps about code and machine.
 
     Args:
         diffs: the folder that keeps uncommitted changes, once for all trials that ran with them.
         source: a file of the code; when git tracks it, the commit and all uncommitted changes to Python and YAML are
             kept. (A package installed below somebody's repository is not of that repository.)
+        plugins: packages whose components may be in use.
     """
     is_tracked = _git(source, "ls-files", "--error-unmatch", source.name) is not None
     commit = _git(source, "rev-parse", "HEAD") if is_tracked else None
@@ -28,7 +30,7 @@ def provenance(source: Path, diffs: Path) -> dict[str, Any]:
         "git_commit": commit,
         "git_diff": _kept_diff(source, diffs) if commit else None,
         "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": {package: importlib.metadata.version(package) for package in (*PACKAGES, *plugins)},
         "host": platform.node(),
         "machine": machine(),
     }

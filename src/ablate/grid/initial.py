@@ -1,0 +1,117 @@
+"""Which weights a trial starts from: found, checked against its shape, and named by what they are.
+
+Planning asks, and the job again before it trains; both stay light.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ablate.config import TrialConfig
+from ablate.errors import UsageError
+from ablate.model.hf_config import read_config, shape_of_config, shape_of_trial, weight_files
+from ablate.parsing import trial_from_container
+from ablate.records.ledger import Ledger, Status, TrialFolder
+
+
+def resolve_init_from(trial: TrialConfig, runs_dir: Path) -> str:
+    """The identity of the weights that `init_from` names.
+
+    Returns:
+        `trial:<id>` for a finished trial of the ledger, `sha256:<digest>` over the weight files and `config.json` of
+        a folder.
+
+    Raises:
+        UsageError: neither is there, the trial is not finished, or its weights don't fit into this one's model.
+    """
+    assert trial.init_from is not None
+    ledger, folder = Ledger(runs_dir.expanduser().absolute()), Path(trial.init_from).expanduser()
+    source = ledger.trial(trial.init_from)
+    if Path(trial.init_from).name == trial.init_from and source.config_path.exists():
+        _check_trial(trial, source)
+        return f"trial:{source.trial_id}"
+    if not folder.is_dir():
+        raise UsageError(
+            f"init_from={trial.init_from}: neither a trial below {ledger.runs_dir} nor a folder. Allowed: the whole id "
+            "of a finished trial (`python -m ablate status` lists them), or the path of a folder with config.json and "
+            "model.safetensors."
+        )
+    _check_folder(trial, folder)
+    return f"sha256:{_digest(folder)}"
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in [folder / "config.json", *weight_files(folder)]:
+        with path.open("rb") as file:
+            digest.update(f"{path.name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_trial(trial: TrialConfig, source: TrialFolder) -> None:
+    given = f"init_from={trial.init_from}"
+    if source.status != Status.FINISHED:
+        raise UsageError(
+            f"{given}: this trial is {source.status}, so it has no weights to start from. Run its command to the end "
+            f"first (`python -m ablate status {source.trial_id}`), or give a finished one."
+        )
+    there = trial_from_container(source.frozen())
+    _compare(given, _trial_keys(there), _trial_keys(trial))
+    if there.tokenizer.sha256 != trial.tokenizer.sha256:
+        raise UsageError(
+            f"{given}: its tokenizer.json is another (SHA-256 {there.tokenizer.sha256}), so its token ids mean other "
+            f"words. Type tokenizer.path={there.tokenizer.path}"
+        )
+    if trial.tokenizer.kind == "bpe" and _text(there) != _text(trial):
+        raise UsageError(
+            f"{given}: its tokenizer was trained on another text, so its token ids mean other words. Train on the same "
+            "corpus, or give both trials one tokenizer with tokenizer=file tokenizer.path=PATH."
+        )
+
+
+def _trial_keys(trial: TrialConfig) -> dict[str, Any]:
+    """The shape, and what else its weights are tied to."""
+    is_encoder_decoder = trial.architecture.kind == "encoder_decoder"
+    return shape_of_trial(trial) | {
+        # Both decoders have the same weights and read them in two ways.
+        "architecture": "encoder_decoder" if is_encoder_decoder else "prefix_decoder",
+        "architecture.encoder_layers": trial.architecture.encoder_layers,
+        "tokenizer.kind": trial.tokenizer.kind,
+        "tokenizer.mask_sentinels": trial.tokenizer.mask_sentinels,
+    }
+
+
+def _text(trial: TrialConfig) -> tuple[Any, ...]:
+    corpus = trial.corpus
+    return corpus.manifest_sha256, corpus.tune_share, corpus.test_share
+
+
+def _check_folder(trial: TrialConfig, folder: Path) -> None:
+    given = f"init_from={trial.init_from}"
+    if trial.architecture.kind == "encoder_decoder":
+        raise UsageError(
+            f"{given}: a folder holds a decoder, and architecture=encoder_decoder has an encoder besides. "
+            "Type architecture=prefix_decoder or causal_decoder, or give the id of an encoder-decoder trial."
+        )
+    try:
+        there = shape_of_config(read_config(folder))
+        weight_files(folder)
+    except UsageError as error:
+        raise UsageError(f"{given}: {error}") from None
+    _compare(given, there, shape_of_trial(trial))
+
+
+def _compare(given: str, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuses weights that don't fit, with every key that differs and what to type."""
+    differing = [key for key, value in there.items() if here[key] != value]
+    if not differing:
+        return
+    lines = [f"  {key}: {_spelled(there[key])} there, {_spelled(here[key])} here" for key in differing]
+    # A block's kind brings its other defaults along.
+    typed = " ".join(f"{'block' if key == 'block.kind' else key}={_spelled(there[key])}" for key in differing)
+    raise UsageError("\n".join([f"{given}: these weights don't fit into this trial's model.", *lines, f"Type {typed}"]))
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

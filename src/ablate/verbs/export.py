@@ -1,0 +1,183 @@
+"""`export`: a finished trial as a folder that transformers opens."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.config import TrialConfig
+from ablate.errors import FailureError, UsageError
+from ablate.grid.run import make_console
+from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
+from ablate.parsing import trial_from_container
+from ablate.records.ledger import Status, TrialFolder
+from ablate.verbs.arguments import Arguments, trial_named
+
+TAKES = "a trial id, a folder that is new or empty, and of --qkv-groups N and runs_dir=PATH what you need"
+QKV_GROUPS = "--qkv-groups"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes a trial's model, tokenizer and card.
+
+    Raises:
+        UsageError: no such trial, one that is not finished or has no counterpart, or a folder that is not empty.
+        FailureError: a folder that can't be written.
+    """
+    words, qkv_groups = _without_groups(arguments)
+    given = Arguments.of("export", words, {QKV_GROUPS: "groups of CodeGen's fused projection"}, TAKES)
+    if len(given.names) != 2:
+        raise UsageError(f"export takes {TAKES}:\n  python -m ablate export 4cc4ef8bd1da my-model")
+    source, folder = trial_named(given.ledger, given.names[0]), Path(given.names[1]).expanduser().absolute()
+    if source.status != Status.FINISHED:
+        raise UsageError(
+            f"{source.trial_id}: is {source.status}, and only finished trials are exported. "
+            f"`python -m ablate status {source.trial_id}` tells more; its command again goes on with it."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder}: is there and not empty. Name a new folder: "
+            f"python -m ablate export {source.trial_id} {given.names[1]}-{source.trial_id}"
+        )
+    trial = trial_from_container(source.frozen())
+    # Told before anything heavy is imported; the token's number makes no difference here.
+    config_of(trial, qkv_groups=qkv_groups, end_of_text=0)
+    _write(folder, source, trial, qkv_groups)
+    _tell(folder, source, trial, qkv_groups)
+    return 0
+
+
+def _without_groups(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """The other words, and N of `--qkv-groups N` or `--qkv-groups=N`."""
+    words, value = list(arguments), str(STOCK_QKV_GROUPS)
+    for place, word in enumerate(arguments):
+        flag, has_value, value_here = word.partition("=")
+        if flag == QKV_GROUPS:
+            taken = 1 if has_value else 2
+            value = value_here if has_value else "".join(arguments[place + 1 : place + 2])
+            del words[place : place + taken]
+            break
+    if not value.isdecimal() or int(value) == 0:
+        raise UsageError(f"{QKV_GROUPS} {value}: should be a whole number above 0, as in {QKV_GROUPS} 8.")
+    return words, int(value)
+
+
+def _write(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
+    """Writes beside the folder and gives it its name when whole."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            _fill(scratch, source, trial, qkv_groups)
+            scratch.chmod(0o755)
+            scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise FailureError(f"{folder}: cannot be written ({error}). Choose another folder.") from None
+
+
+def _fill(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from ablate.data.shards import open_shards
+    from ablate.model.hf import to_hugging_face
+
+    tokenizer = open_shards(trial).tokenizer
+    tokenizer.to_hub(folder)
+    end_of_text = tokenizer.special.end_of_text
+    weights = torch.load(source.model_path, map_location="cpu", weights_only=True)
+    config, weights = to_hugging_face(weights, trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _write_json(folder / "config.json", config)
+    tokens = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    _write_json(folder / "generation_config.json", tokens)
+    (folder / "README.md").write_text(card(source, trial, qkv_groups), encoding="utf-8")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
+    """The model card: what was trained, how it scored, and what does not carry over."""
+    record = source.record()
+    options = record.get("options", {})
+    chosen = ", ".join(f"{key}={value}" for key, value in {**record.get("choices", {}), **options}.items())
+    counters, kind = record["counters"], {"gptj": "CodeGen", "llama": "Llama"}[trial.block.kind]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [ablate]",
+        "---",
+        "",
+        f"# Trial {source.trial_id} of `ablate`",
+        "",
+        f"A {trial.architecture.kind.replace('_', ' ')} of {record['parameters']:,} parameters in transformers' {kind} "
+        "layout, fp32, trained in a study of pre-training: it is a measurement and not a product.",
+        "",
+        f"- options: {chosen or 'the defaults'}",
+        f"- trained on {counters['source_tokens']:,} source tokens, {counters['loss_tokens']:,} of loss, of "
+        f"{', '.join(trial.mixture.weights)}",
+        f"- at most {trial.scale.context_tokens:,} tokens of context",
+        "- the tokenizer adds nothing by itself; in training each document begins and ends with its end-of-text token",
+        "",
+        "## Scores",
+        "",
+        *_scores(record["evaluations"]),
+        "",
+        "## What does not carry over",
+        "",
+        *_not_carried(trial, kind, qkv_groups),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(evaluations: dict[str, dict[str, float]]) -> list[str]:
+    rows = [
+        f"| {name} | {value:.4f} | {evaluation} |"
+        for evaluation, scores in evaluations.items()
+        for name, value in scores.items()
+    ]
+    return ["| metric | score | evaluation |", "|---|---:|---|", *rows]
+
+
+def _not_carried(trial: TrialConfig, kind: str, qkv_groups: int) -> list[str]:
+    lines = [
+        "- The optimizer's state: what is trained further starts it anew.",
+        "- Text that spells a special token, as `<mask_1>`: plain text in training, the token in transformers.",
+    ]
+    if trial.architecture.kind == "prefix_decoder":
+        lines.append(
+            f"- The two-way reading of regions: a prefix decoder sees a region whole, stock {kind} has no such mask "
+            "and reads all of it from left to right. Scores of text that had a region were measured with it."
+        )
+    if trial.block.kind == "gptj" and qkv_groups != STOCK_QKV_GROUPS:
+        lines.append(
+            f"- Stock transformers: the fused projections lie in {qkv_groups} groups, for the modelling code that "
+            f"CodeGen2 was released with. Stock CodeGen assumes {STOCK_QKV_GROUPS}, opens this folder and computes "
+            "something else."
+        )
+    return lines
+
+
+def _tell(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
+    console = make_console()
+    console.print(f"{source.trial_id}: written to {folder}", markup=False, highlight=False, soft_wrap=True)
+    if trial.block.kind == "gptj" and qkv_groups != STOCK_QKV_GROUPS:
+        console.print(
+            f"Its {qkv_groups} groups are for CodeGen2's own modelling code; stock transformers assumes "
+            f"{STOCK_QKV_GROUPS} and would compute something else.",
+            highlight=False,
+        )
+    else:
+        console.print(
+            f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")',
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

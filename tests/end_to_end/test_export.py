@@ -1,0 +1,278 @@
+"""Models that leave for transformers and come from it, from the command line."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ablate.data.shards import open_shards
+from ablate.errors import UsageError
+from ablate.grid.initial import resolve_init_from
+from ablate.model.decoder import Decoder
+from ablate.parsing import trial_from_container, trial_to_container
+from ablate.records.ledger import Ledger, TrialFolder
+from tests.conftest import MakeTrial, write_text
+from tests.end_to_end.test_grid import ablate
+from tests.end_to_end.test_verbs import verb
+
+SHAPE = ["scale.heads=4", "budget.train_tokens=8000", "optimizer.learning_rate=1e-2"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, TrialFolder]]:
+    """A folder, and the finished trial of each kind of block in its ledger."""
+    folder = tmp_path_factory.mktemp("some models")
+    write_text(folder / "text", 40, seed=0)
+    done = ablate(folder, "-m", "block=gptj,llama", "replicates=1", *SHAPE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = {}
+    for trial in Ledger(folder / "runs").trials():
+        trials[trial.frozen()["block"]["kind"]] = trial
+    return folder, trials
+
+
+def new_trial(folder: Path, known: Iterable[TrialFolder]) -> TrialFolder:
+    ids = {trial.trial_id for trial in known}
+    [found] = [trial for trial in Ledger(folder / "runs").trials() if trial.trial_id not in ids]
+    return found
+
+
+def decoder_of(source: TrialFolder) -> Decoder:
+    trial = trial_from_container(source.frozen())
+    decoder = Decoder.from_config(trial, trial.tokenizer.entries)
+    decoder.load_state_dict(torch.load(source.model_path, weights_only=True))
+    return decoder.eval()
+
+
+@torch.no_grad()
+def greedy(decoder: Decoder, tokens: list[int], count: int) -> list[int]:
+    """The most likely tokens after these, each read with all before it."""
+    for _ in range(count):
+        input_ids_BT: Tensor = torch.tensor([tokens])
+        ones, zeros = torch.ones_like(input_ids_BT), torch.zeros_like(input_ids_BT)
+        hidden_BTC = decoder(input_ids_BT, ones, torch.arange(len(tokens))[None], zeros)
+        tokens = [*tokens, int(decoder.head(hidden_BTC[0, -1]).argmax())]
+    return tokens
+
+
+@pytest.mark.parametrize("block", ["gptj", "llama"])
+def test_transformers_opens_it_and_writes_the_same(
+    world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path, block: str
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, trials = world
+    place = tmp_path / "a model"
+    done = verb(folder, "export", trials[block].trial_id[:8], str(place))
+    assert done.returncode == 0, done.stderr
+    assert str(place) in done.stdout
+    opened: Any = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True)
+    model, about = opened
+    assert not any(about.values()), about
+    assert type(model).__name__ == {"gptj": "CodeGenForCausalLM", "llama": "LlamaForCausalLM"}[block]
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    ours = open_shards(trial_from_container(trials[block].frozen())).tokenizer
+    text = "def lambda é unto\n  return self;"
+    [tokens_T] = ours.encode([text])
+    tokens = tokenizer(text)["input_ids"]
+    assert tokens == tokens_T.tolist()
+    assert tokenizer.decode(tokens) == text
+    expected = greedy(decoder_of(trials[block]), tokens, 12)
+    found = model.generate(
+        torch.tensor([tokens]), attention_mask=torch.ones(1, len(tokens)), max_new_tokens=12, do_sample=False
+    )[0].tolist()
+    assert found == expected[: len(found)]
+    assert len(found) == len(expected) or found[-1] == model.config.eos_token_id
+    assert tokenizer.decode(found[len(tokens) :], skip_special_tokens=True)
+    assert tokenizer.eos_token_id == model.config.eos_token_id == ours.special.end_of_text
+
+
+def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path) -> None:
+    folder, trials = world
+    source = trials["gptj"]
+    assert verb(folder, "export", source.trial_id, str(tmp_path / "card")).returncode == 0
+    card = (tmp_path / "card" / "README.md").read_text()
+    [(evaluation, scores)] = source.record()["evaluations"].items()
+    score = scores["bpb_full"]
+    assert f"| bpb_full | {score:.4f} | {evaluation} |" in card
+    for part in (
+        f"# Trial {source.trial_id}",
+        "block=gptj",
+        "seed=0",
+        "8,",
+        "reads all of it from left to right",
+        "`<mask_1>`",
+    ):
+        assert part in card
+    assert "groups" not in card
+    told = verb(folder, "export", source.trial_id, str(tmp_path / "two"), "--qkv-groups", "2", "runs_dir=runs")
+    assert "Its 2 groups are for CodeGen2's own modelling code" in told.stdout, told.stderr
+    assert "lie in 2 groups" in (tmp_path / "two" / "README.md").read_text()
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["qkv_groups"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["card", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["TRIAL"], "export takes a trial id, a folder that is new or empty"),
+        (["TRIAL", "text"], "text: is there and not empty. Name a new folder: python -m ablate export"),
+        (["nothing", "new"], "nothing: no such trial below"),
+        (["TRIAL", "new", "--qkv-groups=3"], "--qkv-groups 3: does not divide scale.heads=4. Allowed: 1, 2, 4."),
+        (["TRIAL", "new", "--qkv-groups"], "--qkv-groups : should be a whole number above 0, as in --qkv-groups 8."),
+        (["TRIAL", "new", "--groups"], "export --groups: no such flag. Did you mean --qkv-groups?"),
+        (["PLANNED", "new"], "is planned, and only finished trials are exported."),
+    ],
+)
+def test_what_cannot_be_exported_is_told(
+    world: tuple[Path, dict[str, TrialFolder]], words: list[str], told: str
+) -> None:
+    folder, trials = world
+    planned = TrialFolder(folder / "runs" / "0123456789ab")
+    planned.path.mkdir()
+    planned.config_path.write_text(trials["gptj"].config_path.read_text())
+    names = {"TRIAL": trials["gptj"].trial_id, "PLANNED": planned.trial_id}
+    try:
+        done = verb(folder, "export", *[names.get(word, word) for word in words])
+    finally:
+        planned.config_path.unlink()
+        planned.path.rmdir()
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "new").exists()
+
+
+def losses(source: TrialFolder) -> list[float]:
+    import pandas
+
+    return [float(value) for value in pandas.read_parquet(source.path / "metrics.parquet")["train/loss"].dropna()]
+
+
+def test_a_trial_goes_on_from_another(world: tuple[Path, dict[str, TrialFolder]]) -> None:
+    folder, trials = world
+    source = trials["llama"]
+    known = list(Ledger(folder / "runs").trials())
+    done = ablate(folder, f"init_from={source.trial_id}", "block=llama", *SHAPE, "seed=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = new_trial(folder, known)
+    assert found.frozen()["init_from_id"] == f"trial:{source.trial_id}"
+    assert losses(found)[0] < losses(source)[0] - 0.5
+
+
+@pytest.mark.parametrize("block", ["gptj", "llama"])
+def test_a_model_of_transformers_is_trained_further(
+    world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path, block: str
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder, trials = world
+    assert verb(folder, "export", trials[block].trial_id, str(tmp_path / "ours")).returncode == 0
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    model.save_pretrained(tmp_path / "theirs")
+    known = list(Ledger(folder / "runs").trials())
+    place = f"init_from='{tmp_path / 'theirs'}'"
+    done = ablate(folder, place, f"block={block}", *SHAPE, "optimizer.learning_rate=1e-3", "seed=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = new_trial(folder, known)
+    assert found.frozen()["init_from_id"].startswith("sha256:")
+    assert losses(found)[0] < losses(trials[block])[0] - 0.5
+    # Other weights at the same place are another trial.
+    with torch.no_grad():
+        model.lm_head.weight.add_(0.1)
+    model.save_pretrained(tmp_path / "theirs")
+    known = list(Ledger(folder / "runs").trials())
+    done = ablate(folder, place, f"block={block}", *SHAPE, "optimizer.learning_rate=1e-3", "seed=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert new_trial(folder, known).frozen()["init_from_id"] != found.frozen()["init_from_id"]
+
+
+def finished(runs_dir: Path, container: dict[str, Any], status: str = "finished") -> str:
+    ledger = Ledger(runs_dir)
+    ledger.plan("aaaaaaaaaaaa", container, {"status": status})
+    return "aaaaaaaaaaaa"
+
+
+def test_what_does_not_fit_is_told_with_numbers(make_trial: MakeTrial, tmp_path: Path) -> None:
+    source = make_trial("block=llama", "scale.width=64", "block.key_value_heads=1")
+    name = finished(tmp_path, trial_to_container(source))
+    fits = replace(source, init_from=name, init_seed=3)
+    assert resolve_init_from(fits, tmp_path) == "trial:aaaaaaaaaaaa"
+    causal = replace(fits, architecture=replace(fits.architecture, kind="causal_decoder"))
+    assert resolve_init_from(causal, tmp_path) == "trial:aaaaaaaaaaaa"
+    with pytest.raises(UsageError) as told:
+        resolve_init_from(replace(make_trial("scale.layers=3"), init_from=name), tmp_path)
+    lines = str(told.value).splitlines()
+    assert lines[0] == "init_from=aaaaaaaaaaaa: these weights don't fit into this trial's model."
+    for line in (
+        "  block.kind: llama there, gptj here",
+        "  scale.layers: 2 there, 3 here",
+        "  scale.width: 64 there, 32 here",
+    ):
+        assert line in lines
+    assert lines[-1].startswith("Type block=llama scale.layers=2 scale.width=64 block.key_value_heads=1 block.inner")
+
+
+def test_what_is_typed_fits(make_trial: MakeTrial, tmp_path: Path) -> None:
+    source = make_trial("block=llama", "scale.width=64", "block.key_value_heads=1", "block.inner_ratio=2.1")
+    name = finished(tmp_path, trial_to_container(source))
+    with pytest.raises(UsageError) as told:
+        resolve_init_from(replace(make_trial(), init_from=name), tmp_path)
+    typed = str(told.value).splitlines()[-1].removeprefix("Type ").split(" ")
+    assert resolve_init_from(replace(make_trial(*typed), init_from=name), tmp_path) == "trial:aaaaaaaaaaaa"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"tokenizer": {"mask_sentinels": 8}}, "tokenizer.mask_sentinels: 8 there, 16 here"),
+        ({"corpus": {"manifest_sha256": "0" * 64}}, "its tokenizer was trained on another text"),
+        ({"corpus": {"test_share": 0.1}}, "its tokenizer was trained on another text"),
+    ],
+)
+def test_token_ids_that_mean_other_words_are_refused(
+    make_trial: MakeTrial, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    trial = make_trial()
+    container = trial_to_container(trial)
+    for group, values in change.items():
+        container[group] |= values
+    with pytest.raises(UsageError, match=told):
+        resolve_init_from(replace(trial, init_from=finished(tmp_path, container)), tmp_path)
+
+
+def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    name = finished(tmp_path / "runs", trial_to_container(trial), status="failed")
+    with pytest.raises(UsageError, match="aaaaaaaaaaaa: this trial is failed, so it has no weights"):
+        resolve_init_from(replace(trial, init_from=name), tmp_path / "runs")
+    with pytest.raises(UsageError, match=r"init_from=aaaa: neither a trial below .* nor a folder"):
+        resolve_init_from(replace(trial, init_from="aaaa"), tmp_path / "runs")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    given = replace(trial, init_from=str(folder))
+    with pytest.raises(UsageError, match=r"no readable config\.json"):
+        resolve_init_from(given, tmp_path)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(UsageError, match=r"model_type=bert: not a model that can be read\. Allowed: codegen, llama\."):
+        resolve_init_from(given, tmp_path)
+    config = {"model_type": "codegen", "n_layer": 2, "n_embd": 48, "n_head": 3, "rotary_dim": 8, "vocab_size": 340}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"no weights. Allowed: model.safetensors or pytorch_model.bin"):
+        resolve_init_from(given, tmp_path)
+    (folder / "model.safetensors").touch()
+    with pytest.raises(UsageError, match=r"scale.width: 48 there, 32 here\n  scale.heads: 3 there, 2 here"):
+        resolve_init_from(given, tmp_path)
+    wide = replace(given, scale=replace(given.scale, width=48, heads=3))
+    first = resolve_init_from(wide, tmp_path)
+    assert first.startswith("sha256:")
+    (folder / "model.safetensors").write_bytes(b"other")
+    assert resolve_init_from(wide, tmp_path) != first
+    encodes = replace(wide, architecture=replace(wide.architecture, kind="encoder_decoder"))
+    with pytest.raises(UsageError, match="a folder holds a decoder, and architecture=encoder_decoder has an encoder"):
+        resolve_init_from(encodes, tmp_path)
