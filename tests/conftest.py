@@ -12,7 +12,7 @@ from hypothesis import settings
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.grid.expand import default_container
-from ablate.grid.plan import with_manifest
+from ablate.grid.resolve import Resolver
 from ablate.parsing import composed_from_container
 
 # Machines are noisy: no test fails for being slow, and a failure is the same one everywhere.
@@ -91,7 +91,7 @@ def make_trial(text: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
     def make(*overrides: str, **changes: Any) -> TrialConfig:
         container = small_container(text, cache, *overrides) | changes
-        return with_manifest(composed_from_container(container).trial, {}, lambda message: None)
+        return Resolver(cache, lambda message: None)(composed_from_container(container).trial)
 
     return make
 

@@ -28,9 +28,11 @@ VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
     "status": "how far each trial is; --json, --once, --all",
     "lessons": "print and write the lesson again: of the newest grid, of grid ids, or of a grid's overrides",
+    "data": "`data show`: rows as a model reads them, of a grid's overrides; with numbers, those rows",
     "why": "what makes two trials two: two trial ids, or one and another trial's overrides",
     "diff": "everything in which two trials differ: configuration, code, machine, results",
     "retry": "plan again what failed or diverged, and with -m run it; --fresh: from the beginning",
+    "export": "a finished trial as a folder that transformers opens: TRIAL DIR; --qkv-groups 8 for CodeGen2's own code",
     "gc": "what of the ledger can go; --delete removes it, --trials takes trials that no grid names",
 }
 # Verbs that a grid's overrides may follow, and the flags of theirs that may stand among them.
@@ -40,7 +42,10 @@ OF_A_GRID: dict[str, tuple[str, ...]] = {
     "lessons": (),
     "why": (),
     "retry": ("--fresh",),
+    "data": (),
 }
+# Of them, those that also take names among the overrides.
+TAKE_NAMES = ("why", "data")
 # Hydra's own flags that print something and run nothing, and those that may stand beside them.
 PRINTING_FLAGS = ("--cfg", "--info", "--hydra-help", "--version")
 FLAGS = ("-m", "--multirun", "--help", "-h", "--package", "--resolve", "--config-dir", *PRINTING_FLAGS)
@@ -102,17 +107,17 @@ def main() -> int:
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
     is_grid = bool({"-m", "--multirun"} & set(arguments))
-    # `why TRIAL key=value …` composes one trial; elsewhere only a grid's overrides are composed.
+    # `why TRIAL key=value …` and `data show …` compose one trial; elsewhere only a grid's overrides are composed.
     has_overrides = any("=" in word and not word.startswith("runs_dir=") for word in arguments)
-    if verb != "run" and not is_grid and not (verb == "why" and has_overrides):
+    composes = verb == "run" or is_grid or (verb == "why" and has_overrides) or (verb == "data" and bool(arguments))
+    if not composes:
         from importlib import import_module
 
         code: int = import_module(f"ablate.verbs.{verb}").main(arguments)
         return code
     if verb not in OF_A_GRID:
         raise UsageError(f"{verb} takes no grid. Leave -m out.")
-    names = [word for word in arguments if word in OF_A_GRID[verb] or (verb == "why" and _is_name(word))]
-    arguments = [word for word in arguments if word not in names]
+    names, arguments = _apart(verb, arguments)
     _check_words(arguments)
     printing = any(word in PRINTING_FLAGS for word in arguments)
     if printing and is_grid:
@@ -122,8 +127,15 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
     return run_hydra(verb, arguments, names, printing=printing)
 
 
-def _is_name(word: str) -> bool:
-    return "=" not in word and not word.startswith(("-", "~"))
+def _apart(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The verb's own words, and what composes its grid."""
+    names: list[str] = []
+    composing: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_name = verb in TAKE_NAMES and "=" not in word and not word.startswith(("-", "~"))
+        is_own = before not in TAKE_A_VALUE and (is_name or word in OF_A_GRID[verb])
+        (names if is_own else composing).append(word)
+    return names, composing
 
 
 def _check_words(arguments: list[str]) -> None:

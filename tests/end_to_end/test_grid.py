@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ablate.grid.run import quoted
 from tests.conftest import write_text
 
 TINY = [
@@ -35,7 +36,8 @@ GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
-    places = [f"corpus.sources.text.files.path='{folder / 'text'}'", f"cache_dir='{folder / 'cache'}'"]
+    text, cache = quoted(str(folder / "text")), quoted(str(folder / "cache"))
+    places = [f"corpus.sources.text.files.path={text}", f"cache_dir={cache}"]
     given = {argument.split("=")[0] for argument in arguments}
     tiny = [option for option in TINY if option.split("=")[0] not in given]
     return [sys.executable, "-m", "ablate", *arguments, *tiny, *places]

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ablate.config import TrialConfig
 from ablate.grid.job import run_frozen
 from ablate.grid.launch import start_server
-from ablate.grid.plan import with_manifest
+from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
 from ablate.parsing import composed_from_container, trial_to_container
 from ablate.records.ledger import Ledger, Status, TrialFolder
@@ -220,7 +220,7 @@ class Matrix:
         tokens = STEPS * 4 * 40
         overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4"]
         container = small_container(texts, self.root / "cache", *overrides)
-        return with_manifest(composed_from_container(container).trial, {}, lambda message: None)
+        return Resolver(self.root, lambda message: None)(composed_from_container(container).trial)
 
     def places(self, trial: TrialConfig) -> dict[str, Arm]:
         """Every place at which a run of this trial is killed, by its name in the table."""

@@ -1,0 +1,116 @@
+"""`data show`: real rows as a model reads them, with regions, segments and what is asked for."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from ablate.data.batch import Batch
+from ablate.data.shards import open_shards
+from ablate.data.steps import Steps
+from ablate.data.tokenizer import Tokenizer
+from ablate.errors import UsageError
+from ablate.grid.plan import Plan
+from ablate.grid.run import Launch
+
+TAKES = (
+    "`show`, numbers of rows, and a grid's overrides: python -m ablate data show objective=mixed, "
+    "python -m ablate data show 0 7 infill=psm"
+)
+# How many rows are looked through for one of each kind.
+LOOKED_THROUGH = 400
+
+REGION, ASKED, SPECIAL, QUIET = "on blue", "green", "bold magenta", "dim"
+
+
+def main(arguments: list[str]) -> int:
+    """Every use of the verb composes a configuration. Raises UsageError."""
+    raise UsageError(f"data {' '.join(arguments)}: takes {TAKES}.")
+
+
+def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+    """Shows rows of each arm: those with the given numbers, or one of each kind that an arm has. Raises UsageError."""
+    subject, *numbers = names or [""]
+    if subject != "show" or not all(number.isdecimal() for number in numbers):
+        raise UsageError(f"data {' '.join(names)}: takes {TAKES}.")
+    legend = Text.assemble(
+        ("asked for", ASKED),
+        "   not asked for",
+        (" ", ""),
+        "  ",
+        (" read both ways ", REGION),
+        "  ",
+        ("<special>", SPECIAL),
+    )
+    console.print(legend, "  ── between documents that do not see each other", highlight=False)
+    shown: set[str] = set()
+    for cell in plan.cells:
+        if cell.arm.label in shown:
+            continue
+        shown.add(cell.arm.label)
+        shards = open_shards(cell.trial)
+        steps = Steps(cell.trial, shards)
+        console.rule(f"{cell.label}", align="left")
+        for row in [int(number) for number in numbers] or list(_one_of_each_kind(steps)):
+            _show(row, steps, shards.tokenizer, console)
+    return 0
+
+
+def _one_of_each_kind(steps: Steps) -> Iterator[int]:
+    """The first row of each task, and of each task the first that holds structure (a middle, masks)."""
+    structure = set(steps.objective.special.names()) - {steps.objective.special.end_of_text}
+    seen: set[tuple[int, bool]] = set()
+    for row in range(LOOKED_THROUGH):
+        batch, _ = steps.batch([row])
+        kind = (int(batch.task_B[0]), not structure.isdisjoint(batch.input_ids_BT[0].tolist()))
+        if kind not in seen:
+            seen.add(kind)
+            yield row
+
+
+def _show(row: int, steps: Steps, tokenizer: Tokenizer, console: Console) -> None:
+    batch, cut_tokens = steps.batch([row])
+    arm = steps.objective.arms[int(batch.task_B[0])]
+    tokens = int((batch.document_BT > 0).sum())
+    asked = int(batch.loss_weight_BT.sum())
+    facts = [
+        f"row {row}",
+        arm.label if arm.label == arm.task.name else f"{arm.label} ({arm.task.name})",
+        steps.stream.sources[int(batch.source_B[0])],
+        f"{steps.trial.scale.window_tokens} source tokens",
+        f"{tokens} in the row",
+        f"{asked} asked for",
+        *([f"{cut_tokens} cut"] if cut_tokens else []),
+    ]
+    console.print(f"[bold]{' · '.join(facts)}[/]", highlight=False)
+    console.print(rendered(batch, tokenizer, console.width), highlight=False)
+    console.print()
+
+
+def rendered(batch: Batch, tokenizer: Tokenizer, width: int) -> Text:
+    """The first row of a batch."""
+    ids_T, document_T, region_T = (part[0] for part in (batch.input_ids_BT, batch.document_BT, batch.region_BT))
+    # A token is asked for at the position before it.
+    asked_T = np.concatenate([[False], batch.loss_weight_BT[0, :-1] > 0])
+    names = tokenizer.special.names()
+    text = Text()
+    keys = [
+        (int(document), int(region), bool(asked), names.get(int(token)))
+        for document, region, asked, token in zip(document_T, region_T, asked_T, ids_T, strict=True)
+        if document > 0
+    ]
+    previous = 1
+    for (document, region, asked, name), run in groupby(enumerate(keys), key=lambda numbered: numbered[1]):
+        if document != previous:
+            text.append("\n" + "─" * width + "\n", style=QUIET)
+            previous = document
+        places = [place for place, _ in run]
+        if name is None:
+            content = b"".join(tokenizer.bytes_of(int(ids_T[place])) for place in places)
+            shown, style = content.decode(errors="replace"), ASKED if asked else ""
+        else:
+            shown, style = name * len(places), SPECIAL
+        text.append(shown, style=f"{style} {REGION}" if region else style or None)
+    return text
