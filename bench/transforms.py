@@ -1,0 +1,142 @@
+"""How fast rows are made: source tokens per second and core, beside the T5 collator that people copy around.
+
+    python bench/transforms.py [--rows 400] [--rounds 5]
+
+From the window of a row (context 2 048, two documents of real text) to a packed batch of 8 rows: infill, task, joining,
+targets, weights, segments, positions, regions. The peer is span corruption as the `transformers` examples do it, row
+by row with numpy (noise mask by random segmentation, sentinels by cumulative sums, filtered inputs and labels), written
+anew here; it has no segments, positions or weights to make. One thread; medians of several rounds, which alternate.
+"""
+
+import argparse
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.data.batch import pack
+from ablate.data.shards import Shards, open_shards
+from ablate.grid.expand import default_container
+from ablate.objectives.example import Tokens
+from ablate.objectives.objective import Objective
+from ablate.parsing import composed_from_container
+from ablate.records.provenance import machine
+
+CONTEXT, BATCH_ROWS = 2048, 8
+# What is measured, its overrides, and the million source tokens a second that it must reach.
+CASES: dict[str, tuple[tuple[str, ...], float | None]] = {
+    "causal": (("objective=causal",), None),
+    "prefix": (("objective=prefix",), None),
+    "mixed": (("objective=mixed",), 10.0),
+    "mixed_prefix": (("objective=mixed_prefix",), None),
+    "span_corruption": (("objective=span_corruption",), None),
+    "ul2_modes": (("objective=ul2_modes",), None),
+    "infill=psm, token": (("infill=psm", "infill.rate=1.0", "infill.level=token"), 5.0),
+    "infill=joint, token": (("infill=joint", "infill.rate=1.0", "infill.level=token"), 5.0),
+    "infill=sentinel, token": (("infill=sentinel", "infill.rate=1.0"), 5.0),
+    "infill=psm, char": (("infill=psm", "infill.rate=1.0", "infill.level=char"), 1.0),
+    "infill=psm, line": (("infill=psm", "infill.rate=1.0", "infill.level=line"), None),
+}
+PEER = "peer: T5 collator"
+
+
+def t5_collator(rows: list[Tokens], rng: np.random.Generator, *, ratio: float, mean: float) -> dict[str, Tokens]:
+    """Inputs with sentinels and labels of rows of one length: (B, …) each."""
+    length, first_sentinel = len(rows[0]), 5000
+    noised = min(max(round(length * ratio), 1), length - 1)
+    spans = max(round(noised / mean), 1)
+
+    def segments(items: int, parts: int) -> NDArray[np.int64]:
+        starts = np.arange(items - 1) < parts - 1
+        rng.shuffle(starts)
+        ids = np.cumsum(np.pad(starts, [[1, 0]]))
+        return np.unique(ids, return_counts=True)[1]
+
+    def mask() -> NDArray[np.int64]:
+        lengths = np.stack([segments(length - noised, spans), segments(noised, spans)], axis=1).reshape(-1)
+        starts = np.zeros(length, np.int8)
+        starts[np.cumsum(lengths)[:-1]] = 1
+        return np.cumsum(starts, dtype=np.int64) % 2
+
+    def with_sentinels(ids: NDArray[np.int32], is_noise: NDArray[np.int8]) -> NDArray[np.int32]:
+        first: NDArray[np.int8] = is_noise - np.roll(is_noise, 1, axis=-1) * is_noise
+        first[:, 0] = is_noise[:, 0]
+        sentinels = np.where(first != 0, np.cumsum(first, axis=-1), first)
+        sentinels = np.where(sentinels != 0, first_sentinel - sentinels, 0) - (is_noise - first)
+        merged = np.where(sentinels != 0, sentinels, ids)
+        kept = merged[merged >= 0].reshape(len(ids), -1)
+        return np.concatenate([kept, np.full((len(ids), 1), 1, np.int32)], axis=-1)
+
+    ids = np.stack(rows)
+    masks = np.stack([mask() for _ in rows]).astype(np.int8)
+    return {
+        "input_ids": with_sentinels(ids, masks),
+        "labels": with_sentinels(ids, (1 - masks).astype(np.int8)),
+    }
+
+
+def windows(shards: Shards, count: int) -> list[tuple[Tokens, NDArray[np.int64]]]:
+    """Windows of real text, each of parts of two documents."""
+    tokens = shards.tokens("code")
+    found = []
+    for row in range(count):
+        first = row * CONTEXT % (len(tokens) - CONTEXT)
+        found.append((tokens[first : first + CONTEXT].astype(np.int32), np.repeat([1, 2], [1200, CONTEXT - 1200])))
+    return found
+
+
+def ours(overrides: tuple[str, ...], shards: Shards, rows: list[tuple[Tokens, NDArray[np.int64]]]) -> float:
+    """Seconds for all rows."""
+    trial = composed_from_container(default_container("scale=1b", "tokenizer.mask_sentinels=600", *overrides)).trial
+    special, cutter = shards.tokenizer.special, shards.tokenizer.cutter
+    objective = Objective.from_config(trial.objective, trial.infill, special, 0, cutter)
+    started = time.perf_counter()
+    for first in range(0, len(rows), BATCH_ROWS):
+        made = [objective.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])]
+        examples, tasks = zip(*made, strict=True)
+        pack(examples, tasks=tasks, sources=[0] * len(examples), context_tokens=2 * CONTEXT)
+    return time.perf_counter() - started
+
+
+def peer(rows: list[tuple[Tokens, NDArray[np.int64]]]) -> float:
+    """Seconds for all rows."""
+    rng = np.random.default_rng(0)
+    started = time.perf_counter()
+    for first in range(0, len(rows), BATCH_ROWS):
+        t5_collator([window for window, _ in rows[first : first + BATCH_ROWS]], rng, ratio=0.15, mean=3.0)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    shards = open_shards(composed_from_container(default_container("tokenizer.mask_sentinels=600")).trial)
+    rows = windows(shards, chosen.rows)
+    runs: dict[str, Callable[[], float]] = {
+        name: lambda overrides=overrides: ours(overrides, shards, rows)  # type: ignore[misc]
+        for name, (overrides, _) in CASES.items()
+    }
+    runs[PEER] = lambda: peer(rows)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"{chosen.rows} windows of {CONTEXT} tokens, commit {commit}, {machine()}, numpy {np.__version__}")
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(chosen.rounds):
+        for name, run in runs.items():
+            seconds[name].append(run())
+    print(f"{'':24} {'M tokens/s':>10}  {'of the peer':>11}  must reach")
+    of_peer = statistics.median(seconds[PEER])
+    for name, found in seconds.items():
+        median = statistics.median(found)
+        target = CASES[name][1] if name in CASES else None
+        wanted = f"{target:g} M/s" if target else "2 × the peer" if name == "span_corruption" else ""
+        print(f"{name:24} {chosen.rows * CONTEXT / median / 1e6:10.2f}  {of_peer / median:10.2f}×  {wanted}")
+
+
+if __name__ == "__main__":
+    main()
