@@ -85,27 +85,34 @@ def pack(
     longest = min(context_tokens, max(map(len, examples)))
     # Whole vector registers; what is padding in every row is not computed.
     shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
-    ids, targets, documents, positions, regions = (np.zeros(shape, np.int64) for _ in range(5))
-    weights = np.zeros(shape, np.float32)
-    cut_tokens = 0
-    for row, whole in enumerate(examples):
-        cut_tokens += max(0, len(whole) - context_tokens)
-        example = whole.cut(context_tokens)
-        length = len(example)
-        document_T = example.document_T if document_mask else np.ones(length, np.int64)
-        ids[row, :length] = example.tokens_T
-        documents[row, :length] = document_T
-        regions[row, :length] = example.region_T
-        positions[row, :length] = np.arange(length)
-        if restart_positions:
-            positions[row, :length] -= np.searchsorted(example.document_T, example.document_T)
-        region_T = example.region_T
-        same_region = (region_T[1:] == region_T[:-1]) & (region_T[1:] > 0)
-        asked = example.loss_T[1:] & (document_T[1:] == document_T[:-1]) & ~same_region
-        targets[row, : length - 1] = np.where(asked, example.tokens_T[1:], 0)
-        weights[row, : length - 1] = asked
-    batch = Batch(ids, targets, weights, documents, positions, regions, np.array(tasks), np.array(sources))
-    return batch, cut_tokens
+    ids_BT, documents_BT, positions_BT, regions_BT = (np.zeros(shape, np.int64) for _ in range(4))
+    asked_BT = np.zeros(shape, bool)
+    index_T = np.arange(shape[1])
+    for row, example in enumerate(examples):
+        length = min(len(example), context_tokens)
+        ids_BT[row, :length] = example.tokens_T[:length]
+        asked_BT[row, : length - 1] = example.loss_T[1:length]
+        positions_BT[row, :length] = index_T[:length]
+        documents_BT[row, :length] = 1
+        start = 0
+        for number, tokens in enumerate(example.document_tokens, start=1):
+            end = min(start + tokens, length)
+            if number > 1 and document_mask:
+                documents_BT[row, start:end] = number
+                asked_BT[row, start - 1] = False
+            if number > 1 and restart_positions:
+                positions_BT[row, start:end] = index_T[: end - start]
+            start = end
+        for number, (first, last) in enumerate(example.regions, start=1):
+            regions_BT[row, first : min(last, length)] = number
+            # The next token of the region is seen, so it can't be asked for.
+            asked_BT[row, first : last - 1] = False
+    targets_BT = np.zeros(shape, np.int64)
+    np.copyto(targets_BT[:, :-1], ids_BT[:, 1:], where=asked_BT[:, :-1])
+    weights_BT = asked_BT.astype(np.float32)
+    cut_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
+    places = np.array(tasks), np.array(sources)
+    return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, regions_BT, *places), cut_tokens
 
 
 @dataclass(frozen=True)

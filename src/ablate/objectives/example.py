@@ -4,6 +4,7 @@ Shapes: `T` tokens of one piece or row.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,20 +72,35 @@ def parted(piece_T: Tokens, special: SpecialTokens) -> tuple[Tokens, Tokens, Tok
 class Example:
     """The tokens of one row in reading order, and what each is for.
 
+    Segments and regions are kept as lengths and intervals: rows are made of few of them, and a batch fills by slices.
+
     Attributes:
         tokens_T: token ids.
-        document_T: attention segment of each token, 1, 2, … in order of appearance.
-        region_T: 0, or the number of the region (an interval of one document) whose tokens may see one another.
         loss_T: whether the model is asked to predict this token from the one before it.
+        document_tokens: lengths of the attention segments, in the order in which they stand; they add up to T.
+        regions: [first, last) of each interval whose tokens may see one another; each in one segment, none empty.
     """
 
     tokens_T: Tokens
-    document_T: NDArray[np.int32]
-    region_T: NDArray[np.int32]
     loss_T: NDArray[np.bool_]
+    document_tokens: tuple[int, ...]
+    regions: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens_T)
+
+    @property
+    def document_T(self) -> NDArray[np.int64]:
+        """Attention segment of each token, 1, 2, … in order of appearance."""
+        return np.repeat(np.arange(1, len(self.document_tokens) + 1), self.document_tokens)
+
+    @property
+    def region_T(self) -> NDArray[np.int64]:
+        """0, or the number of the token's region."""
+        region_T = np.zeros(len(self), np.int64)
+        for number, (first, last) in enumerate(self.regions, start=1):
+            region_T[first:last] = number
+        return region_T
 
     @classmethod
     def of_piece(cls, tokens_T: Tokens, *, region_tokens: int = 0, loss_from: int = 0) -> "Example":
@@ -95,13 +111,9 @@ class Example:
             region_tokens: length of the region at its start, 0 for none.
             loss_from: index of the first token that the model is asked to predict.
         """
-        index_T = np.arange(len(tokens_T))
-        return cls(
-            tokens_T=tokens_T,
-            document_T=np.ones(len(tokens_T), np.int32),
-            region_T=(index_T < region_tokens).astype(np.int32),
-            loss_T=index_T >= loss_from,
-        )
+        loss_T = np.ones(len(tokens_T), bool)
+        loss_T[:loss_from] = False
+        return cls(tokens_T, loss_T, (len(tokens_T),), ((0, region_tokens),) if region_tokens else ())
 
     def opened_by(self, token: int) -> "Example":
         """The piece after one more token, in its first token's segment and region.
@@ -112,9 +124,9 @@ class Example:
         loss_T[1:2] = False
         return Example(
             tokens_T=np.concatenate([np.array([token], np.int32), self.tokens_T]),
-            document_T=np.concatenate([self.document_T[:1], self.document_T]),
-            region_T=np.concatenate([self.region_T[:1], self.region_T]),
             loss_T=loss_T,
+            document_tokens=(self.document_tokens[0] + 1, *self.document_tokens[1:]),
+            regions=tuple((first + 1 if first else 0, last + 1) for first, last in self.regions),
         )
 
     @classmethod
@@ -122,20 +134,14 @@ class Example:
         """Pieces of different documents one after the other: segments and regions stay apart."""
         if len(pieces) == 1:
             return pieces[0]
-        document_offset = region_offset = 0
-        documents, regions = [], []
-        for piece in pieces:
-            documents.append(piece.document_T + document_offset)
-            regions.append(np.where(piece.region_T > 0, piece.region_T + region_offset, 0).astype(np.int32))
-            document_offset = int(documents[-1].max())
-            region_offset = max(region_offset, int(regions[-1].max()))
+        starts = accumulate(map(len, pieces), initial=0)
         return cls(
             tokens_T=np.concatenate([piece.tokens_T for piece in pieces]),
-            document_T=np.concatenate(documents),
-            region_T=np.concatenate(regions),
             loss_T=np.concatenate([piece.loss_T for piece in pieces]),
+            document_tokens=tuple(tokens for piece in pieces for tokens in piece.document_tokens),
+            regions=tuple(
+                (start + first, start + last)
+                for start, piece in zip(starts, pieces, strict=False)
+                for first, last in piece.regions
+            ),
         )
-
-    def cut(self, tokens: int) -> "Example":
-        """The first `tokens` tokens."""
-        return Example(self.tokens_T[:tokens], self.document_T[:tokens], self.region_T[:tokens], self.loss_T[:tokens])

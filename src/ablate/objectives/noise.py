@@ -71,14 +71,14 @@ def placed(lengths_S: NDArray[np.int64], piece_tokens: int, rng: np.random.Gener
 
     A placement is a choice of S of the kept + 1 gaps around kept tokens. Spans that find no gap are left out.
     """
-    kept = piece_tokens - int(lengths_S.sum())
-    lengths_S = lengths_S[: kept + 1]
-    gaps_S = rng.choice(kept + 1, size=len(lengths_S), replace=False, shuffle=False)
+    ends_S = lengths_S.cumsum()
+    gaps = piece_tokens - int(ends_S[-1]) + 1
+    count = min(len(lengths_S), gaps)
+    gaps_S = rng.choice(gaps, size=count, replace=False, shuffle=False)
     gaps_S.sort()
-    ends_S = np.cumsum(lengths_S)
-    spans = np.empty((len(lengths_S), 2), np.int64)
-    np.add(gaps_S, ends_S, out=spans[:, 1])
-    np.subtract(spans[:, 1], lengths_S, out=spans[:, 0])
+    spans = np.empty((count, 2), np.int64)
+    np.add(gaps_S, ends_S[:count], out=spans[:, 1])
+    np.subtract(spans[:, 1], lengths_S[:count], out=spans[:, 0])
     return spans
 
 
@@ -162,7 +162,8 @@ def fixed_ratio(
     if noised < 1:
         return NONE
     count = min(max(1, round(noised / mean_span_tokens)), noised, piece_tokens - noised + 1)
-    borders = rng.choice(noised - 1, size=count - 1, replace=False, shuffle=False)
+    borders = np.zeros(count + 1, np.int64)
+    borders[1:-1] = rng.choice(noised - 1, size=count - 1, replace=False, shuffle=False) + 1
+    borders[-1] = noised
     borders.sort()
-    lengths_S = np.diff(borders + 1, prepend=0, append=noised)
-    return placed(lengths_S, piece_tokens, rng)
+    return placed(borders[1:] - borders[:-1], piece_tokens, rng)

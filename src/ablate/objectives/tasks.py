@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.config import Positive, Share
 from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
@@ -150,54 +151,60 @@ def span_corruption(
     >>> example.loss_T.astype(int).tolist(), example.region_T.tolist()
     ([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
     """
-    opening_T, text_T, closing_T = parted(tokens_T, special)
+    opening_T, text_T, _ = parted(tokens_T, special)
     spans = NOISES[noise["kind"]].function(len(text_T), rng, **_knobs(noise))
     if len(spans) == 0:
         return Example.of_piece(tokens_T)
-    context_T, targets_T, asked_T = moved_out(text_T, spans, special)
-    head_tokens = len(opening_T) + len(context_T) + 2
-    ends = np.array([special.end_of_text, special.separator], np.int32)
+    moved_T, masks_S, eoms_S = moved_out(tokens_T, len(opening_T) + spans, len(text_T) + len(opening_T), special)
+    head_tokens = int(masks_S[0])
     example = Example.of_piece(
-        np.concatenate([opening_T, context_T, ends, targets_T, closing_T]),
+        moved_T,
         region_tokens=head_tokens if region == "context" else 0,
+        loss_from=head_tokens if loss_on == "targets" else 0,
     )
     if loss_on == "targets":
-        example.loss_T[:head_tokens] = False
-        example.loss_T[head_tokens : head_tokens + len(targets_T)] = asked_T
-        example.loss_T[head_tokens + len(targets_T) :] = False
+        # The masks say nothing but their number.
+        example.loss_T[masks_S] = False
+        example.loss_T[int(eoms_S[-1]) + 1 :] = False
     return example
 
 
-def moved_out(text_T: Tokens, spans: Spans, special: SpecialTokens) -> tuple[Tokens, Tokens, np.ndarray]:
-    """The text with a mask in place of each span, the masks with their spans and `<eom>`, and which of the latter are
-    asked for when only targets are: all but the masks, which say nothing but their number.
+def moved_out(
+    tokens_T: Tokens, spans: Spans, text_end: int, special: SpecialTokens
+) -> tuple[Tokens, NDArray[np.int64], NDArray[np.int64]]:
+    """A piece with its spans moved behind its text.
 
     Args:
-        text_T: a piece without its `<|endoftext|>`.
-        spans: (S, 2), as many as there are masks at most.
+        tokens_T: the piece.
+        spans: (S, 2), S > 0, as many as there are masks at most; none touches another.
+        text_end: where the text ends and the closing `<|endoftext|>` stands, if there is one.
+
+    Returns:
+        The piece, and in it the places of the masks that open the moved spans and of the `<eom>` that close them, (S,)
+        each.
     """
     masks_S = np.array(special.masks[: len(spans)], np.int32)
     assert len(masks_S) == len(spans), "the grid refuses more spans than masks"
-    starts_S, ends_S = spans.T
-    change_T = np.zeros(len(text_T) + 1, np.int8)
-    change_T[starts_S] = 1
-    change_T[ends_S] = -1
-    is_noise_T = np.cumsum(change_T[:-1], dtype=np.int8).view(bool)
-    spans_T = text_T[is_noise_T]
-    marked_T = text_T.copy()
-    marked_T[starts_S] = masks_S
-    is_kept_T = ~is_noise_T
-    is_kept_T[starts_S] = True
+    starts_S, ends_S = spans[:, 0], spans[:, 1]
     lengths_S = ends_S - starts_S
-    after_S = np.cumsum(lengths_S + 2)
-    targets_T = np.empty(int(after_S[-1]), np.int32)
-    is_text_T = np.ones(len(targets_T), bool)
-    is_text_T[after_S - 1] = is_text_T[after_S - lengths_S - 2] = False
-    targets_T[is_text_T] = spans_T
-    targets_T[after_S - 1] = special.end_of_mask
-    targets_T[after_S - lengths_S - 2] = masks_S
-    is_text_T[after_S - 1] = True
-    return marked_T[is_kept_T], targets_T, is_text_T
+    noised_S = lengths_S.cumsum()
+    index_S = np.arange(len(spans))
+    holes_S = ends_S - noised_S + index_S
+    head_tokens = text_end - int(noised_S[-1]) + len(spans) + 2
+    eoms_S = noised_S + (2 * index_S + head_tokens + 1)
+    openings_S = eoms_S - lengths_S - 1
+
+    # One gather, whose index goes up by 1 but for the jumps: over a span at its mask, to a span, and to the closing.
+    step_T = np.ones(len(tokens_T) + 3 * len(spans) + 2, np.int64)
+    step_T[holes_S] = lengths_S
+    step_T[openings_S[0]] = starts_S[0] - text_end - 2
+    step_T[openings_S[1:]] = starts_S[1:] - ends_S[:-1] - 1
+    step_T[eoms_S[-1] + 1 :] = text_end - ends_S[-1]
+    moved_T = tokens_T.take(step_T.cumsum() - 1, mode="clip")
+    moved_T[holes_S] = moved_T[openings_S] = masks_S
+    moved_T[head_tokens - 2 : head_tokens] = special.end_of_text, special.separator
+    moved_T[eoms_S] = special.end_of_mask
+    return moved_T, openings_S, eoms_S
 
 
 def _knobs(noise: Mapping[str, Any]) -> dict[str, Any]:
