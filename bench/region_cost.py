@@ -1,6 +1,6 @@
 """What regions and segments cost: a training step with them beside a plainly causal one.
 
-    python bench/region_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 11] [--compile]
+    python bench/region_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 31] [--compile]
 
 17M parameters, context 512, 8 rows, two threads. Rows of two or three segments, each with a prefix of a random share,
 against rows of one segment without any; tokens and asked positions are the same. Steps alternate; the figure is the
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--block", choices=["gptj", "llama"], default="gptj")
-    parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--pairs", type=int, default=31)
     parser.add_argument("--compile", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(THREADS)
