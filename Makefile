@@ -10,7 +10,7 @@ help:
 	@echo "make demo    three objectives on real text, then the lesson (about 5 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
-	@echo "make bench   what the harness and its checkpoints cost, and how long a large grid takes (about 20 minutes)"
+	@echo "make bench   what harness, checkpoints, rows and regions cost, and training beside other libraries (about an hour)"
 	@echo "make clean   removes $(VENV)"
 
 # Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
@@ -43,6 +43,11 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py
 	@$(BIN)/python bench/checkpoint_cost.py
 	@$(BIN)/python bench/large_grid.py
+	@$(BIN)/python bench/transforms.py
+	@$(BIN)/python bench/region_cost.py
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
+	@$(BIN)/python bench/training_speed.py --block gptj
+	@$(BIN)/python bench/training_speed.py --block llama
 
 clean:
 	rm -rf $(VENV)

@@ -84,6 +84,23 @@ def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict
     return container
 
 
+# Each objective and each infill format, with every level and scope among them: overrides by name.
+ARMS = {
+    "causal": "objective=causal",
+    "prefix": "objective=prefix",
+    "span_corruption": "objective=span_corruption",
+    "mixed": "objective=mixed",
+    "mixed_prefix": "objective=mixed_prefix",
+    "ul2": "objective=ul2",
+    "ul2_modes": "objective=ul2_modes",
+    "psm": "infill=psm infill.rate=1.0 infill.level=token",
+    "spm": "infill=spm infill.rate=1.0 infill.level=char",
+    "joint": "infill=joint infill.rate=1.0 infill.level=line",
+    "sentinel": "infill=sentinel infill.rate=1.0 infill.scope=context",
+    "prefix and psm": "objective=prefix infill=psm infill.rate=0.5",
+}
+
+
 @pytest.fixture(scope="session")
 def make_trial(text: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> MakeTrial:
     """A function from overrides (as on the command line) to a small trial."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ablate.data.shards import open_shards
 from ablate.errors import UsageError
 from ablate.grid.initial import resolve_init_from
+from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
 from ablate.parsing import trial_from_container, trial_to_container
 from ablate.records.ledger import Ledger, TrialFolder
@@ -152,6 +153,25 @@ def losses(source: TrialFolder) -> list[float]:
     import pandas
 
     return [float(value) for value in pandas.read_parquet(source.path / "metrics.parquet")["train/loss"].dropna()]
+
+
+def test_seeds_that_draw_nothing_make_no_trials_of_an_arm(world: tuple[Path, dict[str, TrialFolder]]) -> None:
+    folder, trials = world
+    known = len(list(Ledger(folder / "runs").trials()))
+    start = f"init_from={trials['gptj'].trial_id}"
+    done = ablate(folder, "-m", start, "init_seed=0,1", "data_seed=0", *SHAPE)
+    assert done.returncode == 2
+    assert "with init_from nothing is drawn from init_seed" in done.stderr
+    assert len(list(Ledger(folder / "runs").trials())) == known
+
+
+def test_other_weights_than_planned_are_refused(make_trial: MakeTrial, tmp_path: Path) -> None:
+    name = finished(tmp_path / "runs", trial_to_container(make_trial()))
+    [folder] = Ledger(tmp_path / "runs").trials()
+    planned = replace(make_trial("seed=3"), init_from=name, init_from_id=f"trial:{name}")
+    check_initial_weights(planned, folder)
+    with pytest.raises(UsageError, match=r"holds other weights now .*trial:aaaaaaaaaaaa, not sha256:0"):
+        check_initial_weights(replace(planned, init_from_id="sha256:0"), folder)
 
 
 def test_a_trial_goes_on_from_another(world: tuple[Path, dict[str, TrialFolder]]) -> None:

@@ -14,7 +14,7 @@ from ablate.data.steps import Steps
 from ablate.model.attention import Blocks, Fused, Visibility, attend, visible_BTT, visible_intervals
 from ablate.model.block_attention import block_attention, block_jobs
 from ablate.model.build import Model, build_model
-from tests.conftest import MakeTrial
+from tests.conftest import ARMS, MakeTrial
 
 ROWS = {
     "one document": ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
@@ -246,16 +246,16 @@ def gradient_of_one_position(model: Model, batch: Batch, row: int, asking: int) 
 
 
 @pytest.mark.parametrize("architecture", ["prefix_decoder", "causal_decoder"])
-@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
+@pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("block", ["gptj", "llama"])
 def test_model_sees_what_is_visible_and_nothing_else(
-    make_trial: MakeTrial, shards: Shards, architecture: str, objective: str, block: str
+    make_trial: MakeTrial, shards: Shards, architecture: str, arm: str, block: str
 ) -> None:
     """Through all layers: a position's gradient is exactly 0 where it may not look, and not 0 where it may.
 
     With the contract's "no target with loss is visible" (tests/unit/test_batch.py) this is: no arm can cheat.
     """
-    trial: TrialConfig = make_trial(f"objective={objective}", f"architecture={architecture}", f"block={block}")
+    trial: TrialConfig = make_trial(*ARMS[arm].split(), f"architecture={architecture}", f"block={block}")
     model = build_model(trial, trial.tokenizer.entries).double()
     batch = Steps(trial, shards)[0].batch
     honours = architecture == "prefix_decoder"

@@ -21,7 +21,7 @@ from ablate.training.module import TrialModule
 from ablate.training.optimizer import learning_rate
 from ablate.training.preemption import Preemption
 from ablate.training.trial import budget_target, build_trainer, run_trial
-from tests.conftest import MakeTrial
+from tests.conftest import ARMS, MakeTrial
 
 
 def no_mirror(folder: Path) -> Mirror:
@@ -41,9 +41,9 @@ def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], li
     return weights, rows, folder
 
 
-@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
-def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, objective: str) -> None:
-    trial = make_trial(f"objective={objective}")
+@pytest.mark.parametrize("arm", ["causal", "prefix", "mixed_prefix", "ul2_modes", "joint"])
+def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, arm: str) -> None:
+    trial = make_trial(*ARMS[arm].split())
     first, first_rows, folder = trained(trial, tmp_path / "a")
     second, second_rows, _ = trained(trial, tmp_path / "b")
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -65,9 +65,12 @@ def test_workers_change_nothing(make_trial: MakeTrial, tmp_path: Path) -> None:
     assert rows == worker_rows
 
 
-def test_accumulation_equals_the_large_batch(make_trial: MakeTrial, tmp_path: Path) -> None:
-    whole, rows, _ = trained(make_trial("objective=prefix"), tmp_path / "a")
-    parts, part_rows, _ = trained(make_trial("objective=prefix", "hardware.micro_batch_rows=1"), tmp_path / "b")
+@pytest.mark.parametrize("arm", ARMS)
+def test_accumulation_equals_the_large_batch(make_trial: MakeTrial, tmp_path: Path, arm: str) -> None:
+    """Also at 8 rows a step: in one part, and row by row."""
+    overrides = [*ARMS[arm].split(), "budget.rows_per_step=8", "budget.train_tokens=1600"]
+    whole, rows, _ = trained(make_trial(*overrides, "hardware.micro_batch_rows=8"), tmp_path / "a")
+    parts, part_rows, _ = trained(make_trial(*overrides, "hardware.micro_batch_rows=1"), tmp_path / "b")
     for name in whole:
         assert torch.allclose(whole[name], parts[name], atol=2e-4), name
     logged = [pair for pair in zip(rows, part_rows, strict=True) if "train/loss" in pair[0]]

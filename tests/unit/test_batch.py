@@ -13,15 +13,13 @@ from ablate.model.attention import visible_BTT
 from ablate.objectives.example import Example
 from ablate.objectives.objective import Objective
 from ablate.parsing import composed_from_container
-from tests.conftest import MakeTrial
+from tests.conftest import ARMS, MakeTrial
 
 
-@pytest.mark.parametrize("objective", ["causal", "prefix", "mixed"])
+@pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("document_mask", [True, False])
-def test_no_target_with_loss_is_visible(
-    make_trial: MakeTrial, shards: Shards, objective: str, document_mask: bool
-) -> None:
-    trial = make_trial(f"objective={objective}", f"mixture.document_mask={document_mask}", "budget.rows_per_step=32")
+def test_no_target_with_loss_is_visible(make_trial: MakeTrial, shards: Shards, arm: str, document_mask: bool) -> None:
+    trial = make_trial(*ARMS[arm].split(), f"mixture.document_mask={document_mask}", "budget.rows_per_step=32")
     batch = Steps(trial, shards)[0].batch
     visible = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)).numpy()
     rows, asking = np.nonzero(batch.loss_weight_BT)
@@ -61,9 +59,11 @@ def test_a_batch_is_as_long_as_its_longest_row_needs(make_trial: MakeTrial, shar
 
 
 @pytest.mark.parametrize("scale", ["demo", "4m", "1b"])
-def test_the_room_of_a_scale_holds_what_mixed_rows_write(scale: str) -> None:
+@pytest.mark.parametrize("arm", ["objective=mixed", "objective=mixed_prefix", "infill=joint infill.rate=1.0"])
+def test_the_room_of_a_scale_holds_what_rows_write(scale: str, arm: str) -> None:
     """Of one-document windows at most 2% are cut: a cut takes the end of a span that the context lost."""
-    trial = composed_from_container(default_container("objective=mixed", f"scale={scale}")).trial
+    level = ["infill.level=token"] if "infill" in arm else []
+    trial = composed_from_container(default_container(*arm.split(), *level, f"scale={scale}")).trial
     special = special_tokens(trial.tokenizer)
     objective = Objective.from_config(trial.objective, trial.infill, special, 0)
     window = np.arange(trial.scale.window_tokens, dtype=np.int32)

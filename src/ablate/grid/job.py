@@ -65,7 +65,7 @@ def run_frozen(folder: TrialFolder) -> None:
             )
             folder.begin_attempt(threads=trial.hardware.threads_per_trial)
             if not was_finished:
-                _check_initial_weights(trial, folder)
+                check_initial_weights(trial, folder)
             evaluations = _train_and_score(trial, folder, record, preemption)
         except Exception as error:
             status = Status.FINISHED if was_finished else _status_of(error)
@@ -105,7 +105,7 @@ def _frozen_trial(folder: TrialFolder) -> TrialConfig:
     return trial
 
 
-def _check_initial_weights(trial: TrialConfig, folder: TrialFolder) -> None:
+def check_initial_weights(trial: TrialConfig, folder: TrialFolder) -> None:
     """Refuses other weights than those that the trial was planned with. A trial under way needs them no more."""
     if trial.init_from is None or folder.checkpoints.newest_step is not None:
         return
