@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo test check unit bench clean
 
 help:
-	@echo "make demo    three objectives on real text, then the lesson (about 5 minutes on 2 cores)"
+	@echo "make demo    three objectives on real text, then the lesson (about 6 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
 	@echo "make bench   what harness, checkpoints, rows and regions cost, and training beside other libraries (about an hour)"
