@@ -24,6 +24,7 @@ class TrialLog(pl.Callback):
     Attributes:
         training_seconds: up to the newest row, over all attempts, scoring aside.
         checkpoint_seconds: the part of them that training waited for checkpoints.
+        evaluation_seconds: that it waited for scoring on the tune split; no part of them.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TrialLog(pl.Callback):
         self._last_tokens = 0
         self.training_seconds = 0.0
         self.checkpoint_seconds = 0.0
+        self.evaluation_seconds = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -109,6 +111,7 @@ class TrialLog(pl.Callback):
             "last_tokens": self._last_tokens,
             "training_seconds": self.training_seconds,
             "checkpoint_seconds": self.checkpoint_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
             "done_evaluations": self.done_evaluations,
         }
 
@@ -118,6 +121,7 @@ class TrialLog(pl.Callback):
         self._last_tokens = state["last_tokens"]
         self.training_seconds = state["training_seconds"]
         self.checkpoint_seconds = state["checkpoint_seconds"]
+        self.evaluation_seconds = state.get("evaluation_seconds", 0.0)
         self.done_evaluations = state["done_evaluations"]
 
     def _tune_metrics(self, module: TrialModule) -> dict[str, float]:
@@ -127,5 +131,8 @@ class TrialLog(pl.Callback):
             found = self.evaluator.tune_summary(module.model)
         module.model.train()
         # Scoring is no training: its time stays out of tokens per second.
-        self._last_time += time.perf_counter() - started
-        return {f"tune/{name}": value for name, value in found.items()}
+        seconds = time.perf_counter() - started
+        self._last_time += seconds
+        self.evaluation_seconds += seconds
+        scores = {f"tune/{name}": value for name, value in found.items()}
+        return {"speed/evaluation_seconds": self.evaluation_seconds, **scores}
