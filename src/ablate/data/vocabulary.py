@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from ablate.config import TokenizerConfig
-from ablate.data.readers import one_file
+from ablate.data.readers.packages import one_file
 from ablate.errors import FailureError, UsageError
 from ablate.objectives.example import STRUCTURAL_TOKENS
 
