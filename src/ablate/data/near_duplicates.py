@@ -1,0 +1,142 @@
+"""Documents that are almost another one, found by MinHash (Broder 1997) and locality-sensitive hashing.
+
+Shingles of five words are Lee et al.'s (2022, for C4, from 0.8 on) and The Stack's (Kocetkov et al. 2022, from 0.7 on).
+The shapes: N documents, P permutations, M documents that share a bucket with another.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from rensa import RMinHash
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+PERMUTATIONS = 128
+SHINGLE_WORDS = 5
+# Share of the pairs exactly at the threshold that are compared at all; above it, more.
+RECALL = 0.95
+
+_SEED = 1
+_PAIRS_AT_ONCE = 1 << 12
+
+_words = re.compile(r"\w+").findall
+
+Rows = NDArray[np.int64]
+
+
+def signature(text: str) -> NDArray[np.uint32]:
+    """(P,): two signatures agree in about as many places as their texts' shingles have in common (Jaccard).
+
+    The same on every machine, of one release of rensa. A text too short for a shingle is one, punctuation included:
+    few words say too little.
+    """
+    words = _words(text)
+    shingles = map(" ".join, zip(*(words[offset:] for offset in range(SHINGLE_WORDS)), strict=False))
+    sketch = RMinHash(PERMUTATIONS, _SEED)
+    sketch.update(list(shingles) if len(words) >= SHINGLE_WORDS else [text.strip()])
+    return np.array(sketch.digest(), np.uint32)
+
+
+def near_duplicates(signatures_NP: NDArray[np.uint32], threshold: float) -> NDArray[np.bool_]:
+    """(N,), true for what is to be removed. Of documents linked by pairs that are alike, the first row stays.
+
+    Alike are two rows that agree in `threshold` of their places, 0 < threshold <= 1, and wholly in one band at least.
+    All such pairs count; a pair is compared unless it is linked already. So n copies cost n comparisons a band, and
+    only n documents that share a band without being alike cost n². Memory is O(N) beside the signatures, which may be
+    a memory map: each band reads it once.
+    """
+    assert 0 < threshold <= 1
+    rows, permutations = signatures_NP.shape
+    # 0.55 * 100 is 55.00000000000001, and asks for 55.
+    places = math.ceil(threshold * permutations - 1e-9)
+    cluster_N = np.arange(rows)
+    count, width = banding(threshold, permutations)
+    for start in range(0, count * width, width):
+        row_M, bucket_M = _shared_buckets(_keys(signatures_NP[:, start : start + width]), cluster_N)
+        for one_L, other_L in _alike(signatures_NP, places, row_M, bucket_M, cluster_N[row_M]):
+            cluster_N = _joined(cluster_N, one_L, other_L)
+    removed_N = np.ones(rows, np.bool_)
+    removed_N[np.unique(cluster_N, return_index=True)[1]] = False
+    return removed_N
+
+
+def banding(threshold: float, permutations: int) -> tuple[int, int]:
+    """How many bands of how many places: the widest with `RECALL`, 1 − (1 − threshold^width)^count (Leskovec et al.,
+    Mining of Massive Datasets, section 3.4.2). Candidates are compared, so a false one costs time alone.
+    """
+    for width in range(permutations, 1, -1):
+        count = permutations // width
+        if 1 - (1 - threshold**width) ** count >= RECALL:
+            return count, width
+    return permutations, 1
+
+
+def _keys(band_NW: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    key_N = np.zeros(len(band_NW), np.uint64)
+    for column_N in band_NW.T:
+        key_N = (key_N ^ column_N) * np.uint64(0x9E3779B97F4A7C15)
+        key_N ^= key_N >> np.uint64(32)
+    return key_N
+
+
+def _shared_buckets(key_N: NDArray[np.uint64], cluster_N: Rows) -> tuple[Rows, Rows]:
+    """Rows in buckets that hold more than one cluster, bucket by bucket, and the bucket of each."""
+    if not key_N.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    row_N = np.argsort(key_N, kind="stable")
+    key_N = key_N[row_N]
+    begins_N = np.concatenate(([True], key_N[1:] != key_N[:-1]))
+    begin_B = np.flatnonzero(begins_N)
+    bucket_N = np.cumsum(begins_N) - 1
+    clusters_N = cluster_N[row_N]
+    mixed_B = np.minimum.reduceat(clusters_N, begin_B) != np.maximum.reduceat(clusters_N, begin_B)
+    mixed_N = mixed_B[bucket_N]
+    return row_N[mixed_N], bucket_N[mixed_N]
+
+
+def _alike(
+    signatures_NP: NDArray[np.uint32], places: int, row_M: Rows, bucket_M: Rows, cluster_M: Rows
+) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of alike rows that link all rows of a bucket that alike pairs link.
+
+    In each round one row of every bucket, its leader, is compared with the rows of other clusters; those alike join
+    its cluster, and it leaves. The next leader is of another cluster than the last, so that a large cluster is done
+    as soon as the few rows outside it have led; a bucket of one cluster is done.
+    """
+    led_M = np.full(row_M.size, -1)
+    while (other := np.flatnonzero(cluster_M != led_M)).size:
+        bucket_L, first_L = np.unique(bucket_M[other], return_index=True)
+        leader_L = other[first_L]
+        leads_M = np.zeros(row_M.size, np.bool_)
+        leads_M[leader_L] = True
+        open_M = np.isin(bucket_M, bucket_L)
+        leader_M = leader_L[np.searchsorted(bucket_L, bucket_M[open_M])]
+        row_of_leader_M, led_M = row_M[leader_M], cluster_M[leader_M]
+        row_M, bucket_M, cluster_M = (of_M[open_M] for of_M in (row_M, bucket_M, cluster_M))
+
+        asked = np.flatnonzero(cluster_M != led_M)
+        alike = asked[_agree(signatures_NP, row_of_leader_M[asked], row_M[asked], places)]
+        if alike.size:
+            yield row_of_leader_M[alike], row_M[alike]
+        cluster_M[alike] = led_M[alike]
+
+        stays_M = ~leads_M[open_M]
+        row_M, bucket_M, cluster_M, led_M = (of_M[stays_M] for of_M in (row_M, bucket_M, cluster_M, led_M))
+
+
+def _agree(signatures_NP: NDArray[np.uint32], one_L: Rows, other_L: Rows, places: int) -> NDArray[np.bool_]:
+    agree_L = np.empty(one_L.size, np.bool_)
+    for start in range(0, one_L.size, _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        same_LP = signatures_NP[one_L[some]] == signatures_NP[other_L[some]]
+        agree_L[some] = np.count_nonzero(same_LP, axis=1) >= places
+    return agree_L
+
+
+def _joined(cluster_N: Rows, one_L: Rows, other_L: Rows) -> Rows:
+    clusters = int(cluster_N.max()) + 1
+    links = coo_array((np.ones(one_L.size, np.int32), (cluster_N[one_L], cluster_N[other_L])), (clusters, clusters))
+    return connected_components(links, directed=False)[1].astype(np.int64)[cluster_N]
