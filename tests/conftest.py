@@ -70,7 +70,7 @@ def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict
     container["cache_dir"] = str(cache)
     container["corpus"] = {
         "sources": {
-            name: {"files": {"reader": "text_files", "path": str(path), "pattern": "*.txt"}}
+            name: {"files": {"reader": "text_files", "path": str(path), "include": ["*.txt"], "exclude": []}}
             for name, path in text.items()
         },
         "tune_share": 0.2,

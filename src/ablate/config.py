@@ -10,7 +10,8 @@ where and how it runs; `EVALUATION` fields say how it is scored, and make the ev
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
@@ -138,13 +139,49 @@ class InfillConfig:
     parameters: dict[str, Any]
 
 
+Weights = Annotated[dict[str, NotNegative], Field(min_length=1)]
+Packing = Literal["windows", "best_fit"]
+PACKINGS: tuple[Packing, ...] = get_args(Packing)
+Epochs = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+@typed(frozen=True, config=STRICT)
+class StageConfig:
+    """Other weights, from a share of the budget on."""
+
+    from_share: Annotated[float, Field(gt=0, lt=1)]
+    weights: Weights
+
+
 @typed(frozen=True, config=STRICT)
 class MixtureConfig:
-    """Which sources rows come from, and how documents that share a row see each other."""
+    """Which sources rows come from, how often, and how documents that share a row see each other.
 
-    weights: Annotated[dict[str, NotNegative], Field(min_length=1)]
+    `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
+    budget. `max_epochs`, one for all or by source, refuses a budget that reads more often. `augmentation:
+    first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` cuts a source every
+    `window_tokens`, `best_fit` packs whole documents.
+    """
+
+    weights: Weights
+    stages: tuple[StageConfig, ...]
+    epochs: Epochs | None
+    max_epochs: Annotated[Epochs | dict[str, Epochs] | None, OPERATIONAL]
+    augmentation: Literal["every_epoch", "first_epoch"]
+    packing: Packing
     document_mask: bool
     restart_positions: bool
+
+    def epoch_cap(self, source: str) -> float | None:
+        """How often a source may be read."""
+        return self.max_epochs.get(source) if isinstance(self.max_epochs, dict) else self.max_epochs
+
+    def budget_share(self, source: str) -> float:
+        """The part of the whole budget's rows that a source has, through all stages."""
+        weights = [self.weights, *(stage.weights for stage in self.stages)]
+        borders = [0.0, *(stage.from_share for stage in self.stages), 1.0]
+        shares = [given.get(source, 0.0) / sum(given.values()) for given in weights]
+        return sum((end - start) * share for (start, end), share in zip(pairwise(borders), shares, strict=True))
 
 
 @typed(frozen=True, config=STRICT)
@@ -166,6 +203,37 @@ class CorpusConfig:
     tune_share: Share
     test_share: Share
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+
+ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long"]
+
+
+@typed(frozen=True, config=STRICT)
+class CleaningConfig:
+    """Which documents of a corpus are kept; what is kept makes its manifest.
+
+    `skip` names the problems that are counted instead of ending the preparation; a document above `max_bytes` is one.
+    `licences` null asks for none. `near_duplicates` is the Jaccard similarity of word shingles from which on only the
+    first of two documents stays, `decontaminate` the benchmarks whose problems no document may hold.
+    """
+
+    skip: tuple[ProblemKind, ...]
+    min_bytes: CountOrZero
+    max_bytes: Count
+    licences: tuple[str, ...] | None
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] | None
+    decontaminate: tuple[Literal["humaneval"], ...]
+
+
+@typed(frozen=True, config=STRICT)
+class PreparationConfig:
+    """Where a corpus is read and tokenized: in `workers` processes (null: one a core) of this machine, or as tasks of
+    datatrove's Slurm or Ray executor, whose own arguments follow.
+    """
+
+    executor: Literal["local", "slurm", "ray"]
+    workers: Count | None
+    parameters: dict[str, Any]
 
 
 @typed(frozen=True, config=STRICT)
@@ -302,6 +370,9 @@ class TrialConfig:
     infill: Annotated[InfillConfig, _fold("format", "rate", "level", "scope")]
     mixture: MixtureConfig
     corpus: CorpusConfig
+    # Known by the corpus' manifest.
+    cleaning: Annotated[CleaningConfig, OPERATIONAL]
+    preparation: Annotated[PreparationConfig, OPERATIONAL, _fold("executor", "workers")]
     tokenizer: TokenizerConfig
     budget: BudgetConfig
     optimizer: OptimizerConfig
@@ -323,6 +394,11 @@ class TrialConfig:
     def source_tokens_per_step(self) -> int:
         """Source tokens that one optimizer step reads."""
         return self.budget.rows_per_step * self.scale.window_tokens
+
+    @property
+    def budget_rows(self) -> int:
+        """Rows that the budget's source tokens fill."""
+        return -(-self.budget.train_tokens // self.scale.window_tokens)
 
     @property
     def rotary_width(self) -> int:

@@ -6,18 +6,19 @@ task that can't be drawn is absent, tasks that change no row are causal, a decod
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
-from ablate.config import Kind, TrialConfig
+from ablate.config import Kind, MixtureConfig, TrialConfig
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Arm, active_infill, checked_arms
 from ablate.objectives.tasks import TASKS
 from ablate.parsing import plain
 
 # Bumped only when a component's numbers change; tasks carry their own version.
-CODE_VERSIONS = {"data": 2, "model": 2, "training": 1}
+CODE_VERSIONS = {"data": 3, "model": 2, "training": 1}
 EVALUATION_CODE_VERSION = 2
 
 
@@ -81,13 +82,27 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     if trial.init_from_id is not None:
         # Nothing is drawn where weights are given.
         container["init_seed"] = None
-    weights = trial.mixture.weights
-    total = sum(weights.values())
-    container["mixture"]["weights"] = {name: weight / total for name, weight in weights.items() if weight > 0}
+    container["mixture"] |= _mixture(trial.mixture, is_drawn=not is_causal or container["infill"] is not None)
     container["corpus"] = _corpus(trial)
     container["code_versions"] = CODE_VERSIONS
     assert isinstance(container, dict)
     return container
+
+
+def _mixture(mixture: MixtureConfig, *, is_drawn: bool) -> dict[str, Any]:
+    """Weights as shares, stages that change nothing gone, as are draws that nothing makes."""
+    stages = [[0.0, _shares(mixture.weights)]]
+    for stage in mixture.stages:
+        shares = _shares(stage.weights)
+        if shares != stages[-1][1]:
+            stages.append([stage.from_share, shares])
+    augmentation = mixture.augmentation if is_drawn else "every_epoch"
+    return {"weights": stages[0][1], "stages": stages[1:], "augmentation": augmentation}
+
+
+def _shares(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
 def _causal(probability: float) -> list[Any]:

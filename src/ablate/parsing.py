@@ -69,7 +69,8 @@ def checked_parameters(function: Callable[..., object], given: Mapping[str, Any]
     """
     model = _parameters_of(function)
     try:
-        return model.model_validate(dict(given)).model_dump()
+        # Through JSON, where strict still takes a list for a tuple.
+        return model.model_validate_json(json.dumps(dict(given))).model_dump()
     except ValidationError as error:
         raise usage_error(error, where, {where: tuple(model.model_fields)}) from None
 
@@ -139,19 +140,42 @@ def _check_together(trial: TrialConfig) -> None:
             f"hardware.micro_batch_rows={micro_rows}: must divide budget.rows_per_step={rows}. "
             f"Allowed: {_shortened(divisors)}."
         )
-    weights, sources = trial.mixture.weights, trial.corpus.sources
-    problems += [
-        f"mixture.weights.{source}: the corpus has no such source. {nearest(source, sources)}"
-        for source in weights
-        if source not in sources
-    ]
-    if not any(weights.values()):
-        problems.append("mixture.weights: at least one weight must be above 0.")
+    problems += _mixture_problems(trial)
     if trial.corpus.tune_share + trial.corpus.test_share >= 1:
         problems.append("corpus.tune_share + corpus.test_share: must leave something to train on (sum below 1).")
     problems += _architecture_problems(trial)
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _mixture_problems(trial: TrialConfig) -> list[str]:
+    """Sources that are not there, weights without a sum, stages that do not follow one another."""
+    mixture, sources = trial.mixture, trial.corpus.sources
+    given = {"mixture.weights": mixture.weights}
+    given |= {f"mixture.stages.{number}.weights": stage.weights for number, stage in enumerate(mixture.stages)}
+    named = dict(given)
+    if isinstance(mixture.max_epochs, dict):
+        named["mixture.max_epochs"] = mixture.max_epochs
+    problems = [
+        f"{key}.{source}: the corpus has no such source. {nearest(source, sources)}"
+        for key, values in named.items()
+        for source in values
+        if source not in sources
+    ]
+    problems += [
+        f"{key}: at least one weight must be above 0." for key, values in given.items() if not any(values.values())
+    ]
+    shares = [stage.from_share for stage in mixture.stages]
+    if shares != sorted(set(shares)):
+        problems.append(
+            f"mixture.stages: their from_share must rise; given {', '.join(f'{share:g}' for share in shares)}."
+        )
+    return problems or [
+        f"mixture.weights: {source} has {share:.2g} of the budget's {trial.budget_rows:,} rows, less than one. "
+        "Give it more weight, or 0, or a longer budget."
+        for source in sorted({source for values in given.values() for source in values if values[source] > 0})
+        if (share := mixture.budget_share(source)) * trial.budget_rows < 1
+    ]
 
 
 def _architecture_problems(trial: TrialConfig) -> list[str]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -251,13 +252,19 @@ def test_a_second_command_waits_for_what_the_first_one_runs(finished: tuple[Path
     folder, _ = finished
     grid = ["-m", "objective=causal", "seed=52", "budget.train_tokens=40000"]
     first = start(folder, *grid)
-    trial, _ = running_trial(folder)
-    second = ablate(folder, *grid)
-    out, err = first.communicate(timeout=120)
-    assert (first.returncode, second.returncode) == (0, 0), out + err + second.stdout + second.stderr
-    assert "run by another process" in second.stdout
-    assert "Waiting for 1 trial that other processes run" in second.stdout
-    assert second.stdout.endswith(out[out.index("Does changing") :] if "Does changing" in out else out[-200:])
+    trial, pid = running_trial(folder)
+    # It stands still until the second command waits, however long that takes to start.
+    os.kill(pid, signal.SIGSTOP)
+    second = start(folder, *grid)
+    try:
+        lines = iter(second.stdout.readline, "") if second.stdout else iter(())
+        before = list(takewhile(lambda line: "Waiting for 1 trial that other processes run" not in line, lines))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    (out, err), (after, errors) = first.communicate(timeout=120), second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), out + err + "".join(before) + after + errors
+    assert any("run by another process" in line for line in before)
+    assert after.endswith(out[out.index("Does changing") :] if "Does changing" in out else out[-200:])
     assert len(json.loads((trial / "record.json").read_text())["attempts"]) == 1
 
 

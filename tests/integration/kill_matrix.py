@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ablate.config import TrialConfig
+from ablate.data.mixture import BLOCK_ROWS, Mixture
 from ablate.grid.job import run_frozen
 from ablate.grid.launch import start_server
 from ablate.grid.resolve import Resolver
@@ -218,13 +219,16 @@ class Matrix:
             write_text(texts["code"], 14, 1)
             write_text(texts["english"], 14, 2)
         tokens = STEPS * 4 * 40
-        overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4"]
+        stages = "mixture.stages=[{from_share:0.5,weights:{code:3,english:1}}]"
+        overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4", stages]
         container = small_container(texts, self.root / "cache", *overrides)
         return Resolver(self.root, lambda message: None)(composed_from_container(container).trial)
 
     def places(self, trial: TrialConfig) -> dict[str, Arm]:
         """Every place at which a run of this trial is killed, by its name in the table."""
         epochs = epoch_borders(trial)
+        stage = Mixture.of(trial.mixture, trial.data_seed, trial.budget_rows).stages[1].first_block * BLOCK_ROWS
+        stage_step = stage // trial.budget.rows_per_step
         warmup = max(1, round(trial.schedule.warmup_share * STEPS))
         return {
             "any moment": at_random,
@@ -236,6 +240,7 @@ class Matrix:
             "between micro-batches": mid_accumulation,
             "weights changed, counters not": mid_update,
             "at an epoch's border": AtStep(frozenset(epochs), is_after=False),
+            "at a stage's border": AtStep(frozenset({stage_step, stage_step + 1}), is_after=True),
             "at the end of the warm-up": AtStep(frozenset({warmup, warmup + 1}), is_after=True),
             "in the last step": AtStep(frozenset({STEPS}), is_after=False),
             "after the last step": AtStep(frozenset({STEPS}), is_after=True),
@@ -324,14 +329,13 @@ def epoch_borders(trial: TrialConfig) -> set[int]:
     from ablate.data.shards import open_shards
     from ablate.data.stream import Stream
 
-    stream = Stream(open_shards(trial), trial.mixture, trial.scale.window_tokens, trial.data_seed)
+    stream = Stream(open_shards(trial), trial)
     rows = trial.budget.rows_per_step
-    found, seen = set(), set()
+    found = set()
     for row in range(STEPS * rows):
-        source, _, epoch = stream.place(row)
-        if epoch > 0 and (source, epoch) not in seen:
+        source, rank = stream.mixture.place(row)
+        if rank > 0 and rank % stream.orders[source].read == 0:
             found.add(row // rows + 1)
-        seen.add((source, epoch))
     assert found, "the run passes no epoch"
     return found
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from ablate.config import Kind
+from ablate.config import Kind, StageConfig
 from ablate.grid.expand import default_container
 from ablate.identity import differences, evaluation_id, kind_of, kind_of_key, semantic, trial_id
 from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
@@ -13,10 +13,10 @@ from tests.conftest import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
 GOLDEN = {
-    "objective=causal": "9042457bb044",
-    "objective=prefix": "c64b09b2cf64",
-    "objective=mixed": "98c25a41bf59",
-    "scale=4m": "124d7179623f",
+    "objective=causal": "22fc508283ba",
+    "objective=prefix": "b43cf0752947",
+    "objective=mixed": "d1f02e80380d",
+    "scale=4m": "cf8f0dba16ee",
 }
 
 
@@ -46,6 +46,12 @@ def test_golden_ids(override: str) -> None:
         "evaluation.tune_evaluations=9",
         "budget.train_tokens=4.2e5",
         "mixture.weights.code=1 mixture.weights.english=1",
+        "mixture.stages=[{from_share:0.5,weights:{code:2,english:2}}]",
+        "mixture.max_epochs=100",
+        # Causal rows draw nothing.
+        "mixture.augmentation=first_epoch",
+        "cleaning=standard",
+        "preparation.workers=3",
         "architecture=causal_decoder",
     ],
 )
@@ -66,6 +72,9 @@ def test_what_changes_no_result_changes_no_id(change: str) -> None:
         "optimizer.learning_rate=1e-3",
         "schedule.final_share=0.5",
         "mixture.weights.code=0.4",
+        "mixture.stages=[{from_share:0.5,weights:{code:1}}]",
+        "mixture.epochs=2",
+        "mixture.packing=best_fit",
         "mixture.document_mask=false",
         "tokenizer.entries=5000",
         "scale.window_tokens=200",
@@ -166,7 +175,7 @@ def other_value(hint: Any, value: Any) -> Any:
         return next((choice for choice in get_args(hint) if choice != value), None)
     if get_origin(hint) in (Union, UnionType):
         [some, *_] = [kind for kind in get_args(hint) if kind is not type(None)]
-        return {int: 3, str: "f" * 64}[some] if value is None else other_value(some, value)
+        return {int: 3, float: 0.5, str: "f" * 64}[some] if value is None else other_value(some, value)
     others = (
         {bool: not value, int: value + 1, float: value / 2 + 0.01} if not isinstance(value, str) else {str: "f" * 64}
     )
@@ -180,8 +189,22 @@ def changed(config: Any, key: str, value: Any) -> Any:
 
 # Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
 FIXED = {"optimizer.kind", "schedule.kind"}
-NAMES = {"infill.format": "spm"}
-MAPPINGS = {"objective.tasks", "infill.parameters", "mixture.weights", "corpus.sources"}
+NAMES: dict[str, Any] = {
+    "infill.format": "spm",
+    "mixture.stages": (StageConfig(0.5, {"code": 1.0}),),
+    "mixture.epochs": 2.0,
+    "mixture.max_epochs": {"code": 4.0},
+    "cleaning.skip": ("binary",),
+    "cleaning.licences": ("MIT",),
+    "cleaning.decontaminate": ("humaneval",),
+}
+MAPPINGS = {
+    "objective.tasks",
+    "infill.parameters",
+    "mixture.weights",
+    "corpus.sources",
+    "preparation.parameters",
+}
 
 
 def test_every_field_of_the_schema_is_of_its_kind(make_trial: MakeTrial) -> None:

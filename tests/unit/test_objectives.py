@@ -82,7 +82,7 @@ def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, s
         texts = [rng.integers(1000, 1030, size=length) for length in lengths]
         # A window begins inside a document, holds a whole one, and ends inside a third.
         window = np.array([*texts[0], EOT, EOT, *texts[1], EOT, EOT, *texts[2]], np.int32)
-        documents = np.repeat([3, 4, 5], [lengths[0] + 1, lengths[1] + 2, lengths[2] + 1])
+        documents = (int(lengths[0]) + 1, int(lengths[1]) + 2, int(lengths[2]) + 1)
         example, index = made.example(row, window, documents)
         assert sources(example) == window.tolist()
         assert len(example.loss_T) == len(example.region_T) == len(example.document_T) == len(example.tokens_T)
@@ -142,7 +142,7 @@ def test_prefix_shares_have_the_distribution_that_is_asked_for(alpha: float, bet
     assert stats.kstest((np.array(lengths) / 10_000 - 0.2) / 0.6, stats.beta(alpha, beta).cdf).pvalue > LEAST_P
 
 
-TOKENS, DOCUMENTS = np.arange(1000, 1100, dtype=np.int32), np.repeat([4, 5], [30, 70])
+TOKENS, DOCUMENTS = np.arange(1000, 1100, dtype=np.int32), (30, 70)
 
 
 @pytest.mark.parametrize("infill", names("infill"))

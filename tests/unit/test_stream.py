@@ -1,63 +1,133 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ablate.config import MixtureConfig
+from ablate.data.order import Order
 from ablate.data.shards import Shards
 from ablate.data.stream import Stream
-from ablate.errors import FailureError
+from ablate.errors import FailureError, UsageError
+from tests.conftest import MakeTrial
 
-HALF = MixtureConfig(weights={"code": 0.5, "english": 0.5}, document_mask=True, restart_positions=True)
+MakeStream = Callable[..., Stream]
 
 
-def test_an_epoch_reads_each_window_once(shards: Shards) -> None:
-    stream = Stream(shards, HALF, 40, data_seed=0)
-    windows = {source: len(shards.tokens(source)) // 40 for source in stream.sources}
-    seen: dict[tuple[int, int], list[int]] = {}
+@pytest.fixture
+def make_stream(shards: Shards, make_trial: MakeTrial) -> MakeStream:
+    def make(*overrides: str, **changes: Any) -> Stream:
+        return Stream(shards, make_trial("scale.window_tokens=40", *overrides, **changes))
+
+    return make
+
+
+def test_an_epoch_reads_each_window_once(shards: Shards, make_stream: MakeStream) -> None:
+    stream = make_stream()
+    windows = {source: shards.source(source).tokens // 40 for source in stream.sources}
+    seen: dict[int, list[int]] = {}
     for row in range(3 * max(windows.values())):
-        source, index, epoch = stream.place(row)
-        seen.setdefault((source, epoch), []).append(index)
-    complete = [(source, indices) for (source, epoch), indices in seen.items() if epoch == 0]
-    assert len(complete) == 2
-    for source, indices in complete:
-        assert sorted(indices) == list(range(windows[stream.sources[source]]))
-    assert seen[0, 0] != seen[0, 1][: len(seen[0, 0])]
+        source, index = stream.place(row)
+        seen.setdefault(source, []).append(index)
+    for number, name in enumerate(stream.sources):
+        first, second = seen[number][: windows[name]], seen[number][windows[name] : 2 * windows[name]]
+        assert sorted(first) == list(range(windows[name]))
+        assert first[: len(second)] != second
 
 
-def test_a_row_is_the_text_at_its_place(shards: Shards) -> None:
-    stream = Stream(shards, HALF, 40, data_seed=1)
+def test_a_row_is_the_text_at_its_place(shards: Shards, make_stream: MakeStream) -> None:
+    stream = make_stream()
     for row in (0, 17, 5):
         window = stream.window(row)
-        source = stream.sources[window.source]
-        first = window.index * 40
-        expected = np.asarray(shards.tokens(source)[first : first + 40])
-        assert window.tokens_T.tolist() == expected.tolist()
-        starts = set(np.asarray(shards.starts(source)).tolist())
-        changes = [first + i for i in range(1, 40) if window.document_T[i] != window.document_T[i - 1]]
-        assert changes == [position for position in range(first + 1, first + 40) if position in starts]
+        number, index = stream.place(row)
+        source = shards.source(stream.sources[number])
+        assert window.tokens_T.tolist() == source.read(index * 40, index * 40 + 40).tolist()
+        starts = set(source.starts(0, source.documents).tolist())
+        borders = index * 40 + np.cumsum(window.document_tokens)[:-1]
+        assert borders.tolist() == [place for place in range(index * 40 + 1, index * 40 + 40) if place in starts]
+        assert sum(window.document_tokens) == 40
 
 
-def test_rows_need_no_earlier_rows(shards: Shards) -> None:
-    forward = [Stream(shards, HALF, 40, 0).window(row).tokens_T.tolist() for row in range(20)]
-    backward = [Stream(shards, HALF, 40, 0).window(row).tokens_T.tolist() for row in reversed(range(20))]
+def test_rows_need_no_earlier_rows(make_stream: MakeStream) -> None:
+    forward = [make_stream().window(row).tokens_T.tolist() for row in range(20)]
+    backward = [make_stream().window(row).tokens_T.tolist() for row in reversed(range(20))]
     assert forward == backward[::-1]
 
 
-def test_a_source_shorter_than_a_window_is_refused(shards: Shards) -> None:
+def test_epochs_read_nested_parts_of_a_source(make_stream: MakeStream) -> None:
+    """The same budget reads a half twice and a quarter four times, the quarter among the half."""
+    budget = 40 * 128
+    read: dict[int, set[tuple[int, int]]] = {}
+    for epochs in (2, 4):
+        stream = make_stream(f"mixture.epochs={epochs}", f"budget.train_tokens={budget}")
+        places = [stream.place(row) for row in range(128)]
+        read[epochs] = set(places)
+        assert len(read[epochs]) == 128 // epochs
+        assert all(places.count(place) == epochs for place in read[epochs])
+        assert stream.reading(128)["code"] == (0.5, epochs)
+    assert read[4] < read[2]
+
+
+def test_another_seed_reads_another_part(shards: Shards, make_trial: MakeTrial) -> None:
+    parts = [
+        {stream.place(row) for row in range(64)}
+        for seed in (0, 1)
+        for stream in [Stream(shards, make_trial("mixture.epochs=4", "budget.train_tokens=10240", data_seed=seed))]
+    ]
+    assert parts[0] != parts[1]
+
+
+def test_augmentation_of_the_first_epoch_repeats_its_draws(make_stream: MakeStream) -> None:
+    settings = ("mixture.epochs=4", f"budget.train_tokens={40 * 256}")
+    fresh, repeated = make_stream(*settings), make_stream(*settings, "mixture.augmentation=first_epoch")
+    first: dict[tuple[int, int], int] = {}
+    for row in range(256):
+        place = repeated.place(row)
+        assert place == fresh.place(row)
+        assert fresh.window(row).drawn_as == row
+        assert repeated.window(row).drawn_as == first.setdefault(place, row)
+    assert len(first) == 64
+
+
+def test_orders_of_epochs_have_nothing_in_common() -> None:
+    order = Order(rows=4000, read=4000, key="0/code")
+    ranks = np.array([[order.index(epoch * 4000 + turn) for turn in range(4000)] for epoch in range(3)])
+    turn = np.arange(4000)
+    for one, other in ((turn, ranks[0]), (turn, ranks[1]), (ranks[0], ranks[1]), (ranks[1], ranks[2])):
+        # Of independent orders the standard deviation is 1 / √n = 0.016.
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.064
+    # Of what one epoch reads in its first tenth, the next has a tenth there: 40 ± 6.
+    assert 15 < len(set(ranks[0][:400]) & set(ranks[1][:400])) < 65
+    # Neighbours of the text are no neighbours in an epoch.
+    assert np.mean(np.abs(np.diff(ranks[0])) == 1) < 0.005
+
+
+def test_more_than_there_is_is_refused(make_stream: MakeStream) -> None:
+    with pytest.raises(
+        UsageError, match=r"mixture\.epochs=1: takes [\d,]+ rows of code, which has \d+\. Give at least"
+    ):
+        make_stream("mixture.epochs=1", "budget.train_tokens=1e7")
+    with pytest.raises(UsageError, match=r"mixture\.max_epochs: the budget reads code \d+\.\d\d times"):
+        make_stream("mixture.max_epochs=2", "budget.train_tokens=1e6")
+    make_stream("+mixture.max_epochs.code=1000", "budget.train_tokens=1e6")
+
+
+def test_a_source_shorter_than_a_window_is_refused(shards: Shards, make_trial: MakeTrial) -> None:
+    trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000")
     with pytest.raises(FailureError, match="less than one window of 1000000"):
-        Stream(shards, HALF, 1_000_000, 0)
+        Stream(shards, trial)
 
 
 def test_shards_hold_every_train_document_between_two_borders(shards: Shards, text: dict[str, Path]) -> None:
     end_of_text = shards.tokenizer.special.end_of_text
-    tokens, starts = np.asarray(shards.tokens("code"), np.int32), np.asarray(shards.starts("code"))
+    source = shards.source("code")
     written = {path.read_text() for path in text["code"].iterdir()}
     decoded = []
-    for first, last in zip(starts, [*starts[1:], len(tokens)], strict=True):
-        piece = tokens[first:last]
+    for number in range(source.documents):
+        piece = source.read(source.start(number), source.start(number + 1))
         assert piece[0] == piece[-1] == end_of_text
         decoded.append(shards.tokenizer.decode(piece[1:-1]))
     held_out = {text for split in ("tune", "test") for _, text in shards.held_out(split, "code")}
     assert set(decoded) | held_out == written
     assert not set(decoded) & held_out
+    assert len(decoded) == len(set(decoded))

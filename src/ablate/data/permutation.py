@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 _ROUNDS = 6
 
@@ -23,8 +24,7 @@ class Permutation:
     def __call__(self, index: int) -> int:
         """Where `index` goes."""
         assert 0 <= index < self.size
-        half_bits = max(1, ((self.size - 1).bit_length() + 1) // 2)
-        mask = (1 << half_bits) - 1
+        half_bits, mask = self._halves
         while True:
             left, right = index >> half_bits, index & mask
             for number in range(_ROUNDS):
@@ -32,6 +32,29 @@ class Permutation:
             index = left << half_bits | right
             if index < self.size:
                 return index
+
+    def inverse(self, index: int) -> int:
+        """What goes to `index`.
+
+        >>> permutation = Permutation(1000, "key")
+        >>> permutation.inverse(permutation(617))
+        617
+        """
+        assert 0 <= index < self.size
+        half_bits, mask = self._halves
+        while True:
+            left, right = index >> half_bits, index & mask
+            for number in reversed(range(_ROUNDS)):
+                left, right = right ^ (self._noise(number, left) & mask), left
+            index = left << half_bits | right
+            if index < self.size:
+                return index
+
+    @cached_property
+    def _halves(self) -> tuple[int, int]:
+        """Bits of a half, and their mask."""
+        half_bits = max(1, ((self.size - 1).bit_length() + 1) // 2)
+        return half_bits, (1 << half_bits) - 1
 
     def _noise(self, number: int, value: int) -> int:
         message = f"{self.key}\x1f{number}\x1f{value}".encode()

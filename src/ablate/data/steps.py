@@ -44,7 +44,7 @@ class Steps:
         self.trial = trial
         self.rank = rank
         self.ranks = ranks
-        self.stream = Stream(shards, trial.mixture, trial.scale.window_tokens, trial.data_seed)
+        self.stream = Stream(shards, trial)
         tokenizer = shards.tokenizer
         self.objective = Objective.from_config(
             trial.objective, trial.infill, tokenizer.special, trial.data_seed, tokenizer.cutter
@@ -54,16 +54,17 @@ class Steps:
         # A loader's worker maps the shards by itself; sent to it, they would be copied whole.
         return _reopened, (self.trial, self.rank, self.ranks)
 
-    def batch(self, rows: Iterable[int]) -> tuple[Batch, int]:
-        """The rows with these numbers, and how many of their tokens were cut."""
-        examples, tasks, sources = [], [], []
+    def batch(self, rows: Iterable[int]) -> tuple[Batch, int, int]:
+        """The rows with these numbers, how many source tokens they hold, and how many tokens were cut off."""
+        examples, tasks, sources, source_tokens = [], [], [], 0
         for row in rows:
             window = self.stream.window(row)
-            example, task = self.objective.example(row, window.tokens_T, window.document_T)
+            example, task = self.objective.example(window.drawn_as, window.tokens_T, window.document_tokens)
             examples.append(example)
             tasks.append(task)
             sources.append(window.source)
-        return pack(
+            source_tokens += len(window.tokens_T)
+        batch, cut_tokens = pack(
             examples,
             tasks=tasks,
             sources=sources,
@@ -71,21 +72,22 @@ class Steps:
             document_mask=self.trial.mixture.document_mask,
             restart_positions=self.trial.mixture.restart_positions,
         )
+        return batch, source_tokens, cut_tokens
 
     def __getitem__(self, step: int) -> Step:
         """The step with this number."""
         rows_per_rank = self.trial.budget.rows_per_step // self.ranks
         first_of_step = step * self.trial.budget.rows_per_step
         first = first_of_step + self.rank * rows_per_rank
-        batch, cut_tokens = self.batch(range(first, first + rows_per_rank))
+        batch, source_tokens, cut_tokens = self.batch(range(first, first + rows_per_rank))
         places = map(self.stream.place, range(first_of_step, first_of_step + self.trial.budget.rows_per_step))
         return Step(
             batch=batch,
-            source_tokens=rows_per_rank * self.trial.scale.window_tokens,
+            source_tokens=source_tokens,
             input_tokens=int((batch.document_BT > 0).sum()),
             cut_tokens=cut_tokens,
             work=work(batch, self.trial.architecture.kind),
-            windows=tuple(f"{source}:{index}" for source, index, _ in places),
+            windows=tuple(f"{source}:{index}" for source, index in places),
         )
 
 

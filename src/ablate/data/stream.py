@@ -2,68 +2,94 @@
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ablate.config import MixtureConfig
+from ablate.config import TrialConfig
 from ablate.data.mixture import Mixture
-from ablate.data.permutation import Permutation
+from ablate.data.order import Order
 from ablate.data.shards import Shards
-from ablate.errors import FailureError
+from ablate.errors import FailureError, UsageError
 from ablate.objectives.example import Tokens
 
 
 @dataclass(frozen=True)
 class Window:
-    """Consecutive tokens of one source.
+    """What a row reads of one source.
 
     Attributes:
         tokens_T: the tokens.
-        document_T: the document of each, non-decreasing.
+        document_tokens: lengths of the parts that come from one document each.
         source: index of the source.
-        index: which window of the source.
-        epoch: how often the source was read before.
+        drawn_as: the row whose draws transform it.
     """
 
     tokens_T: Tokens
-    document_T: NDArray[np.signedinteger]
+    document_tokens: tuple[int, ...]
     source: int
-    index: int
-    epoch: int
+    drawn_as: int
 
 
 class Stream:
-    """Windows by row number. Each epoch of a source reads each of its windows once, in an order of its own."""
+    """Windows by row number.
 
-    def __init__(self, shards: Shards, mixture: MixtureConfig, window_tokens: int, data_seed: int) -> None:
-        self.window_tokens = window_tokens
-        self.data_seed = data_seed
-        self.mixture = Mixture(mixture.weights, data_seed)
+    Raises:
+        FailureError: a source without a row, or shards that are not what was written.
+        UsageError: more text asked of a source than `mixture.epochs` or `mixture.max_epochs` allows.
+    """
+
+    def __init__(self, shards: Shards, trial: TrialConfig) -> None:
+        self.trial = trial
+        self.mixture = Mixture.of(trial.mixture, trial.data_seed, trial.budget_rows)
         self.sources = self.mixture.sources
-        self._tokens = [shards.tokens(source) for source in self.sources]
-        self._starts = [shards.starts(source) for source in self.sources]
-        self._windows = [len(tokens) // window_tokens for tokens in self._tokens]
-        for source, tokens, windows in zip(self.sources, self._tokens, self._windows, strict=True):
-            if windows == 0:
+        window_tokens, packing = trial.scale.window_tokens, trial.mixture.packing
+        self._rows = [shards.rows(source, packing, window_tokens) for source in self.sources]
+        for source, rows in zip(self.sources, self._rows, strict=True):
+            if rows.count == 0:
                 raise FailureError(
-                    f"The source {source} has {len(tokens)} train tokens, less than one window of {window_tokens} "
-                    "(scale.window_tokens). Give it more text or shorten the window."
+                    f"The source {source} has {shards.source(source).tokens} train tokens, less than one window of "
+                    f"{window_tokens} (scale.window_tokens). Give it more text or shorten the window."
                 )
-        self.fingerprint = hashlib.sha256(f"{shards.fingerprint}\n{self.sources}\n{window_tokens}".encode()).hexdigest()
+        self.orders = [self._order(index) for index in range(len(self.sources))]
+        place = f"{shards.fingerprint}\n{self.sources}\n{window_tokens}\n{packing}"
+        self.fingerprint = hashlib.sha256(place.encode()).hexdigest()
 
-    def place(self, row: int) -> tuple[int, int, int]:
-        """(source, window of that source, epoch) of a row."""
+    def _order(self, index: int) -> Order:
+        source, rows = self.sources[index], self._rows[index].count
+        wanted = self.mixture.counts(self.trial.budget_rows)[index]
+        epochs, cap = self.trial.mixture.epochs, self.trial.mixture.epoch_cap(source)
+        read = rows if epochs is None else max(1, ceil(wanted / epochs))
+        if read > rows:
+            raise UsageError(
+                f"mixture.epochs={epochs:g}: takes {read:,} rows of {source}, which has {rows:,}. Give at least "
+                f"mixture.epochs={ceil(100 * wanted / rows) / 100:g}, or a smaller budget.train_tokens."
+            )
+        if cap is not None and wanted > cap * read:
+            raise UsageError(
+                f"mixture.max_epochs: the budget reads {source} {wanted / read:.2f} times ({wanted:,} rows, of "
+                f"{read:,} that there are), and {cap:g} is the most. Give {source} a smaller weight, the budget fewer "
+                "tokens, or a larger cap."
+            )
+        return Order(rows, read, f"{self.trial.data_seed}/{source}")
+
+    def place(self, row: int) -> tuple[int, int]:
+        """(source, row of that source) of a row."""
         source, rank = self.mixture.place(row)
-        epoch, turn = divmod(rank, self._windows[source])
-        order = Permutation(self._windows[source], f"windows/{self.data_seed}/{self.sources[source]}/{epoch}")
-        return source, order(turn), epoch
+        return source, self.orders[source].index(rank)
 
     def window(self, row: int) -> Window:
         """The window of a row."""
-        source, index, epoch = self.place(row)
-        first = index * self.window_tokens
-        tokens_T = self._tokens[source][first : first + self.window_tokens].astype(np.int32)
-        positions_T = np.arange(first, first + self.window_tokens)
-        document_T = np.searchsorted(self._starts[source], positions_T, side="right")
-        return Window(tokens_T, document_T, source, index, epoch)
+        source, index = self.place(row)
+        return Window(*self._rows[source].read(index), source, self._drawn_as(row))
+
+    def _drawn_as(self, row: int) -> int:
+        """The row itself or, where only the first epoch may draw, the one that read the same first."""
+        if self.trial.mixture.augmentation == "every_epoch":
+            return row
+        source, rank = self.mixture.place(row)
+        order = self.orders[source]
+        return row if rank < order.read else self.mixture.row(source, order.first_rank(rank), row)
+
+    def reading(self, rows: int) -> dict[str, tuple[float, float]]:
+        """(share of the rows, epochs) of each source in the first rows."""
+        counts = zip(self.sources, self.mixture.counts(rows), self.orders, strict=True)
+        return {source: (count / rows if rows else 0.0, count / order.read) for source, count, order in counts}

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.config import TrialConfig
-from ablate.data.corpus import Split
+from ablate.data.document import Split
+from ablate.data.mixture import Mixture
 from ablate.data.shards import Shards
 from ablate.evaluation import bits_per_byte, infill
 from ablate.evaluation.infill import Middle, middles
@@ -89,8 +90,9 @@ class Evaluator:
         entries = self.trial.tokenizer.entries
         end_of_text = self.shards.tokenizer.special.end_of_text
         total = np.zeros(entries)
-        for source, weight in self.trial.mixture.weights.items():
-            counts = np.bincount(self.shards.tokens(source), minlength=entries).astype(np.float64)
+        mixture = Mixture.of(self.trial.mixture, self.trial.data_seed, self.trial.budget_rows)
+        for source, weight in zip(mixture.sources, mixture.counts(self.trial.budget_rows), strict=True):
+            counts = self.shards.counts_V(source).astype(np.float64)
             counts[end_of_text] = 0
             total += weight * (counts + 1) / (counts + 1).sum()
         total /= total.sum()

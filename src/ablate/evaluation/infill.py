@@ -10,12 +10,13 @@ The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from ablate.config import EvaluationConfig
-from ablate.data.corpus import Split
+from ablate.data.document import Split
 from ablate.data.shards import Shards
 from ablate.evaluation.reading import Reading, score_readings
 from ablate.evaluation.table import Row, table
@@ -56,7 +57,7 @@ def middles(
     """
     found = []
     for source in sorted(sources):
-        for name, text in shards.held_out(split, source)[:documents_per_source]:
+        for name, text in islice(shards.held_out(split, source), documents_per_source):
             for kind, draw in KINDS.items():
                 rng = keyed_rng(EVALUATION_SEED, key64(text) >> 1, kind)
                 gap = draw(text, rng, config.infill_middle_bytes)

@@ -6,9 +6,10 @@ tokenizer. Its halves are tokenized apart: the border that `bpb_continuation` ne
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ablate.config import EvaluationConfig
-from ablate.data.corpus import Split
+from ablate.data.document import Split
 from ablate.data.shards import Shards
 from ablate.objectives.example import Tokens
 
@@ -36,7 +37,7 @@ def passages(
     cut = [
         (source, name, half)
         for source in sorted(sources)
-        for name, text in shards.held_out(split, source)[:documents_per_source]
+        for name, text in islice(shards.held_out(split, source), documents_per_source)
         for half in _halves(text, config.passage_bytes, config.passages_per_document)
     ]
     first = shards.tokenizer.encode([half[0] for _, _, half in cut])

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from ablate.config import TrialConfig
-from ablate.data.corpus import check_readers
-from ablate.data.mixture import Mixture
+from ablate.data.recipe import check_readers
 from ablate.errors import UsageError
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Arm, active_infill, checked_arms
@@ -13,7 +12,6 @@ from ablate.objectives.objective import Arm, active_infill, checked_arms
 def check(trial: TrialConfig) -> None:
     """Refuses a trial that can't run as it is meant. Raises UsageError with every reason."""
     check_readers(trial.corpus)
-    Mixture(trial.mixture.weights, trial.data_seed)
     arms = checked_arms(trial.objective)
     infill = active_infill(trial.infill, arms)
     problems = [*_spans(trial, arms)]

@@ -57,20 +57,21 @@ class Plan:
     ledger: Ledger
 
     @classmethod
-    def of(cls, expanded: Expanded, command: str, say: Callable[[str], None]) -> "Plan":
+    def of(cls, expanded: Expanded, command: str, say: Callable[[str], None], *, reads_anew: bool = False) -> "Plan":
         """Checks every cell.
 
         Args:
             expanded: arms and seeds.
             command: what the user typed.
             say: told what takes long.
+            reads_anew: takes files of a corpus as they are now that changed since they were read.
 
         Raises:
             UsageError: a cell that can't run, or cells that are scored in different ways.
             FailureError: a corpus that can't be read.
         """
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
-        resolved = Resolver(runs_dir, say)
+        resolved = Resolver(runs_dir, say, reads_anew)
         cells = []
         for arm in expanded.arms:
             check(arm.composed.trial)

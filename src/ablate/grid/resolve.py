@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ablate.config import TrialConfig
-from ablate.data.corpus import read_corpus
+from ablate.config import CorpusConfig, ReaderConfig, TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.initial import resolve_init_from
 from ablate.identity import digest12
@@ -20,10 +19,12 @@ class Resolver:
     Attributes:
         runs_dir: where the trials are that others start from.
         say: told what takes long.
+        reads_anew: takes files of a corpus as they are now that changed since they were read.
     """
 
     runs_dir: Path
     say: Callable[[str], None]
+    reads_anew: bool = False
     _found: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, trial: TrialConfig) -> TrialConfig:
@@ -33,8 +34,9 @@ class Resolver:
             UsageError: a path that is not there or not what it should be.
             FailureError: a corpus that can't be read.
         """
+        trial = replace(trial, corpus=_placed(trial.corpus))
         if trial.corpus.manifest_sha256 is None:
-            manifest = self._once([plain(trial.corpus)], lambda: self._manifest(trial))
+            manifest = self._once([plain(trial.corpus), plain(trial.cleaning)], lambda: self._manifest(trial))
             trial = replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifest))
         if trial.tokenizer.kind == "file":
             trial = self._with_tokenizer(trial)
@@ -63,8 +65,30 @@ class Resolver:
         return self._found[name]
 
     def _manifest(self, trial: TrialConfig) -> str:
-        self.say("Reading the corpus, to know its text by its hash …")
-        return read_corpus(trial.corpus).manifest_sha256
+        # Imports pyarrow, which nothing else needs while planning.
+        from ablate.data.corpus import corpus_folder, prepared_corpus
+        from ablate.data.progress import shown_progress
+
+        if not corpus_folder(trial).is_dir():
+            self.say("Reading the corpus, to know its text by its hash …")
+        with shown_progress() as progress:
+            return prepared_corpus(trial, progress, again=self.reads_anew).manifest_sha256
+
+
+def _placed(corpus: CorpusConfig) -> CorpusConfig:
+    """The corpus with every path of this machine's absolute, as a job needs it that starts in another folder."""
+
+    def placed(reader: ReaderConfig) -> ReaderConfig:
+        path = reader.parameters.get("path")
+        if not isinstance(path, str) or not Path(path).expanduser().exists():
+            return reader
+        return replace(reader, parameters=reader.parameters | {"path": _absolute(path)})
+
+    sources = {
+        source: {label: placed(reader) for label, reader in readers.items()}
+        for source, readers in corpus.sources.items()
+    }
+    return replace(corpus, sources=sources)
 
 
 def _absolute(path: str) -> str:

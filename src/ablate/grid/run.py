@@ -107,14 +107,14 @@ def _place(folder: TrialFolder) -> str:
 
 def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
     """Makes the token shards once, before trials that run side by side would each make them."""
+    from ablate.data.progress import shown_progress
     from ablate.data.shards import open_shards, shard_folder
 
     for trial in {shard_folder(cell.trial): cell.trial for cell in missing.values()}.values():
         if not shard_folder(trial).is_dir():
-            with console.status("Reading the corpus, training the tokenizer, writing token shards …"):
-                if not console.is_terminal:
-                    console.print("Reading the corpus, training the tokenizer, writing token shards …")
-                open_shards(trial)
+            console.print("Reading the corpus, training the tokenizer, writing token shards …")
+            with shown_progress() as progress:
+                open_shards(trial, progress)
 
 
 def quoted(value: str) -> str:

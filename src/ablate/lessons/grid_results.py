@@ -172,6 +172,21 @@ class GridResults:
         table = pd.DataFrame(rows)
         return table.groupby("arm", sort=False).mean() if rows else table
 
+    def reading(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Per arm and source the share of the rows and the epochs, as means over finished trials."""
+        rows = [
+            {"arm": arm.label, "source": source, **found}
+            for arm, _, record in self._trials()
+            if self.summary(record)
+            for source, found in record.get("reading", {}).items()
+        ]
+        table = pd.DataFrame(rows, columns=["arm", "source", "share", "epochs"])
+        means = table.groupby(["arm", "source"], sort=False, as_index=False).mean()
+        reading: dict[str, dict[str, tuple[float, float]]] = {}
+        for arm, source, share, epochs in means.itertuples(index=False):
+            reading.setdefault(arm, {})[source] = (share, epochs)
+        return reading
+
     def check_comparable(self) -> None:
         """Refuses arms that were not given the same.
 

@@ -47,6 +47,24 @@ def training_notes(found: Lesson) -> list[str]:
     ]
 
 
+def data_notes(found: Lesson) -> list[str]:
+    """What each arm read of each source, and how often."""
+    by_reading: dict[str, list[str]] = {}
+    for arm, reading in found.results.reading().items():
+        told = ", ".join(
+            f"{share:.1%} {source} ({epochs:.2f} epoch{'' if epochs == 1 else 's'})"
+            for source, (share, epochs) in sorted(reading.items())
+        )
+        by_reading.setdefault(told, []).append(arm)
+    if len(by_reading) == 1:
+        return [f"Read: {told}." for told in by_reading]
+    return (
+        ["Read: " + "; ".join(f"{listed(arms)}: {told}" for told, arms in by_reading.items()) + "."]
+        if by_reading
+        else []
+    )
+
+
 def metric_notes(found: Lesson) -> list[str]:
     """What each metric in the table asks."""
     names = dict.fromkeys(name.split("/")[0] for name in [*found.estimates, *found.uncompared])

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablate.lessons.lesson import Lesson, tidy
 from ablate.lessons.metric import metric
-from ablate.lessons.prose import certainty_notes, metric_notes, question, training_notes, unigram_notes
+from ablate.lessons.prose import certainty_notes, data_notes, metric_notes, question, training_notes, unigram_notes
 
 
 def _rows(found: Lesson) -> list[tuple[str, ...]]:
@@ -77,7 +77,14 @@ def notes(found: Lesson) -> list[str]:
     merged = [
         f"{arm.label} is the same trial as {arm.same_as}." for arm in found.results.all_arms if arm.same_as is not None
     ]
-    return [*merged, *certainty_notes(found), *training_notes(found), *metric_notes(found), *unigram_notes(found)]
+    return [
+        *merged,
+        *certainty_notes(found),
+        *training_notes(found),
+        *data_notes(found),
+        *metric_notes(found),
+        *unigram_notes(found),
+    ]
 
 
 def _accounting(table: pd.DataFrame) -> str:

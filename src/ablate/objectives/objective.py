@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,19 +147,19 @@ class Objective:
         arms = checked_arms(objective)
         return cls(arms, active_infill(infill, arms), special, cutter, data_seed)
 
-    def example(self, row: int, tokens_T: Tokens, document_T: NDArray[np.signedinteger]) -> tuple[Example, int]:
+    def example(self, row: int, tokens_T: Tokens, document_tokens: tuple[int, ...]) -> tuple[Example, int]:
         """The row's example and the index of its task: pure in (data_seed, row, tokens).
 
         Args:
             row: number of the row.
             tokens_T: the window.
-            document_T: the document each token belongs to, non-decreasing.
+            document_tokens: lengths of its parts that come from one document each.
         """
         index = self._drawn(row)
         arm = self.arms[index]
         infill = self.infill if arm.task.keeps_order else None
         merges = arm.merges or (infill is not None and infill.merges)
-        pieces = [tokens_T] if merges else _pieces(tokens_T, document_T)
+        pieces = [tokens_T] if merges else _pieces(tokens_T, document_tokens)
         if infill is not None:
             rng = keyed_rng(self.data_seed, row, "infill")
             pieces = [infill(piece_T, rng, self.special, self.cutter) for piece_T in pieces]
@@ -183,9 +183,7 @@ class Objective:
         return infilling_arm(self.arms, self.infill)
 
 
-def _pieces(tokens_T: Tokens, document_T: NDArray[np.signedinteger]) -> list[Tokens]:
+def _pieces(tokens_T: Tokens, document_tokens: tuple[int, ...]) -> list[Tokens]:
     """The window's parts by document."""
-    if document_T[0] == document_T[-1]:
-        return [tokens_T]
-    borders = [0, *(np.flatnonzero(document_T[1:] != document_T[:-1]) + 1), len(tokens_T)]
+    borders = accumulate(document_tokens, initial=0)
     return [tokens_T[first:last] for first, last in pairwise(borders)]

@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from ablate.data.steps import Step
+from ablate.data.stream import Stream
 from ablate.evaluation.evaluator import Evaluator
 from ablate.records.metrics import MetricsWriter
 from ablate.records.mirror import Mirror
@@ -28,11 +29,19 @@ class TrialLog(pl.Callback):
     """
 
     def __init__(
-        self, writer: MetricsWriter, mirror: Mirror, evaluator: Evaluator, *, every_steps: int, evaluations: int
+        self,
+        writer: MetricsWriter,
+        mirror: Mirror,
+        evaluator: Evaluator,
+        stream: Stream,
+        *,
+        every_steps: int,
+        evaluations: int,
     ) -> None:
         self.writer = writer
         self.mirror = mirror
         self.evaluator = evaluator
+        self.stream = stream
         self.every_steps = every_steps
         self.evaluations = evaluations
         self.done_evaluations = 0
@@ -73,9 +82,17 @@ class TrialLog(pl.Callback):
 
     def _append(self, module: TrialModule, found: dict[str, float]) -> None:
         counters = module.counters
-        row = {"progress": self._progress(module), **counters.as_metrics(), **found}
+        row = {"progress": self._progress(module), **counters.as_metrics(), **self._reading(module), **found}
         self.writer.append(counters.steps, row)
         self.mirror.append(counters.steps, row)
+
+    def _reading(self, module: TrialModule) -> dict[str, float]:
+        """What each source was of all that was read, and how often it was read."""
+        found: dict[str, float] = {}
+        rows = module.counters.steps * module.trial.budget.rows_per_step
+        for source, (share, epochs) in self.stream.reading(rows).items():
+            found |= {f"data/share/{source}": share, f"data/epochs/{source}": epochs}
+        return found
 
     @staticmethod
     def _progress(module: TrialModule) -> float:

@@ -116,7 +116,7 @@ class TrialModule(pl.LightningModule):
         input_tokens, loss_tokens = self._over_ranks(step.input_tokens), self._over_ranks(step.loss_tokens)
         return Counters(
             steps=before.steps + 1,
-            source_tokens=before.source_tokens + self.trial.source_tokens_per_step,
+            source_tokens=before.source_tokens + int(self._over_ranks(step.source_tokens)),
             input_tokens=before.input_tokens + int(input_tokens),
             loss_tokens=before.loss_tokens + int(loss_tokens),
             cut_tokens=before.cut_tokens + int(self._over_ranks(step.cut_tokens)),

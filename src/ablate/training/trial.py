@@ -122,6 +122,7 @@ def _train(
         writer,
         mirror,
         evaluator,
+        steps.stream,
         every_steps=trial.tracking.log_every_steps,
         evaluations=trial.evaluation.tune_evaluations,
     )
@@ -151,6 +152,12 @@ def _train(
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in model.parameters()),
         data_fingerprint=shards.fingerprint,
+        reading={
+            source: {"share": share, "epochs": epochs}
+            for source, (share, epochs) in steps.stream.reading(
+                module.counters.steps * trial.budget.rows_per_step
+            ).items()
+        },
     )
     preemption.check()
 

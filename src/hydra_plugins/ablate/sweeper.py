@@ -57,8 +57,8 @@ class AblateSweeper(Sweeper):
         from ablate.grid.run import make_console
 
         console = make_console()
-        # What --json prints is for programs.
-        say = make_console(stderr="--json" in self.names).print
+        # What these print is for programs.
+        say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
         expanded = expand(
             self.hydra_context.config_loader,
             self.config,
@@ -68,7 +68,9 @@ class AblateSweeper(Sweeper):
             zips=self.zip,
             say=say,
         )
-        plan = Plan.of(expanded, self.command, say)
+        # Only this command says that a text is to be taken as it is now.
+        reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
+        plan = Plan.of(expanded, self.command, say, reads_anew=reads_anew)
         verb = import_module(f"ablate.verbs.{self.verb}")
         code = verb.of_grid(plan, self.names, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
         if code:
