@@ -16,6 +16,7 @@ GROUPS = (
     "infill",
     "mixture",
     "corpus",
+    "cleaning",
     "tokenizer",
     "budget",
     "optimizer",
@@ -23,12 +24,13 @@ GROUPS = (
     "evaluation",
     "tracking",
     "hardware",
+    "preparation",
 )
 VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
     "status": "how far each trial is; --json, --once, --all",
     "lessons": "print and write the lesson again: of the newest grid, of grid ids, or of a grid's overrides",
-    "data": "`data show`: rows as a model reads them, of a grid's overrides; with numbers, those rows",
+    "data": "prepare, show (rows as a model reads them), stats or verify the text of a grid's overrides",
     "why": "what makes two trials two: two trial ids, or one and another trial's overrides",
     "diff": "everything in which two trials differ: configuration, code, machine, results",
     "retry": "plan again what failed or diverged, and with -m run it; --fresh: from the beginning",
@@ -42,8 +44,9 @@ OF_A_GRID: dict[str, tuple[str, ...]] = {
     "lessons": (),
     "why": (),
     "retry": ("--fresh",),
-    "data": (),
+    "data": ("--markdown",),
 }
+DATA_SUBJECTS = ("prepare", "show", "stats", "verify")
 # Of them, those that also take names among the overrides.
 TAKE_NAMES = ("why", "data")
 # Hydra's own flags that print something and run nothing, and those that may stand beside them.
@@ -69,9 +72,8 @@ def help_text() -> str:
     ]
     defaults = _default_choices()
     for group in GROUPS:
-        choices = sorted(
-            (path.stem for path in (CONF / group).glob("*.yaml")), key=lambda name: name != defaults[group]
-        )
+        names = sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
+        choices = sorted(names, key=lambda name: name != defaults[group])
         lines.append(f"  {group:<14}{', '.join(choices)}")
     lines += [
         "",
@@ -107,10 +109,7 @@ def main() -> int:
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
     is_grid = bool({"-m", "--multirun"} & set(arguments))
-    # `why TRIAL key=value …` and `data show …` compose one trial; elsewhere only a grid's overrides are composed.
-    has_overrides = any("=" in word and not word.startswith("runs_dir=") for word in arguments)
-    composes = verb == "run" or is_grid or (verb == "why" and has_overrides) or (verb == "data" and bool(arguments))
-    if not composes:
+    if not (verb == "run" or is_grid or _composes_one(verb, arguments)):
         from importlib import import_module
 
         code: int = import_module(f"ablate.verbs.{verb}").main(arguments)
@@ -125,6 +124,13 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
     from ablate.grid.command import run_hydra
 
     return run_hydra(verb, arguments, names, printing=printing)
+
+
+def _composes_one(verb: str, arguments: list[str]) -> bool:
+    """Whether a verb composes one trial without -m: `why TRIAL key=value …` and `data prepare …` do."""
+    if verb == "data":
+        return arguments[:1] in [[subject] for subject in DATA_SUBJECTS]
+    return verb == "why" and any("=" in word and not word.startswith("runs_dir=") for word in arguments)
 
 
 def _apart(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -8,33 +8,22 @@ from rich.console import Console
 from rich.text import Text
 
 from ablate.data.batch import Batch
-from ablate.data.shards import open_shards
 from ablate.data.steps import Steps
 from ablate.data.tokenizer import Tokenizer
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch
+from ablate.verbs.data.prepare import made
 
-TAKES = (
-    "`show`, numbers of rows, and a grid's overrides: python -m ablate data show objective=mixed, "
-    "python -m ablate data show 0 7 infill=psm"
-)
 # How many rows are looked through for one of each kind.
 LOOKED_THROUGH = 400
 
 REGION, ASKED, SPECIAL, QUIET = "on blue", "green", "bold magenta", "dim"
 
 
-def main(arguments: list[str]) -> int:
-    """Every use of the verb composes a configuration. Raises UsageError."""
-    raise UsageError(f"data {' '.join(arguments)}: takes {TAKES}.")
-
-
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], console: Console) -> int:
     """Shows rows of each arm: those with the given numbers, or one of each kind that an arm has. Raises UsageError."""
-    subject, *numbers = names or [""]
-    if subject != "show" or not all(number.isdecimal() for number in numbers):
-        raise UsageError(f"data {' '.join(names)}: takes {TAKES}.")
+    if not all(number.isdecimal() for number in names):
+        raise UsageError(f"data show {' '.join(names)}: takes numbers of rows and a grid's overrides.")
     legend = Text.assemble(
         ("asked for", ASKED),
         "   not asked for",
@@ -50,10 +39,10 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
         if cell.arm.label in shown:
             continue
         shown.add(cell.arm.label)
-        shards = open_shards(cell.trial)
+        shards = made(cell.trial)
         steps = Steps(cell.trial, shards)
         console.rule(f"{cell.label}", align="left")
-        for row in [int(number) for number in numbers] or list(_one_of_each_kind(steps)):
+        for row in [int(number) for number in names] or list(_one_of_each_kind(steps)):
             _show(row, steps, shards.tokenizer, console)
     return 0
 
@@ -63,7 +52,7 @@ def _one_of_each_kind(steps: Steps) -> Iterator[int]:
     structure = set(steps.objective.special.names()) - {steps.objective.special.end_of_text}
     seen: set[tuple[int, bool]] = set()
     for row in range(LOOKED_THROUGH):
-        batch, _ = steps.batch([row])
+        batch, *_ = steps.batch([row])
         kind = (int(batch.task_B[0]), not structure.isdisjoint(batch.input_ids_BT[0].tolist()))
         if kind not in seen:
             seen.add(kind)
@@ -71,7 +60,7 @@ def _one_of_each_kind(steps: Steps) -> Iterator[int]:
 
 
 def _show(row: int, steps: Steps, tokenizer: Tokenizer, console: Console) -> None:
-    batch, cut_tokens = steps.batch([row])
+    batch, source_tokens, cut_tokens = steps.batch([row])
     arm = steps.objective.arms[int(batch.task_B[0])]
     tokens = int((batch.document_BT > 0).sum())
     asked = int(batch.loss_weight_BT.sum())
@@ -79,7 +68,7 @@ def _show(row: int, steps: Steps, tokenizer: Tokenizer, console: Console) -> Non
         f"row {row}",
         arm.label if arm.label == arm.task.name else f"{arm.label} ({arm.task.name})",
         steps.stream.sources[int(batch.source_B[0])],
-        f"{steps.trial.scale.window_tokens} source tokens",
+        f"{source_tokens} source tokens",
         f"{tokens} in the row",
         f"{asked} asked for",
         *([f"{cut_tokens} cut"] if cut_tokens else []),
