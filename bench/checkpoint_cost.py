@@ -19,6 +19,7 @@ import torch
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.data.steps import Steps
+from ablate.data.stream import Stream
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
@@ -44,7 +45,14 @@ def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, floa
     module = TrialModule(
         trial, Decoder.from_config(trial, trial.tokenizer.entries), shards.fingerprint, trial.budget.train_tokens
     )
-    log = TrialLog(writer, mirror, Evaluator(trial, shards), every_steps=trial.tracking.log_every_steps, evaluations=0)
+    log = TrialLog(
+        writer,
+        mirror,
+        Evaluator(trial, shards),
+        Stream(shards, trial),
+        every_steps=trial.tracking.log_every_steps,
+        evaluations=0,
+    )
     store = Checkpoints(folder / "checkpoints", "bench")
     checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None, memory_share=0.5)
     trainer = build_trainer(trial)

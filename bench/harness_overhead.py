@@ -20,6 +20,7 @@ import torch
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
 from ablate.data.steps import Steps
+from ablate.data.stream import Stream
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
@@ -88,7 +89,7 @@ def trial_loop(trial: TrialConfig, shards: Shards, steps: int, folder: Path) -> 
     model = Decoder.from_config(trial, trial.tokenizer.entries)
     module = TrialModule(trial, model, shards.fingerprint, float(trial.budget.train_tokens))
     every = trial.tracking.log_every_steps
-    log = TrialLog(writer, mirror, Evaluator(trial, shards), every_steps=every, evaluations=0)
+    log = TrialLog(writer, mirror, Evaluator(trial, shards), Stream(shards, trial), every_steps=every, evaluations=0)
     clock = _Clock()
     trainer = build_trainer(trial)
     trainer.callbacks.extend([log, clock])  # type: ignore[attr-defined]

@@ -81,14 +81,11 @@ def t5_collator(rows: list[Tokens], rng: np.random.Generator, *, ratio: float, m
     }
 
 
-def windows(shards: Shards, count: int) -> list[tuple[Tokens, NDArray[np.int64]]]:
+def windows(shards: Shards, count: int) -> list[tuple[Tokens, tuple[int, ...]]]:
     """Windows of real text, each of parts of two documents."""
-    tokens = shards.tokens("code")
-    found = []
-    for row in range(count):
-        first = row * CONTEXT % (len(tokens) - CONTEXT)
-        found.append((tokens[first : first + CONTEXT].astype(np.int32), np.repeat([1, 2], [1200, CONTEXT - 1200])))
-    return found
+    source = shards.source("code")
+    firsts = (row * CONTEXT % (source.tokens - CONTEXT) for row in range(count))
+    return [(source.read(first, first + CONTEXT), (1200, CONTEXT - 1200)) for first in firsts]
 
 
 def measured(name: str, row_count: int) -> float:

@@ -1,0 +1,219 @@
+"""What the data path takes: rows, the index of a large corpus, and tokenizing beside `tokenizers` and `datasets`.
+
+    python bench/data.py [--rounds 3]
+
+Rows: source tokens a second that `Steps` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
+process itself and from one worker of the loader, with the memory that it holds beside mapped files, for a source of
+10 million tokens and for one of 1 billion. Index: row 10^9 of 10^11 tokens in rows of 100, a sparse file, from nothing
+open. Tokenizing: 100 MB of Python from the installed packages with GPT-2's vocabulary, on all cores: `encode_batch` and
+`encode_batch_fast` of `tokenizers` on texts in memory, ids not even fetched; `datasets.map` on the same file, with
+a process a core; and ours, from the prepared corpus to checksummed shards. Medians of rounds, which alternate.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sysconfig
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from ablate.config import TrialConfig
+from ablate.data.corpus import prepared_corpus
+from ablate.data.shards import Shards, open_shards, shard_folder
+from ablate.data.steps import Steps
+from ablate.data.stream import Stream
+from ablate.data.token_file import TokenFile, write_token_file
+from ablate.data.token_source import TokenSource
+from ablate.grid.expand import default_container
+from ablate.grid.resolve import Resolver
+from ablate.parsing import composed_from_container
+from ablate.records.provenance import machine
+from ablate.training.loader import step_loader
+
+WINDOW_TOKENS, BATCH_ROWS, STEPS = 2048, 8, 400
+CORPUS_BYTES = 100_000_000
+QUIET = Progress(disable=True)
+
+
+def trial_of(*overrides: str) -> TrialConfig:
+    """A trial, its corpus read."""
+    trial = composed_from_container(default_container(*overrides)).trial
+    return Resolver(Path("runs"), lambda _: None)(trial)
+
+
+class Simulated(Shards):
+    """Shards whose one source is this one."""
+
+    tokens: TokenSource
+
+    def source(self, source: str) -> TokenSource:
+        """The same for all."""
+        return self.tokens
+
+
+def simulated(shards: Shards, folder: Path, tokens: int) -> Shards:
+    """Random tokens in documents of 1 500."""
+    rng = np.random.default_rng(0)
+    documents = (rng.integers(300, 4000, size=1500, dtype=np.int32) for _ in range(tokens // 1500))
+    found = Simulated(shards.folder, shards.config)
+    file = write_token_file(folder / f"{tokens}.bin", documents, shards.config.entries)
+    object.__setattr__(found, "tokens", TokenSource((file,), file.documents))
+    return found
+
+
+def anonymous_bytes() -> int:
+    """What this process holds in memory that no file backs."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith("Anonymous:")]
+    return int(line.split()[1]) * 1024
+
+
+def rows(folder: Path, rounds: int) -> None:
+    """Prints the rate of rows and their memory."""
+    shape = (f"scale.window_tokens={WINDOW_TOKENS}", f"budget.rows_per_step={BATCH_ROWS}", "objective=mixed")
+    trial = trial_of("scale=1b", "tokenizer=bpe_4096", "hardware=cpu", "budget.train_tokens=1e9", *shape)
+    real = open_shards(trial)
+    print(f"\n{'rows':38} {'M tokens/s':>10} {'MB held':>8}  must reach 3 M a core")
+    cases = {"embedded corpus": real}
+    for tokens in (10**7, 10**9):
+        cases[f"{tokens // 10**6} M random tokens"] = simulated(real, folder, tokens)
+    for name, shards in cases.items():
+        steps = Steps(trial, shards)
+        rates = []
+        for number in range(rounds):
+            started = time.perf_counter()
+            for step in range(number * STEPS, (number + 1) * STEPS):
+                steps[step]
+            rates.append(STEPS * BATCH_ROWS * WINDOW_TOKENS / (time.perf_counter() - started) / 1e6)
+        print(f"{name + ', in the process':38} {statistics.median(rates):10.2f} {anonymous_bytes() / 1e6:8.0f}")
+    rates = []
+    for number in range(rounds):
+        loader = iter(step_loader(Steps(trial, real), first_step=number * STEPS, workers=1))
+        next(loader)
+        started = time.perf_counter()
+        for _ in range(STEPS):
+            next(loader)
+        rates.append(STEPS * BATCH_ROWS * WINDOW_TOKENS / (time.perf_counter() - started) / 1e6)
+        del loader
+    print(f"{'embedded corpus, from a worker':38} {statistics.median(rates):10.2f}")
+
+
+def index(folder: Path, rounds: int) -> None:
+    """Prints how long row 10^9 of 10^11 tokens takes from nothing open."""
+    documents, length, row_tokens = 10**7, 10_000, 100
+    path = folder / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(2 * documents * length)
+    with path.with_suffix(".idx").open("wb") as file:
+        file.write(struct.pack("<9sQBQQ", b"MMIDIDX\x00\x00", 1, 8, documents, documents + 1))
+        file.write(np.full(documents, length, "<i4").tobytes())
+        file.write((np.arange(documents, dtype="<i8") * (2 * length)).tobytes())
+        file.write(np.arange(documents + 1, dtype="<i8").tobytes())
+    with path.with_suffix(".crc32").open("wb") as file:
+        blocks = -(-2 * documents * length // 4096)
+        for first in range(0, blocks, 10**6):
+            file.write(np.full(min(10**6, blocks - first), zlib.crc32(bytes(4096)), "<u4").tobytes())
+    trial = trial_of(f"scale.window_tokens={row_tokens}", "mixture.weights={code:1}", "budget.train_tokens=1e11")
+    real = open_shards(trial)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        shards = Simulated(real.folder, real.config)
+        file_ = TokenFile(path, path.with_suffix(".crc32"))
+        object.__setattr__(shards, "tokens", TokenSource((file_,), file_.documents))
+        Stream(shards, trial).window(10**9 - 1)
+        seconds.append(time.perf_counter() - started)
+    print(f"\nrow 10^9 of 10^11 tokens, from nothing open: {1000 * statistics.median(seconds):.1f} ms  must reach 50")
+
+
+def python_text(path: Path) -> None:
+    """Writes 100 MB of Python as JSON lines."""
+    left_bytes = CORPUS_BYTES
+    with path.open("w") as file:
+        for source in sorted(Path(sysconfig.get_path("purelib")).rglob("*.py")):
+            text = source.read_text(errors="replace")
+            left_bytes -= len(text.encode())
+            if left_bytes < 0:
+                break
+            file.write(json.dumps({"text": text}) + "\n")
+
+
+def tokenizing(folder: Path, rounds: int) -> None:
+    """Prints MB a second of ours and of the peers."""
+    import datasets
+    from transformers import PreTrainedTokenizerFast
+
+    cores = len(os.sched_getaffinity(0))
+    path = folder / "python.jsonl"
+    python_text(path)
+    overrides = ("corpus=jsonl", f"corpus.sources.text.lines.path={path}", "mixture=text", "tokenizer=gpt2")
+    trial = trial_of(*overrides, "corpus.tune_share=0.0001", "corpus.test_share=0.0001", f"cache_dir={folder}/cache")
+    started = time.perf_counter()
+    corpus = prepared_corpus(trial, QUIET)
+    seconds = time.perf_counter() - started
+    print(f"\nreading, hashing and merging 100 MB: {CORPUS_BYTES / seconds / 1e6:.1f} MB/s")
+    texts = [document.text for document in corpus.of("train", "text")]
+    size_bytes = sum(len(text.encode()) for text in texts)
+    vocabulary = open_shards(trial).tokenizer.vocabulary
+    print((shard_folder(trial) / "card.md").read_text())
+    table = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(folder / "hf"))
+    hub = PreTrainedTokenizerFast(tokenizer_object=vocabulary)  # type: ignore[no-untyped-call]
+
+    def mapped() -> None:
+        def encoded(rows: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+            return {"input_ids": hub(rows["text"], return_attention_mask=False, return_token_type_ids=False).input_ids}
+
+        table.map(encoded, batched=True, num_proc=cores, remove_columns=["text"], load_from_cache_file=False)
+
+    def ours() -> None:
+        shutil.rmtree(shard_folder(trial))
+        open_shards(trial)
+
+    ways: dict[str, Callable[[], object]] = {
+        "tokenizers.encode_batch": lambda: vocabulary.encode_batch(texts, add_special_tokens=False),
+        "tokenizers.encode_batch_fast": lambda: vocabulary.encode_batch_fast(texts, add_special_tokens=False),
+        "datasets.map": mapped,
+        "ours, to checksummed shards": ours,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            taken[name].append(time.perf_counter() - started)
+    rates = {name: size_bytes / statistics.median(found) / 1e6 for name, found in taken.items()}
+    mine = rates["ours, to checksummed shards"]
+    print(f"{f'tokenizing {size_bytes / 1e6:.0f} MB, {cores} cores':38} {'MB/s':>8} {'ours over it':>13}")
+    wanted = {"tokenizers.encode_batch": "must reach 0.9", "datasets.map": "must reach 1.5"}
+    for name, rate in rates.items():
+        print(f"{name:38} {rate:8.2f} {mine / rate:12.2f}×  {wanted.get(name, '')}")
+
+
+PARTS: dict[str, Callable[[Path, int], None]] = {"rows": rows, "index": index, "tokenizing": tokenizing}
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS), help="all of them by default")
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"commit {commit}, {machine()}, numpy {np.__version__}")
+    for name in chosen.parts:
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+            PARTS[name](Path(folder), chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
