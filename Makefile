@@ -43,6 +43,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py
 	@$(BIN)/python bench/checkpoint_cost.py
 	@$(BIN)/python bench/large_grid.py
+	@$(BIN)/python bench/data.py
 	@$(BIN)/python bench/transforms.py
 	@$(BIN)/python bench/region_cost.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt

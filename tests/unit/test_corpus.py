@@ -176,7 +176,7 @@ def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
     for skip, message in (
         ("", r"bad\.txt: not UTF-8 \(byte 3 is 0xff\).*cleaning\.skip=\[not_utf8\]"),
         ("not_utf8", r"image\.txt: not text \(byte 3 is NUL\).*cleaning\.skip=\[not_utf8,binary\]"),
-        ("not_utf8,binary", r"line\.txt: 5,000 bytes, more than cleaning\.max_bytes=4000"),
+        ("not_utf8,binary", r"line\.txt: 5,000 bytes, more than cleaning\.max_bytes=4,000"),
     ):
         with pytest.raises(FailureError, match=message):
             prepare({"code": files(folder)}, f"cleaning.skip=[{skip}]", "cleaning.max_bytes=4000")

@@ -92,7 +92,15 @@ def test_lines_that_are_no_documents(tmp_path: Path) -> None:
     found = problems(reader)
     assert [problem.kind for problem in found] == ["bad_json", "bad_json", "no_text", "no_text", "not_utf8", "binary"]
     assert "some.jsonl, byte 18: not JSON" in found[0].message
-    assert found[2].message.endswith("text is missing. The row has content.")
+    assert found[2].message.endswith("text is missing. The row has content; text_column says which is the text.")
+
+
+def test_a_column_that_no_line_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "some.jsonl").write_text('{"text": "a", "meta": {"set": "x"}}\n{"text": "b", "lang": "C"}\n')
+    for named in ({"language_column": "lang"}, {"licence_column": "meta.set"}, {"where": {"lang": ("C",)}}):
+        everything(JsonLines(path=str(tmp_path), **JSONL | named))
+    with pytest.raises(UsageError, match=r"some\.jsonl: has no column language\. It has text, meta\.set\. Name"):
+        everything(JsonLines(path=str(tmp_path), **JSONL | {"language_column": "language"}))
 
 
 def test_a_line_that_does_not_fit_in_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

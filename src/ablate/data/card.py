@@ -32,6 +32,9 @@ class CardTable:
         return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+# Values of a configuration that say nothing.
+_NOTHING: tuple[object, ...] = (None, "", [], (), {})
+
 # Source, language, documents, bytes, tokens: of a range of hashes.
 TokenCounts = Sequence[tuple[str, str, int, int, int]]
 
@@ -82,7 +85,16 @@ def _splits(corpus: Corpus) -> CardTable:
 
 def _dropped(corpus: Corpus) -> CardTable:
     found = corpus.statistics
-    reasons = sorted({became for _, _, became in found.documents} - set(SPLITS))
+    cleaning = corpus.recipe.cleaning
+    # What was asked for is told also where it found nothing.
+    asked = {
+        "contaminated": cleaning.decontaminate,
+        "licence not allowed": cleaning.licences,
+        "near_duplicate": cleaning.near_duplicates,
+    }
+    reasons = sorted(
+        {became for _, _, became in found.documents} - set(SPLITS) | {name for name in asked if asked[name]}
+    )
     rows = []
     for source in sorted(corpus.recipe.corpus.sources):
         documents = found.total(found.documents, source)
@@ -117,7 +129,7 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def _told(config: TokenizerConfig | CleaningConfig) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in plain(config).items() if value not in (None, [], ()))
+    return ", ".join(f"{name} {_value(value)}" for name, value in plain(config).items() if value not in _NOTHING)
 
 
 def _value(value: object) -> str:
@@ -128,6 +140,6 @@ def _readers(config: CorpusConfig) -> Iterable[str]:
     for source, readers in sorted(config.sources.items()):
         for label, reader in sorted(readers.items()):
             given = ", ".join(
-                f"{name} {_value(value)}" for name, value in reader.parameters.items() if value is not None
+                f"{name} {_value(value)}" for name, value in reader.parameters.items() if value not in _NOTHING
             )
             yield f"- {source}.{label}: `{reader.reader}` ({given})"

@@ -117,8 +117,8 @@ class Cleaning:
                 Problem("not_utf8", f"{found.name}: half of a surrogate pair at character {error.start}, no text.")
             )
         if size_bytes > self.config.max_bytes:
-            message = f"{found.name}: {size_bytes:,} bytes, more than cleaning.max_bytes={self.config.max_bytes}."
-            return self._skipped(Problem("too_long", message))
+            message = f"{found.name}: {size_bytes:,} bytes, more than cleaning.max_bytes={self.config.max_bytes:,}."
+            return self._skipped(Problem("too_long", f"{message} Cut it into documents, or raise that."))
         reason = self.filters.reason(found, size_bytes)
         if reason is not None:
             return reason

@@ -41,12 +41,8 @@ class Columns:
         Raises:
             UsageError: names what there is.
         """
-        for column in self.columns:
-            if _value(schema, column) is _MISSING:
-                raise UsageError(
-                    f"{place}: has no column {column}. It has {', '.join(_names(schema))}. Name the right one with "
-                    "the reader's text_column, language_column, licence_column or where."
-                )
+        for column in lacking(schema, self.columns):
+            raise unknown_column(place, column, schema)
 
     def document(self, row: Mapping[str, Any], name: str) -> RawDocument | Problem | None:
         """The row as a document; None where it is not one of those wanted."""
@@ -55,7 +51,8 @@ class Columns:
         text = _value(row, self.text_column)
         if not isinstance(text, str):
             found = "is missing" if text is _MISSING else f"is {json.dumps(text, default=str)[:40]}"
-            return Problem("no_text", f"{name}: {self.text_column} {found}. The row has {', '.join(_names(row))}.")
+            has = f"The row has {', '.join(_names(row))}; text_column says which is the text."
+            return Problem("no_text", f"{name}: {self.text_column} {found}. {has}")
         if "\0" in text:
             return binary(name, f"character {text.index(chr(0))}")
         language = _value(row, self.language_column) if self.language_column else self.language
@@ -66,6 +63,19 @@ class Columns:
         if isinstance(found, str):
             return (found,)
         return tuple(map(str, found)) if isinstance(found, Sequence) else ()
+
+
+def lacking(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """The columns that a row, or a schema, has not."""
+    return [column for column in columns if _value(row, column) is _MISSING]
+
+
+def unknown_column(place: str, column: str, row: Mapping[str, Any]) -> UsageError:
+    """Of a table that has what this row, or schema, has."""
+    return UsageError(
+        f"{place}: has no column {column}. It has {', '.join(_names(row))}. Name the right one with the reader's "
+        "text_column, language_column, licence_column or where."
+    )
 
 
 def _value(row: Mapping[str, Any], column: str) -> Any:

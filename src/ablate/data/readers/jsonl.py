@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ablate.data.readers.columns import Columns
+from ablate.data.readers.columns import Columns, lacking, unknown_column
 from ablate.data.readers.paths import PART_BYTES, files_below, in_parts
 from ablate.data.readers.reader import MOST_BYTES, Part, Problem, RawDocument, text_of, too_long
 from ablate.errors import FailureError
@@ -35,28 +36,39 @@ class JsonLines(Columns):
         return (in_parts(whole) if whole else []) + pieces
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each line that begins in the part."""
+        """Each line that begins in the part. Raises UsageError: a column that none of its rows has."""
+        unseen, first = self.columns, None
         for path in part.files:
             for place, line in _lines(path, *part.span):
-                found = self._document(line, f"{path}, byte {place}")
+                name = f"{path}, byte {place}"
+                found: RawDocument | Problem | None
+                if isinstance(row := _row(line, name), dict):
+                    first, unseen = first or row, lacking(row, unseen)
+                    found = self.document(row, name)
+                else:
+                    found = row
                 if found is not None:
                     yield found
+        if first is not None and unseen:
+            raise unknown_column(part.label, unseen[0], first)
 
-    def _document(self, line: bytes | None, name: str) -> RawDocument | Problem | None:
-        if line is None:
-            return too_long(name)
-        if not line.strip():
-            return None
-        text = text_of(line, name)
-        if isinstance(text, Problem):
-            return text
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            return Problem("bad_json", f"{name}: not JSON ({error}). Mend the line, or leave it out.")
-        if not isinstance(row, dict):
-            return Problem("bad_json", f"{name}: not an object. Mend the line, or leave it out.")
-        return self.document(row, name)
+
+def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
+    """The object of a line; None of an empty one."""
+    if line is None:
+        return too_long(name)
+    if not line.strip():
+        return None
+    text = text_of(line, name)
+    if isinstance(text, Problem):
+        return text
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return Problem("bad_json", f"{name}: not JSON ({error}). Mend the line, or leave it out.")
+    if not isinstance(row, dict):
+        return Problem("bad_json", f"{name}: not an object. Mend the line, or leave it out.")
+    return row
 
 
 def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:

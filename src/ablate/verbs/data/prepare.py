@@ -31,5 +31,8 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
         shards = made(trial)
         tokens = ", ".join(f"{source} {shards.source(source).tokens:,}" for source in shards.sources)
         console.print(f"{word}: {shards.folder}", soft_wrap=True, highlight=False)
-        console.print(f"Train tokens: {tokens}. Data card: {shards.folder}/card.md", soft_wrap=True, highlight=False)
+        console.print(
+            f"Tokens to train on, two borders a document among them: {tokens}.", soft_wrap=True, highlight=False
+        )
+        console.print(f"Data card: {shards.folder}/card.md", soft_wrap=True, highlight=False)
     return 0
