@@ -123,7 +123,7 @@ def index(folder: Path, rounds: int) -> None:
         blocks = -(-2 * documents * length // 4096)
         for first in range(0, blocks, 10**6):
             file.write(np.full(min(10**6, blocks - first), zlib.crc32(bytes(4096)), "<u4").tobytes())
-    trial = trial_of(f"scale.window_tokens={row_tokens}", "mixture.weights={code:1}", "budget.train_tokens=1e11")
+    trial = trial_of(f"scale.window_tokens={row_tokens}", "mixture=code", "budget.train_tokens=1e11")
     real = open_shards(trial)
     seconds = []
     for _ in range(rounds):

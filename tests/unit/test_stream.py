@@ -112,8 +112,20 @@ def test_more_than_there_is_is_refused(make_stream: MakeStream) -> None:
     make_stream("+mixture.max_epochs.code=1000", "budget.train_tokens=1e6")
 
 
+def test_a_trial_that_reads_on_is_stopped_at_the_cap(make_stream: MakeStream) -> None:
+    stream = make_stream(
+        "mixture.weights.english=0", "mixture.epochs=2", "mixture.max_epochs=2", "budget.train_tokens=4000"
+    )
+    rows_per_step = stream.trial.budget.rows_per_step
+    assert stream.orders[0].read == 50
+    for row in range(100 + rows_per_step):
+        stream.place(row)
+    with pytest.raises(FailureError, match=r"row 1\d\d would read code more than 2 times\. Until its source_tokens"):
+        stream.place(100 + rows_per_step)
+
+
 def test_a_source_shorter_than_a_window_is_refused(shards: Shards, make_trial: MakeTrial) -> None:
-    trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000")
+    trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000", "budget.train_tokens=1e8")
     with pytest.raises(FailureError, match="less than one window of 1000000"):
         Stream(shards, trial)
 

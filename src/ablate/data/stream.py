@@ -49,13 +49,16 @@ class Stream:
                     f"The source {source} has {shards.source(source).tokens} train tokens, less than one window of "
                     f"{window_tokens} (scale.window_tokens). Give it more text or shorten the window."
                 )
-        self.orders = [self._order(index) for index in range(len(self.sources))]
+        counts = self.mixture.counts(trial.budget_rows)
+        padded = sum(count * rows.padding_share for count, rows in zip(counts, self._rows, strict=True))
+        # Rows with padding hold fewer tokens, so the budget takes more of them.
+        more = trial.budget_rows / (trial.budget_rows - padded)
+        self.orders = [self._order(index, ceil(more * count)) for index, count in enumerate(counts)]
         place = f"{shards.fingerprint}\n{self.sources}\n{window_tokens}\n{packing}"
         self.fingerprint = hashlib.sha256(place.encode()).hexdigest()
 
-    def _order(self, index: int) -> Order:
+    def _order(self, index: int, wanted: int) -> Order:
         source, rows = self.sources[index], self._rows[index].count
-        wanted = self.mixture.counts(self.trial.budget_rows)[index]
         epochs, cap = self.trial.mixture.epochs, self.trial.mixture.epoch_cap(source)
         read = rows if epochs is None else max(1, ceil(wanted / epochs))
         if read > rows:
@@ -72,9 +75,23 @@ class Stream:
         return Order(rows, read, f"{self.trial.data_seed}/{source}")
 
     def place(self, row: int) -> tuple[int, int]:
-        """(source, row of that source) of a row."""
+        """(source, row of that source) of a row.
+
+        Raises:
+            FailureError: a row after the budget's, which a trial may read that ends by another counter, whose source
+                was read as often as `mixture.max_epochs` allows.
+        """
         source, rank = self.mixture.place(row)
-        return source, self.orders[source].index(rank)
+        order, name = self.orders[source], self.sources[source]
+        cap = self.trial.mixture.epoch_cap(name)
+        # The last step is finished.
+        if cap is not None and rank >= cap * order.read + self.trial.budget.rows_per_step:
+            raise FailureError(
+                f"mixture.max_epochs: row {row:,} would read {name} more than {cap:g} times. Until its "
+                f"{self.trial.budget.matched_on} are spent the trial reads more rows than the budget's "
+                f"{self.trial.budget_rows:,}: give {name} a smaller weight, the budget fewer tokens, or a larger cap."
+            )
+        return source, order.index(rank)
 
     def window(self, row: int) -> Window:
         """The window of a row."""

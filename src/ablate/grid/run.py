@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.config import TrialConfig
 from ablate.grid.job import failure_of, settle, settle_unstarted
 from ablate.grid.launch import Interrupts, handling, start_server
 from ablate.grid.plan import Cell, Plan
@@ -43,6 +44,7 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         # It imports while the data is made.
         start_server()
         _prepare_data(missing, console)
+        _check_reading(missing)
     plan.freeze(missing)
     if missing:
         _run_missing(plan, missing, launch, console)
@@ -115,6 +117,18 @@ def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
             console.print("Reading the corpus, training the tokenizer, writing token shards …")
             with shown_progress() as progress:
                 open_shards(trial, progress)
+
+
+def _check_reading(missing: dict[str, Cell]) -> None:
+    """Refuses, before a trial starts, a budget that its text does not allow. Raises UsageError or FailureError."""
+    from ablate.data.shards import open_shards, shard_folder
+    from ablate.data.stream import Stream
+
+    def reads(trial: TrialConfig) -> object:
+        return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens
+
+    for trial in {reads(cell.trial): cell.trial for cell in missing.values()}.values():
+        Stream(open_shards(trial), trial)
 
 
 def quoted(value: str) -> str:
