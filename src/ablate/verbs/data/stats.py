@@ -10,6 +10,7 @@ from ablate.data.card import CardTable, card, tables
 from ablate.data.corpus import prepared_corpus
 from ablate.data.progress import shown_progress
 from ablate.data.shards import Shards
+from ablate.data.stream import Stream
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 from ablate.verbs.data.prepare import each_data, made
@@ -27,7 +28,7 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
         if as_markdown:
             print(card(corpus, trial.tokenizer, shards.fingerprint, shards.counted), end="")
             continue
-        for table in [*tables(corpus, shards.counted), _packing(shards, trial)]:
+        for table in [*tables(corpus, shards.counted), _packing(shards, trial), _reading(shards, trial)]:
             show_table(table, console)
     return 0
 
@@ -41,6 +42,14 @@ def _packing(shards: Shards, trial: TrialConfig) -> CardTable:
             rows.append((source, packing, f"{found.count:,}", f"{found.padding_share:.2%}", f"{found.cut_share:.1%}"))
     columns = ("source", "packing", "rows", "padding", "documents cut")
     return CardTable(f"Rows of {trial.scale.window_tokens} tokens", 2, columns, tuple(rows))
+
+
+def _reading(shards: Shards, trial: TrialConfig) -> CardTable:
+    """How much of each source the trial's mixture takes over the budget, and how often."""
+    found = Stream(shards, trial).reading(trial.budget_rows)
+    rows = tuple((source, f"{share:.1%}", f"{epochs:.3g}") for source, (share, epochs) in found.items())
+    title = f"Read by a budget of {trial.budget.train_tokens:,} tokens"
+    return CardTable(title, 1, ("source", "share of rows", "epochs"), rows)
 
 
 def show_table(table: CardTable, console: Console) -> None:
