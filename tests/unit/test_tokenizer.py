@@ -85,6 +85,15 @@ def test_text_comes_back_and_spells_no_structure(made: dict[str, Tokenizer], kin
     assert not set(tokenizer.special.names()) & set(tokens.tolist())
 
 
+@pytest.mark.parametrize("kind", ["bpe", "gpt2"])
+@pytest.mark.parametrize("piece", ["x", " ", "\n", "\t a"])
+def test_a_very_long_run_is_text_as_any_other(made: dict[str, Tokenizer], kind: str, piece: str) -> None:
+    text = f"a{piece * 3_000_000}b"
+    [tokens, short] = made[kind].encode([text, "short"])
+    assert made[kind].decode(tokens) == text
+    assert short.tolist() == made[kind].encode(["short"])[0].tolist()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_tokens_have_ids_of_their_own_and_no_text(made: dict[str, Tokenizer], kind: str) -> None:
     special = made[kind].special

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiktoken
 import tokenizers
 
 from ablate.config import TokenizerConfig
 from ablate.data.cutter import TextCutter
+from ablate.data.fast_encoding import fast_encoding, is_too_much
 from ablate.data.vocabulary import build, bytes_of_entries, splits
 from ablate.objectives.example import STRUCTURAL_TOKENS, SpecialTokens, Tokens
 
@@ -76,12 +78,19 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids of each text, without special tokens."""
-        encodings = self.vocabulary.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        fast = self._fast
+        if fast is None or any(map(is_too_much, texts)):
+            encodings = self.vocabulary.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        return [np.array(fast.encode_ordinary(text), np.int32) for text in texts]
 
     def decode(self, tokens_T: Tokens) -> str:
         """The text of ids that are all text."""
         return self.vocabulary.decode(tokens_T.tolist(), skip_special_tokens=False)
+
+    @cached_property
+    def _fast(self) -> tiktoken.Encoding | None:
+        return fast_encoding(self.vocabulary)
 
     @cached_property
     def _bytes_V(self) -> list[bytes]:
