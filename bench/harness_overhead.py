@@ -13,9 +13,11 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from numpy.typing import NDArray
 
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
@@ -48,11 +50,17 @@ def make_trial(scale: str, steps: int, *overrides: str) -> TrialConfig:
     return composed_from_container(container).trial
 
 
+def as_computed(part: NDArray[Any]) -> torch.Tensor:
+    """A batch's array as torch computes with it."""
+    tensor = torch.from_numpy(part)
+    return tensor if tensor.is_floating_point() else tensor.long()
+
+
 def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
     """Source tokens per second of a loop written by hand."""
     steps_data = Steps(trial, shards)
     batches = [
-        ({name: torch.from_numpy(value) for name, value in vars(step.batch).items()}, step.loss_tokens)
+        ({name: as_computed(value) for name, value in vars(step.batch).items()}, step.loss_tokens)
         for step in (steps_data[number] for number in range(steps))
     ]
     model = Decoder.from_config(trial, trial.tokenizer.entries)

@@ -20,13 +20,13 @@ ENCODER_DECODER = "architecture=encoder_decoder"
 
 def batch_of(document: list[list[int]], region: list[list[int]]) -> Batch:
     """Rows of these segments and regions, asked for all that the contract lets them be asked."""
-    document_BT, region_BT = np.array(document), np.array(region)
+    document_BT, region_BT = np.array(document, np.int32), np.array(region, np.int32)
     asked = np.zeros(document_BT.shape, bool)
     asked[:, :-1] = (document_BT[:, 1:] == document_BT[:, :-1]) & (document_BT[:, 1:] > 0)
     asked[:, :-1] &= (region_BT[:, 1:] != region_BT[:, :-1]) | (region_BT[:, 1:] == 0)
-    ids = np.random.default_rng(0).integers(1, 300, document_BT.shape)
-    positions = np.tile(np.arange(document_BT.shape[1]), (len(document), 1))
-    rows = np.zeros(len(document), np.int64)
+    ids = np.random.default_rng(0).integers(1, 300, document_BT.shape, dtype=np.int32)
+    positions = np.tile(np.arange(document_BT.shape[1], dtype=np.int32), (len(document), 1))
+    rows = np.zeros(len(document), np.int32)
     weights = asked.astype(np.float32)
     return Batch(ids, np.roll(ids, -1, 1), weights, document_BT, positions, region_BT, rows, rows)
 

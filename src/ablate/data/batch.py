@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ablate.objectives.example import Example
 
-Ints = NDArray[np.int64]
+# Half of what torch computes with: a loader's worker sends them.
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def pack(
     longest = min(context_tokens, max(map(len, examples)))
     # Whole vector registers; what is padding in every row is not computed.
     shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
-    ids_BT, documents_BT, positions_BT, regions_BT = (np.zeros(shape, np.int64) for _ in range(4))
+    ids_BT, documents_BT, positions_BT, regions_BT = (np.zeros(shape, np.int32) for _ in range(4))
     asked_BT = np.zeros(shape, bool)
     index_T = np.arange(shape[1])
     for row, example in enumerate(examples):
@@ -107,11 +108,11 @@ def pack(
             regions_BT[row, first : min(last, length)] = number
             # The next token of the region is seen, so it can't be asked for.
             asked_BT[row, first : last - 1] = False
-    targets_BT = np.zeros(shape, np.int64)
+    targets_BT = np.zeros(shape, np.int32)
     np.copyto(targets_BT[:, :-1], ids_BT[:, 1:], where=asked_BT[:, :-1])
     weights_BT = asked_BT.astype(np.float32)
     cut_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
-    places = np.array(tasks), np.array(sources)
+    places = np.array(tasks, np.int32), np.array(sources, np.int32)
     return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, regions_BT, *places), cut_tokens
 
 
@@ -145,7 +146,7 @@ def work(batch: Batch, architecture: str) -> Work:
 
 
 def _row_work(document_T: Ints, region_T: Ints, weight_T: NDArray[np.float32], architecture: str) -> Work:
-    region_lengths = np.bincount(region_T[document_T > 0], minlength=1)[1:].astype(np.int64)
+    region_lengths = np.bincount(region_T[document_T > 0], minlength=1)[1:]
     loss_tokens = int((weight_T > 0).sum())
     if architecture != "encoder_decoder":
         pairs = _triangle(np.bincount(document_T, minlength=1)[1:])
@@ -168,6 +169,6 @@ def _row_work(document_T: Ints, region_T: Ints, weight_T: NDArray[np.float32], a
     )
 
 
-def _triangle(lengths: Ints) -> int:
+def _triangle(lengths: NDArray[np.int64]) -> int:
     """Pairs (i, j ≤ i) within runs of these lengths."""
-    return int((lengths.astype(np.int64) * (lengths + 1) // 2).sum())
+    return int((lengths * (lengths + 1) // 2).sum())

@@ -96,17 +96,11 @@ class TrialModule(pl.LightningModule):
         return self.counters.of_budget(self.trial.budget) >= self.target
 
     def _summed_nll(self, batch: Batch) -> Tensor:
-        ids, documents, positions, regions, targets, weights = (
-            torch.from_numpy(part).to(self.device)
-            for part in (
-                batch.input_ids_BT,
-                batch.document_BT,
-                batch.position_BT,
-                batch.region_BT,
-                batch.targets_BT,
-                batch.loss_weight_BT,
-            )
+        ids, documents, positions, regions, targets = (
+            torch.from_numpy(part).to(self.device).long()
+            for part in (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT, batch.targets_BT)
         )
+        weights = torch.from_numpy(batch.loss_weight_BT).to(self.device)
         hidden_BTC = self.model(ids, documents, positions, regions)
         return summed_nll(hidden_BTC.flatten(0, 1), self.model.head, targets.flatten(), weights.flatten())
 
