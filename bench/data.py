@@ -1,13 +1,13 @@
 """What the data path takes: rows, the index of a large corpus, and tokenizing beside `tokenizers` and `datasets`.
 
-    python bench/data.py [--rounds 3]
+    python bench/data.py [--only rows|index|tokenizing] [--rounds 3]
 
 Rows: source tokens a second that `Steps` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
 process itself and from one worker of the loader, with the memory that it holds beside mapped files, for a source of
 10 million tokens and for one of 1 billion. Index: row 10^9 of 10^11 tokens in rows of 100, a sparse file, from nothing
 open. Tokenizing: 100 MB of Python from the installed packages with GPT-2's vocabulary, on all cores: `encode_batch` and
-`encode_batch_fast` of `tokenizers` on texts in memory, ids not even fetched; `datasets.map` on the same file, with
-a process a core; and ours, from the prepared corpus to checksummed shards. Medians of rounds, which alternate.
+`encode_batch_fast` of `tokenizers`, 256 texts in memory at once, ids not even fetched; `datasets.map` on the same file,
+with a process a core; and ours, from the prepared corpus to checksummed shards. Medians of rounds, which alternate.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def anonymous_bytes() -> int:
 def rows(folder: Path, rounds: int) -> None:
     """Prints the rate of rows and their memory."""
     shape = (f"scale.window_tokens={WINDOW_TOKENS}", f"budget.rows_per_step={BATCH_ROWS}", "objective=mixed")
-    trial = trial_of("scale=1b", "tokenizer=bpe_4096", "hardware=cpu", "budget.train_tokens=1e9", *shape)
+    trial = trial_of("scale=1b", "tokenizer.mask_sentinels=600", "hardware=cpu", "budget.train_tokens=1e9", *shape)
     real = open_shards(trial)
     print(f"\n{'rows':38} {'M tokens/s':>10} {'MB held':>8}  must reach 3 M a core")
     cases = {"embedded corpus": real}
@@ -151,21 +151,23 @@ def python_text(path: Path) -> None:
 def tokenizing(folder: Path, rounds: int) -> None:
     """Prints MB a second of ours and of the peers."""
     import datasets
+    from datasets.utils.logging import disable_progress_bar
     from transformers import PreTrainedTokenizerFast
 
     cores = len(os.sched_getaffinity(0))
     path = folder / "python.jsonl"
     python_text(path)
     overrides = ("corpus=jsonl", f"corpus.sources.text.lines.path={path}", "mixture=text", "tokenizer=gpt2")
-    trial = trial_of(*overrides, "corpus.tune_share=0.0001", "corpus.test_share=0.0001", f"cache_dir={folder}/cache")
     started = time.perf_counter()
-    corpus = prepared_corpus(trial, QUIET)
+    # Resolving a corpus without a manifest prepares it.
+    trial = trial_of(*overrides, "corpus.tune_share=0.001", "corpus.test_share=0.001", f"cache_dir={folder}/cache")
     seconds = time.perf_counter() - started
+    corpus = prepared_corpus(trial, QUIET)
     print(f"\nreading, hashing and merging 100 MB: {CORPUS_BYTES / seconds / 1e6:.1f} MB/s")
     texts = [document.text for document in corpus.of("train", "text")]
     size_bytes = sum(len(text.encode()) for text in texts)
     vocabulary = open_shards(trial).tokenizer.vocabulary
-    print((shard_folder(trial) / "card.md").read_text())
+    disable_progress_bar()
     table = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(folder / "hf"))
     hub = PreTrainedTokenizerFast(tokenizer_object=vocabulary)  # type: ignore[no-untyped-call]
 
@@ -179,9 +181,14 @@ def tokenizing(folder: Path, rounds: int) -> None:
         shutil.rmtree(shard_folder(trial))
         open_shards(trial)
 
+    def in_batches(encode: Callable[..., object]) -> None:
+        # One batch of all texts is slower: its encodings fill the memory.
+        for first in range(0, len(texts), 256):
+            encode(texts[first : first + 256], add_special_tokens=False)
+
     ways: dict[str, Callable[[], object]] = {
-        "tokenizers.encode_batch": lambda: vocabulary.encode_batch(texts, add_special_tokens=False),
-        "tokenizers.encode_batch_fast": lambda: vocabulary.encode_batch_fast(texts, add_special_tokens=False),
+        "tokenizers.encode_batch": lambda: in_batches(vocabulary.encode_batch),
+        "tokenizers.encode_batch_fast": lambda: in_batches(vocabulary.encode_batch_fast),
         "datasets.map": mapped,
         "ours, to checksummed shards": ours,
     }
@@ -205,12 +212,12 @@ PARTS: dict[str, Callable[[Path, int], None]] = {"rows": rows, "index": index, "
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS), help="all of them by default")
+    parser.add_argument("--only", choices=list(PARTS), help="one of the parts")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     print(f"commit {commit}, {machine()}, numpy {np.__version__}")
-    for name in chosen.parts:
+    for name in [chosen.only] if chosen.only else PARTS:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
             PARTS[name](Path(folder), chosen.rounds)
 
