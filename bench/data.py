@@ -182,9 +182,12 @@ def tokenizing(folder: Path, rounds: int) -> None:
         open_shards(trial)
 
     def in_batches(encode: Callable[..., object]) -> None:
+        # On all cores, which a process that has forked does not use unless told.
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
         # One batch of all texts is slower: its encodings fill the memory.
         for first in range(0, len(texts), 256):
             encode(texts[first : first + 256], add_special_tokens=False)
+        del os.environ["TOKENIZERS_PARALLELISM"]
 
     ways: dict[str, Callable[[], object]] = {
         "tokenizers.encode_batch": lambda: in_batches(vocabulary.encode_batch),

@@ -142,4 +142,4 @@ def _readers(config: CorpusConfig) -> Iterable[str]:
             given = ", ".join(
                 f"{name} {_value(value)}" for name, value in reader.parameters.items() if value not in _NOTHING
             )
-            yield f"- {source}.{label}: `{reader.reader}` ({given})"
+            yield f"- {source}.{label}: {reader.reader}, `{given}`"
