@@ -1,13 +1,15 @@
 """What the data path takes: rows, the index of a large corpus, and tokenizing beside `tokenizers` and `datasets`.
 
-    python bench/data.py [--only rows|index|tokenizing] [--rounds 3]
+    python bench/data.py [--only rows|index|tokenizing|cleaning] [--rounds 3]
 
 Rows: source tokens a second that `Steps` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
 process itself and from one worker of the loader, with the memory that it holds beside mapped files, for a source of
 10 million tokens and for one of 1 billion. Index: row 10^9 of 10^11 tokens in rows of 100, a sparse file, from nothing
 open. Tokenizing: 100 MB of Python from the installed packages with GPT-2's vocabulary, on all cores: `encode_batch` and
 `encode_batch_fast` of `tokenizers`, 256 texts in memory at once, ids not even fetched; `datasets.map` on the same file,
-with a process a core; and ours, from the prepared corpus to checksummed shards. Medians of rounds, which alternate.
+with a process a core; and ours, from the prepared corpus to checksummed shards. Cleaning: the search for HumanEval's
+problems, and near-duplicates among a million random signatures, a tenth of which are made alike. Medians of rounds,
+which alternate.
 """
 
 import argparse
@@ -22,13 +24,16 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
 from ablate.config import TrialConfig
+from ablate.data.contamination import Contamination
 from ablate.data.corpus import prepared_corpus
+from ablate.data.near_duplicates import PERMUTATIONS, near_duplicates, signature
 from ablate.data.shards import Shards, open_shards, shard_folder
 from ablate.data.steps import Steps
 from ablate.data.stream import Stream
@@ -209,7 +214,44 @@ def tokenizing(folder: Path, rounds: int) -> None:
         print(f"{name:38} {rate:8.2f} {mine / rate:12.2f}×  {wanted.get(name, '')}")
 
 
-PARTS: dict[str, Callable[[Path, int], None]] = {"rows": rows, "index": index, "tokenizing": tokenizing}
+def cleaning(folder: Path, rounds: int) -> None:
+    """Prints what the two slow steps of cleaning take, on one core."""
+    path = folder / "python.jsonl"
+    python_text(path)
+    with path.open() as file:
+        texts = [json.loads(line)["text"] for line in islice(file, 1500)]
+    size_bytes = sum(len(text.encode()) for text in texts)
+    contamination = Contamination.of(("humaneval",))
+    ways: dict[str, Callable[[str], object]] = {"HumanEval's problems": contamination.hit, "signatures": signature}
+    print()
+    for name, way in ways.items():
+        seconds = median_seconds(rounds, lambda way=way: [way(text) for text in texts])  # type: ignore[misc]
+        print(f"{f'cleaning, {name}':38} {size_bytes / seconds / 1e6:8.2f} MB/s")
+    found = np.random.default_rng(0).integers(0, 2**32, (10**6, PERMUTATIONS), np.uint32)
+    # A tenth of them are near another one.
+    found[: 10**5, ::10] = found[10**5 : 2 * 10**5, ::10]
+    found[: 10**5, 1::2] = found[10**5 : 2 * 10**5, 1::2]
+    for threshold in (0.7, 0.85):
+        seconds = median_seconds(rounds, lambda threshold=threshold: near_duplicates(found, threshold))  # type: ignore[misc]
+        print(f"{f'cleaning, 10^6 signatures from {threshold}':38} {seconds:8.2f} s")
+
+
+def median_seconds(rounds: int, work: Callable[[], object]) -> float:
+    """What it takes."""
+    taken = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+PARTS: dict[str, Callable[[Path, int], None]] = {
+    "rows": rows,
+    "index": index,
+    "tokenizing": tokenizing,
+    "cleaning": cleaning,
+}
 
 
 def main() -> None:
