@@ -1,5 +1,6 @@
 """`data prepare`, `stats` and `verify` from the command line, and what a user meets who brings bad data."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_a_corpus_from_preparing_to_verifying(folder: Path) -> None:
     assert data(folder, "prepare", *FILES).stdout.startswith("Already there: ")
     shown = data(folder, "stats", *FILES)
     assert shown.returncode == 0, shown.stderr
-    for words in ("Text to train on", "Splits, by the hash of the text", "best_fit", "duplicate", "binary"):
+    for words in ("Text to train on", "Splits", "best_fit", "duplicate", "binary"):
         assert words in shown.stdout
     as_markdown = data(folder, "stats", "--markdown", *FILES).stdout
     [card] = (folder / "cache" / "shards").glob("*/card.md")
@@ -96,3 +97,37 @@ def test_what_is_wrong_is_told(folder: Path, words: tuple[str, ...], message: st
     assert refused.returncode == 2, refused.stderr
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
+    assert data(folder, "prepare", *FILES, "tokenizer=bytes").returncode == 0
+    [made] = [path for path in (folder / "cache" / "shards").glob("*/shards.json") if "kind bytes" in card_of(path)]
+    shards = folder / "shards"
+    shards.mkdir()
+    for kind in ("bin", "idx"):
+        [path] = made.parent.glob(f"tokens/*.text.{kind}")
+        (shards / f"tokens.{kind}").write_bytes(path.read_bytes())
+    # The first of the 9 special tokens, before 16 masks.
+    special = 340 - 9 - 16
+    given = ["corpus=megatron", "corpus.sources.text.shards.path=shards"]
+    given += [f"corpus.sources.text.shards.end_of_document={special}", "corpus.test_share=0.1", "corpus.tune_share=0.1"]
+    its = ["tokenizer=bytes"]
+    assert data(folder, "prepare", *given, *its).returncode == 0
+    shown = data(folder, "stats", "--markdown", *given, *its)
+    assert shown.returncode == 0, shown.stderr
+    [counts] = re.findall(r"\| text \| (\d+) \| – \| (\d+) \| – \| (\d+) \| – \|", shown.stdout)
+    train, tune, test = map(int, counts)
+    assert tune == test == round(0.1 * (train + tune + test))
+    assert "<|endoftext|>" in data(folder, "show", *map(str, range(60)), *given, *its).stdout
+    refused = data(folder, "prepare", *given, *its, "corpus.sources.text.shards.end_of_document=null")
+    assert refused.returncode == 2
+    assert f"tokens.bin: holds the id {special}, and the tokenizer's text has ids below 256" in refused.stderr
+    index = (shards / "tokens.idx").read_bytes()
+    (shards / "tokens.idx").write_bytes(index[:-8])
+    torn = data(folder, "stats", *given, *its)
+    assert torn.returncode == 1
+    assert "tokens.idx" in torn.stderr
+
+
+def card_of(path: Path) -> str:
+    return (path.parent / "card.md").read_text()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ablate.config import CleaningConfig, CorpusConfig, TokenizerConfig
 from ablate.data.corpus import Corpus
 from ablate.data.document import SPLITS
+from ablate.data.elsewhere import Elsewhere
 from ablate.parsing import plain
 
 MEGABYTE = 1_000_000
@@ -41,7 +42,7 @@ TokenCounts = Sequence[tuple[str, str, int, int, int]]
 
 def tables(corpus: Corpus, counted: TokenCounts) -> list[CardTable]:
     """What is in the train split, how the documents were split, and what was dropped and why."""
-    return [_train(counted), _splits(corpus), _dropped(corpus)]
+    return [table for table in (_train(counted), _splits(corpus), _dropped(corpus)) if table.rows]
 
 
 def _train(counted: TokenCounts) -> CardTable:
@@ -74,13 +75,18 @@ def _splits(corpus: Corpus) -> CardTable:
     found = corpus.statistics
     rows = []
     for source in sorted(corpus.recipe.corpus.sources):
+        elsewhere = Elsewhere.of(corpus, source)
         cells = []
         for split in SPLITS:
+            if elsewhere.parts:
+                first, last = elsewhere.borders[split]
+                cells += [f"{last - first:,}", "–"]
+                continue
             cells.append(f"{found.total(found.documents, source, split):,}")
             cells.append(f"{found.total(found.size_bytes, source, split) / MEGABYTE:,.1f}")
         rows.append((source, *cells))
     columns = ("source", *(name for split in SPLITS for name in (split, "MB")))
-    return CardTable("Splits, by the hash of the text", 1, columns, tuple(rows))
+    return CardTable("Splits", 1, columns, tuple(rows))
 
 
 def _dropped(corpus: Corpus) -> CardTable:
@@ -97,6 +103,8 @@ def _dropped(corpus: Corpus) -> CardTable:
     )
     rows = []
     for source in sorted(corpus.recipe.corpus.sources):
+        if corpus.token_parts(source):
+            continue
         documents = found.total(found.documents, source)
         cells = [f"{found.total(found.documents, source, reason):,}" for reason in reasons]
         rows.append((source, f"{documents:,}", *cells, f"{found.total(found.documents, source, *SPLITS):,}"))

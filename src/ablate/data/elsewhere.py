@@ -39,7 +39,7 @@ class Elsewhere:
         return self.corpus.folder / "tokens" / f"{part.name}.{kind}"
 
     @cached_property
-    def _borders(self) -> dict[Split, tuple[int, int]]:
+    def borders(self) -> dict[Split, tuple[int, int]]:
         """First and last document of each split, the last one not in it."""
         config: CorpusConfig = self.corpus.recipe.corpus
         documents = sum(part.documents for part in self.parts)
@@ -57,7 +57,7 @@ class Elsewhere:
         files = tuple(TokenFile(Path(part.path), self._beside(part, "crc32")) for part in self.parts)
         theirs = self.parts[0].end_of_document
         ends = None if theirs is None else (theirs, tokenizer.special.end_of_text)
-        return TokenSource(files, self._borders["train"][1], ends)
+        return TokenSource(files, self.borders["train"][1], ends)
 
     def write(self, folder: Path, tokenizer: Tokenizer) -> dict[str, Any]:
         """Puts checksums and counts into a folder of shards; gives what `Shards.source` makes `train` from again.
@@ -96,7 +96,7 @@ class Elsewhere:
     def held_out(self, split: Split, tokenizer: Tokenizer) -> Iterator[Document]:
         """The documents of a held-out split as text."""
         source = self.train(tokenizer)
-        for number in range(*self._borders[split]):
+        for number in range(*self.borders[split]):
             tokens_T = source.read(source.start(number), source.start(number + 1))
             text = tokenizer.decode(tokens_T[tokens_T != tokenizer.special.end_of_text])
             name = f"{self.parts[0].source}/{number}"

@@ -95,6 +95,8 @@ def _scan_tokens(part: Part, folder: Path, advance: Advance) -> None:
     np.save(folder / "counts.npy", count_V)
     sha256 = sha256_of(f"{file_sha256(path)}{file_sha256(index)}".encode())
     write_json(folder / "tokens.json", {"sha256": sha256, "documents": shard.documents, "tokens": tokens})
+    # No text: what follows reads as of any other part.
+    write_documents(folder / "00000.parquet", [])
     write_json(folder / "statistics.json", [])
 
 

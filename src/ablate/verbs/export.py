@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     words, qkv_groups = _without_groups(arguments)
     given = Arguments.of("export", words, {QKV_GROUPS: "groups of CodeGen's fused projection"}, TAKES)
     if len(given.names) != 2:
-        raise UsageError(f"export takes {TAKES}:\n  python -m ablate export 4cc4ef8bd1da my-model")
+        raise UsageError(f"export takes {TAKES}:\n  python -m ablate export 22fc508283ba my-model")
     source, folder = trial_named(given.ledger, given.names[0]), Path(given.names[1]).expanduser().absolute()
     if source.status != Status.FINISHED:
         raise UsageError(

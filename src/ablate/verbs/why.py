@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     """Compares two trials of a ledger. Raises UsageError."""
     given = Arguments.of("why", arguments, {}, TAKES)
     if len(given.names) != 2:
-        raise UsageError(f"why takes {TAKES}:\n  python -m ablate why 4cc4ef8bd1da objective=mixed seed=0")
+        raise UsageError(f"why takes {TAKES}:\n  python -m ablate why 22fc508283ba objective=mixed seed=0")
     first, second = (trial_named(given.ledger, name) for name in given.names)
     _tell(
         (first.trial_id, recorded_semantic(first), first.frozen()),
