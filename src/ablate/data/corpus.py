@@ -229,6 +229,8 @@ def _manifest(config: CorpusConfig, documents: list[Path], token_parts: list[Tok
         for path in documents:
             found = pq.read_table(path, columns=["sha256"], filters=[("source", "=", source)], partitioning=None)
             digest.update("".join(f"{source}\t{sha256}\n" for sha256 in found["sha256"].to_pylist()).encode())
-        shards = [part.sha256 for part in token_parts if part.source == source]
-        digest.update("".join(f"{source}\ttokens {sha256}\n" for sha256 in shards).encode())
+        shards = [part for part in token_parts if part.source == source]
+        # Which id ends a document decides what is read.
+        lines = (f"{source}\ttokens {part.sha256} {part.end_of_document}\n" for part in shards)
+        digest.update("".join(lines).encode())
     return digest.hexdigest()

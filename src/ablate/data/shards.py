@@ -173,7 +173,8 @@ def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
     for source in recipe.sources:
         digest.update(source.encode())
         if source in elsewhere:
-            digest.update("".join(part.sha256 for part in elsewhere[source].parts).encode())
+            lines = (f"{part.sha256} {part.end_of_document}\n" for part in elsewhere[source].parts)
+            digest.update("".join(lines).encode())
         for path in sorted((folder / "tokens").glob(f"[0-9]*.{source}.bin")):
             with path.open("rb") as file:
                 while content := file.read(2**24):
