@@ -15,7 +15,7 @@ from ablate.records.files import LedgerError
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics
 from ablate.training import checkpointing
-from ablate.training.checkpointing import Timetable
+from ablate.training.checkpointing import Checkpointing, Timetable
 from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
 from ablate.training.preemption import PreemptedError, Preemption
@@ -79,6 +79,25 @@ def test_asked_to_end_it_saves_at_the_step_s_boundary_and_goes_on(
     check_equal(folder, expected)
     assert folder.record()["attempts"][-1]["from_step"] == 8
     assert not folder.checkpoints.folder.exists()
+
+
+def test_asked_to_end_while_lightning_sets_up_it_ends_as_if_it_trained(
+    trial: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning has its handlers then, and ends by an exit of its own."""
+    folder = TrialFolder(tmp_path / "0123456789ab")
+    start = Checkpointing.on_train_start
+
+    def asked(callback: Checkpointing, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        start(callback, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointing, "on_train_start", asked)
+        with pytest.raises(PreemptedError, match="ended by SIGTERM"):
+            go_on(trial, folder)
+    go_on(trial, folder)
+    check_equal(folder, expected)
 
 
 def test_asked_to_end_in_the_last_step_it_is_trained(

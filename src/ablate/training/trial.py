@@ -1,11 +1,13 @@
 """Builds the objects of one trial and runs it."""
 
+import contextlib
 import logging
 import math
 import warnings
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ablate.config import TrialConfig
 from ablate.data.shards import Shards, open_shards
@@ -136,7 +138,8 @@ def _train(
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
-        with preemption.deferred():
+        # Asked to end before the first step, Lightning exits by itself after it; what was asked is told below.
+        with preemption.deferred(), contextlib.suppress(SIGTERMException):
             trainer.fit(module, step_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))
     finally:
         checkpointing.close()
