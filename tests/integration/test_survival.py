@@ -19,4 +19,7 @@ def test_commands_beside_each_other_finish_each_cell_once(tmp_path: Path) -> Non
     race = Race(tmp_path, 6, random.Random(1))
     race.run(processes=3, kills=3, limit_seconds=240)
     assert race.problems() == []
-    assert [one.returncode for one in race.commands] == [0, 0, 0]
+    codes = [one.returncode for one in race.commands]
+    # A command whose trial's process was killed does not try it again; it fails if no other has taken it up yet.
+    assert codes.count(0) + codes.count(1) == 3
+    assert codes.count(1) <= race.killed_trials
