@@ -40,6 +40,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
+# A part of names of files.
+SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
 
 # Unknown keys and wrong types are refused, not dropped or bent.
 STRICT = ConfigDict(extra="forbid", strict=True)
@@ -197,7 +199,7 @@ class CorpusConfig:
     """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
 
     sources: Annotated[
-        dict[str, Annotated[dict[str, Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
+        dict[SourceName, Annotated[dict[str, Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
         Field(min_length=1),
     ]
     tune_share: Share

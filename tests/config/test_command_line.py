@@ -65,6 +65,7 @@ WRONG = [
     ("objective=mixed tokenizer.mask_sentinels=4", 2, "can draw 27 spans in a window of 216 tokens"),
     ("objective=prefix objective.tasks.prefix.share_max=2", 2, "objective.tasks.prefix.share_max=2: should be less"),
     ("corpus=files mixture=text", 2, "corpus.sources.text.files.path"),
+    ("corpus=files mixture=text corpus.sources.text.files.path=~/nowhere", 2, "/nowhere does not exist"),
     ("trial_id=abc", 2, "trial_id: the grid sets it."),
     ("runs_dir=null", 2, "runs_dir=null: should be the path of a folder."),
     ("trian", 2, "trian: no such verb."),

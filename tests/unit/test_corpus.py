@@ -260,3 +260,56 @@ def test_a_cache_that_cannot_be_written_is_named(make_trial: MakeTrial, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(FailureError, match=r"file/corpora: cannot write the cache .*cache_dir="):
         open_shards(make_trial(cache_dir=str(tmp_path / "file")))
+
+
+def test_interrupted_tokens_of_other_ranges_are_not_taken_up(
+    text: dict[str, Path], prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is the same, and so is the folder of the shards; the ranges of hashes are others."""
+    sources = {"code": files(text["code"])}
+    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", 3_000)
+    many = prepare(sources)
+    assert len(many.buckets) > 2
+    trial = with_manifest(trial_on(sources, tmp_path / "cache"))
+    whole = open_shards(trial).source("code").tokens
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.rmtree(shard_folder(trial))
+    with monkeypatch.context() as patch:
+        patch.setattr("ablate.data.shards._assemble", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            open_shards(trial)
+    shutil.rmtree(many.folder)
+    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", 100_000_000)
+    assert len(prepare(sources).buckets) == 1
+    assert open_shards(trial).source("code").tokens == whole
+
+
+def test_another_cleaning_does_not_pass_for_the_text_that_is_named(
+    text: dict[str, Path], prepare: Prepare, tmp_path: Path
+) -> None:
+    sources = {"code": files(text["code"])}
+    prepare(sources)
+    trial = with_manifest(trial_on(sources, tmp_path / "cache"))
+    open_shards(trial)
+    other = replace(trial, cleaning=replace(trial.cleaning, min_bytes=300))
+    assert shard_folder(other) == shard_folder(trial)
+    with pytest.raises(FailureError, match="The corpus is not the one its config names"):
+        open_shards(other)
+
+
+def test_text_and_tokens_are_no_one_source(text: dict[str, Path], tmp_path: Path) -> None:
+    def shards(end: int | None) -> dict[str, Any]:
+        return {"reader": "megatron", "path": str(tmp_path), "end_of_document": end}
+
+    for readers in ({**files(text["code"]), "more": shards(0)}, {"one": shards(0), "two": shards(1)}):
+        with pytest.raises(UsageError, match=r"corpus\.sources\.code: tokens made elsewhere are a source of their own"):
+            check_readers(trial_on({"code": readers}, tmp_path).corpus)
+
+
+@pytest.mark.parametrize("name", ["en.wiki", "a/b", ""])
+def test_a_source_s_name_is_a_part_of_names_of_files(name: str, text: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"corpus\.sources"):
+        trial_on({name: files(text["code"])}, tmp_path)

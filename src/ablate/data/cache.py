@@ -25,15 +25,19 @@ def held(folder: Path) -> Iterator[Path]:
     Raises:
         FailureError: nothing can be written there.
     """
+    lock = FileLock(beside(folder, "lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(beside(folder, "lock")):
-            yield beside(folder, "work")
+        lock.acquire()
     except (OSError, Timeout) as error:
         raise FailureError(
             f"{folder.parent}: cannot write the cache of corpora ({error.strerror or error}). Choose another place "
             "with cache_dir=…"
         ) from error
+    try:
+        yield beside(folder, "work")
+    finally:
+        lock.release()
 
 
 def beside(folder: Path, kind: str) -> Path:
@@ -57,6 +61,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder of the cache; a kill in the middle leaves nothing that looks whole."""
+    going = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder.rename(going / folder.name)
+    shutil.rmtree(going)
 
 
 def link(path: Path, target: Path) -> None:

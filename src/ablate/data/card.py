@@ -55,6 +55,9 @@ def _train(counted: TokenCounts) -> CardTable:
         (source, language or "not said", *_numbers(numbers, total[2]))
         for (source, language), numbers in sorted(counts.items())
     ]
+    if not all(numbers[1] for numbers in counts.values()):
+        # Of tokens made elsewhere nobody knows the bytes.
+        total[1] = 0
     rows.append(("all", "", *_numbers(total, total[2])))
     columns = ("source", "language", "documents", "MB", "tokens", "share", "bytes a token")
     return CardTable("Text to train on", 2, columns, tuple(rows))

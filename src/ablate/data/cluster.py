@@ -17,6 +17,7 @@ from ablate.data.stage import Advance, Stage, perform
 from ablate.errors import FailureError, UsageError
 
 _POLL_SECONDS = 5
+_GRACE_POLLS = 3
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,18 @@ def run_on_cluster(stage: Stage, work: Path, config: PreparationConfig, advance:
     # Absolute: a job starts elsewhere.
     executor = _executor(_Tasks(stage, work.absolute(), missing), config, logs.absolute())
     executor.run()
-    waiting = set(missing)
+    waiting, unseen = set(missing), 0
     while waiting:
         done = {number for number in waiting if stage.folder(work, number).is_dir()}
         for number in done:
             advance(stage.sizes[number])
         waiting -= done
         if waiting and not done and not _is_queued(executor):
+            unseen += 1
+        else:
+            unseen = 0
+        # A shared file system shows a folder some time after the job that wrote it is gone.
+        if unseen > _GRACE_POLLS:
             raise FailureError(
                 f"{stage.title}: {len(waiting)} of {len(missing)} tasks failed. Their logs: {logs}. The same command "
                 "does what is missing."
@@ -83,9 +89,9 @@ def _executor(tasks: _Tasks, config: PreparationConfig, logs: Path) -> Any:
 
 
 def _is_queued(executor: Any) -> bool:
-    """Whether Slurm still knows of the job; other executors return when all is done."""
+    """Whether Slurm still knows of the job, or can't be asked; other executors return when all is done."""
     job = getattr(executor, "job_id", None)
     if job is None:
         return False
     found = subprocess.run(["squeue", "--noheader", "--jobs", str(job)], capture_output=True, text=True, check=False)
-    return bool(found.stdout.strip())
+    return bool(found.stdout.strip()) or (found.returncode != 0 and "Invalid job id" not in found.stderr)

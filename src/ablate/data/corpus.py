@@ -7,7 +7,6 @@ were read.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from ablate.config import CorpusConfig, TrialConfig
-from ablate.data.cache import cache_folder, held, link, whole_folder
+from ablate.data.cache import cache_folder, held, link, remove, whole_folder
 from ablate.data.document import SPLITS, Document, Split, documents_of, read_table
 from ablate.data.merging import find_near_duplicates, merge_bucket
 from ablate.data.readers.tokens import MegatronShards
@@ -133,7 +132,7 @@ def prepared_corpus(trial: TrialConfig, progress: Progress, *, again: bool = Fal
                     "with\n  python -m ablate data prepare  and the same corpus; its trials get new ids."
                 )
             if changed is not None:
-                shutil.rmtree(folder)
+                remove(folder)
         if not folder.is_dir():
             _prepare(trial, folder, work, progress)
     corpus = Corpus(folder)
@@ -149,7 +148,7 @@ def prepared_corpus(trial: TrialConfig, progress: Progress, *, again: bool = Fal
 def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -> None:
     recipe = Recipe.of(trial.corpus, trial.cleaning)
     if work.is_dir() and not _is_of(work, recipe):
-        shutil.rmtree(work)
+        remove(work)
     work.mkdir(exist_ok=True)
     recipe.write(work)
     total_bytes = sum(found.part.size_bytes for found in recipe.parts)
@@ -161,7 +160,7 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
         stage.run(work, trial.preparation, progress)
     with whole_folder(folder) as scratch:
         _assemble(work, scratch, recipe)
-    shutil.rmtree(work)
+    remove(work)
 
 
 def _is_of(work: Path, recipe: Recipe) -> bool:

@@ -15,7 +15,7 @@ from ablate.data.readers.tokens import MegatronShards
 from ablate.data.recipe import Recipe
 from ablate.data.stage import Advance
 from ablate.data.statistics import Statistics
-from ablate.data.token_file import TokenFile, file_sha256, write_checksums
+from ablate.data.token_file import TokenFile, shard_sha256, write_checksums
 from ablate.errors import FailureError
 from ablate.records.files import write_json
 
@@ -82,7 +82,7 @@ def _flush(folder: Path, number: int, held: list[Document]) -> None:
 
 def _scan_tokens(part: Part, folder: Path, advance: Advance) -> None:
     """Writes what nobody knows of a shard made elsewhere: checksums, hash, and how often each id occurs."""
-    path, index = part.files
+    path = part.files[0]
     shard = TokenFile(path, folder / "tokens.crc32")
     tokens = shard.tokens
     write_checksums(shard)
@@ -93,8 +93,7 @@ def _scan_tokens(part: Part, folder: Path, advance: Advance) -> None:
         count_V = found
         advance(_SCANNED_TOKENS * shard.type.itemsize)
     np.save(folder / "counts.npy", count_V)
-    sha256 = sha256_of(f"{file_sha256(path)}{file_sha256(index)}".encode())
-    write_json(folder / "tokens.json", {"sha256": sha256, "documents": shard.documents, "tokens": tokens})
+    write_json(folder / "tokens.json", {"sha256": shard_sha256(path), "documents": shard.documents, "tokens": tokens})
     # No text: what follows reads as of any other part.
     write_documents(folder / "00000.parquet", [])
     write_json(folder / "statistics.json", [])

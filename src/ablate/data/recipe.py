@@ -113,10 +113,17 @@ def recipe_name(corpus: CorpusConfig, cleaning: CleaningConfig) -> str:
 
 
 def check_readers(config: CorpusConfig) -> None:
-    """Refuses a reader that is not there or has wrong parameters, before anything is read. Raises UsageError."""
+    """Refuses what can't be read, before anything is: a reader that is not there or has wrong parameters, and a source
+    of text and of tokens made elsewhere, or of tokens that end documents in two ways. Raises UsageError.
+    """
     for source, readers in config.sources.items():
-        for label in readers:
-            reader_of(config, source, label)
+        found = [reader_of(config, source, label) for label in readers]
+        ends = {reader.end_of_document for reader in found if isinstance(reader, MegatronShards)}
+        if ends and (len(ends) > 1 or not all(isinstance(reader, MegatronShards) for reader in found)):
+            raise UsageError(
+                f"corpus.sources.{source}: tokens made elsewhere are a source of their own, with one end_of_document. "
+                f"Given: {', '.join(readers)}. Name another source for what differs, and give it a weight."
+            )
 
 
 def reader_of(config: CorpusConfig, source: str, label: str) -> Reader | MegatronShards:

@@ -7,7 +7,6 @@ bucket in the order of the documents' hashes; `held_out/<split>.<source>.parquet
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,9 +19,9 @@ from rich.progress import Progress
 
 from ablate.config import Packing, TokenizerConfig, TrialConfig
 from ablate.data.best_fit import BestFit
-from ablate.data.cache import cache_folder, held, link, whole_folder
+from ablate.data.cache import cache_folder, held, link, remove, whole_folder
 from ablate.data.card import TokenCounts, card
-from ablate.data.corpus import Corpus, prepared_corpus
+from ablate.data.corpus import corpus_folder, prepared_corpus
 from ablate.data.document import Split, documents_of, read_table, write_documents
 from ablate.data.elsewhere import Elsewhere
 from ablate.data.rows import Rows, Windows
@@ -76,6 +75,12 @@ class Shards:
             files = tuple(
                 TokenFile(Path(path), self.folder / "tokens" / checksums) for path, checksums in elsewhere["files"]
             )
+            gone = [path for path, _ in elsewhere["files"] if not Path(path).exists()]
+            if gone:
+                raise FailureError(
+                    f"{gone[0]}: tokens of the source {source} that are gone. Put them back or, if they were moved, "
+                    f"delete {self.folder} and the corpora beside it, and run data prepare with their new path."
+                )
             ends = elsewhere["end_of_document"]
             return TokenSource(files, elsewhere["documents"], ends and tuple(ends))
         paths = sorted((self.folder / "tokens").glob(f"[0-9]*.{source}.bin"))
@@ -132,17 +137,27 @@ def open_shards(trial: TrialConfig, progress: Progress | None = None) -> Shards:
         with held(folder) as work:
             if not folder.is_dir():
                 _prepare(trial, folder, work, progress or Progress(disable=True))
-    return Shards(folder, trial.tokenizer)
+    shards = Shards(folder, trial.tokenizer)
+    if shards.facts.get("corpus") != corpus_folder(trial).name:
+        # The same text may come from elsewhere; but another cleaning must not pass for it.
+        prepared_corpus(trial, progress or Progress(disable=True))
+    return shards
 
 
 def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -> None:
     corpus = prepared_corpus(trial, progress)
+    sources = tuple(sorted(trial.corpus.sources))
+    recipe = ShardRecipe(
+        corpus.folder.absolute(), corpus.manifest_sha256, len(corpus.buckets), sources, trial.tokenizer
+    )
+    # What was interrupted may have been of other ranges of hashes.
+    if work.is_dir() and not recipe.is_in(work):
+        remove(work)
     work.mkdir(exist_ok=True)
-    recipe = ShardRecipe(corpus.folder, tuple(sorted(trial.corpus.sources)), trial.tokenizer)
     recipe.write(work)
     sizes = corpus.statistics.size_bytes
     train_bytes = sum(corpus.statistics.total(sizes, source, "train") for source in recipe.sources)
-    buckets = len(corpus.buckets)
+    buckets = recipe.buckets
     for stage in (
         Stage("tokenizer", "tokenizer", make_tokenizer, [1]),
         Stage("tokens", "tokenizing", tokenize_bucket, [train_bytes // buckets] * buckets),
@@ -150,12 +165,12 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
         stage.run(work, trial.preparation, progress)
     with whole_folder(folder) as scratch:
         _assemble(work, scratch, recipe)
-    shutil.rmtree(work)
+    remove(work)
 
 
 def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
     """The shards, of the tokenized buckets."""
-    corpus = Corpus(recipe.corpus)
+    corpus = recipe.opened()
     link(work / "tokenizer/00000/tokenizer.json", folder / "tokenizer.json")
     (folder / "tokens").mkdir()
     for bucket in sorted((work / "tokens").glob("[0-9]*")):
@@ -183,10 +198,12 @@ def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
     written = {source: found.write(folder / "tokens", tokenizer) for source, found in elsewhere.items()}
     counted += [found.counted(tokenizer) for found in elsewhere.values()]
     fingerprint = digest.hexdigest()
+    recipe.opened()
     (folder / "card.md").write_text(card(corpus, recipe.tokenizer, fingerprint, counted), encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     facts = {
         "fingerprint": fingerprint,
+        "corpus": corpus.folder.name,
         "sources": recipe.sources,
         "elsewhere": written,
         "statistics": counted,

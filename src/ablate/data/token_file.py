@@ -207,6 +207,15 @@ def write_checksums(shard: TokenFile) -> None:
             checksums.write(np.array(found, "<u4").tobytes())
 
 
+def shard_sha256(path: Path) -> str:
+    """Of tokens and their index. Raises FailureError where they can't be read."""
+    try:
+        both = f"{file_sha256(path)}{file_sha256(path.with_suffix('.idx'))}"
+    except OSError as error:
+        raise FailureError(f"{error.filename}: cannot be read ({error.strerror}). Put it back.") from None
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """The hash of a file's content. Raises FailureError where it can't be read."""
     try:

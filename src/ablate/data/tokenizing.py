@@ -14,6 +14,7 @@ from ablate.data.document import in_groups
 from ablate.data.stage import Advance
 from ablate.data.token_file import write_token_file
 from ablate.data.tokenizer import Tokenizer
+from ablate.errors import FailureError
 from ablate.objectives.example import Tokens
 from ablate.records.files import write_json
 
@@ -24,9 +25,19 @@ BPE_BYTES_PER_SOURCE = 100_000_000
 
 @dataclass(frozen=True)
 class ShardRecipe:
-    """What shards are made from: a prepared corpus, its sources by name, and a tokenizer."""
+    """What shards are made from.
+
+    Attributes:
+        corpus: folder of a prepared corpus.
+        manifest_sha256: of its text.
+        buckets: how many ranges of hashes it has.
+        sources: by name.
+        tokenizer: which.
+    """
 
     corpus: Path
+    manifest_sha256: str
+    buckets: int
     sources: tuple[str, ...]
     tokenizer: TokenizerConfig
 
@@ -34,10 +45,25 @@ class ShardRecipe:
         """Into a work folder, for its workers."""
         (folder / "recipe.json").write_bytes(_RECIPE.dump_json(self))
 
+    def is_in(self, folder: Path) -> bool:
+        """Whether what a work folder holds was made from the same."""
+        path = folder / "recipe.json"
+        return path.exists() and path.read_bytes() == _RECIPE.dump_json(self)
+
     @classmethod
     def read(cls, folder: Path) -> "ShardRecipe":
         """What `write` wrote."""
         return _RECIPE.validate_json((folder / "recipe.json").read_bytes())
+
+    def opened(self) -> Corpus:
+        """The corpus. Raises FailureError: another command has made it anew, of other text."""
+        found = Corpus(self.corpus)
+        if found.manifest_sha256 != self.manifest_sha256:
+            raise FailureError(
+                f"{self.corpus}: was prepared anew, of other text, while its tokens were written. Run the same command "
+                "again: it takes the text as it is now, or refuses it."
+            )
+        return found
 
 
 _RECIPE = TypeAdapter(ShardRecipe)
@@ -51,7 +77,7 @@ def made_tokenizer(work: Path, config: TokenizerConfig) -> Tokenizer:
 def make_tokenizer(work: Path, folder: Path, number: int, advance: Advance) -> None:
     """Writes the tokenizer, trained on the first train documents by hash where it is to be trained."""
     recipe = ShardRecipe.read(work)
-    corpus = Corpus(recipe.corpus)
+    corpus = recipe.opened()
 
     def texts() -> Iterator[str]:
         for source in recipe.sources:
@@ -70,7 +96,7 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
     """Writes the train tokens of each source in a range of hashes, each document between two `<|endoftext|>`."""
     recipe = ShardRecipe.read(work)
     tokenizer = made_tokenizer(work, recipe.tokenizer)
-    corpus = Corpus(recipe.corpus)
+    corpus = recipe.opened()
     path = corpus.buckets[number]
     counted: dict[tuple[str, str], tuple[int, int, int]] = {}
     for source in recipe.sources:
@@ -96,4 +122,5 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
 
         write_token_file(folder / f"{source}.bin", encoded(), recipe.tokenizer.entries)
         np.save(folder / f"{source}.npy", count_V)
+    recipe.opened()
     write_json(folder / "statistics.json", [[*key, *count] for key, count in sorted(counted.items())])

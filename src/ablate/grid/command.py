@@ -35,6 +35,8 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, printing: bo
         UsageError: what Hydra could not compose, reworded.
         SystemExit: when a trial failed.
     """
+    # No shell puts the home folder in after a key with dots, and Hydra's grammar knows no tilde.
+    arguments = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in arguments]
     is_grid = bool({"-m", "--multirun"} & set(arguments))
     command = shlex.join(["python", "-m", "ablate", *arguments])
     if not printing:

@@ -125,7 +125,7 @@ def _check_reading(missing: dict[str, Cell]) -> None:
     from ablate.data.stream import Stream
 
     def reads(trial: TrialConfig) -> object:
-        return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens
+        return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens, trial.data_seed
 
     for trial in {reads(cell.trial): cell.trial for cell in missing.values()}.values():
         Stream(open_shards(trial), trial)

@@ -36,7 +36,12 @@ class JsonLines(Columns):
         return (in_parts(whole) if whole else []) + pieces
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each line that begins in the part. Raises UsageError: a column that none of its rows has."""
+        """Each line that begins in the part.
+
+        Raises:
+            UsageError: a column that no row has, of whole files or of the first part of a large one; its end may be a
+                few rows that happen to lack one.
+        """
         unseen, first = self.columns, None
         for path in part.files:
             for place, line in _lines(path, *part.span):
@@ -49,7 +54,7 @@ class JsonLines(Columns):
                     found = row
                 if found is not None:
                     yield found
-        if first is not None and unseen:
+        if first is not None and unseen and part.span[0] == 0:
             raise unknown_column(part.label, unseen[0], first)
 
 

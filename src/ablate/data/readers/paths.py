@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ablate.data.readers.reader import Part
-from ablate.errors import UsageError
+from ablate.errors import FailureError, UsageError
 
 # Small files are read together, large ones in pieces where their format allows it.
 PART_BYTES = 64_000_000
@@ -29,7 +29,7 @@ def files_below(path: str, include: Sequence[str], exclude: Sequence[str]) -> li
     wanted = _wanted(include, exclude)
     found = [
         Path(folder) / name
-        for folder, _, names in os.walk(root)
+        for folder, _, names in os.walk(root, onerror=_unreadable)
         if ".git" not in Path(folder).relative_to(root).parts
         for name in names
         if wanted(PurePosixPath(Path(folder, name).relative_to(root).as_posix()))
@@ -39,6 +39,10 @@ def files_below(path: str, include: Sequence[str], exclude: Sequence[str]) -> li
         without = f" and none of {', '.join(exclude)}" if exclude else ""
         raise UsageError(f"corpus: no file below {root} matches {', '.join(include)}{without}.")
     return files
+
+
+def _unreadable(error: OSError) -> None:
+    raise FailureError(f"{error.filename}: cannot be read ({error.strerror}). Allow it, or leave it out of path.")
 
 
 def in_parts(files: Sequence[Path]) -> list[Part]:
@@ -68,7 +72,8 @@ def _wanted(include: Sequence[str], exclude: Sequence[str]) -> Callable[[PurePos
 
 
 def _matcher(pattern: str) -> Callable[[PurePosixPath], bool]:
-    """`**/` is any number of folders, `*` and `?` stop at a slash."""
+    """`**/` is any number of folders, `*` and `?` stop at a slash; a slash at the end, as of folders, says nothing."""
+    pattern = pattern.rstrip("/")
     if "/" not in pattern:
         return lambda path: path.match(pattern)
     meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}

@@ -8,7 +8,7 @@ from rich.console import Console
 from ablate.data.corpus import Corpus, corpus_folder
 from ablate.data.progress import shown_progress
 from ablate.data.shards import Shards, shard_folder
-from ablate.data.token_file import file_sha256
+from ablate.data.token_file import file_sha256, shard_sha256
 from ablate.errors import FailureError, UsageError
 from ablate.grid.plan import Plan
 from ablate.verbs.data.prepare import each_data
@@ -27,6 +27,12 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
         corpus = Corpus(corpus_folder(trial))
         if corpus.folder.is_dir():
             folders[corpus.folder] = corpus.facts
+            wrong += [
+                f"{part.path}, or its .idx: changed since the corpus was prepared"
+                for source in trial.corpus.sources
+                for part in corpus.token_parts(source)
+                if shard_sha256(Path(part.path)) != part.sha256
+            ]
         for folder, facts in folders.items():
             found = _differing(folder, facts["checksums"])
             wrong += found
