@@ -100,6 +100,7 @@ def test_a_source_is_its_shards_end_to_end(tmp_path: Path) -> None:
     source = TokenSource(files, 3)
     assert source.tokens == 8001
     assert source.read(2990, 3010).tolist() == TOKENS[2990:3010]
+    assert source.read(3000, 3000).tolist() == []
     assert source.pieces(2990, 3010) == (10, 1, 9)
     assert [source.document_at(token) for token in (0, 2999, 3000, 3001, 8000)] == [0, 0, 1, 2, 2]
     assert TokenSource(files, 2).tokens == 3001

@@ -100,4 +100,5 @@ class Elsewhere:
             tokens_T = source.read(source.start(number), source.start(number + 1))
             text = tokenizer.decode(tokens_T[tokens_T != tokenizer.special.end_of_text])
             name = f"{self.parts[0].source}/{number}"
-            yield Document(sha256_of(text.encode()), 0, number, 0, split, self.parts[0].source, "", name, text)
+            if text:
+                yield Document(sha256_of(text.encode()), 0, number, 0, split, self.parts[0].source, "", name, text)

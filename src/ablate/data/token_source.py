@@ -75,6 +75,8 @@ class TokenSource:
             before, after = self._first_tokens[number], self._first_tokens[number + 1]
             parts.append(self.files[number].read(first - before, min(last, after) - before))
             first, number = max(first, min(last, after)), number + 1
+        if not parts:
+            return np.zeros(0, np.int32)
         tokens_T = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.end_of_document is not None:
             theirs, ours = self.end_of_document
