@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ablate.data.readers.paths import files_below, in_parts
+from ablate.data.readers.paths import FilesBelow, in_parts
 from ablate.data.readers.reader import Part, Problem, RawDocument, document_of
 
 LANGUAGES = {
@@ -17,16 +17,12 @@ LANGUAGES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFiles:
-    """A UTF-8 file, or the files below a folder; `include` and `exclude` are of `files_below`."""
-
-    path: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
+class TextFiles(FilesBelow):
+    """UTF-8 files."""
 
     def parts(self) -> list[Part]:
         """Files by path, small ones together."""
-        return in_parts(files_below(self.path, self.include, self.exclude))
+        return in_parts(self.files())
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
         """Each file."""

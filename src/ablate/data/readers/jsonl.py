@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.readers.columns import Columns, lacking, unknown_column
-from ablate.data.readers.paths import PART_BYTES, files_below, in_parts
+from ablate.data.readers.paths import PART_BYTES, FilesBelow, in_parts
 from ablate.data.readers.reader import MOST_BYTES, Part, Problem, RawDocument, text_of, too_long
 from ablate.errors import FailureError
 
@@ -16,17 +16,13 @@ COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonLines(Columns):
-    """A file of JSON lines, or the files below a folder (see `files_below`); `.gz` and `.zst` are compressed."""
-
-    path: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
+class JsonLines(FilesBelow, Columns):
+    """Files of JSON lines; `.gz` and `.zst` are compressed."""
 
     def parts(self) -> list[Part]:
         """Small files together, large ones by bytes; compressed ones can't be cut."""
         whole, pieces = [], []
-        for path in files_below(self.path, self.include, self.exclude):
+        for path in self.files():
             size = path.stat().st_size
             if path.suffix in COMPRESSED or size <= PART_BYTES:
                 whole.append(path)

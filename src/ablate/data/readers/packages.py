@@ -37,8 +37,8 @@ class PackageFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WikipediaDump:
-    """The articles of a bz2-compressed MediaWiki dump, without markup or redirects."""
+class _OneFile:
+    """A file of an installed package."""
 
     package: str
     version: str
@@ -46,8 +46,13 @@ class WikipediaDump:
     language: str
 
     def parts(self) -> list[Part]:
-        """The whole dump."""
+        """The whole file."""
         return [_part(self.package, one_file(self.package, self.version, self.file))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WikipediaDump(_OneFile):
+    """The articles of a bz2-compressed MediaWiki dump, without markup or redirects."""
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
         """Each article."""
@@ -61,21 +66,12 @@ class WikipediaDump:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BibleChapters:
+class BibleChapters(_OneFile):
     """The chapters of a `pythonbible` translation.
 
     The package holds one call `Bible(version, text, starts, ends, …)`, whose verse numbers are 1BBCCCVVV-like:
     book × 1 000 000 + chapter × 1 000 + verse.
     """
-
-    package: str
-    version: str
-    file: str
-    language: str
-
-    def parts(self) -> list[Part]:
-        """The whole book."""
-        return [_part(self.package, one_file(self.package, self.version, self.file))]
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
         """Each chapter."""

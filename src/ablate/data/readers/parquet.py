@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.readers.columns import Columns
-from ablate.data.readers.paths import PART_BYTES, files_below
+from ablate.data.readers.paths import PART_BYTES, FilesBelow
 from ablate.data.readers.reader import Part, Problem, RawDocument
 from ablate.errors import FailureError
 
@@ -14,16 +14,12 @@ _ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parquet(Columns):
-    """A Parquet file, or the files below a folder (see `files_below`)."""
-
-    path: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
+class Parquet(FilesBelow, Columns):
+    """Parquet files."""
 
     def parts(self) -> list[Part]:
         """Row groups of a file, small ones together. Raises UsageError: a missing column."""
-        return [part for path in files_below(self.path, self.include, self.exclude) for part in self._parts(path)]
+        return [part for path in self.files() for part in self._parts(path)]
 
     def _parts(self, path: Path) -> Iterator[Part]:
         file = _opened(path)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ablate.data.readers.reader import Part
@@ -12,33 +13,43 @@ from ablate.errors import FailureError, UsageError
 PART_BYTES = 64_000_000
 
 
-def files_below(path: str, include: Sequence[str], exclude: Sequence[str]) -> list[Path]:
-    """One file, or those below a folder whose path matches one of `include` and none of `exclude`, sorted.
+@dataclass(frozen=True, kw_only=True)
+class FilesBelow:
+    """One file, or those below a folder whose path matches one of `include` and none of `exclude`.
 
     Patterns are globs of the path below the folder, e.g. `src/**/*.py`; one without a slash is of the name alone, and
     of `exclude` also of any folder above it. What lies in a `.git` is never read, nor behind a link to a folder.
-
-    Raises:
-        UsageError: nothing is there, or nothing matches.
     """
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise UsageError(f"corpus: {root} does not exist. Give the path of a file or of a folder of them.")
-    if root.is_file():
-        return [root]
-    wanted = _wanted(include, exclude)
-    found = [
-        Path(folder) / name
-        for folder, _, names in os.walk(root, onerror=_unreadable)
-        if ".git" not in Path(folder).relative_to(root).parts
-        for name in names
-        if wanted(PurePosixPath(Path(folder, name).relative_to(root).as_posix()))
-    ]
-    files = sorted(file for file in found if file.is_file())
-    if not files:
-        without = f" and none of {', '.join(exclude)}" if exclude else ""
-        raise UsageError(f"corpus: no file below {root} matches {', '.join(include)}{without}.")
-    return files
+
+    path: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    def files(self) -> list[Path]:
+        """All of them, sorted.
+
+        Raises:
+            UsageError: nothing is there, or nothing matches.
+            FailureError: a folder that can't be read.
+        """
+        root = Path(self.path).expanduser()
+        if not root.exists():
+            raise UsageError(f"corpus: {root} does not exist. Give the path of a file or of a folder of them.")
+        if root.is_file():
+            return [root]
+        wanted = _wanted(self.include, self.exclude)
+        found = [
+            Path(folder) / name
+            for folder, _, names in os.walk(root, onerror=_unreadable)
+            if ".git" not in Path(folder).relative_to(root).parts
+            for name in names
+            if wanted(PurePosixPath(Path(folder, name).relative_to(root).as_posix()))
+        ]
+        files = sorted(file for file in found if file.is_file())
+        if not files:
+            without = f" and none of {', '.join(self.exclude)}" if self.exclude else ""
+            raise UsageError(f"corpus: no file below {root} matches {', '.join(self.include)}{without}.")
+        return files
 
 
 def _unreadable(error: OSError) -> None:
