@@ -63,6 +63,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def take_up(work: Path, recipe: bytes) -> None:
+    """Keeps what an interrupted command left in a work folder where it was made from the same; else begins anew.
+
+    Args:
+        work: from `held`.
+        recipe: what is made from; written into the folder as `recipe.json`, for the workers.
+    """
+    path = work / "recipe.json"
+    if work.is_dir() and not (path.is_file() and path.read_bytes() == recipe):
+        remove(work)
+    work.mkdir(exist_ok=True)
+    path.write_bytes(recipe)
+
+
 def remove(folder: Path) -> None:
     """Removes a folder of the cache; a kill in the middle leaves nothing that looks whole."""
     going = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

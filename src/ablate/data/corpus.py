@@ -1,7 +1,8 @@
 """A prepared corpus: a folder of the cache, named by what it was made from.
 
 `documents/<bucket>.parquet` are ranges of hashes one after the other, each in the order of source and hash, so that
-names of files, the size of parts and the number of buckets decide nothing. Of tokens made elsewhere `tokens/` has the
+the size of parts and the number of buckets decide nothing, and names of files only which of equal or near-duplicate
+texts is the first. Of tokens made elsewhere `tokens/` has the
 checksums and counts. `corpus.json` has the manifest, the statistics and the checksums, `recipe.json` the files that
 were read.
 """
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from ablate.config import CorpusConfig, TrialConfig
-from ablate.data.cache import cache_folder, held, link, remove, whole_folder
+from ablate.data.cache import cache_folder, held, link, remove, take_up, whole_folder
 from ablate.data.document import SPLITS, Document, Split, documents_of, read_table
 from ablate.data.merging import find_near_duplicates, merge_bucket
 from ablate.data.readers.tokens import MegatronShards
@@ -147,10 +148,7 @@ def prepared_corpus(trial: TrialConfig, progress: Progress, *, again: bool = Fal
 
 def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -> None:
     recipe = Recipe.of(trial.corpus, trial.cleaning)
-    if work.is_dir() and not _is_of(work, recipe):
-        remove(work)
-    work.mkdir(exist_ok=True)
-    recipe.write(work)
+    take_up(work, recipe.json)
     total_bytes = sum(found.part.size_bytes for found in recipe.parts)
     stages = [Stage("read", "reading", read_part, [found.part.size_bytes for found in recipe.parts])]
     if trial.cleaning.near_duplicates is not None:
@@ -161,14 +159,6 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
     with whole_folder(folder) as scratch:
         _assemble(work, scratch, recipe)
     remove(work)
-
-
-def _is_of(work: Path, recipe: Recipe) -> bool:
-    """Whether what an interrupted preparation left was made from the same."""
-    try:
-        return Recipe.read(work) == recipe
-    except FailureError:
-        return False
 
 
 def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
@@ -183,7 +173,7 @@ def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
     token_sources = {found.source for found in token_parts}
     _check_splits(recipe.corpus, statistics, token_sources)
     documents = sorted((folder / "documents").iterdir())
-    recipe.write(folder)
+    (folder / "recipe.json").write_bytes(recipe.json)
     facts = {
         "manifest_sha256": _manifest(recipe.corpus, documents, token_parts),
         "statistics": statistics.to_json(),

@@ -7,7 +7,7 @@ from itertools import pairwise
 import tiktoken
 import tokenizers
 
-from ablate.data.vocabulary import byte_letters, splits
+from ablate.data.vocabulary import byte_letters, is_gpt2_like
 
 # GPT-2's, as the byte-level pre-tokenizer of `tokenizers` has it; possessive, so that nothing is tried twice.
 _PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
@@ -29,11 +29,12 @@ def fast_encoding(vocabulary: tokenizers.Tokenizer) -> tiktoken.Encoding | None:
     its list of pairs. They agree where ids rise along the list and each entry's text alone becomes that entry: then
     neighbours whose text is an entry are the very pair that the list makes it from.
     """
-    model = json.loads(vocabulary.to_str())["model"]
+    content = json.loads(vocabulary.to_str())
+    model = content["model"]
     added = vocabulary.get_added_tokens_decoder().values()
     if any(not (token.special and vocabulary.encode_special_tokens) for token in added):
         return None
-    if model.get("ignore_merges") or not splits(vocabulary, "file"):
+    if model.get("ignore_merges") or not is_gpt2_like(content):
         return None
     of_letter = {letter: byte for byte, letter in enumerate(byte_letters())}
     made = [left + right for left, right in model["merges"]]

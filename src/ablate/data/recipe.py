@@ -68,13 +68,14 @@ class Recipe:
         """How many ranges of hashes the documents are sorted into."""
         return min(_MOST_BUCKETS, 1 + sum(found.part.size_bytes for found in self.parts) // _BUCKET_BYTES)
 
-    def write(self, folder: Path) -> None:
-        """Into a work folder, for its workers."""
-        (folder / "recipe.json").write_bytes(_RECIPE.dump_json(self))
+    @property
+    def json(self) -> bytes:
+        """Equal for equal recipes."""
+        return json.dumps(_RECIPE.dump_python(self, mode="json"), sort_keys=True).encode()
 
     @classmethod
     def read(cls, folder: Path) -> "Recipe":
-        """What `write` wrote. Raises FailureError where it can't be read."""
+        """The `json` that a folder has. Raises FailureError where it can't be read."""
         try:
             return _RECIPE.validate_json((folder / "recipe.json").read_bytes())
         except (OSError, ValueError):

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from ablate.config import Packing, TokenizerConfig, TrialConfig
 from ablate.data.best_fit import BestFit
-from ablate.data.cache import cache_folder, held, link, remove, whole_folder
+from ablate.data.cache import cache_folder, held, link, remove, take_up, whole_folder
 from ablate.data.card import TokenCounts, card
 from ablate.data.corpus import corpus_folder, prepared_corpus
 from ablate.data.document import Split, documents_of, read_table, write_documents
@@ -150,17 +150,12 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
     recipe = ShardRecipe(
         corpus.folder.absolute(), corpus.manifest_sha256, len(corpus.buckets), sources, trial.tokenizer
     )
-    # What was interrupted may have been of other ranges of hashes.
-    if work.is_dir() and not recipe.is_in(work):
-        remove(work)
-    work.mkdir(exist_ok=True)
-    recipe.write(work)
+    take_up(work, recipe.json)
     sizes = corpus.statistics.size_bytes
     train_bytes = sum(corpus.statistics.total(sizes, source, "train") for source in recipe.sources)
-    buckets = recipe.buckets
     for stage in (
         Stage("tokenizer", "tokenizer", make_tokenizer, [1]),
-        Stage("tokens", "tokenizing", tokenize_bucket, [train_bytes // buckets] * buckets),
+        Stage("tokens", "tokenizing", tokenize_bucket, [train_bytes // recipe.buckets] * recipe.buckets),
     ):
         stage.run(work, trial.preparation, progress)
     with whole_folder(folder) as scratch:

@@ -5,7 +5,7 @@ for the tokens' type (uint8), the number of sequences and that of documents and 
 sequence (int32); where each begins, in bytes (int64); and the first sequence of each document, with the end (int64).
 
 Beside a shard `<name>.crc32` holds the CRC-32 of each block of 4 096 bytes, checked whenever a block is read: a
-flipped bit ends a trial and never changes it.
+flipped bit in the tokens ends a trial and never changes it.
 """
 
 import hashlib
@@ -209,10 +209,7 @@ def write_checksums(shard: TokenFile) -> None:
 
 def shard_sha256(path: Path) -> str:
     """Of tokens and their index. Raises FailureError where they can't be read."""
-    try:
-        both = f"{file_sha256(path)}{file_sha256(path.with_suffix('.idx'))}"
-    except OSError as error:
-        raise FailureError(f"{error.filename}: cannot be read ({error.strerror}). Put it back.") from None
+    both = f"{file_sha256(path)}{file_sha256(path.with_suffix('.idx'))}"
     return hashlib.sha256(both.encode()).hexdigest()
 
 

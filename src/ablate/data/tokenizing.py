@@ -41,18 +41,14 @@ class ShardRecipe:
     sources: tuple[str, ...]
     tokenizer: TokenizerConfig
 
-    def write(self, folder: Path) -> None:
-        """Into a work folder, for its workers."""
-        (folder / "recipe.json").write_bytes(_RECIPE.dump_json(self))
-
-    def is_in(self, folder: Path) -> bool:
-        """Whether what a work folder holds was made from the same."""
-        path = folder / "recipe.json"
-        return path.exists() and path.read_bytes() == _RECIPE.dump_json(self)
+    @property
+    def json(self) -> bytes:
+        """Equal for equal recipes."""
+        return _RECIPE.dump_json(self)
 
     @classmethod
     def read(cls, folder: Path) -> "ShardRecipe":
-        """What `write` wrote."""
+        """The `json` that a work folder has."""
         return _RECIPE.validate_json((folder / "recipe.json").read_bytes())
 
     def opened(self) -> Corpus:

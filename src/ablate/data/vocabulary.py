@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -156,9 +157,11 @@ def check_tokenizer(config: TokenizerConfig) -> None:
 
 def splits(vocabulary: tokenizers.Tokenizer, kind: str) -> bool:
     """Whether text can be cut inside of its tokens (see `TextCutter`): byte-level BPE behind GPT-2's regex."""
-    if kind != "file":
-        return True
-    content = json.loads(vocabulary.to_str())
+    return kind != "file" or is_gpt2_like(json.loads(vocabulary.to_str()))
+
+
+def is_gpt2_like(content: dict[str, Any]) -> bool:
+    """Whether the content of a tokenizer.json is byte-level BPE behind GPT-2's regex."""
     before = content["pre_tokenizer"] or {}
     added = [token["content"] for token in content["added_tokens"] if not token["special"]]
     return (

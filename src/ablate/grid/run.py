@@ -44,7 +44,6 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         # It imports while the data is made.
         start_server()
         _prepare_data(missing, console)
-        _check_reading(missing)
     plan.freeze(missing)
     if missing:
         _run_missing(plan, missing, launch, console)
@@ -108,19 +107,13 @@ def _place(folder: TrialFolder) -> str:
 
 
 def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
-    """Makes the token shards once, before trials that run side by side would each make them."""
+    """Makes the token shards once, before trials that run side by side would each make them.
+
+    Raises:
+        UsageError: a budget that its text does not allow, before a trial starts.
+        FailureError: data that can't be made or read.
+    """
     from ablate.data.progress import shown_progress
-    from ablate.data.shards import open_shards, shard_folder
-
-    for trial in {shard_folder(cell.trial): cell.trial for cell in missing.values()}.values():
-        if not shard_folder(trial).is_dir():
-            console.print("Reading the corpus, training the tokenizer, writing token shards …")
-            with shown_progress() as progress:
-                open_shards(trial, progress)
-
-
-def _check_reading(missing: dict[str, Cell]) -> None:
-    """Refuses, before a trial starts, a budget that its text does not allow. Raises UsageError or FailureError."""
     from ablate.data.shards import open_shards, shard_folder
     from ablate.data.stream import Stream
 
@@ -128,7 +121,11 @@ def _check_reading(missing: dict[str, Cell]) -> None:
         return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens, trial.data_seed
 
     for trial in {reads(cell.trial): cell.trial for cell in missing.values()}.values():
-        Stream(open_shards(trial), trial)
+        if not shard_folder(trial).is_dir():
+            console.print("Reading the corpus, training the tokenizer, writing token shards …")
+        with shown_progress() as progress:
+            shards = open_shards(trial, progress)
+        Stream(shards, trial)
 
 
 def quoted(value: str) -> str:
