@@ -10,7 +10,7 @@ help:
 	@echo "make demo    three objectives on real text, then the lesson (about 6 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
-	@echo "make bench   what harness, checkpoints, rows and regions cost, and training beside other libraries (about an hour)"
+	@echo "make bench   what harness, checkpoints, data, rows and regions cost, and training beside other libraries (about an hour)"
 	@echo "make clean   removes $(VENV)"
 
 # Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
