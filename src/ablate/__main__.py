@@ -25,6 +25,7 @@ GROUPS = (
     "tracking",
     "hardware",
     "preparation",
+    "experiment",
 )
 VERBS = {
     "run": "train what is missing and end in the lesson (the default)",

@@ -8,7 +8,6 @@ Each field is of one kind. *Semantic* fields change a trial's result and make it
 where and how it runs; `EVALUATION` fields say how it is scored, and make the evaluation id.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
@@ -347,21 +346,6 @@ class CheckpointConfig:
 
 
 @typed(frozen=True, config=STRICT)
-class LessonConfig:
-    """What a grid is to decide; declared before it runs and kept with it.
-
-    `baseline` is the label of an arm (null: the first), `smallest_effect` the least difference in the primary
-    metric's unit that would matter.
-    """
-
-    question: str | None
-    primary_metric: Name
-    smallest_effect: Positive
-    baseline: str | None
-    confidence: Annotated[float, Field(ge=0.5, le=0.999)]
-
-
-@typed(frozen=True, config=STRICT)
 class TrialConfig:
     """Everything that one trial needs to know."""
 
@@ -417,20 +401,3 @@ class TrialConfig:
     def key_value_heads(self) -> int:
         """Key and value heads that the query heads share; one each where the block does not say."""
         return self.block.key_value_heads or self.scale.heads
-
-
-@typed(frozen=True, config=STRICT)
-class GridConfig:
-    """What a grid adds to its trials; gone before a trial starts."""
-
-    replicates: Count
-    lesson: LessonConfig
-
-
-@dataclass(frozen=True)
-class Composed:
-    """One composed configuration: the trial, and what the grid around it is told."""
-
-    trial: TrialConfig
-    grid: GridConfig
-    runs_dir: str

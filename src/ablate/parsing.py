@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from ablate.config import STRICT, Composed, GridConfig, LessonConfig, TokenizerConfig, TrialConfig
+from ablate.config import STRICT, TokenizerConfig, TrialConfig
 from ablate.errors import UsageError
+from ablate.grid_config import Composed, GridConfig, LessonConfig
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ SRC = Path(__file__).parents[2] / "src" / "ablate"
 ORDER = [
     {"errors"},
     {"config"},
+    {"grid_config"},
     {"parsing"},
     {"records"},
     {"objectives"},
@@ -26,7 +27,13 @@ ORDER = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Seams that are narrower than their level.
-ONLY = {"records": set[str](), "lessons": {"records"}, "config": set[str](), "parsing": {"config", "errors"}}
+ONLY = {
+    "records": set[str](),
+    "lessons": {"records"},
+    "config": set[str](),
+    "grid_config": {"config"},
+    "parsing": {"config", "errors", "grid_config"},
+}
 HEAVY = {"wandb": {"records/mirror.py"}, "hydra": {"grid", "hydra_plugins"}, "omegaconf": {"grid", "hydra_plugins"}}
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from ablate import CONF
-from ablate.config import Composed, TrialConfig
+from ablate.config import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.axis import SEED_KEYS, Axis, combinations
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.exclusion import Exclusion
+from ablate.grid_config import Composed, GridConfig
 from ablate.parsing import composed_from_container
 
 # Of the grid as a whole: no arm can have its own.
-GRID_WIDE = ("replicates", "lesson", "runs_dir")
+GRID_WIDE = ("replicates", "max_replicates", "lesson", "runs_dir")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Expanded:
-    """A command's arms and the seeds that each of them gets."""
+    """A command's arms, the seeds that each of them may get, and how many of these at each look."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[Seeds, ...]
+    looks: tuple[int, ...]
 
 
 def expand(
@@ -108,8 +110,20 @@ def expand(
             say(f"Nothing is left out by hydra.sweeper.exclude: {exclusion}")
     if not arms:
         raise UsageError("hydra.sweeper.exclude leaves out every arm of this grid.")
-    replicates = arms[0].composed.grid.replicates if is_grid else 1
-    return Expanded(tuple(arms), _seeds([axis for axis in axes if axis.key in SEED_KEYS], replicates))
+    seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
+    looks = _looks(arms[0].composed.grid, seed_axes) if is_grid else (1,)
+    seeds = _seeds(seed_axes, looks[-1])
+    return Expanded(tuple(arms), seeds, (len(seeds),) if seed_axes else looks)
+
+
+def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str]:
+    """A command's overrides behind those of an experiment whose keys it does not give itself.
+
+    >>> with_params(["objective=mixed", "seed=1"], {"objective": "causal,prefix", "block": "gptj,llama"})
+    ['block=gptj,llama', 'objective=mixed', 'seed=1']
+    """
+    given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    return [*(f"{key}={value}" for key, value in params.items() if key not in given), *arguments]
 
 
 def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
@@ -131,6 +145,23 @@ def default_container(*overrides: str) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return container_of(hydra_compose("config", list(overrides)))
+
+
+def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
+    """The numbers of seeds at which words may be said: each half as many again, up to the most."""
+    most = grid.max_replicates or grid.replicates
+    if most < grid.replicates:
+        raise UsageError(f"max_replicates={most}: less than replicates={grid.replicates}.")
+    if most > grid.replicates and seed_axes:
+        given = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
+        raise UsageError(
+            f"max_replicates={most} adds seeds while words are not in, and {given} says which there are. "
+            "Leave one of them out: max_replicates=null."
+        )
+    looks = [grid.replicates]
+    while looks[-1] < most:
+        looks.append(min(most, -(-looks[-1] * 3 // 2)))
+    return tuple(looks)
 
 
 def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:

@@ -2,43 +2,25 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig
 from ablate.errors import UsageError
+from ablate.grid.cell import Cell
 from ablate.grid.check import check
-from ablate.grid.expand import Arm, Expanded, Seeds
+from ablate.grid.declaration import check_lesson, declared
+from ablate.grid.expand import Expanded
 from ablate.grid.job import is_done
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, evaluation_id, semantic, trial_id
-from ablate.lessons.metric import METRICS, metric
-from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
+from ablate.objectives.objective import checked_arms
 from ablate.objectives.registry import plugin_packages
-from ablate.parsing import nearest, plain, trial_to_container
+from ablate.parsing import trial_to_container
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
-
-# A lesson whose factor is one of these groups compares trials that read different windows.
-DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One trial of a grid."""
-
-    arm: Arm
-    seeds: Seeds
-    trial: TrialConfig
-    trial_id: str
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        return f"{self.arm.label}, seed {self.seeds}"
 
 
 @dataclass(frozen=True)
@@ -49,12 +31,16 @@ class Plan:
         command: what the user typed.
         cells: arm by arm, seed by seed; several may name one trial.
         evaluation_id: how all of them are scored.
+        looks: the numbers of seeds at which words may be said.
+        seeds: how many of each arm's seeds are asked for now: those of a look.
     """
 
     command: str
     cells: tuple[Cell, ...]
     evaluation_id: str
     ledger: Ledger
+    looks: tuple[int, ...]
+    seeds: int
 
     @classmethod
     def of(cls, expanded: Expanded, command: str, say: Callable[[str], None], *, reads_anew: bool = False) -> "Plan":
@@ -89,15 +75,33 @@ class Plan:
                 f"The arms {' and '.join(evaluations.values())} are scored in different ways (evaluation or corpus "
                 "differ), so they can't be compared. Run them as grids of their own."
             )
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir))
-        plan._check_lesson()
-        return plan
+        looks = expanded.looks
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0])
+        check_lesson(plan.declaration, plan.cells)
+        return plan.at(plan.recorded_seeds())
+
+    def at(self, seeds: int) -> "Plan":
+        """The same grid with so many seeds of each arm."""
+        return replace(self, seeds=seeds)
+
+    def recorded_seeds(self) -> int:
+        """How many seeds its record asks for; of a grid that was never run, those of the first look."""
+        try:
+            return max(len(arm["trials"]) for arm in self.ledger.grid(self.grid_id)["arms"])
+        except FileNotFoundError:
+            return self.looks[0]
+
+    @cached_property
+    def asked(self) -> tuple[Cell, ...]:
+        """The cells with the seeds of this look."""
+        kept = list(dict.fromkeys(cell.seeds for cell in self.cells))[: self.seeds]
+        return tuple(cell for cell in self.cells if cell.seeds in kept)
 
     @cached_property
     def trials(self) -> dict[str, Cell]:
-        """Each trial once, under the first cell that names it."""
+        """Each trial of this look once, under the first cell that names it."""
         found: dict[str, Cell] = {}
-        for cell in self.cells:
+        for cell in self.asked:
             found.setdefault(cell.trial_id, cell)
         return found
 
@@ -106,7 +110,7 @@ class Plan:
         """The arms as the grid's record has them."""
         arms: dict[str, dict[str, Any]] = {}
         owner: dict[str, str] = {}
-        for cell in self.cells:
+        for cell in self.asked:
             tasks: dict[str, float] = {}
             for part in checked_arms(cell.trial.objective):
                 tasks[part.task.name] = tasks.get(part.task.name, 0.0) + part.probability
@@ -127,21 +131,13 @@ class Plan:
     @cached_property
     def declaration(self) -> dict[str, Any]:
         """What the grid is to decide, fixed before it runs."""
-        lesson = self.cells[0].arm.composed.grid.lesson
-        factors = list(self.cells[0].arm.options)
-        groups = {factor.split(".")[0] for factor in factors}
-        return {
-            **plain(lesson),
-            "factors": factors,
-            "matched_on": self.cells[0].trial.budget.matched_on,
-            "pairing": "seed_only" if groups & set(DATA_GROUPS) else "windows",
-            "looks": [len({cell.seeds for cell in self.cells})],
-        }
+        return declared(self.cells, self.at(self.looks[-1]).arms, self.looks)
 
     @cached_property
     def grid_id(self) -> str:
         """Of the arms' trials, their evaluation and the declaration: the same command gives the same grid."""
-        return digest12([[[arm["label"], arm["trials"]] for arm in self.arms], self.evaluation_id, self.declaration])
+        arms = [[arm["label"], arm["trials"]] for arm in self.at(self.looks[-1]).arms]
+        return digest12([arms, self.evaluation_id, self.declaration])
 
     def is_done(self, trial_id: str) -> bool:
         """See `job.is_done`, for this grid's evaluation."""
@@ -176,7 +172,11 @@ class Plan:
     def _record(self) -> None:
         path = self.ledger.grid_path(self.grid_id)
         if path.exists():
-            path.touch()
+            found = self.ledger.grid(self.grid_id)
+            if self.seeds > self.recorded_seeds():
+                found["arms"] = self.arms
+            # Written again, it is the newest.
+            write_json(path, found)
             return
         known = [trial for trial in self.trials if self._is_scored(trial)]
         record = {
@@ -186,6 +186,9 @@ class Plan:
             "title": ", ".join(self.declaration["factors"]) or "one trial",
             "arms": self.arms,
             "declaration": self.declaration,
+            "declaration_id": digest12(self.declaration),
+            "other_declarations": self._other_declarations(),
+            "looks": [],
             "evaluation_id": self.evaluation_id,
             # What was declared after these were scored was declared with their results in sight.
             "known_before": known,
@@ -194,56 +197,19 @@ class Plan:
         }
         write_json(path, record)
 
-    def _check_lesson(self) -> None:
-        labels = [arm["label"] for arm in self.arms]
-        baseline = self.declaration["baseline"]
-        if baseline is not None and baseline not in labels:
-            raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
-        budgets = {cell.trial.budget.matched_on for cell in self.cells}
-        self._check_metric(baseline or labels[0])
-        self._check_budgets()
-        if len(budgets) > 1:
-            raise UsageError(
-                f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
-            )
+    def _other_declarations(self) -> list[str]:
+        """Grids of this lesson's name that were to decide something else: after one of them, this one explores."""
+        name = self.declaration["name"]
+        grids = [self.ledger.grid(path.stem) for path in self.ledger.grids()] if name else []
+        return sorted(
+            grid["grid_id"]
+            for grid in grids
+            if grid["declaration"].get("name") == name and grid["declaration"] != self.declaration
+        )
 
-    def _check_metric(self, baseline: str) -> None:
-        """The primary metric is one that the arms will have, the baseline among them."""
-        name = self.declaration["primary_metric"]
-        where = f"lesson.primary_metric={name}"
-        [trial, *_] = [cell.trial for cell in self.cells if cell.arm.label == baseline]
-        known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
-        if name not in known:
-            raise UsageError(f"{where}: no such metric. {nearest(name, known)}")
-        if name.startswith("infill") and trial.evaluation.infill_documents_per_source == 0:
-            raise UsageError(f"{where}: evaluation.infill_documents_per_source=0 scores no infilling. Raise it.")
-        arms = checked_arms(trial.objective)
-        if metric(name).asks_to_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
-            raise UsageError(
-                f"{where}: only arms that are trained to infill have it, and the baseline {baseline} is not. Choose "
-                "another lesson.baseline, or lesson.primary_metric=infill_bpb_left, which every arm has."
-            )
-
-    def _check_budgets(self) -> None:
-        """What would only be refused after the training is refused now."""
-        tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in self.cells}
-        shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.entries) for cell in self.cells}
-        if len(shapes) > 1 and self.declaration["matched_on"] == "flops":
-            raise UsageError(
-                "budget.matched_on=flops gives each arm the operations of its own model's causal training: models "
-                "of different shape can't be matched on it. Match them on source_tokens or loss_tokens."
-            )
-        if max(tokens.values()) > 1.01 * min(tokens.values()):
-            given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
-            raise UsageError(
-                f"The arms' budgets differ by more than 1%, so no lesson could compare them: {given} tokens. "
-                "Give them one budget.train_tokens, or run them as grids of their own."
-            )
-
-
-def _budget_tokens(trial: TrialConfig) -> int:
-    """The tokens that the budget allows; in whole steps where it counts source tokens."""
-    if trial.budget.matched_on != "source_tokens":
-        return trial.budget.train_tokens
-    per_step = trial.source_tokens_per_step
-    return -(-trial.budget.train_tokens // per_step) * per_step
+    def record_look(self, look: dict[str, Any]) -> None:
+        """Keeps what was seen at a look; what was recorded of one is never changed."""
+        found = self.ledger.grid(self.grid_id)
+        if look["seeds"] not in [earlier["seeds"] for earlier in found["looks"]]:
+            found["looks"].append(look)
+            write_json(self.ledger.grid_path(self.grid_id), found)

@@ -1,6 +1,6 @@
 """Hydra's door to a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +19,7 @@ class AblateSweeper(Sweeper):
         is_grid: whether the command may list several values; without it there is one trial.
         command: what the user typed.
         names: what the verb was given besides overrides.
+        params: swept keys and their values, of an experiment; the command line's own come first.
         exclude: patterns of arms that the grid leaves out.
         zip: lists of keys that vary together.
     """
@@ -29,6 +30,7 @@ class AblateSweeper(Sweeper):
         is_grid: bool,
         command: str,
         names: Sequence[str],
+        params: Mapping[str, Any],
         exclude: Sequence[Any],
         zip: Sequence[Sequence[str]],
     ) -> None:
@@ -36,6 +38,7 @@ class AblateSweeper(Sweeper):
         self.is_grid = is_grid
         self.command = command
         self.names = list(names)
+        self.params = dict(params)
         self.exclude: Any = OmegaConf.to_container(exclude) if OmegaConf.is_config(exclude) else exclude
         self.zip = [list(keys) for keys in zip]
         self.hydra_context: HydraContext
@@ -52,7 +55,7 @@ class AblateSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Expands, checks and runs the grid. Raises SystemExit(1) when a trial failed."""
-        from ablate.grid.expand import expand
+        from ablate.grid.expand import expand, with_params
         from ablate.grid.plan import Plan
         from ablate.grid.run import make_console
 
@@ -62,8 +65,9 @@ class AblateSweeper(Sweeper):
         expanded = expand(
             self.hydra_context.config_loader,
             self.config,
-            arguments,
-            is_grid=self.is_grid,
+            with_params(arguments, self.params),
+            # An experiment that sweeps is a grid by itself.
+            is_grid=self.is_grid or bool(self.params),
             exclude=self.exclude,
             zips=self.zip,
             say=say,

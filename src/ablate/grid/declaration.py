@@ -1,0 +1,137 @@
+"""What a grid is to decide, as it is written down before it runs, and what is refused because no lesson could come of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ablate.config import TrialConfig
+from ablate.errors import UsageError
+from ablate.grid.cell import Cell
+from ablate.grid_config import LessonConfig
+from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
+from ablate.lessons.metric import METRICS, metric
+from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
+from ablate.parsing import nearest
+
+# A lesson whose factor is one of these groups compares trials that read different windows.
+DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
+
+
+def declared(cells: Sequence[Cell], arms: Sequence[dict[str, Any]], looks: Sequence[int]) -> dict[str, Any]:
+    """The declaration, as plain values.
+
+    Args:
+        cells: all that the grid may run.
+        arms: as the grid's record has them.
+        looks: the numbers of seeds at which words may be said.
+
+    Raises:
+        UsageError: a baseline or contrast of arms that are not there.
+    """
+    lesson = cells[0].arm.composed.grid.lesson
+    factors = list(cells[0].arm.options)
+    groups = {factor.split(".")[0] for factor in factors}
+    return {
+        "name": lesson.name,
+        "question": lesson.question,
+        "primary_metric": lesson.primary_metric,
+        "smallest_effect": lesson.smallest_effect,
+        "baseline": lesson.baseline,
+        "confidence": lesson.confidence,
+        "contrasts": [
+            {"name": contrast.name, "metric": contrast.metric, "weights": dict(contrast.weights)}
+            for contrast in _contrasts(lesson, arms)
+        ],
+        "factors": factors,
+        "matched_on": cells[0].trial.budget.matched_on,
+        "pairing": "seed_only" if groups & set(DATA_GROUPS) else "windows",
+        "looks": list(looks),
+    }
+
+
+def _contrasts(lesson: LessonConfig, arms: Sequence[dict[str, Any]]) -> Iterator[Contrast]:
+    labels = [arm["label"] for arm in arms]
+    baseline = lesson.baseline or labels[0]
+    if baseline not in labels:
+        raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
+    for kind in lesson.compare:
+        if kind == "baseline":
+            [owner] = [arm["same_as"] or arm["label"] for arm in arms if arm["label"] == baseline]
+            own = [arm["label"] for arm in arms if arm["same_as"] is None]
+            yield from against_baseline(own, owner, lesson.primary_metric)
+        else:
+            of_factors = main_effects if kind == "main_effects" else interactions
+            options = {arm["label"]: arm["options"] for arm in arms}
+            try:
+                yield from of_factors(options, lesson.primary_metric)
+            except ValueError as error:
+                raise UsageError(
+                    f"lesson.compare={kind}: takes {error}. Leave exclude and zip out, or name what you compare in "
+                    "lesson.contrasts."
+                ) from None
+    for name, own_contrast in lesson.contrasts.items():
+        for label in own_contrast.weights:
+            if label not in labels:
+                raise UsageError(f"lesson.contrasts.{name}: no arm has the label {label!r}. {nearest(label, labels)}")
+        total = sum(own_contrast.weights.values())
+        if abs(total) > 1e-9 or not any(own_contrast.weights.values()):
+            raise UsageError(
+                f"lesson.contrasts.{name}: its weights must sum to 0 and not all be 0; they sum to {total:g}."
+            )
+        yield Contrast(name, own_contrast.metric or lesson.primary_metric, own_contrast.weights)
+
+
+def check_lesson(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
+    """Refuses what would only be refused after the training. Raises UsageError."""
+    budgets = {cell.trial.budget.matched_on for cell in cells}
+    if len(budgets) > 1:
+        raise UsageError(
+            f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
+        )
+    trials = {cell.arm.label: cell.trial for cell in cells}
+    baseline = declaration["baseline"] or next(iter(trials))
+    _check_metric("lesson.primary_metric", declaration["primary_metric"], {baseline: trials[baseline]})
+    for contrast in declaration["contrasts"]:
+        if contrast["metric"] != declaration["primary_metric"]:
+            asked = {label: trials[label] for label in contrast["weights"]}
+            _check_metric(f"lesson.contrasts.{contrast['name']}.metric", contrast["metric"], asked)
+    _check_budgets(declaration, cells)
+
+
+def _check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
+    """A metric is one that these arms will have."""
+    for label, trial in asked.items():
+        known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
+        if name not in known:
+            raise UsageError(f"{key}={name}: no such metric. {nearest(name, known)}")
+        if name.startswith("infill") and trial.evaluation.infill_documents_per_source == 0:
+            raise UsageError(f"{key}={name}: evaluation.infill_documents_per_source=0 scores no infilling. Raise it.")
+        arms = checked_arms(trial.objective)
+        if metric(name).asks_to_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
+            raise UsageError(
+                f"{key}={name}: only arms that are trained to infill have it, and {label} is not. Choose other arms, "
+                "or infill_bpb_left, which every arm has."
+            )
+
+
+def _check_budgets(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
+    tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in cells}
+    shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.entries) for cell in cells}
+    if len(shapes) > 1 and declaration["matched_on"] == "flops":
+        raise UsageError(
+            "budget.matched_on=flops gives each arm the operations of its own model's causal training: models "
+            "of different shape can't be matched on it. Match them on source_tokens or loss_tokens."
+        )
+    if max(tokens.values()) > 1.01 * min(tokens.values()):
+        given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
+        raise UsageError(
+            f"The arms' budgets differ by more than 1%, so no lesson could compare them: {given} tokens. "
+            "Give them one budget.train_tokens, or run them as grids of their own."
+        )
+
+
+def _budget_tokens(trial: TrialConfig) -> int:
+    """The tokens that the budget allows; in whole steps where it counts source tokens."""
+    if trial.budget.matched_on != "source_tokens":
+        return trial.budget.train_tokens
+    per_step = trial.source_tokens_per_step
+    return -(-trial.budget.train_tokens // per_step) * per_step
