@@ -16,7 +16,7 @@ from ablate.objectives.registry import plugin_packages
 from ablate.parsing import trial_from_container
 from ablate.records.files import LedgerError
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import TRAINED, Ledger, Status, TrialFolder
 from ablate.records.provenance import provenance
 
 if TYPE_CHECKING:
@@ -128,13 +128,21 @@ def _train_and_score(
         project=trial.tracking.project,
         folder=folder.path,
         trial_id=folder.trial_id,
-        config=semantic(trial),
+        # Beside what made the id, what readers and dashboards group by.
+        config={**semantic(trial), "ablate": {key: record.get(key) for key in ("options", "choices", "first_grid")}},
         group=record.get("first_grid"),
         tags=[f"{key}={value}" for key, value in {**record.get("choices", {}), **record.get("options", {})}.items()],
     )
+    about: dict[str, Any] = {"status": Status.FINISHED, "evaluation_id": evaluation_id(trial)}
     try:
-        return run_trial(trial, folder, evaluation_id(trial), mirror, preemption)
+        evaluations = run_trial(trial, folder, evaluation_id(trial), mirror, preemption)
+        about |= {name: value for name, value in folder.record().items() if name in TRAINED}
+        return evaluations
+    except Exception as error:
+        about["status"] = _status_of(error)
+        raise
     finally:
+        mirror.conclude({f"ablate/{name}": value for name, value in about.items()})
         mirror.close()
 
 

@@ -13,7 +13,8 @@ from rich.table import Table
 from ablate.config import TrialConfig
 from ablate.grid.job import failure_of, settle, settle_unstarted
 from ablate.grid.launch import Interrupts, handling, start_server
-from ablate.grid.plan import Cell, Plan
+from ablate.grid.cell import Cell
+from ablate.grid.plan import Plan
 from ablate.grid.watch import POLL_SECONDS, Watch, short
 from ablate.records.ledger import Status, TrialFolder
 

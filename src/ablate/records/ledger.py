@@ -34,7 +34,7 @@ from ablate.records.process import this_host
 
 FORMAT = 1
 # What the training writes into a record.
-TRAINED = ("counters", "training_seconds", "parameters", "data_fingerprint")
+TRAINED = ("counters", "training_seconds", "parameters", "data_fingerprint", "reading")
 
 
 class Status(StrEnum):

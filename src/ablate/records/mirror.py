@@ -41,7 +41,8 @@ class Mirror:
         group: str | None,
         tags: list[str],
     ) -> None:
-        self._rows: queue.Queue[tuple[int, dict[str, Any]] | None] = queue.Queue()
+        # Rows by step; without a step, what the run as a whole came to.
+        self._rows: queue.Queue[tuple[int | None, dict[str, Any]] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._folder = folder
         if mode == "disabled":
@@ -67,6 +68,11 @@ class Mirror:
         if self._thread is not None:
             self._rows.put((step, values))
 
+    def conclude(self, values: dict[str, Any]) -> None:
+        """Queues what the run as a whole came to: W&B's summary."""
+        if self._thread is not None:
+            self._rows.put((None, values))
+
     def close(self) -> None:
         """Waits until the run's files are whole, but not for ever."""
         if self._thread is not None:
@@ -87,7 +93,10 @@ class Mirror:
             run = self._begin(wandb, about)
             while (row := self._rows.get()) is not None:
                 step, values = row
-                run.log(values, step=step)
+                if step is None:
+                    run.summary.update(values)
+                else:
+                    run.log(values, step=step)
             run.finish()
         except Exception as error:
             log.warning("W&B mirror off for the rest of this trial: %s", error)
