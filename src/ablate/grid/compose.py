@@ -53,7 +53,7 @@ class Composer:
 
     def _by_hydra(self, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
         config = self.loader.load_sweep_config(self.master, overrides)
-        found = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+        found = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items() if choice}
         with open_dict(config):
             config.pop("hydra")
         return config, {group: choice for group, choice in found.items() if not group.startswith("hydra")}

@@ -142,6 +142,8 @@ def _train_and_score(
         about["status"] = _status_of(error)
         raise
     finally:
+        # W&B writes an enumeration's name for its value.
+        about["status"] = str(about["status"])
         mirror.conclude({f"ablate/{name}": value for name, value in about.items()})
         mirror.close()
 
