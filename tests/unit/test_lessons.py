@@ -1,155 +1,32 @@
-"""Estimates against tables in books, against simulation, and against the words they may end in."""
+"""Lessons from a ledger: words, gaps, refusals, files."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
-from scipy import stats
 
-from ablate.lessons.estimate import (
-    Difference,
-    _detectable_errors,
-    compare,
-    dunnett_critical,
-    noise_is_equal,
-    seeds_to_detect,
-)
-from ablate.lessons.figure import draw_curves
+from ablate.lessons.curves import draw_curves
+from ablate.lessons.figure import save
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
 from ablate.lessons.prose import listed
 from ablate.lessons.report import report
 from ablate.lessons.table import markdown, show
-from ablate.lessons.verdict import Verdict, verdict
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.ledger_logs import LedgerLogs
 
 
-@pytest.mark.parametrize(
-    ("comparisons", "degrees", "published"),
-    # Dunnett 1964 (Biometrics 20), two-sided 5%, equal groups.
-    [(1, 10, 2.23), (2, 5, 3.03), (2, 10, 2.57), (3, 20, 2.54), (4, 12, 2.81), (9, 30, 2.86)],
-)
-def test_critical_values_are_the_published_ones(comparisons: int, degrees: int, published: float) -> None:
-    assert dunnett_critical(comparisons, degrees, 0.95) == pytest.approx(published, abs=0.011)
+def ledger_of(results: GridResults) -> Ledger:
+    assert isinstance(results.logs, LedgerLogs)
+    return results.logs.ledger
 
 
-def test_one_comparison_is_a_paired_t_test() -> None:
-    rng = np.random.default_rng(0)
-    values = pd.DataFrame(rng.normal(size=(2, 6)), index=["a", "b"])
-    found = compare(values, "a", 0.95).differences[0]
-    paired = stats.ttest_rel(values.loc["b"], values.loc["a"]).confidence_interval(0.95)
-    assert found.low == pytest.approx(paired.low, abs=2e-3)
-    assert found.high == pytest.approx(paired.high, abs=2e-3)
-
-
-def test_intervals_cover_together_and_seeds_cost_nothing() -> None:
-    """4 000 grids with large seed effects and no arm effect: all intervals cover 0 in 95% of them."""
-    rng = np.random.default_rng(1)
-    covered = refused = 0
-    for _ in range(4000):
-        seeds = rng.normal(scale=10, size=4)
-        values = pd.DataFrame(rng.normal(size=(4, 4)) + seeds, index=list("abcd"))
-        estimate = compare(values, "a", 0.95)
-        refused += not estimate.pooled
-        covered += all(d.low <= 0 <= d.high for d in estimate.differences if d.low is not None and d.high is not None)
-    assert covered / 4000 == pytest.approx(0.95, abs=0.012)
-    assert refused / 4000 < 0.05
-
-
-def test_noise_is_the_trial_s_own() -> None:
-    rng = np.random.default_rng(2)
-    values = pd.DataFrame(rng.normal(scale=0.5, size=(5, 400)) + rng.normal(scale=9, size=400), index=list("abcde"))
-    estimate = compare(values, "a", 0.95)
-    assert estimate.noise == pytest.approx(0.5, rel=0.05)
-    assert estimate.degrees == 4 * 399
-
-
-def test_detectable_effects_are_detected_in_four_of_five() -> None:
-    rng = np.random.default_rng(3)
-    effect = None
-    hits = 0
-    for _ in range(1500):
-        values = pd.DataFrame(rng.normal(size=(2, 4)), index=["a", "b"])
-        if effect is None:
-            # The noise is known here: one.
-            effect = _detectable_errors(dunnett_critical(1, 3, 0.95), 3) * math.sqrt(2 / 4)
-        values.loc["b"] += effect
-        low = compare(values, "a", 0.95).differences[0].low
-        hits += low is not None and low > 0
-    assert hits / 1500 == pytest.approx(0.8, abs=0.03)
-
-
-def test_arms_of_unlike_noise_get_intervals_of_their_own() -> None:
-    rng = np.random.default_rng(4)
-    values = pd.DataFrame([rng.normal(scale=s, size=12) for s in (0.01, 0.01, 1.0)], index=["a", "quiet", "loud"])
-    estimate = compare(values, "a", 0.95)
-    assert not estimate.pooled
-    quiet, loud = estimate.differences
-    assert quiet.high is not None
-    assert quiet.low is not None
-    assert loud.high is not None
-    assert loud.low is not None
-    assert (loud.high - loud.low) > 20 * (quiet.high - quiet.low)
-    assert noise_is_equal(np.array([1.0, 1.3, 0.9]), 12)
-
-
-def test_a_noisy_baseline_is_seen() -> None:
-    """All differences share it, so that they alone could not show it."""
-    rng = np.random.default_rng(6)
-    values = pd.DataFrame([rng.normal(scale=s, size=10) for s in (6, 1, 1, 1, 1)], index=list("abcde"))
-    assert not compare(values, "a", 0.95).pooled
-
-
-def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
-    rng = np.random.default_rng(7)
-    values = pd.DataFrame(rng.normal(size=(3, 5)), index=list("abc"))
-    doubled = pd.concat([values, values.loc[["a"]].set_axis(["again"])])
-    assert compare(doubled, "a", 0.95).noise == pytest.approx(compare(values, "a", 0.95).noise)
-
-
-def test_one_seed_has_no_interval() -> None:
-    estimate = compare(pd.DataFrame([[1.0], [2.0]], index=["a", "b"]), "a", 0.95)
-    assert estimate.noise is None
-    assert verdict(estimate.differences[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [
-        (-0.09, 0.09, Verdict.EQUIVALENT),
-        (0.01, 0.09, Verdict.EQUIVALENT),
-        (-0.3, -0.05, Verdict.BETTER),
-        (0.05, 0.3, Verdict.WORSE),
-        (-0.05, 0.3, Verdict.UNDECIDED),
-        (None, None, Verdict.UNDECIDED),
-    ],
-)
-def test_words(low: float | None, high: float | None, word: Verdict) -> None:
-    difference = Difference("b", 1.0, 0.0, low, high)
-    assert verdict(difference, smallest_effect=0.1, less_is_better=True) is word
-    other_way = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
-    assert verdict(difference, smallest_effect=0.1, less_is_better=False) is other_way.get(word, word)
-
-
-def test_more_seeds_detect_less() -> None:
-    few, many = seeds_to_detect(1.0, 0.5, 2, 0.95), seeds_to_detect(0.3, 0.5, 2, 0.95)
-    assert few is not None
-    assert many is not None
-    assert few < many
-    assert seeds_to_detect(1e-6, 1.0, 2, 0.95) is None
-    # The first that is enough, found without trying all.
-    assert detectable(many) <= 0.3 < detectable(many - 1)
-
-
-def detectable(seeds: int) -> float:
-    degrees = 2 * (seeds - 1)
-    return _detectable_errors(dunnett_critical(2, degrees, 0.95), degrees) * 0.5 * math.sqrt(2 / seeds)
+def folder_of(results: GridResults) -> Path:
+    return ledger_of(results).lesson_folder(results.grid_id)
 
 
 def make_grid(
@@ -204,13 +81,13 @@ def make_grid(
         },
     }
     write_json(ledger.grid_path("0" * 12), record)
-    return GridResults.load(ledger, ledger.grid_path("0" * 12)), trials
+    return GridResults(LedgerLogs(ledger), ledger.grid("0" * 12)), trials
 
 
 def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "bad": 0.1, "alike": 0.0})
     found = lesson(results)
-    assert found.verdicts == {"causal": "baseline", "good": "better", "bad": "worse", "alike": "equivalent"}
+    assert found.words == {"good": "better", "bad": "worse", "alike": "equivalent"}
     table = tidy(found)
     assert len(table) == 8
     good = table[(table["metric"] == "bpb_full") & (table["arm"] == "good")].iloc[0]
@@ -226,22 +103,23 @@ def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
 def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
     console = Console(file=(tmp_path / "out").open("w"), width=120)
-    assert report(results, console)
-    first = {path.name: path.read_bytes() for path in results.folder.iterdir()}
-    assert set(first) == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"}
+    assert report(results, folder_of(results), console)
+    first = {path.name: path.read_bytes() for path in folder_of(results).iterdir()}
+    assert set(first) == {
+        *("lesson.md", "lesson.csv", "curves.png", "curves.pdf", "comparisons.png", "comparisons.pdf")
+    }
     assert first["curves.png"].startswith(b"\x89PNG")
-    assert report(results, console)
-    assert {path.name: path.read_bytes() for path in results.folder.iterdir()} == first
+    assert report(results, folder_of(results), console)
+    assert {path.name: path.read_bytes() for path in folder_of(results).iterdir()} == first
     console.file.close()
     assert "better" in (tmp_path / "out").read_text()
 
 
 def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    results.ledger.trial(trials["bad"]["2"]).update(status="failed", evaluations={})
+    ledger_of(results).trial(trials["bad"]["2"]).update(status="failed", evaluations={})
     found = lesson(results)
-    assert found.interim
-    assert found.verdicts["bad"] == "interim: worse"
+    assert found.words["bad"] == "interim: worse"
     assert found.primary is not None
     assert found.primary.seeds == 2, "only seeds that are complete in all arms"
 
@@ -249,16 +127,16 @@ def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
 def test_an_arm_without_results_takes_nothing_from_the_others(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "gone": 0.0})
     for trial in trials["gone"].values():
-        results.ledger.trial(trial).update(status="failed", evaluations={})
+        ledger_of(results).trial(trial).update(status="failed", evaluations={})
     found = lesson(results)
-    assert found.verdicts == {"causal": "baseline", "bad": "interim: worse", "gone": "missing, 0/3 done"}
+    assert found.words == {"bad": "interim: worse", "gone": "missing, 0/3 done"}
     assert "Interim: trials are missing (done: gone 0/3)" in markdown(found)
 
 
 def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    results.ledger.trial(trials["bad"]["2"]).update(status="running")
-    assert lesson(results).verdicts["bad"] == "worse"
+    ledger_of(results).trial(trials["bad"]["2"]).update(status="running")
+    assert lesson(results).words["bad"] == "worse"
 
 
 def test_a_table_fits_80_columns(tmp_path: Path) -> None:
@@ -280,51 +158,51 @@ def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> 
     assert found.shown_arms(4) == [label for label in offsets if label in {*best, "arm5"}]
     assert found.shown_arms(40) == list(offsets)
     with (tmp_path / "out").open("w") as file:
-        assert report(results, Console(file=file, width=120))
+        assert report(results, folder_of(results), Console(file=file, width=120))
     printed = (tmp_path / "out").read_text()
     assert "The baseline and the 19 best; 20 more arms stand in lesson.md and lesson.csv." in printed
     assert listed(list(offsets)) == "arm0, arm1, arm2, arm3, arm4 and 35 more"
-    assert all(f"| bpb_full | {label} |" in (results.folder / "lesson.md").read_text() for label in offsets)
+    assert all(f"| bpb_full | {label} |" in (folder_of(results) / "lesson.md").read_text() for label in offsets)
 
 
 def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "wild": -0.5})
-    results.ledger.trial(trials["wild"]["1"]).update(status="diverged")
+    ledger_of(results).trial(trials["wild"]["1"]).update(status="diverged")
     found = lesson(results)
-    assert found.verdicts["wild"] == "unstable 1/3"
-    assert found.verdicts["bad"] == "worse"
+    assert found.words["wild"] == "unstable 1/3"
+    assert found.words["bad"] == "worse"
     table = tidy(found)
     wild = table[(table["metric"] == "bpb_full") & (table["arm"] == "wild")]
     assert wild["verdict"].tolist() == ["unstable 1/3"]
     assert wild["mean"].isna().all()
     assert "| bpb_full | wild |  |  |  | **unstable 1/3** |" in markdown(found)
     for trial in trials["causal"].values():
-        results.ledger.trial(trial).update(status="diverged", evaluations={})
+        ledger_of(results).trial(trial).update(status="diverged", evaluations={})
     console = Console(file=(tmp_path / "out").open("w"), width=120)
-    assert not report(GridResults.load(results.ledger, results.ledger.grid_path("0" * 12)), console)
+    assert report(GridResults(results.logs, results.grid), folder_of(results), console)
     console.file.close()
-    assert "The baseline causal is unstable: 3/3 of its trials diverged." in (tmp_path / "out").read_text()
+    assert "Unstable: trials diverged (causal 3/3, wild 1/3)" in (tmp_path / "out").read_text()
 
 
 def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
     results.grid["known_before"] = [trials["causal"]["0"], trials["bad"]["1"]]
     found = lesson(results)
-    assert found.verdicts == {"causal": "baseline", "bad": "post hoc: worse", "new": "worse"}
+    assert found.words == {"bad": "post hoc: worse", "new": "worse"}
     assert "Post hoc (bad): trials of these arms were scored before" in markdown(found)
     results.grid["known_before"] = [trials["bad"]["1"]]
-    assert lesson(results).verdicts["bad"] == "worse", "without the baseline nobody has seen the difference"
+    assert lesson(results).words["bad"] == "worse", "without the baseline nobody has seen the difference"
 
 
 def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1}, baseline="other name")
     results.grid["arms"].append({**results.grid["arms"][0], "label": "other name", "same_as": "causal"})
-    assert lesson(results).verdicts == {"causal": "baseline", "bad": "worse"}
+    assert lesson(results).words == {"bad": "worse"}
 
 
 def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    folder = results.ledger.trial(trials["bad"]["0"])
+    folder = ledger_of(results).trial(trials["bad"]["0"])
     folder.update(counters={**folder.record()["counters"], "source_tokens": 999})
     path = folder.metrics_path
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -336,8 +214,8 @@ def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
 def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "long": 0.1})
     for trial in trials["long"].values():
-        counters = results.ledger.trial(trial).record()["counters"]
-        results.ledger.trial(trial).update(counters={**counters, "source_tokens": 1020})
+        counters = ledger_of(results).trial(trial).record()["counters"]
+        ledger_of(results).trial(trial).update(counters={**counters, "source_tokens": 1020})
     with pytest.raises(IncomparableError, match=r"differ by 2\.0% in source_tokens.*causal 1,000, long 1,020"):
         lesson(results)
 
@@ -346,11 +224,11 @@ def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
 def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path, pairing: str) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, pairing=pairing)
     row = {"step": 7, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
-    folder = results.ledger.trial(trials["other"]["1"])
+    folder = ledger_of(results).trial(trials["other"]["1"])
     folder.metrics_path.write_text(json.dumps(row) + "\n")
     folder.update(counters={**folder.record()["counters"], "windows": "others"})
     if pairing == "seed_only":
-        assert lesson(results).verdicts["other"] == "worse"
+        assert lesson(results).words["other"] == "worse"
     else:
         with pytest.raises(IncomparableError, match="With seed 1 the arms causal and other read different windows"):
             lesson(results)
@@ -358,11 +236,11 @@ def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path,
 
 def test_values_scored_in_another_way_do_not_count(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1})
-    results.ledger.trial(trials["other"]["0"]).update(evaluations={"older": {"bpb_full": 0.0}})
+    ledger_of(results).trial(trials["other"]["0"]).update(evaluations={"older": {"bpb_full": 0.0}})
     assert results.values("bpb_full").columns.tolist() == ["1", "2"]
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
-    for path in draw_curves(lesson(results)):
+    for path in save(draw_curves(lesson(results)), tmp_path, "curves", ("png", "pdf", "svg")):
         assert path.stat().st_size > 5000

@@ -1,4 +1,4 @@
-"""What a grid is to decide, as it is written down before it runs, and what is refused because no lesson could come of it."""
+"""What a grid is to decide, written down before it runs, and what is refused because no lesson could come of it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
@@ -11,12 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.config import TrialConfig
+from ablate.grid.cell import Cell
 from ablate.grid.job import failure_of, settle, settle_unstarted
 from ablate.grid.launch import Interrupts, handling, start_server
-from ablate.grid.cell import Cell
 from ablate.grid.plan import Plan
 from ablate.grid.watch import POLL_SECONDS, Watch, short
 from ablate.records.ledger import Status, TrialFolder
+
+if TYPE_CHECKING:
+    from ablate.lessons.lesson import Lesson
 
 MOST_ROWS = 40
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
@@ -39,6 +43,23 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         The exit code: 1 if any trial failed or is still missing, or if the arms can't be compared.
     """
     plan.ledger.check_writable()
+    for seeds in plan.looks:
+        at_look = plan.at(seeds)
+        complete = _run_look(at_look, launch, console)
+        found = _report(at_look, console)
+        if found is None or not complete:
+            return 1
+        plan.record_look(found.look())
+        if found.is_decided or seeds == plan.looks[-1]:
+            break
+        console.print(
+            f"\n[bold]Look at {seeds} seeds:[/] not every word is in, so each arm gets more seeds.", highlight=False
+        )
+    return 0
+
+
+def _run_look(plan: Plan, launch: Launch, console: Console) -> bool:
+    """Runs what this look is missing; whether nothing is missing then."""
     missing = plan.missing()
     show_cells(plan, missing, console)
     if missing:
@@ -46,20 +67,26 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         start_server()
         _prepare_data(missing, console)
     plan.freeze(missing)
-    if missing:
-        _run_missing(plan, missing, launch, console)
+    if not missing:
+        return True
+    _run_missing(plan, missing, launch, console)
+    return _report_missing(plan, console)
+
+
+def _report(plan: Plan, console: Console) -> "Lesson | None":
+    from ablate.grid.stale import stale_trials
     from ablate.lessons.grid_results import GridResults
     from ablate.lessons.report import report
+    from ablate.records.ledger_logs import LedgerLogs
 
-    reported = report(GridResults.load(plan.ledger, plan.ledger.grid_path(plan.grid_id)), console)
-    complete = not missing or _report_missing(plan, console)
-    return 0 if reported and complete else 1
+    results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
+    return report(results, plan.ledger.lesson_folder(plan.grid_id), console, stale_trials(results))
 
 
 def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
-    shape = f"{_counted(len(plan.arms), 'arm')} × {_counted(plan.declaration['looks'][0], 'seed')}"
+    shape = f"{_counted(len(plan.arms), 'arm')} × {_counted(plan.seeds, 'seed')}"
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
         f"[bold]Grid {plan.grid_id}[/]: {shape}, {_counted(len(plan.trials), 'trial')}, {work}. "
@@ -67,7 +94,7 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    per_cell = len(plan.cells) <= MOST_ROWS
+    per_cell = len(plan.asked) <= MOST_ROWS
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
         table.add_column(header)

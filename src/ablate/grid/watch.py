@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from ablate.grid.job import settle
 from ablate.grid.cell import Cell
+from ablate.grid.job import settle
 from ablate.grid.plan import Plan
 from ablate.records.files import LedgerError
 from ablate.records.ledger import Status

@@ -1,31 +1,28 @@
-"""Differences between arms, with simultaneous intervals.
+"""Estimates of declared contrasts, with intervals that hold together.
 
-Model: value = arm + seed block + noise. Arms with the same seed read the same windows and share initial values, so the
-block takes out what the seed does to all of them. Shapes: `A` arms, `S` seeds; k = A − 1 comparisons to one baseline.
+Model: value = arm + seed block + noise. Arms with the same seed read the same windows and share initial values, so a
+contrast within a seed is free of what the seed does to all of them.
 """
 
-import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import brentq
 
-POWER = 0.8
-NOISE_CHECK_DRAWS = 20_000
-NOISE_CHECK_LEVEL = 0.01
+from ablate.lessons.boundary import Bools, Boundary, Floats, boundaries, standard_errors
+from ablate.lessons.contrast import Contrast
+
+# Up to here the seeds that would be needed are found by simulation; beyond it errors shrink with the root.
+MOST_SIMULATED_SEEDS = 64
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An arm minus the baseline, in the metric's unit; `low` and `high` are None with one seed."""
+class Comparison:
+    """A contrast's estimate, in the metric's unit; `low` and `high` are None where no noise is known."""
 
-    arm: str
-    mean: float
+    contrast: Contrast
     difference: float
     low: float | None
     high: float | None
@@ -33,154 +30,119 @@ class Difference:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All comparisons of one metric.
+    """All comparisons of one family on one metric.
 
     Attributes:
-        baseline_mean: of the baseline over the seeds.
-        differences: one per other arm.
+        comparisons: of the contrasts whose arms are all there.
+        means: of each arm over the seeds.
         seeds: S.
-        noise: residual standard deviation of one trial, in the metric's unit; None with one seed.
-        degrees: of freedom of the noise.
-        pooled: whether all arms share one noise; false where the arms are unequally noisy.
-        detectable: the smallest true difference that the interval would exclude from 0 with 80% power.
+        correlation: between two arms under one seed: the share of the variance between trials that pairing takes out.
+        noise: standard deviation of one trial, the seed's own effect aside, in the metric's unit; None with one seed
+            or where all seeds gave one value.
+        detectable: the smallest true difference that is told from 0 with 80% power; None where noise is None.
+        loudest: the largest contrast's standard deviation over the smallest's, sizes aside; None with one contrast.
     """
 
-    baseline: str
-    baseline_mean: float
-    differences: tuple[Difference, ...]
+    comparisons: tuple[Comparison, ...]
+    means: dict[str, float]
     seeds: int
-    noise: float | None
-    degrees: int
-    pooled: bool
-    detectable: float | None
+    correlation: float | None
+    noise: float | None = None
+    detectable: float | None = None
+    loudest: float | None = None
 
 
-def compare(values: pd.DataFrame, baseline: str, confidence: float) -> Estimate:
-    """Each arm against the baseline, with intervals that hold together.
+def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: float, looks: Sequence[int]) -> Estimate:
+    """The contrasts of a table of values.
 
     Args:
         values: one row per arm, one column per seed, no gaps.
-        baseline: a row's label.
-        confidence: that all intervals cover at once.
-
-    Pooled noise takes Dunnett's critical value (many comparisons to one control, JASA 1955) with (A − 1)(S − 1)
-    degrees of freedom; where the arms are too unequally noisy for one noise, each pair has its own, with S − 1 degrees
-    and Bonferroni's share of the error.
+        contrasts: what is compared; one whose arms are not all there is left out.
+        confidence: that all intervals hold at once, at all looks.
+        looks: the declared numbers of seeds; where there are other seeds than at one of them, as while trials are
+            missing, their number takes its place.
     """
-    table = values.to_numpy(float)
-    seeds = table.shape[1]
-    others = [arm for arm in values.index if arm != baseline]
-    paired = values.loc[others].to_numpy(float) - values.loc[baseline].to_numpy(float)
-    means = paired.mean(axis=1)
-    count = len(others)
-    pooled = True
-    noise = detectable = None
-    degrees = 0
-    half_widths: list[float] | None = None
-    if seeds > 1 and count > 0:
-        # An arm that repeats another to the last digit knows nothing new of the noise.
-        distinct = values.drop_duplicates().to_numpy(float)
-        residual = distinct - distinct.mean(axis=1, keepdims=True) - distinct.mean(axis=0, keepdims=True)
-        squares = ((residual + distinct.mean()) ** 2).sum(axis=1)
-        degrees = max(1, len(distinct) - 1) * (seeds - 1)
-        noise = math.sqrt(squares.sum() / degrees)
-        pooled = noise_is_equal(squares, seeds)
-        if pooled:
-            critical = dunnett_critical(count, degrees, confidence)
-            errors = np.full(count, noise * math.sqrt(2 / seeds))
-        else:
-            degrees = seeds - 1
-            critical = float(stats.t.ppf(1 - (1 - confidence) / (2 * count), degrees))
-            errors = paired.std(axis=1, ddof=1) / math.sqrt(seeds)
-        half_widths = [critical * float(error) for error in errors]
-        detectable = _detectable_errors(critical, degrees) * float(errors.max())
+    means = {str(arm): float(mean) for arm, mean in values.mean(axis=1).items()}
+    made = [contrast for contrast in contrasts if all(arm in values.index for arm in contrast.weights)]
+    seeds = values.shape[1]
+    if not made:
+        return Estimate((), means, seeds, correlation(values))
+    weights_CA = np.array([[contrast.weights.get(str(arm), 0.0) for arm in values.index] for contrast in made])
+    values_CS = weights_CA @ values.to_numpy(float)
+    differences_C = values_CS.mean(axis=1)
+    telling_C = _telling(values_CS)
+    if seeds < 2 or not telling_C.any():
+        bare = (Comparison(contrast, float(d), None, None) for contrast, d in zip(made, differences_C, strict=True))
+        return Estimate(tuple(bare), means, seeds, correlation(values))
+    sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
+    deviations = values_CS[telling_C].std(axis=1, ddof=1) / sizes_C[telling_C]
+    noise = float(np.sqrt((deviations**2).mean()))
+    boundary = _boundary(weights_CA[telling_C], seeds, looks, confidence)
+    errors_C = standard_errors(values_CS[None], sizes_C, telling_C)[1][0]
     return Estimate(
-        baseline=baseline,
-        baseline_mean=float(values.loc[baseline].to_numpy(float).mean()),
-        differences=tuple(
-            Difference(
-                arm=arm,
-                mean=float(values.loc[arm].to_numpy(float).mean()),
-                difference=float(mean),
-                low=None if half_widths is None else float(mean) - half_widths[index],
-                high=None if half_widths is None else float(mean) + half_widths[index],
-            )
-            for index, (arm, mean) in enumerate(zip(others, means, strict=True))
+        tuple(
+            Comparison(contrast, float(d), float(d - boundary.critical * error), float(d + boundary.critical * error))
+            for contrast, d, error in zip(made, differences_C, errors_C, strict=True)
         ),
-        seeds=seeds,
+        means,
+        seeds,
+        correlation(values),
         noise=noise,
-        degrees=degrees,
-        pooled=pooled,
-        detectable=detectable,
+        detectable=boundary.detectable * noise,
+        loudest=float(deviations.max() / deviations.min()) if len(deviations) > 1 else None,
     )
 
 
-def noise_is_equal(squares: NDArray[np.float64], seeds: int) -> bool:
-    """Whether all arms, the baseline among them, look equally noisy.
+def _telling(values_CS: Floats) -> Bools:
+    """The contrasts that say something of the noise: not those of arms equal to the last digit, and of twins one."""
+    _, first = np.unique(values_CS, axis=0, return_index=True)
+    telling_C = np.zeros(len(values_CS), bool)
+    telling_C[first] = True
+    spread_C: Bools = np.ptp(values_CS, axis=1) > 0
+    return telling_C & spread_C
 
-    Cochran's C (the largest arm's share of all residual squares), its null simulated for residuals of the block model.
+
+def _boundary(weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float) -> Boundary:
+    used_CA = weights_CA[:, (weights_CA != 0).any(axis=0)]
+    at = sorted({*looks, seeds})
+    found = boundaries(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9))
+    return found[at.index(seeds)]
+
+
+def correlation(values: pd.DataFrame) -> float | None:
+    """Between two arms under one seed: what the seed block is of the variance, by the two-way table's mean squares.
+
+    None where fewer than two arms or seeds, or no variance, are there.
+    """
+    table = values.drop_duplicates().to_numpy(float)
+    arms, seeds = table.shape
+    if arms < 2 or seeds < 2:
+        return None
+    centred = table - table.mean(axis=1, keepdims=True)
+    of_seeds = arms * (centred.mean(axis=0) ** 2).sum() / (seeds - 1)
+    residual = ((centred - centred.mean(axis=0)) ** 2).sum() / ((arms - 1) * (seeds - 1))
+    total = (of_seeds - residual) / arms + residual
+    return float((of_seeds - residual) / arms / total) if total > 0 else None
+
+
+def seeds_to_detect(
+    effect: float, noise: float, weights: Sequence[Sequence[float]], confidence: float, most: int = 1000
+) -> int | None:
+    """How many seeds would tell a difference of `effect` from 0 with 80% power at this noise; None above `most`.
 
     Args:
-        squares: each arm's sum of squared residuals.
-        seeds: S.
+        effect: in the unit of `noise`.
+        noise: of one trial.
+        weights: of each contrast, by arm.
+        confidence: that all intervals hold at once.
     """
-    if len(squares) < 3 or squares.sum() == 0:
-        # Two arms have the same residuals, but for the sign.
-        return True
-    return bool(squares.max() / squares.sum() <= _cochran_critical(len(squares), seeds))
-
-
-@lru_cache
-def _cochran_critical(arms: int, seeds: int) -> float:
-    draws, shares = np.random.default_rng(0), []
-    # In parts of some 8 MB, however many arms there are.
-    part = max(1, 1_000_000 // (arms * seeds))
-    for first in range(0, NOISE_CHECK_DRAWS, part):
-        noise = draws.normal(size=(min(part, NOISE_CHECK_DRAWS - first), arms, seeds))
-        noise -= noise.mean(axis=1, keepdims=True)
-        noise -= noise.mean(axis=2, keepdims=True)
-        squares = (noise**2).sum(axis=2)
-        shares.append(squares.max(axis=1) / squares.sum(axis=1))
-    return float(np.quantile(np.concatenate(shares), 1 - NOISE_CHECK_LEVEL))
-
-
-def _detectable_errors(critical: float, degrees: int) -> float:
-    """The true difference, in standard errors, that exceeds the critical value with 80% power: noncentral t."""
-    excess = brentq(lambda shift: stats.nct.sf(critical, degrees, shift) - POWER, 0.0, 5 * critical + 10)
-    return float(excess)
-
-
-@lru_cache
-def dunnett_critical(comparisons: int, degrees: int, confidence: float) -> float:
-    """The two-sided critical value of Dunnett's test at equal numbers of seeds: correlation 1/2 between comparisons.
-
-    P(max |T| ≤ c) is an integral over the shared baseline's deviate and over the noise's estimate.
-    """
-    if comparisons == 1:
-        return float(stats.t.ppf((1 + confidence) / 2, degrees))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    shared, shared_weight = nodes[:, None], (weights / weights.sum())[:, None]
-    quantiles = (np.arange(400) + 0.5) / 400
-    scale = np.sqrt(stats.chi2.ppf(quantiles, degrees) / degrees)[None, :]
-
-    def coverage(critical: float) -> float:
-        reach = math.sqrt(2) * critical * scale
-        inside = stats.norm.cdf(shared + reach) - stats.norm.cdf(shared - reach)
-        return float((shared_weight * inside**comparisons).sum(axis=0).mean())
-
-    # Between one comparison's value and Bonferroni's lies Dunnett's.
-    least = float(stats.t.ppf((1 + confidence) / 2, degrees))
-    most = float(stats.t.ppf(1 - (1 - confidence) / (2 * comparisons), degrees))
-    return float(brentq(lambda critical: coverage(critical) - confidence, 0.9 * least, 1.1 * most))
-
-
-def seeds_to_detect(effect: float, noise: float, comparisons: int, confidence: float, most: int = 1000) -> int | None:
-    """How many seeds would detect a difference of `effect` with 80% power at this noise; None above `most`."""
+    weights_CA = np.array(weights)
 
     def detects(seeds: int) -> bool:
-        degrees = comparisons * (seeds - 1)
-        critical = dunnett_critical(comparisons, degrees, confidence)
-        return _detectable_errors(critical, degrees) * noise * math.sqrt(2 / seeds) <= effect
+        # Beyond what is simulated the error shrinks with the root.
+        simulated = min(seeds, MOST_SIMULATED_SEEDS)
+        boundary = _boundary(weights_CA, simulated, (simulated,), confidence)
+        return boundary.detectable * noise * float(np.sqrt(simulated / seeds)) <= effect
 
     if not detects(most):
         return None

@@ -1,22 +1,25 @@
-"""A grid's results as tables, read from the ledger, and the checks without which they can't be compared."""
+"""A grid's results as tables, read from logs, and the checks without which they can't be compared."""
 
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ablate.records.files import read_versioned
-from ablate.records.ledger import FORMAT, Ledger, Status
-from ablate.records.metrics import read_metrics
+from ablate.lessons.contrast import Contrast, against_baseline
+from ablate.records.ledger import Status
+from ablate.records.logs import Logs
 
 MOST_UNMATCHED_SHARE = 0.01
 # Of the shorter arm, how much the last digest that both logged must cover.
 LEAST_CHECKED_SHARE = 0.9
 UNIGRAM = "bpb_full_unigram"
+# What is left of weights that cancel.
+LEAST_WEIGHT = 1e-12
 
 
 class IncomparableError(RuntimeError):
@@ -38,13 +41,8 @@ class Arm:
 class GridResults:
     """What the trials of one grid found so far."""
 
-    ledger: Ledger
+    logs: Logs
     grid: dict[str, Any]
-
-    @classmethod
-    def load(cls, ledger: Ledger, path: Path) -> "GridResults":
-        """The results of the grid with this record."""
-        return cls(ledger, read_versioned(path, FORMAT))
 
     @property
     def grid_id(self) -> str:
@@ -52,16 +50,48 @@ class GridResults:
         return str(self.grid["grid_id"])
 
     @property
-    def folder(self) -> Path:
-        """Where the lesson is written."""
-        return self.ledger.grid_path(self.grid_id).with_suffix("")
-
-    @property
     def declaration(self) -> dict[str, Any]:
         """What the grid is to decide, as declared before it ran."""
         declared = self.grid["declaration"]
         assert isinstance(declared, dict)
         return declared
+
+    @property
+    def primary_metric(self) -> str:
+        """What the lesson is mainly about."""
+        return str(self.declaration["primary_metric"])
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the declaration is the first under its name; what was asked otherwise before is explored now."""
+        return not self.grid.get("other_declarations")
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds each arm has been given."""
+        return max(len(arm.trials) for arm in self.arms)
+
+    @cached_property
+    def contrasts(self) -> list[Contrast]:
+        """What is compared, each arm by the one label of its trials; contrasts of one trial with itself are gone."""
+        declared = self.declaration.get("contrasts")
+        if declared is None:
+            # A grid of an earlier day compared each arm with the baseline.
+            return list(against_baseline([arm.label for arm in self.arms], self.baseline, self.primary_metric))
+        owner = {arm.label: arm.same_as or arm.label for arm in self.all_arms}
+        found = []
+        for given in declared:
+            weights: dict[str, float] = {}
+            for label, weight in given["weights"].items():
+                weights[owner[label]] = weights.get(owner[label], 0.0) + weight
+            kept = {label: weight for label, weight in weights.items() if abs(weight) > LEAST_WEIGHT}
+            if kept:
+                found.append(Contrast(given["name"], given["metric"], kept))
+        return found
+
+    def trials_of(self, label: str) -> list[str]:
+        """The trials of an arm, seed by seed."""
+        return [trial for arm in self.arms if arm.label == label for trial in arm.trials.values()]
 
     @cached_property
     def all_arms(self) -> list[Arm]:
@@ -80,16 +110,15 @@ class GridResults:
         [arm] = [arm for arm in self.all_arms if arm.label == declared]
         return arm.same_as or arm.label
 
-    def post_hoc(self) -> list[str]:
-        """Arms whose difference to the baseline could be seen, in part, before the lesson was declared."""
+    def is_post_hoc(self, contrast: Contrast) -> bool:
+        """Whether it could be seen, in part, before the lesson was declared."""
         known = set(self.grid["known_before"])
-        seen = [arm.label for arm in self.arms if known & set(arm.trials.values())]
-        return [label for label in seen if label != self.baseline] if self.baseline in seen else []
+        return all(known & set(self.trials_of(label)) for label in contrast.weights)
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """The record of each trial."""
-        return {trial: self.ledger.trial(trial).record() for arm in self.arms for trial in arm.trials.values()}
+        return {trial: self.logs.record(trial) for arm in self.arms for trial in arm.trials.values()}
 
     def _trials(self) -> Iterator[tuple[Arm, str, dict[str, Any]]]:
         for arm in self.arms:
@@ -130,12 +159,22 @@ class GridResults:
             if arm.label not in unstable
         }
         table = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+        table = table.where(np.isfinite(table))
         return table.dropna(axis="index", how="all").dropna(axis="columns")
+
+    def not_finite(self) -> list[tuple[str, str, str]]:
+        """Arm, seed and metric of every score that is not a number."""
+        return [
+            (arm.label, seed, name)
+            for arm, seed, record in self._trials()
+            for name, value in self.summary(record).items()
+            if not math.isfinite(value)
+        ]
 
     def metrics(self) -> list[str]:
         """The names of all metrics of the arms, the primary one first."""
         names = {name for _, _, record in self._trials() for name in self.summary(record)} - {UNIGRAM}
-        primary = self.declaration["primary_metric"]
+        primary = self.primary_metric
         return sorted(names, key=lambda name: (name != primary, name.split("/")[0] != primary, name))
 
     def unigram(self) -> dict[str, float]:
@@ -146,16 +185,17 @@ class GridResults:
                 found[arm.label] = self.summary(record)[UNIGRAM]
         return found
 
-    def history(self, labels: Collection[str]) -> pd.DataFrame:
-        """All logged rows of these arms: columns arm, seed, step and the metrics' names."""
-        rows = [
-            {"arm": arm.label, "seed": seed, **row}
+    def history(self, labels: Collection[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The one table of these arms: `arm`, `seed`, the swept options, `trial_id`, `step`, metrics (see `Logs`)."""
+        rows = {
+            trial: {"arm": arm.label, "seed": seed, **arm.options}
             for arm in self.arms
             if arm.label in labels
             for seed, trial in arm.trials.items()
-            for row in read_metrics(self.ledger.trial(trial).metrics_path)
-        ]
-        return pd.DataFrame(rows)
+        }
+        table = self.logs.history(list(rows), self.grid["evaluation_id"], columns)
+        about = pd.DataFrame.from_dict(rows, orient="index").loc[table["trial_id"]].reset_index(drop=True)
+        return pd.concat([about, table], axis="columns")
 
     def accounting(self) -> pd.DataFrame:
         """Per arm, the means over finished trials of what was read, asked and computed."""
@@ -222,8 +262,9 @@ class GridResults:
     def _check_logs_paired(self, seed: str, of_seed: list[tuple[Arm, dict[str, Any]]]) -> None:
         chains = []
         for arm, record in of_seed:
-            rows = read_metrics(self.ledger.trial(record["trial_id"]).metrics_path)
-            chains.append((arm.label, {int(row["data/source_tokens"]): str(row["data/windows"]) for row in rows}))
+            rows = self.logs.history([record["trial_id"]], "", ["data/source_tokens", "data/windows"])
+            tokens = rows["data/source_tokens"].astype(int)
+            chains.append((arm.label, dict(zip(tokens, rows["data/windows"].astype(str), strict=True))))
         for (one, first), (other, second) in combinations(chains, 2):
             shared = first.keys() & second.keys()
             shorter = min(max(first), max(second))

@@ -1,40 +1,49 @@
-"""Writes a grid's lesson beside its record and prints it."""
+"""Writes a grid's lesson into a folder and prints it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.lessons.figure import draw_curves
+from ablate.lessons.curves import draw_curves
+from ablate.lessons.figure import save
+from ablate.lessons.forest import draw_forest
 from ablate.lessons.grid_results import GridResults, IncomparableError
-from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.lesson import Lesson, lesson, tidy
 from ablate.lessons.prose import nothing_to_compare
 from ablate.lessons.table import markdown, show
 from ablate.records.files import write_text
 
 
-def report(results: GridResults, console: Console) -> bool:
-    """`lesson.md`, `lesson.csv`, `curves.png` and `curves.pdf` in the grid's folder; the table in the terminal.
+def report(
+    results: GridResults, folder: Path, console: Console, stale: Mapping[str, Sequence[str]] | None = None
+) -> Lesson | None:
+    """`lesson.md`, `lesson.csv` and the figures in the folder; the table in the terminal.
 
     Returns:
-        Whether there was a lesson; false, with a message, where the arms can't be compared or nothing is finished.
+        The lesson; None, with a message, where the arms can't be compared or nothing is finished.
     """
     try:
-        found = lesson(results)
+        found = lesson(results, stale)
     except IncomparableError as error:
         console.print(f"[bold red]No lesson.[/] {escape(str(error))}", soft_wrap=True)
-        return False
-    if not found.estimates:
+        return None
+    if not found.metrics:
         console.print(f"No lesson yet. {nothing_to_compare(found)}", markup=False, soft_wrap=True)
-        return False
+        return None
     show(found, console)
     try:
-        write_text(results.folder / "lesson.md", markdown(found))
-        write_text(results.folder / "lesson.csv", tidy(found).to_csv(index=False))
-        draw_curves(found)
+        write_text(folder / "lesson.md", markdown(found))
+        write_text(folder / "lesson.csv", tidy(found).to_csv(index=False))
+        save(draw_curves(found), folder, "curves", ("png", "pdf"))
+        if found.comparisons:
+            save(draw_forest(found), folder, "comparisons", ("png", "pdf"))
     except OSError as error:
         # The ledger of a colleague is read as well as one's own.
         console.print(f"\nThe lesson's files could not be written ({error.strerror}).", soft_wrap=True, markup=False)
-        return True
+        return found
     console.print(
-        f"\nLesson: {escape(str(results.folder))}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False
+        f"\nLesson: {escape(str(folder))}/lesson.md, .csv and curves.png, .pdf", soft_wrap=True, highlight=False
     )
-    return True
+    return found

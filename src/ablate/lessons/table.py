@@ -15,18 +15,17 @@ from ablate.lessons.prose import certainty_notes, data_notes, metric_notes, ques
 
 
 def _rows(found: Lesson) -> list[tuple[str, ...]]:
-    """(metric, arm, mean, difference, interval, verdict) as text, the primary metric first."""
-    table = tidy(found)
+    """(metric, arm or contrast, mean, difference, interval, verdict) as text, metrics of verdicts first."""
     return [
         (
             str(row.metric),
-            str(row.arm),
+            str(row.contrast if row.arm is None else row.arm),
             "" if _missing(row.mean) else f"{row.mean:.4f}",
             _signed(row.difference),
             "" if _missing(row.low) else f"[{row.low:+.4f}, {row.high:+.4f}]",
             row.verdict if isinstance(row.verdict, str) else "",
         )
-        for row in table.itertuples()
+        for row in tidy(found).itertuples()
     ]
 
 
@@ -40,7 +39,10 @@ def _signed(value: Any) -> str:
 
 def _headers(found: Lesson) -> tuple[str, ...]:
     confidence = f"{found.results.declaration['confidence']:.0%} interval"
-    return ("metric", "arm", "mean", f"− {found.results.baseline}", confidence, "verdict")
+    names = {arm.label for arm in found.results.arms}
+    is_of_arms = all(contrast.name in names for contrast in found.results.contrasts)
+    against = f"− {found.results.baseline}" if is_of_arms else "difference"
+    return ("metric", "arm" if is_of_arms else "arm or comparison", "mean", against, confidence, "verdict")
 
 
 def markdown(found: Lesson) -> str:
@@ -57,9 +59,8 @@ def markdown(found: Lesson) -> str:
         "| " + " | ".join(_headers(found)) + " |",
         "|---|---|---:|---:|:---:|---|",
     ]
-    primary = results.declaration["primary_metric"]
     for name, arm, mean, difference, interval, word in _rows(found):
-        word = f"**{word}**" if word and name == primary else word
+        word = f"**{word}**" if word else word
         lines.append(f"| {name} | {arm} | {mean} | {difference} | {interval} | {word} |")
     lines += [
         "",
@@ -110,18 +111,20 @@ def show(found: Lesson, console: Console) -> None:
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
     for header in _headers(found)[1:]:
-        is_number = header not in ("arm", "verdict")
+        is_number = header not in (_headers(found)[1], "verdict")
         table.add_column(escape(header), justify="right" if is_number else "left", no_wrap=is_number)
     previous, shown = None, set(found.shown_arms(MOST_ROWS))
-    primary = found.results.declaration["primary_metric"].split("/")[0]
+    labels = {arm.label for arm in found.results.arms}
+    primary = found.results.primary_metric.split("/")[0]
     for name, arm, *numbers, word in _rows(found):
-        if arm not in shown or ("/" in name and name.split("/")[0] != primary):
+        is_hidden = arm in labels and arm not in shown
+        if is_hidden or ("/" in name and name.split("/")[0] != primary and name not in found.declared):
             continue
         if name != previous:
             if previous is not None:
                 table.add_section()
             table.add_row(f"[bold]{escape(name)}[/]")
-        style = COLOURS.get(word, "")
+        style = COLOURS.get(word.split(": ")[-1], "")
         table.add_row(f"  {escape(arm)}", *numbers, f"[{style}]{word}[/]" if style else word)
         previous = name
     console.print(f"\n[bold]{escape(question(found))}[/]", highlight=False)

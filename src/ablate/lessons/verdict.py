@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from ablate.lessons.estimate import Difference
+from ablate.lessons.estimate import Comparison
 
 
 class Verdict(StrEnum):
@@ -15,13 +15,13 @@ class Verdict(StrEnum):
     BASELINE = "baseline"
 
 
-def verdict(difference: Difference, smallest_effect: float, *, less_is_better: bool) -> Verdict:
+def verdict(comparison: Comparison, smallest_effect: float, *, less_is_better: bool) -> Verdict:
     """The verdict on a metric.
 
     The interval inside ±smallest_effect: equivalent. Else, if it excludes 0: better or worse. Else, and always with
     one seed: undecided.
     """
-    low, high = difference.low, difference.high
+    low, high = comparison.low, comparison.high
     if low is None or high is None:
         return Verdict.UNDECIDED
     if -smallest_effect < low and high < smallest_effect:

@@ -216,6 +216,10 @@ class Ledger:
         """A grid's record."""
         return self.runs_dir / "grids" / f"{grid_id}.json"
 
+    def lesson_folder(self, grid_id: str) -> Path:
+        """Where a grid's lesson is written."""
+        return self.grid_path(grid_id).with_suffix("")
+
     def grids(self) -> list[Path]:
         """The records of all grids, the one that was last asked for first."""
         found = [path for path in (self.runs_dir / "grids").glob("*.json") if not path.name.startswith(".")]

@@ -1,0 +1,69 @@
+"""The ledger as a source of lessons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ablate.records.files import read_versioned
+from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.logs import one_table
+from ablate.records.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class LedgerLogs:
+    """What a ledger holds; see `Logs`."""
+
+    ledger: Ledger
+
+    @property
+    def where(self) -> str:
+        """Its folder."""
+        return str(self.ledger.runs_dir)
+
+    def grids(self) -> list[dict[str, Any]]:
+        """All grids, the newest first."""
+        return [read_versioned(path, FORMAT) for path in self.ledger.grids()]
+
+    def record(self, trial_id: str) -> dict[str, Any]:
+        """A trial's record."""
+        return self.ledger.trial(trial_id).record()
+
+    def history(
+        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The one table."""
+        parts = [part for trial in trial_ids if (part := self._rows(trial, columns)) is not None]
+        scores = {trial: self.record(trial)["evaluations"].get(evaluation_id) for trial in trial_ids}
+        return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
+
+    def _rows(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
+        folder = self.ledger.trial(trial_id)
+        try:
+            rows = _read_columns(folder.path / "metrics.parquet", columns)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            # While it trains there is the log alone, and a log that was cut is still a log.
+            rows = pd.DataFrame(read_metrics(folder.metrics_path))
+            if columns is not None:
+                rows = rows[[name for name in rows.columns if name == "step" or name in columns]]
+        if rows.empty:
+            return None
+        rows.insert(0, "trial_id", trial_id)
+        return rows
+
+    def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
+        """What was scored, document by document."""
+        path = self.ledger.trial(trial_id).evaluation_path(evaluation_id)
+        return pd.read_parquet(path) if path.exists() else None
+
+
+def _read_columns(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    file = pq.ParquetFile(path)
+    wanted = None if columns is None else [name for name in ("step", *columns) if name in file.schema_arrow.names]
+    rows: pd.DataFrame = file.read(wanted).to_pandas()
+    return rows

@@ -1,0 +1,198 @@
+"""Estimates against tables in books, against simulation, and against the words they may end in."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.lessons.boundary import boundaries, standard_errors
+from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
+from ablate.lessons.estimate import Comparison, Estimate, compare, correlation, seeds_to_detect
+from ablate.lessons.verdict import Verdict, verdict
+
+
+def to_baseline(values: pd.DataFrame, looks: Sequence[int] | None = None) -> Estimate:
+    contrasts = list(against_baseline([str(arm) for arm in values.index], str(values.index[0]), "m"))
+    return compare(values, contrasts, 0.95, looks or [values.shape[1]])
+
+
+def covers(estimate: Estimate, truth: float = 0.0) -> bool:
+    return all(
+        one.low is not None and one.high is not None and one.low <= truth <= one.high for one in estimate.comparisons
+    )
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 12])
+def test_one_comparison_is_a_paired_t_test(seeds: int) -> None:
+    values = pd.DataFrame(np.random.default_rng(0).normal(size=(2, seeds)), index=["a", "b"])
+    found = to_baseline(values).comparisons[0]
+    paired = stats.ttest_rel(values.loc["b"], values.loc["a"]).confidence_interval(0.95)
+    width = paired.high - paired.low
+    assert found.low == pytest.approx(paired.low, abs=0.02 * width)
+    assert found.high == pytest.approx(paired.high, abs=0.02 * width)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "degrees", "published"),
+    # Dunnett 1964 (Biometrics 20), two-sided 5%, equal groups, for noise that is known well.
+    [(2, 120, 2.24), (5, 120, 2.55)],
+)
+def test_with_many_seeds_critical_values_are_dunnetts(comparisons: int, degrees: int, published: float) -> None:
+    weights = tuple((-1.0, *(float(arm == row) for arm in range(comparisons))) for row in range(comparisons))
+    [found] = boundaries(weights, (degrees // comparisons + 1 + 60,), 0.05)
+    assert found.critical == pytest.approx(published, abs=0.06)
+    assert found.critical > published - 0.02
+
+
+@pytest.mark.parametrize("noises", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1)])
+def test_intervals_cover_together_and_seeds_cost_nothing(noises: tuple[float, ...]) -> None:
+    """1 000 grids with large seed effects and no arm effect: all intervals cover 0 in 95% of them."""
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(1000):
+        noise = rng.normal(size=(4, 5)) * np.array(noises)[:, None]
+        covered += covers(to_baseline(pd.DataFrame(noise + rng.normal(scale=10, size=5), index=list("abcd"))))
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_looks_spend_the_error_once() -> None:
+    """Stopping once an interval excludes 0 errs in 5% of the grids, all looks together; without spending in 8%."""
+    rng = np.random.default_rng(2)
+    looks, wrong, careless = [3, 5, 8], 0, 0
+    for _ in range(1000):
+        values = pd.DataFrame(rng.normal(size=(3, 8)), index=list("abc"))
+        wrong += any(not covers(to_baseline(values.iloc[:, :look], looks)) for look in looks)
+        careless += any(not covers(to_baseline(values.iloc[:, :look])) for look in looks)
+    assert wrong / 1000 <= 0.062
+    assert careless / 1000 > 0.07
+
+
+def test_equivalence_at_the_border_is_seldom_claimed() -> None:
+    rng = np.random.default_rng(3)
+    claimed = 0
+    for _ in range(1000):
+        values = pd.DataFrame(rng.normal(size=(3, 8)), index=list("abc"))
+        values.loc[["b", "c"]] += 2.0
+        claimed += any(
+            verdict(one, 2.0, less_is_better=True) is Verdict.EQUIVALENT for one in to_baseline(values).comparisons
+        )
+    assert 0.005 < claimed / 1000 <= 0.06
+
+
+def test_noise_is_the_trial_s_own() -> None:
+    rng = np.random.default_rng(2)
+    values = pd.DataFrame(rng.normal(scale=0.5, size=(3, 60)) + rng.normal(scale=1.5, size=60), index=list("abc"))
+    estimate = to_baseline(values)
+    assert estimate.noise == pytest.approx(0.5, rel=0.15)
+    assert estimate.correlation == pytest.approx(0.9, abs=0.05)
+    assert correlation(values.iloc[:1]) is None
+
+
+def test_a_noisy_arm_has_a_wide_interval_and_leaves_the_others_theirs() -> None:
+    rng = np.random.default_rng(4)
+    values = pd.DataFrame([rng.normal(scale=s, size=40) for s in (0.1, 0.1, 3.0)], index=["a", "quiet", "loud"])
+    quiet, loud = (
+        one.high - one.low for one in to_baseline(values).comparisons if one.low is not None and one.high is not None
+    )
+    assert loud > 3 * quiet
+
+
+def test_standard_errors_are_drawn_to_the_shared_noise() -> None:
+    values_CS = np.array([[0.0, 2.0, 4.0], [0.0, 0.0, 3.0]])
+    _, error_C = standard_errors(values_CS, np.array([1.0, 1.0]))
+    own, shared = np.array([4.0, 3.0]), 3.5
+    assert error_C == pytest.approx(np.sqrt((3 * shared + 2 * own) / 5 / 3))
+
+
+def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
+    values = pd.DataFrame(np.random.default_rng(7).normal(size=(3, 5)), index=list("abc"))
+    doubled = pd.concat([values, values.loc[["a"]].set_axis(["again"]), values.loc[["b"]].set_axis(["b again"])])
+    assert to_baseline(doubled).noise == pytest.approx(to_baseline(values).noise)
+    assert to_baseline(doubled).comparisons[1].low == pytest.approx(to_baseline(values).comparisons[1].low)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.125])
+def test_seeds_that_all_agree_have_no_interval(value: float) -> None:
+    estimate = to_baseline(pd.DataFrame(np.full((2, 4), value), index=["a", "b"]))
+    assert estimate.noise is None
+    assert verdict(estimate.comparisons[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
+
+
+def test_one_seed_has_no_interval() -> None:
+    estimate = to_baseline(pd.DataFrame([[1.0], [2.0]], index=["a", "b"]))
+    assert estimate.noise is None
+    assert verdict(estimate.comparisons[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
+
+
+def test_an_arm_that_is_not_there_takes_only_its_own_comparisons() -> None:
+    values = pd.DataFrame(np.random.default_rng(8).normal(size=(2, 5)), index=["a", "b"])
+    contrasts = list(against_baseline(["a", "b", "gone"], "a", "m"))
+    assert [one.contrast.name for one in compare(values, contrasts, 0.95, [5]).comparisons] == ["b"]
+
+
+def test_detectable_effects_are_detected_in_four_of_five() -> None:
+    rng = np.random.default_rng(3)
+    [boundary] = boundaries(((-1.0, 1.0),), (5,), 0.05)
+    hits = 0
+    for _ in range(800):
+        values = pd.DataFrame(rng.normal(size=(2, 5)), index=["a", "b"])
+        values.loc["b"] += boundary.detectable
+        hits += not covers(to_baseline(values))
+    assert hits / 800 == pytest.approx(0.8, abs=0.04)
+
+
+def test_more_seeds_detect_less() -> None:
+    pair = [[-1.0, 1.0]]
+    few, many, more = (seeds_to_detect(effect, 0.5, pair, 0.95) for effect in (1.0, 0.3, 0.1))
+    assert few is not None
+    assert many is not None
+    assert more is not None
+    assert few < many < more
+    # Beyond what is simulated: the normal limit, 2 (z + z)² σ² / δ².
+    assert more == pytest.approx(2 * (1.96 + 0.84) ** 2 * 0.5**2 / 0.1**2, rel=0.05)
+    assert seeds_to_detect(0.001, 0.5, pair, 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.09, 0.09, Verdict.EQUIVALENT),
+        (0.01, 0.09, Verdict.EQUIVALENT),
+        (-0.3, -0.05, Verdict.BETTER),
+        (0.05, 0.3, Verdict.WORSE),
+        (-0.05, 0.3, Verdict.UNDECIDED),
+        (None, None, Verdict.UNDECIDED),
+    ],
+)
+def test_words(low: float | None, high: float | None, word: Verdict) -> None:
+    comparison = Comparison(Contrast("b", "m", {"b": 1.0, "a": -1.0}), 0.0, low, high)
+    assert verdict(comparison, smallest_effect=0.1, less_is_better=True) is word
+    other_way = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
+    assert verdict(comparison, smallest_effect=0.1, less_is_better=False) is other_way.get(word, word)
+
+
+FACTORIAL = {f"{a}{b}{c}": {"A": a, "B": b, "C": c} for a in "01" for b in "012" for c in "01"}
+
+
+def test_main_effects_and_interactions_of_a_factorial() -> None:
+    """On values that are sums of known effects, each contrast gives its own effect and nothing of the others."""
+    effects = {"A": {"0": 0.0, "1": 3.0}, "B": {"0": 0.0, "1": 5.0, "2": 7.0}, "C": {"0": 0.0, "1": 11.0}}
+    means = {arm: sum(effects[f][level] for f, level in chosen.items()) for arm, chosen in FACTORIAL.items()}
+    both = {arm: 2.0 * (chosen["A"] == "1" and chosen["B"] == "2") for arm, chosen in FACTORIAL.items()}
+
+    def value(contrast: Contrast) -> float:
+        assert sum(contrast.weights.values()) == pytest.approx(0)
+        return sum(weight * (means[arm] + both[arm]) for arm, weight in contrast.weights.items())
+
+    found = {contrast.name: value(contrast) for contrast in main_effects(FACTORIAL, "m")}
+    assert found == pytest.approx({"A: 1 − 0": 3 + 2 / 3, "B: 1 − 0": 5, "B: 2 − 0": 8, "C: 1 − 0": 11})
+    found = {contrast.name: value(contrast) for contrast in interactions(FACTORIAL, "m")}
+    assert found["A: 1 × B: 2"] == pytest.approx(2)
+    assert [name for name, found_value in found.items() if abs(found_value) > 1e-9] == ["A: 1 × B: 2"]
+
+
+def test_a_factorial_with_a_hole_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2 of A × 3 of B × 2 of C\) has 12 arms, this grid has 11"):
+        list(main_effects({arm: chosen for arm, chosen in FACTORIAL.items() if arm != "000"}, "m"))
