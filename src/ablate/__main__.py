@@ -30,7 +30,8 @@ GROUPS = (
 VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
     "status": "how far each trial is; --json, --once, --all",
-    "lessons": "print and write the lesson again: of the newest grid, of grid ids, or of a grid's overrides",
+    "lessons": "print and write the lesson again: of the newest grid, of ids or names, of overrides; --html: one page",
+    "paper": "all tables and figures of named lessons, from logs alone: runs_dir=PATH wandb=… out=DIR archive=DIR",
     "data": "prepare, show (rows as a model reads them), stats or verify the text of a grid's overrides",
     "why": "what makes two trials two: two trial ids, or one and another trial's overrides",
     "diff": "everything in which two trials differ: configuration, code, machine, results",
@@ -42,7 +43,7 @@ VERBS = {
 OF_A_GRID: dict[str, tuple[str, ...]] = {
     "run": (),
     "status": ("--json", "--once", "--all"),
-    "lessons": (),
+    "lessons": ("--html",),
     "why": (),
     "retry": ("--fresh",),
     "data": ("--markdown",),
@@ -62,6 +63,7 @@ def help_text() -> str:
         "ablate: change one thing in pre-training, train again, and get a verdict that holds.",
         "",
         "  python -m ablate -m objective=causal,prefix,mixed     a grid: arms × 3 seeds, then the lesson",
+        "  python -m ablate experiment=lesson2_infill            a lesson declared in conf/experiment",
         "  python -m ablate objective=mixed budget=smoke         one trial",
         "  python -m ablate status                               how far each trial is",
         "  python -m ablate lessons                              the newest grid's lesson again",
@@ -109,7 +111,8 @@ def main() -> int:
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
-    is_grid = bool({"-m", "--multirun"} & set(arguments))
+    # An experiment is a grid by itself, and so are the words after a verb that name one.
+    is_grid = bool({"-m", "--multirun"} & set(arguments)) or any(word.startswith("experiment=") for word in arguments)
     if not (verb == "run" or is_grid or _composes_one(verb, arguments)):
         from importlib import import_module
 
@@ -120,7 +123,7 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
     names, arguments = _apart(verb, arguments)
     _check_words(arguments)
     printing = any(word in PRINTING_FLAGS for word in arguments)
-    if printing and is_grid:
+    if printing and {"-m", "--multirun"} & set(arguments):
         raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
     from ablate.grid.command import run_hydra
 

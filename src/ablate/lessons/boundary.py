@@ -1,8 +1,8 @@
 """How far an estimate must lie from 0, in standard errors, before it counts: for all comparisons and looks at once.
 
 The critical values are quantiles of the very statistic that a lesson computes, drawn from noise alone: seed by seed,
-arm by arm, contrast by contrast, look by look. So they know how contrasts share arms, how looks share seeds, and how few
-seeds the noise is estimated from.
+arm by arm, contrast by contrast, look by look. So they know how contrasts share arms, how looks share seeds, and from
+how few seeds the noise is estimated. Shapes: `N` draws, `C` contrasts, `A` arms, `S` seeds.
 """
 
 from collections.abc import Iterator, Sequence

@@ -62,13 +62,14 @@ def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: flo
         looks: the declared numbers of seeds; where there are other seeds than at one of them, as while trials are
             missing, their number takes its place.
     """
-    means = {str(arm): float(mean) for arm, mean in values.mean(axis=1).items()}
+    table_AS = values.to_numpy(float)
+    means = {str(arm): float(mean) for arm, mean in zip(values.index, table_AS.mean(axis=1), strict=True)}
     made = [contrast for contrast in contrasts if all(arm in values.index for arm in contrast.weights)]
     seeds = values.shape[1]
     if not made:
         return Estimate((), means, seeds, correlation(values))
     weights_CA = np.array([[contrast.weights.get(str(arm), 0.0) for arm in values.index] for contrast in made])
-    values_CS = weights_CA @ values.to_numpy(float)
+    values_CS = weights_CA @ table_AS
     differences_C = values_CS.mean(axis=1)
     telling_C = _telling(values_CS)
     if seeds < 2 or not telling_C.any():
@@ -114,7 +115,7 @@ def correlation(values: pd.DataFrame) -> float | None:
 
     None where fewer than two arms or seeds, or no variance, are there.
     """
-    table = values.drop_duplicates().to_numpy(float)
+    table = np.unique(values.to_numpy(float), axis=0)
     arms, seeds = table.shape
     if arms < 2 or seeds < 2:
         return None

@@ -12,6 +12,7 @@ from rich.table import Table
 from ablate.lessons.lesson import Lesson, tidy
 from ablate.lessons.metric import metric
 from ablate.lessons.prose import certainty_notes, data_notes, metric_notes, question, training_notes, unigram_notes
+from ablate.lessons.written import markdown_table
 
 
 def _rows(found: Lesson) -> list[tuple[str, ...]]:
@@ -45,6 +46,28 @@ def _headers(found: Lesson) -> tuple[str, ...]:
     return ("metric", "arm" if is_of_arms else "arm or comparison", "mean", against, confidence, "verdict")
 
 
+def lesson_table(found: Lesson, *, declared_only: bool = False) -> pd.DataFrame:
+    """The lesson as a table of text: all metrics, or those that something was declared on."""
+    rows = [row for row in _rows(found) if row[0] in found.declared or not declared_only]
+    return pd.DataFrame(rows, columns=list(_headers(found)))
+
+
+def accounting_table(found: Lesson) -> pd.DataFrame:
+    """What each arm read, was asked and computed, as a table of text."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                **{
+                    str(name).replace("_", " "): f"{value:.3g}" if name == "flops" else f"{value:,.0f}"
+                    for name, value in row.items()
+                },
+            }
+            for arm, row in found.results.accounting().iterrows()
+        ]
+    )
+
+
 def markdown(found: Lesson) -> str:
     """The whole lesson as one Markdown page."""
     results = found.results
@@ -56,12 +79,8 @@ def markdown(found: Lesson) -> str:
         f"Primary metric: `{results.declaration['primary_metric']}`, {'less' if less_is_better else 'more'} is better; "
         f"smallest effect that matters: {results.declaration['smallest_effect']:g}.",
         "",
-        "| " + " | ".join(_headers(found)) + " |",
-        "|---|---|---:|---:|:---:|---|",
+        markdown_table(_with_bold_words(lesson_table(found)), numbers_from=2),
     ]
-    for name, arm, mean, difference, interval, word in _rows(found):
-        word = f"**{word}**" if word else word
-        lines.append(f"| {name} | {arm} | {mean} | {difference} | {interval} | {word} |")
     lines += [
         "",
         *(f"- {note}" for note in notes(found)),
@@ -69,8 +88,14 @@ def markdown(found: Lesson) -> str:
         "What was read, asked and computed (mean per trial):",
         "",
     ]
-    lines += [_accounting(results.accounting()), "", "![Loss curves](curves.png)", ""]
+    accounting = accounting_table(found)
+    lines += ["Nothing is finished yet." if accounting.empty else markdown_table(accounting, numbers_from=1), ""]
+    lines += ["![Loss curves](curves.png)", ""]
     return "\n".join(lines)
+
+
+def _with_bold_words(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(verdict=[f"**{word}**" if word else "" for word in table["verdict"]])
 
 
 def notes(found: Lesson) -> list[str]:
@@ -86,17 +111,6 @@ def notes(found: Lesson) -> list[str]:
         *metric_notes(found),
         *unigram_notes(found),
     ]
-
-
-def _accounting(table: pd.DataFrame) -> str:
-    if table.empty:
-        return "Nothing is finished yet."
-    header = "| arm | " + " | ".join(name.replace("_", " ") for name in table.columns) + " |"
-    lines = [header, "|---|" + "---:|" * len(table.columns)]
-    for arm, row in table.iterrows():
-        cells = [f"{value:.3g}" if name == "flops" else f"{value:,.0f}" for name, value in row.items()]
-        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 # Of each metric, in the terminal; the files have all.

@@ -23,8 +23,7 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[s
             kept. (A package installed below somebody's repository is not of that repository.)
         plugins: packages whose components may be in use.
     """
-    is_tracked = _git(source, "ls-files", "--error-unmatch", source.name) is not None
-    commit = _git(source, "rev-parse", "HEAD") if is_tracked else None
+    commit = commit_of(source)
     return {
         "ablate": importlib.metadata.version("ablate"),
         "git_commit": commit,
@@ -34,6 +33,12 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[s
         "host": platform.node(),
         "machine": machine(),
     }
+
+
+def commit_of(source: Path) -> str | None:
+    """The commit of the repository that tracks a file; None where none does."""
+    is_tracked = _git(source, "ls-files", "--error-unmatch", source.name) is not None
+    return _git(source, "rev-parse", "HEAD") if is_tracked else None
 
 
 def _kept_diff(source: Path, diffs: Path) -> str | None:

@@ -17,14 +17,24 @@ class Arguments:
         ledger: below `runs_dir=…`, or below `runs` in the current folder.
         names: ids of trials or grids.
         flags: those that were given.
+        options: other `key=value` that were given, by key.
     """
 
     ledger: Ledger
     names: tuple[str, ...]
     flags: frozenset[str]
+    options: Mapping[str, str]
 
     @classmethod
-    def of(cls, verb: str, arguments: Sequence[str], flags: Mapping[str, str], takes: str) -> "Arguments":
+    def of(
+        cls,
+        verb: str,
+        arguments: Sequence[str],
+        flags: Mapping[str, str],
+        takes: str,
+        options: Sequence[str] = (),
+        runs_dir: str = "runs",
+    ) -> "Arguments":
         """Parses the words.
 
         Args:
@@ -32,11 +42,14 @@ class Arguments:
             arguments: the words after it.
             flags: what this verb knows, with what it does.
             takes: what it takes besides, for messages.
+            options: the keys that it knows beside `runs_dir`.
+            runs_dir: where the ledger is if nothing says so.
 
         Raises:
             UsageError: a word that means nothing here, or no such folder.
         """
-        runs_dir, names, given = "runs", [], set()
+        names: list[str] = []
+        given, chosen = set(), {}
         for word in arguments:
             key, is_option, value = word.partition("=")
             if word.startswith("-"):
@@ -48,12 +61,14 @@ class Arguments:
                 names.append(word)
             elif key == "runs_dir":
                 runs_dir = value
+            elif key in options:
+                chosen[key] = value
             else:
                 raise UsageError(f"{verb} {word}: takes {takes}.")
         folder = Path(runs_dir).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")
-        return cls(Ledger(folder), tuple(names), frozenset(given))
+        return cls(Ledger(folder), tuple(names), frozenset(given), chosen)
 
 
 def trial_named(ledger: Ledger, name: str) -> TrialFolder:

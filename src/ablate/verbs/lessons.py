@@ -1,40 +1,88 @@
 """`lessons`: prints and writes again what grids found."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, make_console
+from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.lesson import Lesson
 from ablate.lessons.report import report
+from ablate.records.ledger_logs import LedgerLogs
+from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
+
+FLAGS = {"--html": "one page with all of it, lessons.html, in place of tables in the terminal"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Reports the grids with these ids, or the newest one.
+    """Reports the grids or lessons of these names, or the newest one; with --html, all.
 
     Raises:
         UsageError: no such grid, or nothing that this verb knows.
+        LedgerError: nothing that can be read.
     """
-    takes = "grid ids and runs_dir=PATH, or with -m a grid's overrides"
-    given = Arguments.of("lessons", arguments, {}, takes)
-    grids = {path.stem: GridResults.load(given.ledger, path) for path in given.ledger.grids()}
+    takes = f"grid ids or names of lessons, {sources.TAKES}; or with -m a grid's overrides"
+    given = Arguments.of("lessons", arguments, FLAGS, takes, sources.OPTIONS)
+    logs = sources.logs_of(given)
+    grids = logs.grids()
     if not grids:
-        raise UsageError(f"{given.ledger.runs_dir}: no grid was run here. Run one, or say where: runs_dir=PATH")
+        raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
-    for name in given.names:
-        if name not in grids:
-            listed = "\n".join(f"  {grid_id}  {results.grid['command']}" for grid_id, results in grids.items())
-            raise UsageError(f"{name}: no such grid below {given.ledger.runs_dir}. There are:\n{listed}")
-    newest, *others = grids
-    reported = [report(grids[name], console) for name in given.names or [newest]]
-    if not given.names and others:
+    chosen = [_named(grids, name, logs.where) for name in given.names]
+    if "--html" in given.flags:
+        return _page([GridResults(logs, grid) for grid in chosen or grids], given.ledger.runs_dir, console)
+    reported = []
+    for grid in chosen or grids[:1]:
+        results = GridResults(logs, grid)
+        reported.append(report(results, given.ledger.lesson_folder(results.grid_id), console, stale_trials(results)))
+    for problem in getattr(logs, "problems", []):
+        console.print(f"• {problem}", markup=False, soft_wrap=True)
+    if not given.names and len(grids) > 1:
         console.print("\nOther grids here (python -m ablate lessons GRID_ID):")
-        for grid_id in others:
-            console.print(f"  {grid_id}  {grids[grid_id].grid['command']}", highlight=False)
+        for grid in grids[1:]:
+            console.print(f"  {grid['grid_id']}  {grid['command']}", highlight=False)
     return 0 if all(reported) else 1
+
+
+def _named(grids: Sequence[dict[str, object]], name: str, where: str) -> dict[str, object]:
+    """The newest grid of this id or lesson's name."""
+    for grid in grids:
+        declaration = grid["declaration"]
+        assert isinstance(declaration, dict)
+        if name in (grid["grid_id"], declaration.get("name")):
+            return grid
+    listed = "\n".join(f"  {grid['grid_id']}  {grid['command']}" for grid in grids)
+    raise UsageError(f"{name}: no such grid below {where}. There are:\n{listed}")
+
+
+def _page(results: Sequence[GridResults], folder: Path, console: Console) -> int:
+    """One page of all lessons that there are. Returns 1, with the reasons, where there is none."""
+    from ablate.lessons.grid_results import IncomparableError
+    from ablate.lessons.lesson import lesson
+    from ablate.lessons.page import write_page
+
+    found: list[Lesson] = []
+    for one in results:
+        try:
+            made = lesson(one, stale_trials(one))
+        except IncomparableError as error:
+            console.print(f"{one.grid_id}: no lesson. {error}", markup=False, soft_wrap=True)
+            continue
+        if made.metrics:
+            found.append(made)
+        else:
+            console.print(f"{one.grid_id}: no lesson yet, as nothing is finished.", soft_wrap=True)
+    if not found:
+        return 1
+    path = folder / "lessons.html"
+    write_page(found, path)
+    console.print(f"{len(found)} lessons: {path}", soft_wrap=True, highlight=False)
+    return 0
 
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
@@ -42,6 +90,26 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
     path = plan.ledger.grid_path(plan.grid_id)
     if not path.exists():
         raise UsageError(
-            f"This grid ({plan.grid_id}) was not run below {plan.ledger.runs_dir}. Run it first: {plan.command}"
+            f"This grid ({plan.grid_id}) was not run below {plan.ledger.runs_dir}. {_earlier(plan)}"
+            f"Run it first: {plan.command}"
         )
-    return 0 if report(GridResults.load(plan.ledger, path), console) else 1
+    results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
+    if "--html" in names:
+        return _page([results], plan.ledger.runs_dir, console)
+    folder = plan.ledger.lesson_folder(plan.grid_id)
+    return 0 if report(results, folder, console, stale_trials(results)) else 1
+
+
+def _earlier(plan: Plan) -> str:
+    """Of a lesson by this name that was run with other cells: it is stale, and this is what changed."""
+    name = plan.declaration["name"]
+    grids = [plan.ledger.grid(path.stem) for path in plan.ledger.grids()] if name else []
+    for grid in grids:
+        if grid["declaration"].get("name") == name:
+            known = {trial for arm in grid["arms"] for trial in arm["trials"].values()}
+            changed = sum(trial not in known for trial in plan.trials)
+            return (
+                f"{name} was run as {grid['grid_id']} and is stale: {changed} of its {len(plan.trials)} cells are "
+                "others now (why TRIAL with these overrides says what changed), or its declaration is. "
+            )
+    return ""
