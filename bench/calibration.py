@@ -1,8 +1,8 @@
 """How often lessons err on simulated grids (docs/statistics.md): python bench/calibration.py [--grids 2000] [--power]
 
 Each grid is judged look by look and stops as a command does: when every word is in or the looks are spent. A grid is
-wrong if any of its comparisons is. Boundaries and standard errors are the lessons' own, for all grids at once; some grids
-of each row go through `compare` and `verdict` as well, and must end alike.
+wrong if any of its comparisons is. Boundaries and standard errors are the lessons' own, for all grids at once; some
+grids of each row go through `compare` and `verdict` as well, and must end alike.
 """
 
 import argparse

@@ -73,9 +73,11 @@ def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
     assert "A unigram model of the training mixture reaches bpb_full" in printed
     [grid] = (folder / "runs" / "grids").glob("*.json")
     lesson = grid.with_suffix("")
-    assert {path.name for path in lesson.iterdir()} == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"}
+    assert {path.name for path in lesson.iterdir()} == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"} | {
+        f"comparisons.{suffix}" for suffix in ("png", "pdf")
+    }
     page = (lesson / "lesson.md").read_text()
-    for word in ("| bpb_continuation | prefix |", "| bpb_full/text | mixed |", "Residual noise", "Detectable"):
+    for word in ("| bpb_continuation | prefix |", "| bpb_full/text | mixed |", "One trial's noise", "Detectable"):
         assert word in page
 
 

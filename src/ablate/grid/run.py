@@ -43,7 +43,8 @@ def run(plan: Plan, launch: Launch, console: Console) -> int:
         The exit code: 1 if any trial failed or is still missing, or if the arms can't be compared.
     """
     plan.ledger.check_writable()
-    for seeds in plan.looks:
+    # What an earlier command looked at and went on from is not looked at again.
+    for seeds in [look for look in plan.looks if look >= plan.recorded_seeds()]:
         at_look = plan.at(seeds)
         complete = _run_look(at_look, launch, console)
         found = _report(at_look, console)

@@ -26,6 +26,8 @@ from ablate.records.logs import KEYS, Logs, one_table
 LEFT_OUT = ("attempts", "failure", "is_scoring", "started_at", "finished_at", "updated_at")
 # Of its log, what says how fast it was.
 SPEED = "speed/"
+# Of its provenance, what is nobody else's business.
+PRIVATE = ("host", "git_diff")
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,20 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
     """Writes these grids' records, logs and scores to a folder and returns them as `Logs`."""
     # By name and age: neither what was read last nor where it lies changes the bytes.
     ordered = sorted(grids, key=lambda grid: (grid["declaration"].get("name") or "~", grid["created_at"]))
-    trials = {
-        trial: grid["evaluation_id"] for grid in ordered for arm in grid["arms"] for trial in arm["trials"].values()
+    scored = {
+        (trial, grid["evaluation_id"]) for grid in ordered for arm in grid["arms"] for trial in arm["trials"].values()
     }
-    records = {trial: _kept(logs.record(trial)) for trial in sorted(trials)}
+    records = {trial: _kept(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
     write_json(folder / "grids.json", {"format": FORMAT, "grids": json.loads(json.dumps(ordered))})
     write_json(folder / "trials.json", {"format": FORMAT, "trials": records})
     history, documents = [], []
     for trial in records:
         rows = logs.history([trial], "")
         history.append(rows[[name for name in rows.columns if name in KEYS or not name.startswith(SPEED)]])
-        found = logs.documents(trial, trials[trial])
+    for trial, evaluation in sorted(scored):
+        found = logs.documents(trial, evaluation)
         if found is not None:
-            documents.append(found.assign(trial_id=trial, evaluation_id=trials[trial]))
+            documents.append(found.assign(trial_id=trial, evaluation_id=evaluation))
     for name, parts in (("history", history), ("documents", documents)):
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["trial_id", "evaluation_id"])
         with replacing(folder / f"{name}.parquet") as scratch:
@@ -114,7 +117,6 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
 
 def _kept(record: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in record.items() if name not in LEFT_OUT}
-    kept["provenance"] = {
-        name: value for name, value in record.get("provenance", {}).items() if name not in ("host", "git_diff")
-    }
+    if "provenance" in kept:
+        kept["provenance"] = {name: value for name, value in kept["provenance"].items() if name not in PRIVATE}
     return kept

@@ -1,0 +1,151 @@
+"""The lessons of conf/experiment, and what a declaration refuses, without training anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablate import CONF
+from ablate.config import TrialConfig
+from ablate.errors import UsageError
+from ablate.grid.cell import Cell
+from ablate.grid.declaration import check_lesson, declared
+from ablate.grid.expand import Arm, Seeds, default_container
+from ablate.identity import trial_id
+from ablate.parsing import composed_from_container
+
+LESSONS = sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))
+AT_SCALE = [
+    *("scale=1b", "budget=paper", "corpus=codegen2", "tokenizer=codegen2"),
+    *("optimizer=codegen1", "schedule=codegen1", "precision=bf16"),
+]
+
+
+def status(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "ablate", "status", "--json", *arguments, f"runs_dir={folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = yaml.safe_load(done.stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def arms_of(name: str) -> list[dict[str, str]]:
+    """The arms that an experiment's axes, zips and excludes make, by their overrides."""
+    sweeper = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text())["hydra"]["sweeper"]
+    axes = {key: [value.strip() for value in str(values).split(",")] for key, values in sweeper["params"].items()}
+    if "zip" in sweeper:
+        return [dict(zip(axes, values, strict=True)) for values in zip(*axes.values(), strict=True)]
+    found: list[dict[str, str]] = [{}]
+    for key, values in axes.items():
+        found = [{**arm, key: value} for arm in found for value in values]
+    patterns = [{k: v if isinstance(v, list) else [v] for k, v in p.items()} for p in sweeper.get("exclude", [])]
+    return [arm for arm in found if not any(all(arm[k] in v for k, v in p.items()) for p in patterns)]
+
+
+def cells_of(name: str, *overrides: str) -> list[Cell]:
+    cells = []
+    for options in arms_of(name):
+        given = [f"{key}={value}" for key, value in options.items()]
+        composed = composed_from_container(default_container(f"experiment={name}", *overrides, *given))
+        manifest = composed.trial.corpus.manifest_sha256 or "0" * 64
+        container = default_container(f"experiment={name}", *overrides, *given)
+        container["corpus"]["manifest_sha256"] = manifest
+        composed = composed_from_container(container)
+        arm = Arm(" / ".join(options.values()), options, {}, composed)
+        cells += [Cell(arm, Seeds(seed, seed), Seeds(seed, seed).on(composed.trial), "") for seed in (0, 1)]
+    return [Cell(cell.arm, cell.seeds, cell.trial, trial_id(cell.trial)) for cell in cells]
+
+
+def record_arms(cells: list[Cell]) -> list[dict[str, Any]]:
+    labels = dict.fromkeys(cell.arm.label for cell in cells)
+    options = {cell.arm.label: cell.arm.options for cell in cells}
+    return [{"label": label, "options": options[label], "same_as": None} for label in labels]
+
+
+@pytest.mark.parametrize("overrides", [[], AT_SCALE], ids=["proxy", "1b, paper"])
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_lesson_can_be_declared_at_both_scales(name: str, overrides: list[str]) -> None:
+    cells = cells_of(name, *overrides)
+    declaration = declared(cells, record_arms(cells), [5, 8])
+    check_lesson(declaration, cells)
+    assert declaration["name"] == name
+    assert declaration["question"].endswith("?")
+    assert declaration["contrasts"]
+    trial: TrialConfig = cells[0].trial
+    assert trial.budget.train_tokens == (500_000 if not overrides else 183_500_800_000)
+    assert len({cell.trial_id for cell in cells}) == len(cells), "no arm twice"
+
+
+def test_lessons_share_their_causal_baseline() -> None:
+    one, two, three, four, five = ({cell.trial_id for cell in cells_of(name)} for name in LESSONS)
+    assert len(one & two & three & four & five) == 2, "the baseline's two seeds"
+
+
+def test_an_experiment_is_a_grid_without_m_and_takes_overrides(tmp_path: Path) -> None:
+    assert len(status(tmp_path, "experiment=lesson2_infill")) == 20
+    assert (
+        len(status(tmp_path, "experiment=lesson2_infill", "infill=none,psm", "infill.rate=0,0.3", "replicates=2")) == 4
+    )
+
+
+def test_main_effects_of_lesson_5_are_three_and_so_are_its_interactions() -> None:
+    cells = cells_of("lesson5_multi_epoch")
+    names = [contrast["name"] for contrast in declared(cells, record_arms(cells), [5])["contrasts"]]
+    assert names[:3] == [
+        "mixture.epochs: 4 − null",
+        "objective: mixed − causal",
+        "schedule.horizon_tokens: 1_000_000 − 500_000",
+    ]
+    assert len(names) == 6
+
+
+def small(*overrides: str, **lesson: Any) -> list[Cell]:
+    container = default_container(*overrides)
+    container["lesson"] |= lesson
+    composed = composed_from_container(container)
+    arms = [Arm(label, {"objective": label}, {}, composed) for label in ("causal", "mixed", "prefix")]
+    return [Cell(arm, Seeds(0, 0), composed.trial, arm.label) for arm in arms]
+
+
+@pytest.mark.parametrize(
+    ("lesson", "message"),
+    [
+        (
+            {"contrasts": {"odd": {"weights": {"causal": 1, "mixed": -0.5}}}},
+            r"lesson.contrasts.odd: its weights must sum to 0 and not all be 0; they sum to 0.5.",
+        ),
+        (
+            {"contrasts": {"odd": {"weights": {"causal": 1, "mixd": -1}}}},
+            r"lesson.contrasts.odd: no arm has the label 'mixd'. Did you mean mixed\?",
+        ),
+        ({"baseline": "none"}, r"lesson.baseline=none: no arm has this label. Allowed: causal, mixed, prefix."),
+        (
+            {"contrasts": {"odd": {"weights": {"causal": 1, "mixed": -1}, "metric": "bpb_ful"}}},
+            r"lesson.contrasts.odd.metric=bpb_ful: no such metric. Did you mean bpb_full\?",
+        ),
+        (
+            {"contrasts": {"odd": {"weights": {"causal": 1, "mixed": -1}, "metric": "infill_bpb_both"}}},
+            r"only arms that are trained to infill have it, and causal is not",
+        ),
+    ],
+)
+def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
+    cells = small(**lesson)
+    with pytest.raises(UsageError, match=message):
+        check_lesson(declared(cells, record_arms(cells), [3]), cells)
+
+
+def test_main_effects_need_a_full_factorial() -> None:
+    cells = small(compare=["main_effects"])
+    arms = record_arms(cells)
+    arms[0]["options"] = {"objective": "causal", "block": "gptj"}
+    arms[1]["options"] = {"objective": "mixed", "block": "gptj"}
+    arms[2]["options"] = {"objective": "causal", "block": "llama"}
+    with pytest.raises(
+        UsageError, match=r"lesson.compare=main_effects: takes a full factorial .* has 4 arms, this grid has 3"
+    ):
+        declared(cells, arms, [3])

@@ -1,0 +1,81 @@
+"""Seeds that are added at declared looks, and a declaration that changes, from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import write_text
+from tests.end_to_end.test_grid import ablate
+
+# Two looks, at two seeds and at three; nothing is as small as that effect, so that only differences are words.
+LESSON = [
+    *("-m", "objective=causal,mixed", "replicates=2", "max_replicates=3"),
+    *("lesson.name=tiny", "lesson.smallest_effect=1e-9", "lesson.primary_metric=bpb_full"),
+]
+
+
+def grids(folder: Path) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in (folder / "runs" / "grids").glob("*.json")]
+    return sorted(found, key=lambda grid: float(grid["created_at"]))
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("looks")
+    write_text(folder / "text", 40, seed=0)
+    done = ablate(folder, *LESSON)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def test_seeds_are_added_until_the_looks_are_spent(looked: tuple[Path, str]) -> None:
+    folder, printed = looked
+    [grid] = grids(folder)
+    assert [look["seeds"] for look in grid["looks"]] == [2, 3]
+    assert not grid["looks"][0]["is_decided"], "made-up words and a tiny model: two seeds decide nothing"
+    assert [list(arm["trials"]) for arm in grid["arms"]] == [["0", "1", "2"]] * 2, "the baseline too"
+    assert "2 arms × 2 seeds, 4 trials, 4 to run" in printed
+    assert "Look at 2 seeds: not every word is in, so each arm gets more seeds." in printed
+    assert "2 arms × 3 seeds, 6 trials, 2 to run" in printed
+    [comparison] = grid["looks"][1]["comparisons"]
+    assert comparison["low"] <= comparison["difference"] <= comparison["high"]
+    assert grid["declaration"]["looks"] == [2, 3]
+
+
+def test_the_same_command_again_trains_nothing(looked: tuple[Path, str]) -> None:
+    folder, _ = looked
+    before = grids(folder)
+    again = ablate(folder, *LESSON)
+    assert again.returncode == 0, again.stderr
+    assert "2 arms × 3 seeds, 6 trials, 0 to run" in again.stdout
+    assert "The looks are spent: 3 seeds were the most that was declared." in again.stdout.replace("\n", " ")
+    assert grids(folder) == before, "a look that was taken is never rewritten"
+
+
+def test_another_declaration_under_the_name_is_exploratory(looked: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(looked[0], tmp_path / "copy"))
+    words = [word.replace("1e-9", "1e-8") for word in LESSON]
+    done = ablate(folder, *words)
+    assert done.returncode == 0, done.stderr
+    first, second = grids(folder)
+    assert second["other_declarations"] == [first["grid_id"]]
+    assert "exploratory: " in done.stdout
+    assert f"tiny was declared otherwise before (grid {first['grid_id']})" in done.stdout.replace("\n", " ")
+
+
+def test_more_seeds_than_are_named_is_refused(looked: tuple[Path, str]) -> None:
+    done = ablate(looked[0], *LESSON, "seed=5,6")
+    assert done.returncode == 2
+    assert "max_replicates=3 adds seeds while words are not in, and seed=5,6 says which there are." in done.stderr
+    done = ablate(looked[0], *LESSON[:3], "max_replicates=1")
+    assert done.returncode == 2
+    assert "max_replicates=1: less than replicates=2." in done.stderr
+
+
+def test_other_cells_under_the_name_are_told_as_stale(looked: tuple[Path, str]) -> None:
+    done = ablate(looked[0], "lessons", *LESSON, "optimizer.learning_rate=1e-3")
+    assert done.returncode == 2
+    assert "is stale: 4 of its 4 cells are others now" in done.stderr

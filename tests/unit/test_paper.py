@@ -1,0 +1,174 @@
+"""The archive and the paper: the same bytes from the same logs, and what is not there is said."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.grid.stale import stale_trials
+from ablate.identity import CODE_VERSIONS
+from ablate.lessons.cost import costs
+from ablate.lessons.grid_results import GridResults
+from ablate.lessons.identical import Identical, identical_comparisons
+from ablate.lessons.lesson import lesson
+from ablate.lessons.noise import noise_shares
+from ablate.lessons.paper import write_paper
+from ablate.lessons.table import notes
+from ablate.records.archive import write_archive
+from ablate.records.files import LedgerError
+from ablate.records.logs import open_logs
+from tests.unit.test_lessons import ledger_of, make_grid
+
+PUBLISHED = [
+    {"lesson": name, "shows": "scores", "kind": "table", "word": "it helps", "published": []}
+    for name in ("lesson_x", "lesson_y")
+]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def named(tmp_path: Path, name: str = "lesson_x") -> GridResults:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "alike": 0.0}, seeds=5, name=name)
+    results.grid["created_at"] = 1.0
+    return results
+
+
+def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    archive = write_archive(results.logs, [results.grid], tmp_path / "data")
+    for name, logs in {"one": archive, "two": open_logs(tmp_path / "data")}.items():
+        paper = write_paper(logs, PUBLISHED, tmp_path / name, "c0ffee")
+        assert paper.lessons["lesson_x"].words == {"good": "better", "alike": "equivalent"}
+    one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
+    assert one == two
+    assert lesson(results).words == {"good": "better", "alike": "equivalent"}
+    manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
+    assert manifest["lessons"]["lesson_x"]["trials"]["good"]["4"] in archive.grids()[0]["arms"][1]["trials"].values()
+    assert manifest["written_by_commit"] == "c0ffee"
+    assert manifest["files"] == {name: digest for name, digest in one.items() if name != "manifest.json"}
+    page = (tmp_path / "one" / "paper.md").read_text()
+    assert "not yet run: `python -m ablate experiment=lesson_y`" in page
+    assert "good: better; alike: equivalent" in page
+    tex = (tmp_path / "one" / "tables" / "lesson_x.tex").read_text()
+    assert r"\toprule" in tex
+    assert r"bpb\_full" in tex
+    for suffix in ("pdf", "svg", "png"):
+        assert (tmp_path / "one" / "figures" / f"lesson_x_comparisons.{suffix}").stat().st_size > 3000
+
+
+def test_an_archive_written_twice_has_the_same_bytes(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    write_archive(results.logs, [results.grid], tmp_path / "one")
+    write_archive(open_logs(tmp_path / "one"), [results.grid], tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert "traceback" not in (tmp_path / "one" / "trials.json").read_text()
+
+
+def test_a_folder_without_logs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="neither a ledger nor an archive"):
+        open_logs(tmp_path)
+
+
+def test_a_lesson_asked_otherwise_before_is_exploratory(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    results.grid["other_declarations"] = ["abcdef"]
+    found = lesson(results)
+    assert found.words["good"] == "exploratory: better"
+    assert any("was declared otherwise before (grid abcdef)" in note for note in notes(found))
+
+
+def test_trials_of_other_code_are_stale(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    trial = results.trials_of("good")[0]
+    semantic = {"code_versions": {**CODE_VERSIONS, "model": 0}, "objective": [], "infill": None}
+    ledger_of(results).trial(trial).update(semantic=semantic)
+    fresh = GridResults(results.logs, results.grid)
+    stale = stale_trials(fresh)
+    assert stale == {trial: [f"model 0 → {CODE_VERSIONS['model']}"]}
+    found = lesson(fresh, stale)
+    assert found.words == {"good": "stale: better", "alike": "equivalent"}
+    assert any(note.startswith("Stale: 1 trials ran with other code (model 0") for note in notes(found))
+
+
+def test_a_score_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    folder = ledger_of(results).trial(results.trials_of("good")[2])
+    folder.update(evaluations={"eval": {**folder.record()["evaluations"]["eval"], "bpb_full": float("nan")}})
+    found = lesson(GridResults(results.logs, results.grid))
+    assert found.primary is not None
+    assert found.primary.seeds == 4
+    assert "good, seed 2: bpb_full is not a number, so that seed is left out of bpb_full for all arms." in notes(found)
+
+
+def test_an_arm_without_the_metric_is_told(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    for trial in results.trials_of("good"):
+        ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_continuation": 2.0}})
+    found = lesson(GridResults(results.logs, results.grid))
+    assert "good can't be made: good has no bpb_full." in notes(found)
+    assert found.words["alike"] == "equivalent"
+
+
+def test_pairing_saves_seeds(tmp_path: Path) -> None:
+    """The made-up grid's seeds move both arms by a hundred times their noise."""
+    [cost, _] = costs(named(tmp_path))
+    assert cost.correlation > 0.99
+    assert cost.difference == pytest.approx(-0.1, abs=0.01)
+    assert cost.paired_seeds == 2
+    assert cost.welch_seeds is not None
+    # The seeds' own deviation is 0.158: 2 (z + z)² σ² / δ².
+    assert cost.welch_seeds == pytest.approx(2 * 2.8**2 * 0.158**2 / 0.1**2, abs=4)
+
+
+def test_a_thing_compared_with_itself(tmp_path: Path) -> None:
+    one, _ = make_grid(tmp_path / "one", {"causal": 0.0}, seeds=7, name="seed_noise_0")
+
+    def found(offset: float) -> list[Identical]:
+        """Against a grid of one arm that differs by its noise and so much."""
+        other, _ = make_grid(tmp_path / str(offset), {"causal": 0.0, "other": offset}, seeds=7, name="seed_noise_1")
+        other.grid["arms"] = other.grid["arms"][1:]
+        return identical_comparisons(one, GridResults(other.logs, other.grid), "bpb_full", 3)
+
+    assert [pair.data_seeds for pair in found(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
+    assert not any(pair.is_false for pair in found(0.0))
+    assert all(pair.is_false for pair in found(0.5))
+
+
+def test_noise_shares_find_what_was_put_in(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seeds, documents = 40, 300
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, seeds=seeds)
+    by_document = rng.normal(scale=0.4, size=documents)
+    for arm in results.arms:
+        for seed, trial in arm.trials.items():
+            bits = np.full(documents, 2.0)
+            if arm.label == "other":
+                of_seed = np.random.default_rng(int(seed)).normal(scale=0.05)
+                bits = 2.1 + by_document + of_seed + rng.normal(scale=0.6, size=documents)
+            table = pd.DataFrame(
+                {
+                    "metric": "bpb_full",
+                    "source": "code",
+                    "document": [f"d{n}" for n in range(documents)],
+                    "amount": bits * 100,
+                    "units": 100,
+                }
+            )
+            path = ledger_of(results).trial(trial).evaluation_path("eval")
+            path.parent.mkdir(parents=True)
+            table.to_parquet(path)
+            ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_full": float(bits.mean())}})
+    fresh = GridResults(results.logs, results.grid)
+    shares = noise_shares(fresh, fresh.contrasts[0])
+    assert shares is not None
+    assert shares.document == pytest.approx(0.4**2 / documents, rel=0.2)
+    assert shares.seed_by_document == pytest.approx(0.6**2 / documents / seeds, rel=0.1)
+    assert shares.seed == pytest.approx(0.05**2 / seeds, rel=0.5)
+    difference = fresh.values("bpb_full").loc["other"] - fresh.values("bpb_full").loc["causal"]
+    assert shares.of_seeds == pytest.approx(difference.var(ddof=1) / seeds)
