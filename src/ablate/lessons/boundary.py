@@ -21,6 +21,8 @@ NOISIER = 2.0
 MOST_DRAWS = 100_000
 LEAST_DRAWS = 20_000
 MOST_NUMBERS = 20_000_000
+# Of a boundary that only plans.
+ROUGH_DRAWS = 4_000
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -63,7 +65,9 @@ def standard_errors(values_NCS: Floats, sizes_C: Floats, telling_C: Bools | None
 
 
 @lru_cache
-def boundaries(weights: tuple[tuple[float, ...], ...], looks: tuple[int, ...], error: float) -> tuple[Boundary, ...]:
+def boundaries(
+    weights: tuple[tuple[float, ...], ...], looks: tuple[int, ...], error: float, is_rough: bool = False
+) -> tuple[Boundary, ...]:
     """The boundary of each look.
 
     The error is spent in proportion to the seeds seen, so that it is all spent at the last look (Lan and DeMets 1983);
@@ -74,10 +78,12 @@ def boundaries(weights: tuple[tuple[float, ...], ...], looks: tuple[int, ...], e
         weights: of each contrast, by arm.
         looks: rising numbers of seeds, at least 2.
         error: the chance that any contrast is beyond its boundary at any look, where no arm differs.
+        is_rough: from few draws, to plan by.
     """
     weights_CA = np.array(weights)
     sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
-    worlds = [_draw(weights_CA, sizes_C, looks, noise_A) for noise_A in _noises(weights_CA)]
+    draws = ROUGH_DRAWS if is_rough else _draws(weights_CA.shape[1] * looks[-1])
+    worlds = [_draw(weights_CA, sizes_C, looks, noise_A, draws) for noise_A in _noises(weights_CA)]
     inside = [np.ones(len(furthest_NL), bool) for furthest_NL, _ in worlds]
     found, spent = [], 0.0
     for index, seeds in enumerate(looks):
@@ -107,11 +113,17 @@ def _noises(weights_CA: Floats) -> Iterator[Floats]:
         yield noisier_A
 
 
-def _draw(weights_CA: Floats, sizes_C: Floats, looks: Sequence[int], noise_A: Floats) -> tuple[Floats, Floats]:
+def _draws(numbers: int) -> int:
+    """How many draws of so many numbers each are worth their time."""
+    return int(np.clip(MOST_NUMBERS // numbers, LEAST_DRAWS, MOST_DRAWS))
+
+
+def _draw(
+    weights_CA: Floats, sizes_C: Floats, looks: Sequence[int], noise_A: Floats, draws: int
+) -> tuple[Floats, Floats]:
     """Per draw and look, the furthest contrast in standard errors, and mean and error of the widest contrast."""
     random = np.random.default_rng(0)
     arms, seeds = len(noise_A), looks[-1]
-    draws = int(np.clip(MOST_NUMBERS // (arms * seeds), LEAST_DRAWS, MOST_DRAWS))
     widest = int(sizes_C.argmax())
     furthest_NL = np.empty((draws, len(looks)))
     widest_NL2 = np.empty((draws, len(looks), 2))

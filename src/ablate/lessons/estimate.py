@@ -14,8 +14,8 @@ import pandas as pd
 from ablate.lessons.boundary import Bools, Boundary, Floats, boundaries, standard_errors
 from ablate.lessons.contrast import Contrast
 
-# Up to here the seeds that would be needed are found by simulation; beyond it errors shrink with the root.
-MOST_SIMULATED_SEEDS = 64
+# Up to so many trials the seeds that would be needed are found by simulation; beyond it errors shrink with the root.
+MOST_SIMULATED_TRIALS, LEAST_SIMULATED_SEEDS = 400, 16
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,12 @@ def _telling(values_CS: Floats) -> Bools:
     return telling_C & spread_C
 
 
-def _boundary(weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float) -> Boundary:
+def _boundary(
+    weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float, *, is_rough: bool = False
+) -> Boundary:
     used_CA = weights_CA[:, (weights_CA != 0).any(axis=0)]
     at = sorted({*looks, seeds})
-    found = boundaries(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9))
+    found = boundaries(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9), is_rough)
     return found[at.index(seeds)]
 
 
@@ -138,11 +140,11 @@ def seeds_to_detect(
         confidence: that all intervals hold at once.
     """
     weights_CA = np.array(weights)
+    most_simulated = max(LEAST_SIMULATED_SEEDS, MOST_SIMULATED_TRIALS // weights_CA.shape[1])
 
     def detects(seeds: int) -> bool:
-        # Beyond what is simulated the error shrinks with the root.
-        simulated = min(seeds, MOST_SIMULATED_SEEDS)
-        boundary = _boundary(weights_CA, simulated, (simulated,), confidence)
+        simulated = min(seeds, most_simulated)
+        boundary = _boundary(weights_CA, simulated, (simulated,), confidence, is_rough=True)
         return boundary.detectable * noise * float(np.sqrt(simulated / seeds)) <= effect
 
     if not detects(most):

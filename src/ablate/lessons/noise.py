@@ -88,8 +88,8 @@ def sentence(shares: Mapping[str, NoiseShares], seeds: int) -> str:
     name, widest = max(shares.items(), key=lambda item: item[1].total)
     total = widest.total or 1.0
     return (
-        f"The intervals cover other seeds on these documents. Were other documents drawn too, the standard error of "
-        f"{name} over {seeds} seeds would be {widest.total**0.5:.4f}, not {widest.of_seeds**0.5:.4f}: "
-        f"seeds {widest.seed / total:.0%}, documents {widest.document / total:.0%}, "
-        f"seed × document {widest.seed_by_document / total:.0%} of the variance."
+        f"The intervals cover other seeds on these documents. With other documents too, the standard error of {name} "
+        f"over {seeds} seeds would be {widest.total**0.5:.4f} in place of {widest.of_seeds**0.5:.4f}: of that variance, "
+        f"seeds {widest.seed / total:.0%}, documents {widest.document / total:.0%}, seed × document "
+        f"{widest.seed_by_document / total:.0%}."
     )

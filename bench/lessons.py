@@ -1,0 +1,133 @@
+"""How long a large grid's tables take: python bench/lessons.py [--wandb] (1 000 runs × 1 000 points, docs/lessons.md).
+
+Synthetic trials, the code that reads real ones. From W&B's offline files the same table is read as from the ledger.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.lessons.curves import draw_curves
+from ablate.lessons.grid_results import GridResults
+from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.table import accounting_table, lesson_table, markdown
+from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.logs import Logs
+from ablate.records.mirror import Mirror
+
+ARMS, SEEDS, POINTS = 40, 25, 1000
+METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")
+SCORES = ("bpb_full", "bpb_full/code", "bpb_full/english", "bpb_continuation", "infill_bpb_left")
+EVALUATION, GRID = "e" * 12, "0" * 12
+
+
+def rows_of(rng: np.random.Generator) -> pd.DataFrame:
+    """What one trial logged."""
+    steps = np.arange(1, POINTS + 1)
+    columns: dict[str, Any] = {name: rng.normal(size=POINTS) for name in METRICS}
+    return pd.DataFrame({"step": steps, "data/source_tokens": 1000 * steps, **columns, "data/windows": "w"})
+
+
+def write_ledger(runs_dir: Path) -> dict[str, Any]:
+    """1 000 trials and the grid that names them."""
+    rng, ledger, arms = np.random.default_rng(0), Ledger(runs_dir), []
+    for arm in range(ARMS):
+        trials = {str(seed): f"{arm:06}{seed:06}" for seed in range(SEEDS)}
+        label = f"arm{arm}"
+        arms.append(
+            {"label": label, "options": {"arm": label}, "tasks": {"causal": 1.0}, "trials": trials, "same_as": None}
+        )
+        for trial in trials.values():
+            folder = ledger.trial(trial)
+            folder.update(
+                status="finished",
+                counters={"steps": POINTS, "source_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"},
+                training_seconds=1.0,
+                parameters=10,
+                evaluations={EVALUATION: {name: 2 + 0.01 * arm + 0.01 * rng.normal() for name in SCORES}},
+            )
+            rows_of(rng).to_parquet(folder.path / "metrics.parquet")
+    declaration = {
+        "name": None,
+        "question": None,
+        "primary_metric": "bpb_full",
+        "smallest_effect": 0.02,
+        "baseline": None,
+        "confidence": 0.95,
+        "factors": ["arm"],
+        "matched_on": "source_tokens",
+        "pairing": "windows",
+        "looks": [SEEDS],
+    }
+    about = {"format": FORMAT, "grid_id": GRID, "command": "bench", "title": "arm", "evaluation_id": EVALUATION}
+    grid = {**about, "arms": arms, "declaration": declaration, "known_before": [], "created_at": 0.0, "looks": []}
+    (runs_dir / "grids").mkdir()
+    ledger.grid_path(GRID).write_text(json.dumps(grid))
+    return grid
+
+
+def write_wandb(runs_dir: Path) -> None:
+    """One real offline run of 1 000 points, under the id of every trial."""
+    rng = np.random.default_rng(0)
+    first = runs_dir / f"{0:06}{0:06}"
+    mirror = Mirror(mode="offline", project="bench", folder=first, trial_id=first.name, config={}, group=None, tags=[])
+    for row in rows_of(rng).to_dict(orient="records"):
+        step = int(row.pop("step"))
+        mirror.append(step, {str(name): value for name, value in row.items()})
+    mirror.append(POINTS, {f"test/{name}": 2.0 for name in SCORES})
+    counters = {"steps": POINTS, "source_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"}
+    about = {"status": "finished", "evaluation_id": EVALUATION, "counters": counters, "parameters": 10}
+    mirror.conclude({f"ablate/{name}": value for name, value in {**about, "training_seconds": 1.0}.items()})
+    mirror.close()
+    [file] = first.glob("wandb/offline-run-*/*.wandb")
+    for arm in range(ARMS):
+        for seed in range(SEEDS):
+            trial = f"{arm:06}{seed:06}"
+            place = runs_dir / trial / "wandb" / file.parent.name.replace(first.name, trial) / f"run-{trial}.wandb"
+            if not place.exists():
+                place.parent.mkdir(parents=True)
+                shutil.copy(file, place)
+
+
+def tables_seconds(logs: Logs, grid: dict[str, Any]) -> float:
+    """Reading everything, the lesson, all of its tables, and the curves."""
+    started = time.perf_counter()
+    results = GridResults(logs, grid)
+    found = lesson(results)
+    assert not results.history([arm.label for arm in results.arms]).empty
+    for made in (tidy(found), lesson_table(found), accounting_table(found), markdown(found)):
+        assert len(made)
+    draw_curves(found)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Prints seconds, the median of three."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wandb", action="store_true", help="from W&B's offline files too")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        runs_dir = Path(name)
+        grid = write_ledger(runs_dir)
+        declared = LedgerLogs(Ledger(runs_dir))
+        seconds = [tables_seconds(declared, grid) for _ in range(3)]
+        print(f"from the ledger: {statistics.median(seconds):.1f} s (first {seconds[0]:.1f} s; must reach 5 s)")
+        if given.wandb:
+            from ablate.records.wandb_logs import OfflineWandbLogs
+
+            write_wandb(runs_dir)
+            seconds = [tables_seconds(OfflineWandbLogs(runs_dir, declared), grid) for _ in range(3)]
+            print(f"from offline W&B files: {statistics.median(seconds):.1f} s (must reach 60 s)")
+
+
+if __name__ == "__main__":
+    main()
