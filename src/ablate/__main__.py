@@ -32,6 +32,7 @@ VERBS = {
     "status": "how far each trial is; --json, --once, --all",
     "lessons": "print and write the lesson again: of the newest grid, of ids or names, of overrides; --html: one page",
     "paper": "all tables and figures of named lessons, from logs alone: runs_dir=PATH wandb=… out=DIR archive=DIR",
+    "dashboard": "a W&B workspace of the lessons: its spec, or with --save in W&B; project=ENTITY/PROJECT",
     "data": "prepare, show (rows as a model reads them), stats or verify the text of a grid's overrides",
     "why": "what makes two trials two: two trial ids, or one and another trial's overrides",
     "diff": "everything in which two trials differ: configuration, code, machine, results",

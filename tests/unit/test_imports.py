@@ -34,7 +34,11 @@ ONLY = {
     "grid_config": {"config"},
     "parsing": {"config", "errors", "grid_config"},
 }
-HEAVY = {"wandb": {"records/mirror.py"}, "hydra": {"grid", "hydra_plugins"}, "omegaconf": {"grid", "hydra_plugins"}}
+HEAVY = {
+    "wandb": {"records/mirror.py", "records/wandb_files.py", "records/wandb_logs.py", "records/dashboard.py"},
+    "hydra": {"grid", "hydra_plugins"},
+    "omegaconf": {"grid", "hydra_plugins"},
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -24,7 +24,6 @@ METADATA: dict[str, dict[str, Any]] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Figures made and saved inside look alike, and their SVG names are those of the last time."""
-    matplotlib.use("Agg")
     with matplotlib.rc_context(
         {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "ablate"}
     ):

@@ -89,7 +89,7 @@ def sentence(shares: Mapping[str, NoiseShares], seeds: int) -> str:
     total = widest.total or 1.0
     return (
         f"The intervals cover other seeds on these documents. With other documents too, the standard error of {name} "
-        f"over {seeds} seeds would be {widest.total**0.5:.4f} in place of {widest.of_seeds**0.5:.4f}: of that variance, "
+        f"over {seeds} seeds would be {widest.total**0.5:.4f}, not {widest.of_seeds**0.5:.4f}: of that variance, "
         f"seeds {widest.seed / total:.0%}, documents {widest.document / total:.0%}, seed × document "
         f"{widest.seed_by_document / total:.0%}."
     )

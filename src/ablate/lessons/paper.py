@@ -97,7 +97,7 @@ def _write_noise(found: Mapping[str, Lesson], results: Mapping[str, GridResults]
     tables = [table for table in tables if not table.empty]
     if tables:
         yield from write_table(pd.concat(tables, ignore_index=True), folder / "tables", "cost_of_a_verdict")
-    same = [results[name] for name in results if name.startswith(IDENTICAL)]
+    same = [one for name, one in results.items() if name.startswith(IDENTICAL) and one.metrics()]
     if len(same) == 2:
         comparisons = identical_comparisons(same[0], same[1], same[0].primary_metric, IDENTICAL_SEEDS)
         yield from write_table(identical_table(comparisons), folder / "tables", "identical_arms")

@@ -62,6 +62,9 @@ def one_table(
     scored = scored.loc[scored.index.intersection(last.index)]
     table = table.join(scored.set_index(last.loc[scored.index].to_numpy()))
     names = [name for name in table.columns if name not in KEYS]
+    # A whole number and the same one with a point are written alike by some of them.
+    numbers = [name for name in names if pd.api.types.is_numeric_dtype(table[name])]
+    table[numbers] = table[numbers].astype(float)
     if columns is not None:
         names = [name for name in columns if name in names]
     return table[[*KEYS, *(sorted(names) if columns is None else names)]]
@@ -82,5 +85,5 @@ def open_logs(folder: Path) -> Logs:
     if (folder / "grids").is_dir():
         return LedgerLogs(Ledger(folder))
     raise LedgerError(
-        f"{folder}: neither a ledger nor an archive of one is here. Run something, or say where it is: logs=PATH"
+        f"{folder}: neither a ledger nor an archive of one is here. Run something, or say where it is: runs_dir=PATH"
     )

@@ -1,0 +1,281 @@
+"""The notebooks of `analysis/`, headless, on a small archive; and which logs they choose."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jupytext
+import pandas as pd
+import pytest
+from IPython.display import Image, Markdown
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from ablate import CONF
+from ablate.lessons import notebook
+from ablate.lessons.grid_results import GridResults
+from ablate.records.archive import Archive, write_archive
+from ablate.records.files import LedgerError, write_json
+from ablate.records.ledger_logs import LedgerLogs
+from tests.unit.test_lessons import ledger_of, make_grid
+
+ANALYSIS = Path(__file__).parents[2] / "analysis"
+NOTEBOOKS = sorted(path.stem for path in ANALYSIS.glob("*.py"))
+# Lessons 1 and 2 are there, of the others nothing.
+NAMES = {"lesson1": "lesson1_prefix_lm", "lesson2": "lesson2_infill"}
+ARMS = {"causal": 0.0, "good": -0.1, "alike": 0.0}
+
+
+def log_and_score(results: GridResults) -> None:
+    """Scores in the course of training, in whose middle `good` is the worst arm, and of single documents."""
+    for arm in results.arms:
+        for seed, trial in arm.trials.items():
+            folder = ledger_of(results).trial(trial)
+            middle = 2 + 0.1 * int(seed) + (0.3 if arm.label == "good" else 0.01 * len(arm.label))
+            found = folder.record()["evaluations"]["eval"]["bpb_full"]
+            rows = [
+                {
+                    "step": step,
+                    "progress": step / 2,
+                    "data/source_tokens": 500 * step,
+                    "train/loss": 4.0 / step,
+                    "tune/bpb_full": value,
+                    "data/windows": f"w{seed}",
+                }
+                for step, value in ((1, middle), (2, found))
+            ]
+            folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            folder.evaluation_path("eval").parent.mkdir(parents=True)
+            pd.DataFrame(
+                {
+                    "metric": "bpb_full",
+                    "source": "code",
+                    "document": [f"d{number}" for number in range(4)],
+                    "amount": [
+                        100 * (found + shift) for shift in (-0.1, 0.0, 0.1 if arm.label == "good" else 0.0, 0.1)
+                    ],
+                    "units": 100,
+                }
+            ).to_parquet(folder.evaluation_path("eval"))
+
+
+def archive_of(folder: Path) -> Archive:
+    """Two lessons, and two grids of one arm each that are the same but for their noise."""
+    results, _ = make_grid(folder, ARMS, seeds=6)
+    log_and_score(results)
+    grids: list[dict[str, Any]] = []
+    chosen = {
+        **dict.fromkeys(NAMES.values(), results.grid["arms"]),
+        "seed_noise_0": results.grid["arms"][:1],
+        "seed_noise_1": results.grid["arms"][2:],
+    }
+    for name, arms in chosen.items():
+        declaration = {**results.declaration, "name": name}
+        grids.append({**results.grid, "grid_id": name, "created_at": 1.0, "arms": arms, "declaration": declaration})
+    return write_archive(results.logs, grids, folder / "data")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    return archive_of(tmp_path_factory.mktemp("some archive"))
+
+
+@pytest.fixture(scope="module")
+def kernel(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AsyncKernelManager]:
+    """One for all notebooks: what they import takes longer than what they do."""
+    home = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ABLATE_LOGS", str(archive.folder))
+        environment.delenv("ABLATE_WANDB", raising=False)
+        for variable in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            environment.setenv(variable, str(home))
+        manager = AsyncKernelManager(kernel_name="python3")
+        yield manager
+        if manager.has_kernel:
+            run_sync(manager.shutdown_kernel)(now=True)
+
+
+def run(name: str, kernel: AsyncKernelManager) -> NotebookNode:
+    """The notebook after all of its cells, begun without names, in the folder that an editor would run it in."""
+    whole = jupytext.read(ANALYSIS / f"{name}.py")
+    whole.cells.insert(0, new_code_cell("%reset -f"))
+    client = NotebookClient(whole, km=kernel, timeout=120, resources={"metadata": {"path": str(ANALYSIS)}})
+    try:
+        return client.execute()
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
+
+
+def outputs(whole: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in whole.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def said(found: list[NotebookNode]) -> str:
+    """All that is text."""
+    texts = [output.get("text") or output["data"].get("text/markdown", "") for output in found]
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs(name: str, archive: Archive, kernel: AsyncKernelManager) -> None:
+    found = outputs(run(name, kernel))
+    text = said(found)
+    assert not [output for output in found if output.output_type == "error" or output.get("name") == "stderr"], text
+    assert f"Read: the archive {archive.folder}" in text
+    figures = sum("image/png" in output.get("data", {}) for output in found)
+    if name in NAMES:
+        assert "| bpb_full | good | 1." in text or "| bpb_full | good | 2." in text
+        assert "| better |" in text
+        assert "| equivalent |" in text
+        assert "not yet run" not in text
+        assert figures == 2
+    elif name.startswith("lesson"):
+        assert f"{name}_" in text
+        assert "not yet run: python -m ablate experiment=lesson" in text
+        assert figures == 0
+    else:
+        for lesson in notebook.LESSONS:
+            is_there = f"| {lesson} |" in text
+            assert is_there == (lesson in NAMES.values())
+            assert is_there != (f"{lesson}: not yet run" in text)
+    if name == "seed_noise":
+        assert "1 of 2 comparisons claim a difference that is not there: 50%, 95% interval 1% to 99%; 5% are" in text
+        assert "seeds, Welch" in text
+        assert "seed × document" in text
+    if name == "learning_curves":
+        assert "| lesson2_infill | bpb_full | 3 | 50%, 100% | 100% | good | 100% |" in text
+        assert figures == 2
+
+
+def test_the_lessons_are_those_of_the_experiments() -> None:
+    assert tuple(sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))) == notebook.LESSONS
+
+
+class Numbers:
+    """In place of W&B's readers: what they were given."""
+
+    def __init__(self, source: object, declared: object) -> None:
+        self.given = (source, declared)
+
+    @property
+    def where(self) -> str:
+        return f"W&B {self.given[0]}"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository's root, in whose `analysis` the notebooks run; W&B's readers are stubs."""
+    stub = ModuleType("ablate.records.wandb_logs")
+    stub.__dict__.update(OfflineWandbLogs=Numbers, ProjectLogs=Numbers)
+    monkeypatch.setitem(sys.modules, stub.__name__, stub)
+    (tmp_path / "analysis").mkdir()
+    monkeypatch.chdir(tmp_path / "analysis")
+    for variable in (notebook.FOLDER, notebook.WANDB):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def run_before(folder: Path, name: str | None) -> GridResults:
+    """A ledger in `folder/runs` with a grid of this name."""
+    results, _ = make_grid(folder, {"causal": 0.0, "good": -0.1}, name=name)
+    write_json(ledger_of(results).grid_path(results.grid_id), {**results.grid, "created_at": 1.0})
+    return results
+
+
+def test_nothing_at_all_says_what_to_do(checkout: Path) -> None:
+    with pytest.raises(LedgerError, match=r"analysis.data: neither .* python -m ablate experiment=.* ABLATE_LOGS="):
+        notebook.logs()
+
+
+def test_the_archive_is_read_where_no_lesson_was_run(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = run_before(checkout, None)
+    write_archive(results.logs, results.logs.grids(), checkout / "analysis" / "data")
+    assert isinstance(notebook.logs(), Archive)
+    assert capsys.readouterr().out == f"Read: the archive {checkout}/analysis/data\n"
+
+
+def test_a_ledger_with_a_lesson_is_read_through_wandb(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_before(checkout, "lesson2_infill")
+    for folder in (checkout / "analysis", checkout):
+        monkeypatch.chdir(folder)
+        found = notebook.logs()
+        assert isinstance(found, Numbers)
+        assert found.given[0] == checkout / "runs"
+        assert isinstance(found.given[1], LedgerLogs)
+    monkeypatch.setenv("ABLATE_WANDB", "someone/lessons")
+    found = notebook.logs()
+    assert isinstance(found, Numbers)
+    assert found.given[0] == "someone/lessons"
+    monkeypatch.setenv("ABLATE_WANDB", "ledger")
+    assert isinstance(notebook.logs(), LedgerLogs)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Read: W&B {checkout}/runs"
+    assert printed[2] == "Read: W&B someone/lessons"
+    assert printed[3] == f"Read: the ledger {checkout}/runs"
+
+
+def test_a_ledger_without_wandb_says_how_to_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_before(tmp_path, "lesson2_infill")
+    monkeypatch.chdir(tmp_path)
+    for variable in (notebook.FOLDER, notebook.WANDB):
+        monkeypatch.delenv(variable, raising=False)
+    assert notebook.find(notebook.logs(), "lesson2_infill") is None
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Read: W&B's offline files below {tmp_path}/runs"
+    assert "no offline run" in printed[1]
+    assert "ABLATE_WANDB=" in printed[1]
+    monkeypatch.setenv("ABLATE_WANDB", "ledger")
+    found = notebook.find(notebook.logs(), "lesson2_infill")
+    assert found is not None
+    assert "ABLATE_WANDB=ledger" in str(notebook.noise({"lesson2_infill": found}).data)
+
+
+def test_a_folder_is_named_from_the_root(
+    checkout: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.folder.rename(checkout / "other")
+    try:
+        monkeypatch.setenv("ABLATE_LOGS", "other")
+        found = notebook.logs()
+        assert found.where == str(checkout / "other")
+        assert notebook.find(found, "lesson2_infill") is not None
+    finally:
+        (checkout / "other").rename(archive.folder)
+
+
+def test_a_lesson_that_came_to_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = run_before(tmp_path, "lesson2_infill")
+    ledger = ledger_of(results)
+    few = {"steps": 2, "source_tokens": 10, "loss_tokens": 9, "flops": 1e9, "windows": "w"}
+    for trial in results.trials_of("good"):
+        ledger.trial(trial).update(counters=few)
+    assert notebook.find(LedgerLogs(ledger), "lesson2_infill") is None
+    for trial in (*results.trials_of("causal"), *results.trials_of("good")):
+        ledger.trial(trial).update(status="planned", evaluations={})
+    assert notebook.find(LedgerLogs(ledger), "lesson2_infill") is None
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("lesson2_infill: no lesson. The arms differ by 9900.0% in source_tokens")
+    assert second == "lesson2_infill: no lesson yet. No seed is finished in every arm (finished: causal 0/3, good 0/3)."
+    for part in (notebook.declaration, notebook.table, notebook.comparisons, notebook.curves, notebook.notes):
+        nothing = part(None)
+        assert isinstance(nothing, Markdown)
+        assert nothing.data == "*Nothing to show.*"
+
+
+def test_a_figure_is_a_picture_of_its_size_on_a_page(archive: Archive) -> None:
+    found = notebook.find(archive, "lesson2_infill")
+    drawn = notebook.curves(found)
+    assert isinstance(drawn, Image)
+    assert drawn.data.startswith(b"\x89PNG")
+    assert drawn.width == 922

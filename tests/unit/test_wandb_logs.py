@@ -1,0 +1,208 @@
+"""What W&B holds is what the ledger holds: read from its offline files, or from a project."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate.records.files import LedgerError
+from ablate.records.ledger import Ledger
+from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.metrics import MetricsWriter
+from ablate.records.mirror import Mirror
+from ablate.records.wandb_files import read_run
+from ablate.records.wandb_logs import OfflineWandbLogs, ProjectLogs
+
+TRIALS = ("a" * 12, "b" * 12)
+COUNTERS = {"steps": 3, "source_tokens": 300, "flops": 1e9, "windows": "w3"}
+SCORES = {"bpb_full": 2.125, "bpb_full/code": 2.0}
+
+
+def rows(trial: str, first: int = 1) -> list[dict[str, Any]]:
+    offset = 0.5 if trial == TRIALS[0] else 0.25
+    return [
+        {
+            "step": step,
+            "data/source_tokens": 100 * step,
+            "data/windows": f"w{step}",
+            "train/loss": 4.0 / step + offset,
+            **({"tune/bpb_full": 3.0} if step == 2 else {}),
+        }
+        for step in range(first, 4)
+    ]
+
+
+def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole: bool = True) -> None:
+    about = {"options": {"objective": trial[0], "seed": "0"}, "choices": {"objective": "causal"}, "first_grid": "g"}
+    mirror = Mirror(
+        mode="offline",
+        project="test",
+        folder=folder,
+        trial_id=trial,
+        config={"budget": {"train_tokens": 300}, "ablate": about},
+        group="g",
+        tags=["objective=causal"],
+    )
+    for row in logged:
+        mirror.append(row["step"], {name: value for name, value in row.items() if name != "step"})
+    if is_whole:
+        mirror.append(3, {f"test/{name}": value for name, value in SCORES.items()})
+        found = {"status": "finished", "evaluation_id": "eval", "counters": COUNTERS, "parameters": 10}
+        mirror.conclude({f"ablate/{name}": value for name, value in found.items()})
+    mirror.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of two trials, logged to both; the second went on from its second step."""
+    runs_dir = tmp_path_factory.mktemp("runs dir")
+    ledger = Ledger(runs_dir)
+    ledger.grid_path("g").parent.mkdir()
+    for trial in TRIALS:
+        folder = ledger.trial(trial)
+        folder.path.mkdir()
+        writer = MetricsWriter(folder.metrics_path)
+        for row in rows(trial):
+            writer.append(row["step"], {name: value for name, value in row.items() if name != "step"})
+        writer.close()
+        folder.update(status="finished", evaluations={"eval": SCORES}, counters=COUNTERS, parameters=10)
+    mirrored(runs_dir / TRIALS[0], TRIALS[0], rows(TRIALS[0]))
+    # What the first attempt logged after its checkpoint is logged again, otherwise in this test.
+    killed = [*rows(TRIALS[1])[:2], {"step": 3, "train/loss": 99.0}]
+    mirrored(runs_dir / TRIALS[1], TRIALS[1], killed, is_whole=False)
+    time.sleep(1.1)  # W&B names folders by the second.
+    mirrored(runs_dir / TRIALS[1], TRIALS[1], rows(TRIALS[1], first=3))
+    return runs_dir
+
+
+def both(runs: Path) -> tuple[LedgerLogs, OfflineWandbLogs]:
+    declared = LedgerLogs(Ledger(runs))
+    return declared, OfflineWandbLogs(runs, declared)
+
+
+@pytest.mark.parametrize("columns", [None, ["train/loss", "tune/bpb_full", "not/there"]])
+def test_offline_files_and_ledger_give_one_table(runs: Path, columns: list[str] | None) -> None:
+    ledger, offline = both(runs)
+    expected = ledger.history(TRIALS, "eval", columns)
+    pd.testing.assert_frame_equal(offline.history(TRIALS, "eval", columns), expected)
+    assert len(expected) == 6
+    if columns is None:
+        assert expected["test/bpb_full"].dropna().tolist() == [2.125, 2.125]
+        assert expected["train/loss"].max() < 5, "the killed attempt's last row is gone"
+        pd.testing.assert_frame_equal(offline.history(TRIALS[::-1], "eval"), ledger.history(TRIALS[::-1], "eval"))
+
+
+def test_scores_of_another_evaluation_do_not_count(runs: Path) -> None:
+    ledger, offline = both(runs)
+    for logs in (ledger, offline):
+        assert not [name for name in logs.history(TRIALS, "other") if name.startswith("test/")]
+
+
+def test_a_record_is_the_ledger_s(runs: Path) -> None:
+    ledger, offline = both(runs)
+    for trial in TRIALS:
+        expected, found = ledger.record(trial), offline.record(trial)
+        for key in ("format", "trial_id", "status", "evaluations", "counters", "parameters"):
+            assert found[key] == expected[key], key
+        assert found["semantic"] == {"budget": {"train_tokens": 300}}
+        assert found["options"]["objective"] == trial[0]
+    assert offline.record("c" * 12)["status"] == "planned"
+    assert offline.documents(TRIALS[0], "eval") is None
+
+
+def test_the_reader_gives_what_the_command_gives(runs: Path) -> None:
+    [path] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
+    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    found = read_run(path)
+    assert found.problem is None
+    assert found.rows == [line["history"]["item"] for line in said if line["type"] == "history"]
+    [run] = [line["run"]["config"]["update"] for line in said if line["type"] == "run"]
+    assert found.config == run
+    summary: dict[str, Any] = {}
+    for line in said:
+        if line["type"] == "summary":
+            summary |= line["summary"]["update"]
+    assert {name: found.summary[name] for name in summary} == summary
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.6, 0.97])
+def test_a_cut_file_gives_what_stands_before_the_cut(runs: Path, tmp_path: Path, keep: float) -> None:
+    [path] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
+    content = path.read_bytes()
+    place = tmp_path / "offline-run-1-x" / f"run-{TRIALS[0]}.wandb"
+    place.parent.mkdir()
+    place.write_bytes(content[: int(len(content) * keep)])
+    logs = OfflineWandbLogs(tmp_path, both(runs)[0])
+    rows_before = len(logs.history([TRIALS[0]], "eval"))
+    assert rows_before <= 3
+    [problem] = logs.problems
+    assert str(place) in problem
+    assert f"{rows_before} " in problem
+    assert logs.record(TRIALS[0])["status"] in ("planned", "running", "finished")
+
+
+def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -> None:
+    [path] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.wandb").write_bytes(content)
+    assert "damaged after" in str(read_run(tmp_path / "flipped.wandb").problem)
+    (tmp_path / "foreign.wandb").write_text("hello")
+    assert "no file of W&B's" in str(read_run(tmp_path / "foreign.wandb").problem)
+    (tmp_path / "empty.wandb").write_text("")
+    assert "no file of W&B's" in str(read_run(tmp_path / "empty.wandb").problem)
+
+
+def test_no_files_at_all_are_told(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="no offline run of W&B's is below it"):
+        OfflineWandbLogs(tmp_path, both(runs)[0]).history(TRIALS, "eval")
+
+
+class FakeRun:
+    def __init__(self, path: Path) -> None:
+        found = read_run(path)
+        self.config, self.summary, self._rows = found.config, found.summary, found.rows
+
+    def scan_history(self) -> list[dict[str, Any]]:
+        return self._rows
+
+
+class FakeApi:
+    """Answers as W&B does, from the offline file of a run."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.asked: list[str] = []
+
+    def run(self, path: str) -> FakeRun:
+        self.asked.append(path)
+        files = list((self.runs / path.rpartition("/")[2]).glob("wandb/offline-run-*/*.wandb"))
+        if not files:
+            raise ValueError(f"Could not find run <Run {path} (not found)>")
+        return FakeRun(files[0])
+
+
+def test_a_project_gives_the_same_table(runs: Path) -> None:
+    ledger, _ = both(runs)
+    api = FakeApi(runs)
+    project = ProjectLogs("me/lessons", ledger, api)
+    pd.testing.assert_frame_equal(project.history(TRIALS[:1], "eval"), ledger.history(TRIALS[:1], "eval"))
+    assert project.record(TRIALS[0])["status"] == "finished"
+    assert project.record("c" * 12)["status"] == "planned", "a run that is not there"
+    assert api.asked == [f"me/lessons/{TRIALS[0]}", f"me/lessons/{'c' * 12}"], "each run once, by its trial's id"
+
+
+def test_a_project_that_cannot_be_read_is_told(runs: Path) -> None:
+    class Refusing:
+        def run(self, path: str) -> FakeRun:
+            raise ValueError("api_key not configured")
+
+    with pytest.raises(LedgerError, match="wandb login"):
+        ProjectLogs("me/lessons", both(runs)[0], Refusing()).record(TRIALS[0])
