@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from ablate.records.files import LedgerError
 from ablate.records.logs import open_logs
 from tests.unit.test_lessons import ledger_of, make_grid
 
-PUBLISHED = [
+PUBLISHED: list[dict[str, Any]] = [
     {"lesson": name, "shows": "scores", "kind": "table", "word": "it helps", "published": []}
     for name in ("lesson_x", "lesson_y")
 ]
@@ -86,7 +87,7 @@ def test_a_lesson_asked_otherwise_before_is_exploratory(tmp_path: Path) -> None:
 def test_trials_of_other_code_are_stale(tmp_path: Path) -> None:
     results = named(tmp_path)
     trial = results.trials_of("good")[0]
-    semantic = {"code_versions": {**CODE_VERSIONS, "model": 0}, "objective": [], "infill": None}
+    semantic: dict[str, Any] = {"code_versions": {**CODE_VERSIONS, "model": 0}, "objective": [], "infill": None}
     ledger_of(results).trial(trial).update(semantic=semantic)
     fresh = GridResults(results.logs, results.grid)
     stale = stale_trials(fresh)

@@ -20,7 +20,7 @@ def _rows(found: Lesson) -> list[tuple[str, ...]]:
     return [
         (
             str(row.metric),
-            str(row.contrast if row.arm is None else row.arm),
+            str(row.contrast if _missing(row.arm) else row.arm),
             "" if _missing(row.mean) else f"{row.mean:.4f}",
             _signed(row.difference),
             "" if _missing(row.low) else f"[{row.low:+.4f}, {row.high:+.4f}]",

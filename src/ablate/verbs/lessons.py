@@ -1,6 +1,6 @@
 """`lessons`: prints and writes again what grids found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     console = make_console()
     chosen = [_named(grids, name, logs.where) for name in given.names]
     if "--html" in given.flags:
-        return _page([GridResults(logs, grid) for grid in chosen or grids], given.ledger.runs_dir, console)
+        results = [GridResults(logs, grid) for grid in chosen or grids]
+        return _page(results, given.ledger.runs_dir, console, sources.links(given, results))
     reported = []
     for grid in chosen or grids[:1]:
         results = GridResults(logs, grid)
@@ -60,7 +61,9 @@ def _named(grids: Sequence[dict[str, object]], name: str, where: str) -> dict[st
     raise UsageError(f"{name}: no such grid below {where}. There are:\n{listed}")
 
 
-def _page(results: Sequence[GridResults], folder: Path, console: Console) -> int:
+def _page(
+    results: Sequence[GridResults], folder: Path, console: Console, links: Mapping[str, str] | None = None
+) -> int:
     """One page of all lessons that there are. Returns 1, with the reasons, where there is none."""
     from ablate.lessons.grid_results import IncomparableError
     from ablate.lessons.lesson import lesson
@@ -80,7 +83,7 @@ def _page(results: Sequence[GridResults], folder: Path, console: Console) -> int
     if not found:
         return 1
     path = folder / "lessons.html"
-    write_page(found, path)
+    write_page(found, path, links)
     console.print(f"{len(found)} lessons: {path}", soft_wrap=True, highlight=False)
     return 0
 
