@@ -17,9 +17,9 @@ from ablate.records.files import write_text
 
 
 def report(
-    results: GridResults, folder: Path, console: Console, stale: Mapping[str, Sequence[str]] | None = None
+    results: GridResults, folder: Path | None, console: Console, stale: Mapping[str, Sequence[str]] | None = None
 ) -> Lesson | None:
-    """`lesson.md`, `lesson.csv` and the figures in the folder; the table in the terminal.
+    """`lesson.md`, `lesson.csv` and the figures in the folder, if there is one; the table in the terminal.
 
     Returns:
         The lesson; None, with a message, where the arms can't be compared or nothing is finished.
@@ -33,6 +33,8 @@ def report(
         console.print(f"No lesson yet. {nothing_to_compare(found)}", markup=False, soft_wrap=True)
         return None
     show(found, console)
+    if folder is None:
+        return found
     try:
         write_text(folder / "lesson.md", markdown(found))
         write_text(folder / "lesson.csv", tidy(found).to_csv(index=False))

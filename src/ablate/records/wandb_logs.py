@@ -180,7 +180,9 @@ class _Run:
             return {}
         tested = [name for name in self.rows if str(name).startswith(TEST)]
         last = self.rows[tested].dropna(how="all").tail(1)
-        return {name.removeprefix(TEST): float(value) for row in last.to_dict("records") for name, value in row.items()}
+        return {
+            str(name).removeprefix(TEST): float(value) for row in last.to_dict("records") for name, value in row.items()
+        }
 
     def record(self, trial_id: str) -> dict[str, Any]:
         known = {name.removeprefix(f"{ABOUT}/"): value for name, value in self.summary.items() if _is_about(name)}

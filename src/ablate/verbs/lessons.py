@@ -34,13 +34,15 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
     chosen = [_named(grids, name, logs.where) for name in given.names]
+    # An archive is kept as it was written.
+    is_ledger = (given.ledger.runs_dir / "grids").is_dir()
     if "--html" in given.flags:
-        results = [GridResults(logs, grid) for grid in chosen or grids]
-        return _page(results, given.ledger.runs_dir, console, sources.links(given, results))
-    reported = []
-    for grid in chosen or grids[:1]:
-        results = GridResults(logs, grid)
-        reported.append(report(results, given.ledger.lesson_folder(results.grid_id), console, stale_trials(results)))
+        of_all = [GridResults(logs, grid) for grid in chosen or grids]
+        return _page(of_all, given.ledger.runs_dir if is_ledger else Path(), console, sources.links(given, of_all))
+    reported = [
+        report(one, given.ledger.lesson_folder(one.grid_id) if is_ledger else None, console, stale_trials(one))
+        for one in [GridResults(logs, grid) for grid in chosen or grids[:1]]
+    ]
     for problem in getattr(logs, "problems", []):
         console.print(f"• {problem}", markup=False, soft_wrap=True)
     if not given.names and len(grids) > 1:
