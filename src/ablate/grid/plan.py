@@ -82,7 +82,8 @@ class Plan:
 
     def at(self, seeds: int) -> "Plan":
         """The same grid with so many seeds of each arm."""
-        return replace(self, seeds=seeds)
+        # The same plan keeps what it has found out.
+        return self if seeds == self.seeds else replace(self, seeds=seeds)
 
     def recorded_seeds(self) -> int:
         """How many seeds its record asks for; of a grid that was never run, those of the first look."""
