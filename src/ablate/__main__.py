@@ -70,7 +70,7 @@ def help_text() -> str:
         "  python -m ablate lessons                              the newest grid's lesson again",
         "",
         "Verbs (the first word):",
-        *(f"  {verb:<9}{text}" for verb, text in VERBS.items()),
+        *(f"  {verb:<11}{text}" for verb, text in VERBS.items()),
         "",
         "Options (group=choice; several choices with -m make arms; the first is the default):",
     ]
