@@ -98,11 +98,12 @@ def _seeds(difference: float, deviation: float, degrees: Callable[[int], float])
     return low if power(low) >= POWER else high
 
 
-def cost_table(found: list[Cost]) -> pd.DataFrame:
-    """A row per contrast, for people."""
+def cost_table(found: list[Cost], lesson: str) -> pd.DataFrame:
+    """A row per contrast of a lesson, for people."""
     return pd.DataFrame(
         [
             {
+                "lesson": lesson,
                 "comparison": cost.contrast,
                 "metric": cost.metric,
                 "difference": f"{cost.difference:+.4f}",

@@ -171,7 +171,7 @@ def accounting(found: Lesson | None) -> "Markdown":
 
 def cost(lessons: Mapping[str, Lesson]) -> "Markdown":
     """How many seeds each declared comparison takes, paired and not."""
-    return _by_lesson({name: cost_table(costs(found.results)) for name, found in lessons.items()}, numbers_from=3)
+    return _by_lesson({name: cost_table(costs(found.results), name) for name, found in lessons.items()}, numbers_from=3)
 
 
 def noise(lessons: Mapping[str, Lesson]) -> "Markdown":
@@ -255,7 +255,7 @@ def identical(logs: Logs) -> "Markdown":
         f"{claimed} of {len(found)} comparisons claim a difference that is not there: {claimed / len(found):.0%}, 95% "
         f"interval {share.low:.0%} to {share.high:.0%}; {1 - same[0].declaration['confidence']:.0%} are allowed to.",
         "",
-        markdown_table(identical_table(found)),
+        markdown_table(identical_table(found), numbers_from=1),
     )
 
 

@@ -84,8 +84,8 @@ def newest_by_name(logs: Logs) -> dict[str, GridResults]:
 
 
 def _write_lesson(name: str, found: Lesson, folder: Path) -> Iterator[Path]:
-    yield from write_table(lesson_table(found), folder / "tables", name)
-    yield from write_table(accounting_table(found), folder / "tables", f"{name}_budgets")
+    yield from write_table(lesson_table(found), folder / "tables", name, numbers_from=2)
+    yield from write_table(accounting_table(found), folder / "tables", f"{name}_budgets", numbers_from=1)
     yield from save(draw_curves(found), folder / "figures", f"{name}_curves", FIGURE_FORMATS)
     if found.comparisons:
         yield from save(draw_forest(found), folder / "figures", f"{name}_comparisons", FIGURE_FORMATS)
@@ -93,14 +93,14 @@ def _write_lesson(name: str, found: Lesson, folder: Path) -> Iterator[Path]:
 
 def _write_noise(found: Mapping[str, Lesson], results: Mapping[str, GridResults], folder: Path) -> Iterator[Path]:
     """What the noise of all trials says: the cost of each verdict, and comparisons of a thing with itself."""
-    tables = [cost_table(costs(one.results)).assign(lesson=name) for name, one in found.items()]
+    tables = [cost_table(costs(one.results), name) for name, one in found.items()]
     tables = [table for table in tables if not table.empty]
     if tables:
-        yield from write_table(pd.concat(tables, ignore_index=True), folder / "tables", "cost_of_a_verdict")
+        yield from write_table(pd.concat(tables, ignore_index=True), folder / "tables", "cost_of_a_verdict", 3)
     same = [one for name, one in results.items() if name.startswith(IDENTICAL) and one.metrics()]
     if len(same) == 2:
         comparisons = identical_comparisons(same[0], same[1], same[0].primary_metric, IDENTICAL_SEEDS)
-        yield from write_table(identical_table(comparisons), folder / "tables", "identical_arms")
+        yield from write_table(identical_table(comparisons), folder / "tables", "identical_arms", 1)
 
 
 def _index(paper: Paper, published: Sequence[Mapping[str, Any]]) -> str:
@@ -116,9 +116,9 @@ def _index(paper: Paper, published: Sequence[Mapping[str, Any]]) -> str:
         }
         for row in published
     ]
-    lines += [markdown_table(pd.DataFrame(rows)), ""] if rows else []
+    lines += [markdown_table(pd.DataFrame(rows), numbers_from=5), ""] if rows else []
     for name, found in paper.lessons.items():
-        lines += [f"## {name}", "", question(found), "", markdown_table(lesson_table(found, declared_only=True)), ""]
+        lines += [f"## {name}", "", question(found), "", markdown_table(lesson_table(found, declared_only=True), 2), ""]
         lines += [f"- {note}" for note in notes(found)]
         lines += ["", f"![Curves](figures/{name}_curves.svg)", ""]
         if found.comparisons:

@@ -9,7 +9,7 @@ from ablate.records.files import write_text
 FORMATS = ("md", "tex", "csv")
 
 
-def markdown_table(table: pd.DataFrame, numbers_from: int = 1) -> str:
+def markdown_table(table: pd.DataFrame, numbers_from: int) -> str:
     """A GitHub table of text, whose columns are set to the right from a place on, but for a verdict."""
     names = list(map(str, table.columns))
     rules = ["---:" if place >= numbers_from and name != "verdict" else "---" for place, name in enumerate(names)]
@@ -27,10 +27,10 @@ def latex_table(table: pd.DataFrame) -> str:
     )
 
 
-def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+def write_table(table: pd.DataFrame, folder: Path, name: str, numbers_from: int) -> list[Path]:
     """Writes `<name>.md`, `.tex` and `.csv`, and returns the paths."""
     texts = {
-        "md": markdown_table(table) + "\n",
+        "md": markdown_table(table, numbers_from) + "\n",
         "tex": latex_table(table),
         "csv": table.to_csv(index=False),
     }

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.records.files import read_versioned, replacing, write_json
+from ablate.records.files import read_versioned, replacing, write_json, write_text
 from ablate.records.ledger import FORMAT, Status
 from ablate.records.logs import KEYS, Logs, one_table
 
@@ -98,8 +98,10 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
         (trial, grid["evaluation_id"]) for grid in ordered for arm in grid["arms"] for trial in arm["trials"].values()
     }
     records = {trial: _kept(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
-    write_json(folder / "grids.json", {"format": FORMAT, "grids": json.loads(json.dumps(ordered))})
-    write_json(folder / "trials.json", {"format": FORMAT, "trials": records})
+    write_json(folder / "grids.json", {"format": FORMAT, "grids": ordered})
+    # A line per trial.
+    lines = ",\n".join(f"{json.dumps(trial)}: {json.dumps(record)}" for trial, record in records.items())
+    write_text(folder / "trials.json", f'{{"format": {FORMAT}, "trials": {{\n{lines}\n}}}}\n')
     history, documents = [], []
     for trial in records:
         rows = logs.history([trial], "")
