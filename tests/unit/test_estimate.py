@@ -126,6 +126,12 @@ def test_one_seed_has_no_interval() -> None:
     assert verdict(estimate.comparisons[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
 
 
+def test_a_first_look_at_one_seed_says_nothing_and_takes_nothing() -> None:
+    values = pd.DataFrame(np.random.default_rng(9).normal(size=(2, 3)), index=["a", "b"])
+    assert to_baseline(values.iloc[:, :1], [1, 2, 3]).noise is None
+    assert to_baseline(values, [1, 2, 3]).comparisons == to_baseline(values, [2, 3]).comparisons
+
+
 def test_an_arm_that_is_not_there_takes_only_its_own_comparisons() -> None:
     values = pd.DataFrame(np.random.default_rng(8).normal(size=(2, 5)), index=["a", "b"])
     contrasts = list(against_baseline(["a", "b", "gone"], "a", "m"))

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import brentq
 
 POWER = 0.8
@@ -18,11 +19,10 @@ POWER = 0.8
 SHARED_DEGREES = 3
 # The critical values hold for arms that are equally noisy, and where the most used arm is so much noisier.
 NOISIER = 2.0
-MOST_DRAWS = 100_000
-LEAST_DRAWS = 20_000
-MOST_NUMBERS = 20_000_000
-# Of a boundary that only plans.
-ROUGH_DRAWS = 4_000
+# As many draws as so many random numbers make, but not fewer and not more than these; for a boundary that only plans, a
+# part of them.
+MOST_NUMBERS, LEAST_DRAWS, MOST_DRAWS = 20_000_000, 5_000, 100_000
+ROUGH_PART = 10
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -82,7 +82,7 @@ def boundaries(
     """
     weights_CA = np.array(weights)
     sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
-    draws = ROUGH_DRAWS if is_rough else _draws(weights_CA.shape[1] * looks[-1])
+    draws = _draws(weights_CA.shape[1] * looks[-1]) // (ROUGH_PART if is_rough else 1)
     worlds = [_draw(weights_CA, sizes_C, looks, noise_A, draws) for noise_A in _noises(weights_CA)]
     inside = [np.ones(len(furthest_NL), bool) for furthest_NL, _ in worlds]
     found, spent = [], 0.0
@@ -124,7 +124,7 @@ def _draw(
     """Per draw and look, the furthest contrast in standard errors, and mean and error of the widest contrast."""
     random = np.random.default_rng(0)
     arms, seeds = len(noise_A), looks[-1]
-    widest = int(sizes_C.argmax())
+    widest, sparse_CA = int(sizes_C.argmax()), sparse.csr_array(weights_CA)
     furthest_NL = np.empty((draws, len(looks)))
     widest_NL2 = np.empty((draws, len(looks), 2))
     # In parts of some 8 MB, however many arms there are.
@@ -132,7 +132,10 @@ def _draw(
     for first in range(0, draws, part):
         count = min(part, draws - first)
         noise_NAS = random.normal(size=(count, arms, seeds)) * noise_A[:, None]
-        values_NCS = weights_CA @ noise_NAS
+        # Of a large grid each contrast knows two arms of many.
+        noise_AM = noise_NAS.transpose(1, 0, 2).reshape(arms, -1)
+        values_CM = np.asarray(sparse_CA @ noise_AM)
+        values_NCS = values_CM.reshape(len(sizes_C), count, seeds).transpose(1, 0, 2)
         for index, look in enumerate(looks):
             mean_NC, error_NC = standard_errors(values_NCS[:, :, :look], sizes_C)
             furthest_NL[first : first + count, index] = (np.abs(mean_NC) / error_NC).max(axis=1)

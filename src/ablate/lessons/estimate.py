@@ -107,7 +107,7 @@ def _boundary(
     weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float, *, is_rough: bool = False
 ) -> Boundary:
     used_CA = weights_CA[:, (weights_CA != 0).any(axis=0)]
-    at = sorted({*looks, seeds})
+    at = sorted({seeds, *(look for look in looks if look > 1)})
     found = boundaries(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9), is_rough)
     return found[at.index(seeds)]
 
