@@ -1,15 +1,20 @@
 """The page: one file that needs no other, safe for any label, the same bytes again."""
 
+import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson, lesson
 from ablate.lessons.page import page, write_page
 from tests.unit.test_lessons import ledger_of, make_grid
 
-NASTY = '<b>&"x</b>'
+NASTY, MARKUP = '<b>&"x #0072b2 $\\frac$ id="a_1"', "&lt;b&gt;&amp;"
 
 
 def made(tmp_path: Path) -> list[Lesson]:
@@ -19,24 +24,26 @@ def made(tmp_path: Path) -> list[Lesson]:
     ledger_of(results).trial(trials["wild"]["1"]).update(status="diverged")
     for trial in trials["gone"].values():
         ledger_of(results).trial(trial).update(status="failed", evaluations={})
-    results.grid["looks"] = [
-        {"seeds": 3, "is_decided": False, "comparisons": [{"name": "bad", "verdict": "undecided"}]}
-    ]
+    results.grid["known_before"] = [trials["causal"]["0"], trials["alike"]["0"]]
+    seen = {"name": "bad", "metric": "bpb_full", "difference": 0.09, "low": -0.01, "high": 0.19, "verdict": "undecided"}
+    results.grid["looks"] = [{"seeds": 3, "is_decided": False, "comparisons": [seen]}]
     alone, _ = make_grid(tmp_path / "two", {"causal": 0.0}, seeds=1)
-    return [lesson(GridResults(one.logs, one.grid)) for one in (results, alone)]
+    stale = {trials["bad"]["0"]: ["data 2 → 3"]}
+    return [lesson(GridResults(results.logs, results.grid), stale), lesson(GridResults(alone.logs, alone.grid))]
 
 
 class Tags(HTMLParser):
-    """Every tag, its attributes, and that those that are opened are closed."""
+    """Every tag's attributes, the text, and that what is opened is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.opened: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.handle_startendtag(tag, attrs)
         if tag not in ("meta", "link", "br"):
             self.opened.append(tag)
 
@@ -46,50 +53,179 @@ class Tags(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         assert self.opened.pop() == tag
 
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def card(text: str, name: str) -> str:
+    """The card of a contrast."""
+    cards = re.findall(r'<li class="card.*?</li>', text, re.DOTALL)
+    [found] = [one for one in cards if f"<h3>{name}</h3>" in one]
+    assert isinstance(found, str)
+    return found
+
+
+def table(text: str, kind: str) -> list[list[str]]:
+    """The cells of the first table of a class."""
+    found = re.search(rf'<table class="{kind}">.*?</table>', text, re.DOTALL)
+    assert found, kind
+    rows = re.findall(r"<tr.*?</tr>", found[0], re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
 
 def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> None:
     lessons = made(tmp_path)
     text = page(lessons)
     assert page(lessons) == text
+    again = [lesson(GridResults(one.results.logs, one.results.grid), one.stale) for one in lessons]
+    assert page(again) == text
     tags = Tags(text)
     assert tags.opened == []
-    assert not [tag for tag, _, _ in tags.attributes if tag in ("script", "link", "img", "iframe")]
-    links = [value for _, name, value in tags.attributes if name in ("href", "src", "xlink:href")]
-    assert [link for link in links if not link.startswith("#")] == []
-    assert "url(http" not in text
-    assert "@import" not in text
+    assert not {tag for tag, _, _ in tags.attributes} & {"script", "link", "img", "iframe", "object", "image"}
+    assert not re.search(r"<script|<image|@import|//", text), "not even the address of a namespace"
+    names = Counter(value for _, name, value in tags.attributes if name == "id")
+    assert max(names.values()) == 1
+    used = [value for _, name, value in tags.attributes if name in ("href", "src", "aria-labelledby")]
+    used += re.findall(r"url\((.*?)\)", text)
+    assert {one.removeprefix("#") for one in used} <= set(names)
+    assert {f"lesson-1-{kind}" for kind in ("comparisons", "curves")} <= {name.rpartition("-")[0] for name in names}
 
 
 def test_every_word_and_gap_is_there(tmp_path: Path) -> None:
-    text = page(made(tmp_path))
-    for word in ("better", "worse", "equivalent"):
-        assert f'<div class="card {word}">' in text, word
-    assert "unstable 1/5" in text
-    assert "missing, 0/5 done" in text
-    assert '<span class="tag">interim</span>' in text
-    assert "3 seeds: bad undecided" in text
+    lessons = made(tmp_path)
+    assert set(lessons[0].words.values()) == {
+        *("interim: better", "stale: interim: worse", "interim: post hoc: equivalent"),
+        *("unstable 1/5", "missing, 0/5 done"),
+    }
+    text = page(lessons)
+    for name, kind, tags in (
+        (MARKUP, "better", ["interim"]),
+        ("bad", "worse", ["stale", "interim"]),
+        ("alike", "equivalent", ["interim", "post hoc"]),
+        ("wild", "unstable", ["1/5 diverged"]),
+        ("gone", "missing", ["0/5 done"]),
+    ):
+        [found] = [one for one in re.findall(r'<li class="card.*?</li>', text, re.DOTALL) if f"<h3>{name}" in one]
+        assert found.startswith(f'<li class="card {kind}">')
+        assert f'<p class="word">{kind}' in found
+        assert re.findall(r'<span class="tag">(.*?)</span>', found) == tags
+        assert ('class="interval"' in found) == (kind in ("better", "worse", "equivalent"))
+    assert table(text, "looks")[-1] == ["bad", "+0.0900", "[−0.0100, +0.1900]", "undecided"]
     assert ">nan<" not in text
     assert "One arm: nothing to compare it with." in text
 
 
+def test_a_word_on_a_contrast_of_several_arms_is_taken_apart(tmp_path: Path) -> None:
+    contrasts = [
+        {"name": "effect: b − a", "metric": "bpb_full", "weights": {"b: 1": 1.0, "a": -0.5, "c": -0.5}},
+        {"name": "plain", "metric": "bpb_full/code", "weights": {"c": 1.0, "a": -1.0}},
+    ]
+    results, trials = make_grid(tmp_path, {"a": 0.0, "b: 1": 0.1, "c": 0.0}, name="l", contrasts=contrasts)
+    ledger_of(results).trial(trials["b: 1"]["1"]).update(status="diverged")
+    results.grid["other_declarations"] = ["an earlier one"]
+    text = page([lesson(GridResults(results.logs, results.grid))])
+    unstable = card(text, "effect: b − a")
+    assert '<li class="card unstable">' in unstable
+    assert 'unstable <span class="tag">b: 1 1/3 diverged</span>' in unstable
+    assert "b: 1 − 0.5 × a − 0.5 × c" in unstable
+    plain = card(text, "plain")
+    assert 'equivalent <span class="tag">exploratory</span>' in plain
+    assert "bpb_full/code" in plain
+    assert ">nan<" not in text
+    assert "<details><summary>Single sources" not in text, "what something was declared on is not hidden"
+
+
 def test_labels_are_shown_and_not_run(tmp_path: Path) -> None:
     text = page(made(tmp_path))
-    assert NASTY not in re.sub(r"<svg.*?</svg>", "", text, flags=re.S)
-    assert "&lt;b&gt;&amp;&#34;x&lt;/b&gt;" in text
+    assert "<b>&" not in text
+    assert "<i>good" not in text
+    assert Tags(text).text.count(f"{NASTY} − causal") == 1, "in the figure, as it is spelled"
     assert "Is it &lt;i&gt;good&lt;/i&gt;?" in text
+
+
+def test_a_lesson_without_a_finished_or_begun_trial_is_shown(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    for of_arm in trials.values():
+        for trial in of_arm.values():
+            ledger_of(results).trial(trial).metrics_path.unlink()
+            (ledger_of(results).trial(trial).path / "record.json").unlink()
+    text = page([lesson(GridResults(results.logs, results.grid))])
+    assert 'missing <span class="tag">0/3 done</span>' in text
+    assert "No seed is finished in every arm" in text
+    assert "<svg" not in text
+    assert "planned" in text
+
+
+def test_an_interval_beyond_the_drawing_is_an_arrow(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "near": -0.05, "far": 3.0})
+    text = page([lesson(results)])
+    assert 'class="beyond right"' in card(text, "far")
+    near = re.search(r'class="line" style="left:([\d.]+)%;width:([\d.]+)%"', card(text, "near"))
+    assert near
+    left, width = map(float, near.groups())
+    band = re.search(r'class="band" style="left:([\d.]+)%', card(text, "near"))
+    assert band
+    assert 0 < left < left + width < float(band[1]) == pytest.approx(45), "as ten smallest effects are half of it"
+
+
+def with_fields(results: GridResults, trials: dict[str, str], **fields: Any) -> None:
+    for trial in trials.values():
+        ledger_of(results).trial(trial).update(semantic={"data_seed": int(trial[-1]), **fields})
+
+
+def test_only_fields_that_differ_are_shown_and_an_arm_to_come_makes_none_differ(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
+    long = ["x" * 200]
+    with_fields(results, trials["causal"], infill={"rate": 0.0}, objective=[*long, 1], block={"kind": "gptj"})
+    with_fields(results, trials["bad"], infill={"rate": 0.5}, objective=[*long, 2], block={"kind": "gptj"})
+    for trial in trials["new"].values():
+        (ledger_of(results).trial(trial).path / "record.json").unlink()
+    assert table(page([lesson(GridResults(results.logs, results.grid))]), "differing") == [
+        ["field", "causal", "bad", "new"],
+        ["objective", "causal", "bad", "new"],
+        ["tasks", "100% causal", "50% causal, 50% span_corruption", "50% causal, 50% span_corruption"],
+        ["infill.rate", "0.0", "0.5", ""],
+        [
+            "objective, in full",
+            *(json.dumps([*long, last]).replace('"', "&#34;") for last in (1, 2)),
+            "",
+        ],
+    ]
+
+
+def test_what_was_read_and_where_it_comes_from(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    for number, trial in enumerate(trials["bad"].values()):
+        about = {"git_commit": "c0ffee", "git_diff": "d.diff" if number else None, "versions": {"torch": f"2.{number}"}}
+        ledger_of(results).trial(trial).update(provenance=about)
+    text = page([lesson(GridResults(results.logs, results.grid))])
+    assert table(text, "accounting")[1] == ["causal", "1,000", "990", "1e+09", "10", "1"]
+    assert "<dt>commit</dt><dd>c0ffee and c0ffee with uncommitted changes (d.diff)</dd>" in text
+    assert "<dt>versions</dt><dd>torch 2.0 and 2.1 and 2.2</dd>" in text
+    assert table(text, "trials")[1] == ["causal", "0", f"<code>{trials['causal']['0']}</code>", "finished"]
 
 
 def test_runs_are_linked_where_there_is_a_link(tmp_path: Path) -> None:
     lessons = made(tmp_path)
     trial = lessons[0].results.trials_of("bad")[0]
     write_page(lessons, tmp_path / "page.html", {trial: "https://wandb.ai/me/lessons/runs/1"})
-    assert (
-        f'<a href="https://wandb.ai/me/lessons/runs/1"><code>{trial}</code></a>' in (tmp_path / "page.html").read_text()
-    )
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f'<a href="https://wandb.ai/me/lessons/runs/1"><code>{trial}</code></a>' in text
+    assert text.count("https://") == 1
 
 
-def test_figures_take_the_page_s_ink(tmp_path: Path) -> None:
+def test_figures_are_in_the_page_s_colours_and_words(tmp_path: Path) -> None:
     text = page(made(tmp_path))
-    assert text.count("<svg role") == 3
-    assert "currentColor" in text
-    assert "#010203" not in text
+    figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(figures) == 3
+    for figure in figures:
+        drawn = "".join(re.findall(r"<[^>]*>", figure))
+        assert "currentColor" in drawn
+        assert not re.findall(r"(?:fill|stroke): #\w+", drawn), "a colour of its own is lost on a dark page"
+        assert "font-family" not in drawn
+        assert "<text" in drawn
+    used = set(re.findall(r"var\((--[\w-]+)\)", text)) - {"--tone", "--width"}
+    light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
+    assert used <= set(re.findall(r"(--[\w-]+):", light))
+    # What is said once is the ink of either.
+    assert used - set(re.findall(r"(--[\w-]+):", dark)) <= {"--arm-6"}

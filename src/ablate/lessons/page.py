@@ -4,7 +4,8 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from ablate.lessons.contrast import Contrast
 from ablate.lessons.curves import draw_curves
 from ablate.lessons.estimate import Comparison
 from ablate.lessons.figure import COLOURS, METADATA, style
-from ablate.lessons.forest import COLOUR_OF, draw_forest
+from ablate.lessons.forest import COLOUR_OF, MOST_ROWS, draw_forest
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.metric import metric
 from ablate.lessons.prose import question
 from ablate.lessons.table import accounting_table, lesson_table, notes
-from ablate.lessons.verdict import Verdict
 from ablate.records.files import write_text
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -34,14 +34,11 @@ MOST_REACH = 10
 # Of arms, so many that a card names what its contrast is made of.
 MOST_TERMS = 4
 
-# Drawn in this colour, a line or word takes the colour of the page's text, light or dark.
-INK = "#010203"
-INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
-# Text stays text, in the page's own font, and a label is never a formula.
-DRAWN: dict[str, Any] = {**dict.fromkeys(INKED, INK), "svg.fonttype": "none", "text.parse_math": False}
-# The template has two values for each of these, one for a light page and one for a dark one.
-OF_WORDS = {colour: f"var(--{word})" for word, colour in COLOUR_OF.items()} | {"#555555": "currentColor"}
-OF_ARMS = {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
+# Figures are drawn in colours that stand for those of the page, which has two of each, for light and for dark.
+INK, GRID = "#010203", "#010204"
+NEUTRAL = {INK: "currentColor", GRID: "var(--grid)", "#555555": "currentColor"}
+OF_WORDS = NEUTRAL | {colour: f"var(--{word})" for word, colour in COLOUR_OF.items()}
+OF_ARMS = NEUTRAL | {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
 
 
 def page(lessons: Sequence[Lesson], links: Mapping[str, str] | None = None) -> str:
@@ -83,7 +80,7 @@ def _shown(found: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str, An
         "asks": _asks(results.primary_metric),
         "effect": f"{declaration['smallest_effect']:g}",
         "seeds": results.seeds,
-        "declared_looks": " and ".join(map(str, declaration["looks"])),
+        "declared_looks": declaration["looks"],
         "cards": _cards(found),
         "figures": _figures(found, anchor),
         "headers": list(table.columns)[1:],
@@ -114,7 +111,8 @@ def _told(word: str) -> dict[str, Any]:
         word = word.removeprefix(f"{qualifier}: ")
     for gap in GAPS:
         if word.startswith(gap):
-            return {"word": gap, "kind": gap, "tags": [*tags, word.removeprefix(gap).lstrip(":, ")]}
+            share = word.removeprefix(gap).lstrip(":, ")
+            return {"word": gap, "kind": gap, "tags": [*tags, f"{share} diverged" if gap == "unstable" else share]}
     return {"word": word, "kind": word, "tags": tags}
 
 
@@ -162,7 +160,7 @@ def _drawn(found: Lesson, comparison: Comparison) -> dict[str, Any]:
     reach = min(MOST_REACH * effect, 1.1 * max(1.5 * effect, *ends))
 
     def place(value: float) -> float:
-        return round(50 + 50 * max(-1.0, min(1.0, value / reach)), 2)
+        return round(50 + 50 * max(-1.0, min(1.0, value / float(reach))), 2)
 
     low, high = comparison.low, comparison.high
     return {
@@ -184,11 +182,12 @@ def _with_header(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _by_metric(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of each metric: (arm or comparison, numbers, the word's kind, the word)."""
+    """The rows of each metric that say something: (arm or comparison, numbers, the word's kind, the word)."""
     groups: dict[str, list[Any]] = {}
     for name, arm, *numbers, word in _rows(table):
-        signed = [number.replace("-", "−") for number in numbers]
-        groups.setdefault(name, []).append((arm, signed, _told(word)["kind"], word))
+        if word or any(numbers):
+            signed = [number.replace("-", "−") for number in numbers]
+            groups.setdefault(name, []).append((arm, signed, _told(word)["kind"], word))
     return [{"metric": name, "asks": _asks(name), "rows": rows} for name, rows in groups.items()]
 
 
@@ -213,17 +212,19 @@ def _look(look: Mapping[str, Any]) -> dict[str, Any]:
 def _differing(found: Lesson) -> list[list[str]]:
     """The fields in which arms differ, as a table; what is more, arms or fields, goes down.
 
-    An arm none of whose trials has begun says only what was swept, and makes no field differ.
+    An arm none of whose trials has begun says only what was swept, and makes no other field differ.
     """
     fields: dict[str, dict[str, str]] = {}
     begun = set()
+    swept = {key for arm in found.results.arms for key in arm.options}
     for arm in found.results.arms:
         records = [found.results.records[trial] for trial in arm.trials.values()]
-        semantic = next((record["semantic"] for record in records if record.get("semantic")), {})
+        semantic: dict[str, Any] = next((record["semantic"] for record in records if record.get("semantic")), {})
         if semantic:
             begun.add(arm.label)
         tasks = ", ".join(f"{share:.0%} {task}" for task, share in arm.tasks.items())
-        fields[arm.label] = {**arm.options, "tasks": tasks, **_flat(semantic)}
+        canonical = {f"{key}, in full" if key in swept else key: value for key, value in _flat(semantic).items()}
+        fields[arm.label] = {**arm.options, "tasks": tasks, **canonical}
     of_all = dict.fromkeys(key for given in fields.values() for key in given)
     for key in ("init_seed", "data_seed"):
         of_all.pop(key, None)
@@ -250,37 +251,60 @@ def _flat(container: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return leaves
 
 
-def _provenance(found: Lesson) -> list[tuple[str, list[str]]]:
-    """Commits, versions and machines of the trials, each once, in the order of the trials."""
-    known: dict[str, dict[str, None]] = {}
+def _provenance(found: Lesson) -> list[tuple[str, str]]:
+    """Commits, versions and machines of the trials; of what is not the same for all of them, each value once."""
+    known: dict[str, dict[str, dict[str, None]]] = {}
     for record in found.results.records.values():
         about = record.get("provenance") or {}
         commit = about.get("git_commit")
         if commit and about.get("git_diff"):
             commit = f"{commit} with uncommitted changes ({about['git_diff']})"
-        told = {name: about.get(name) for name in ("ablate", "python", "machine")}
-        code = _flat((record.get("semantic") or {}).get("code_versions", {}), "code of ")
-        for name, value in {"commit": commit, **told, **about.get("versions", {}), **code}.items():
-            if value:
-                known.setdefault(name, {})[str(value)] = None
-    return [(name, list(values)) for name, values in known.items()]
+        versions = {**{name: about.get(name) for name in ("ablate", "python")}, **about.get("versions", {})}
+        code = (record.get("semantic") or {}).get("code_versions", {})
+        told = {"commit": {"": commit}, "versions": versions, "code": code, "machine": {"": about.get("machine")}}
+        for kind, values in told.items():
+            for name, value in values.items():
+                if value:
+                    known.setdefault(kind, {}).setdefault(name, {})[str(value)] = None
+    return [
+        (kind, ", ".join(f"{name} {' and '.join(values)}".strip() for name, values in of_kind.items()))
+        for kind, of_kind in known.items()
+    ]
 
 
 def _figures(found: Lesson, anchor: str) -> list[dict[str, Any]]:
     """The comparisons and the curves, as far as there is something to draw."""
     shown = []
-    with matplotlib.rc_context(DRAWN), warnings.catch_warnings():
+    with warnings.catch_warnings(), _page_style():
         # Before a trial's first log there is no curve and so no legend.
         warnings.filterwarnings("ignore", "No artists with labels")
-        if found.comparisons:
-            shown.append(_inline(draw_forest(found), "Comparisons", f"{anchor}-comparisons-", OF_WORDS))
+        if made := len(found.comparisons):
+            about = f"the first {MOST_ROWS} of {made}" if made > MOST_ROWS else ""
+            drawn = _inline(draw_forest(found), f"{anchor}-comparisons", OF_WORDS)
+            shown.append({"title": "Comparisons", "about": about, **drawn})
         curves = draw_curves(found)
         if any(axis.lines for axis in curves.axes):
-            shown.append(_inline(curves, "Curves", f"{anchor}-curves-", OF_ARMS))
+            shown.append({"title": "Curves", "about": "", **_inline(curves, f"{anchor}-curves", OF_ARMS)})
     return shown
 
 
-def _inline(figure: Figure, title: str, names: str, paints: Mapping[str, str]) -> dict[str, Any]:
+def _page_style() -> AbstractContextManager[None]:
+    """In the page's colours; text stays text, and a label is never a formula."""
+    return matplotlib.rc_context(
+        {
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": GRID,
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+        }
+    )
+
+
+def _inline(figure: Figure, names: str, paints: Mapping[str, str]) -> dict[str, Any]:
     """What is inside of a figure's SVG, for a page that has others, and its size in points."""
     file = io.StringIO()
     with style():
@@ -288,18 +312,18 @@ def _inline(figure: Figure, title: str, names: str, paints: Mapping[str, str]) -
     text = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", file.getvalue(), flags=re.DOTALL)
     inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     # Tags alone: a label may have any text.
-    content = re.sub(r"<[^>]*>", lambda tag: _of_page(tag[0], names, {INK: "currentColor", **paints}.items()), inside)
-    width, height = (round(72 * inches, 2) for inches in figure.get_size_inches())
-    return {"title": title, "width": width, "height": height, "content": re.sub(r"\n\s*", "\n", content)}
+    content = re.sub(r"<[^>]*>", lambda tag: _of_page(tag[0], names, paints), inside)
+    width, height = (round(72 * float(inches), 2) for inches in figure.get_size_inches())
+    return {"width": width, "height": height, "content": re.sub(r"\n\s*", "\n", content)}
 
 
-def _of_page(tag: str, names: str, paints: Iterable[tuple[str, str]]) -> str:
+def _of_page(tag: str, names: str, paints: Mapping[str, str]) -> str:
     """A tag of a figure with names that no other figure has, in the page's font and colours."""
     # Nothing refers to a group.
     tag = re.sub(r'<g id="[^"]*"', "<g", tag)
-    tag = re.sub(r'\bid="', f'id="{names}', tag)
-    tag = re.sub(r'(xlink:href="|url\()#', lambda to: f"{to[1].removeprefix('xlink:')}#{names}", tag)
+    tag = re.sub(r'\bid="', f'id="{names}-', tag)
+    tag = re.sub(r'(?:xlink:)?(href="|url\()#', rf"\1#{names}-", tag)
     tag = re.sub(r" font-family: [^;]*;", "", tag)
-    for colour, paint in paints:
-        tag = re.sub(colour, paint, tag, flags=re.IGNORECASE)
+    for colour, paint in paints.items():
+        tag = tag.replace(colour.lower(), paint)
     return tag
