@@ -160,6 +160,8 @@ def test_an_interval_beyond_the_drawing_is_an_arrow(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "near": -0.05, "far": 3.0})
     text = page([lesson(results)])
     assert 'class="beyond right"' in card(text, "far")
+    places = [float(place) for place in re.findall(r"(?:left|width):([\d.-]+)%", text)]
+    assert all(0 <= place <= 100 for place in places)
     near = re.search(r'class="line" style="left:([\d.]+)%;width:([\d.]+)%"', card(text, "near"))
     assert near
     left, width = map(float, near.groups())

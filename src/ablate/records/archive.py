@@ -98,7 +98,7 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
         (trial, grid["evaluation_id"]) for grid in ordered for arm in grid["arms"] for trial in arm["trials"].values()
     }
     records = {trial: _kept(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
-    write_json(folder / "grids.json", {"format": FORMAT, "grids": ordered})
+    write_json(folder / "grids.json", {"format": FORMAT, "grids": [_public(grid) for grid in ordered]})
     # A line per trial.
     lines = ",\n".join(f"{json.dumps(trial)}: {json.dumps(record)}" for trial, record in records.items())
     write_text(folder / "trials.json", f'{{"format": {FORMAT}, "trials": {{\n{lines}\n}}}}\n')
@@ -118,7 +118,11 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
 
 
 def _kept(record: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in record.items() if name not in LEFT_OUT}
-    if "provenance" in kept:
-        kept["provenance"] = {name: value for name, value in kept["provenance"].items() if name not in PRIVATE}
-    return kept
+    return _public({name: value for name, value in record.items() if name not in LEFT_OUT})
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    if "provenance" not in record:
+        return record
+    told = {name: value for name, value in record["provenance"].items() if name not in PRIVATE}
+    return {**record, "provenance": told}
