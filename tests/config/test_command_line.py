@@ -70,7 +70,7 @@ WRONG = [
     ("runs_dir=null", 2, "runs_dir=null: should be the path of a folder."),
     ("trian", 2, "trian: no such verb."),
     ("lessons", 2, "there is no ledger here."),
-    ("lessons objective=causal", 2, "takes grid ids and runs_dir=PATH"),
+    ("lessons objective=causal", 2, "takes grid ids or names of lessons, runs_dir=PATH"),
     ("lessons -m objective=causal,prefix", 2, "was not run below"),
     ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "python -m pip install 'sympy==0.0.1'"),
 ]

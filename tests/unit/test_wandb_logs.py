@@ -1,6 +1,7 @@
 """What W&B holds is what the ledger holds: read from its offline files, or from a project."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -9,17 +10,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import wandb
 
 from ablate.records.files import LedgerError
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.logs import Logs
 from ablate.records.metrics import MetricsWriter
 from ablate.records.mirror import Mirror
 from ablate.records.wandb_files import read_run
 from ablate.records.wandb_logs import OfflineWandbLogs, ProjectLogs
 
 TRIALS = ("a" * 12, "b" * 12)
-COUNTERS = {"steps": 3, "source_tokens": 300, "flops": 1e9, "windows": "w3"}
+COUNTERS = {"steps": 3, "source_tokens": 2**53 + 1, "flops": 1e9, "windows": "w3"}
 SCORES = {"bpb_full": 2.125, "bpb_full/code": 2.0}
 
 
@@ -44,7 +47,7 @@ def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole
         project="test",
         folder=folder,
         trial_id=trial,
-        config={"budget": {"train_tokens": 300}, "ablate": about},
+        config={"budget": {"train_tokens": 300}, "init_seed": 3, "ablate": about},
         group="g",
         tags=["objective=causal"],
     )
@@ -107,11 +110,104 @@ def test_a_record_is_the_ledger_s(runs: Path) -> None:
     ledger, offline = both(runs)
     for trial in TRIALS:
         expected, found = ledger.record(trial), offline.record(trial)
-        for key in ("format", "trial_id", "status", "evaluations", "counters", "parameters"):
+        assert found["status"] == expected["status"]
+        for key in ("format", "trial_id", "evaluations", "counters", "parameters"):
             assert found[key] == expected[key], key
-        assert found["semantic"] == {"budget": {"train_tokens": 300}}
+            assert repr(found[key]).lower() == repr(expected[key]).lower(), f"{key}: 3 is not 3.0"
+        assert repr(found["semantic"]) == repr({"budget": {"train_tokens": 300}, "init_seed": 3})
         assert found["options"]["objective"] == trial[0]
     assert offline.record("c" * 12)["status"] == "planned"
+
+
+class Attempts:
+    """One trial's attempts, each a run of W&B's of its own, and what they come to when read together."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, rows: dict[int, dict[str, float]], about: dict[str, Any] | None) -> None:
+        mirror = Mirror(
+            mode="offline", project="test", folder=self.folder, trial_id=TRIALS[0], config={}, group=None, tags=[]
+        )
+        for step, values in rows.items():
+            mirror.append(step, values)
+        if about is not None:
+            mirror.conclude({f"ablate/{name}": value for name, value in about.items()})
+        mirror.close()
+        time.sleep(1.1)  # W&B names folders by the second.
+
+    def read(self, declared: Logs) -> OfflineWandbLogs:
+        return OfflineWandbLogs(self.folder, declared)
+
+    def status(self, declared: Logs) -> str:
+        return str(self.read(declared).record(TRIALS[0])["status"])
+
+
+def test_a_status_is_that_of_the_newest_attempt(runs: Path, tmp_path: Path) -> None:
+    declared, attempts = both(runs)[0], Attempts(tmp_path)
+    attempts.add({}, None)
+    assert attempts.status(declared) == "running", "begun, and nothing logged yet"
+    attempts.add({1: {"train/loss": 3.0}}, {"status": "planned"})
+    assert attempts.status(declared) == "planned", "preempted"
+    attempts.add({2: {"train/loss": 2.0}}, None)
+    assert attempts.status(declared) == "running", "taken up again"
+
+
+def test_a_trial_that_is_scored_again_keeps_what_it_has(runs: Path, tmp_path: Path) -> None:
+    declared, attempts = both(runs)[0], Attempts(tmp_path)
+    attempts.add(
+        {1: {"train/loss": 3.0}, 2: {"train/loss": 2.0, "test/x": 0.5, "test/y": 0.25}},
+        {"status": "finished", "evaluation_id": "one", "counters": COUNTERS},
+    )
+    attempts.add({2: {"test/x": 0.7}}, {"status": "finished", "evaluation_id": "two", "counters": COUNTERS})
+    # The scoring that fails last takes nothing away: the trial stays finished, as in the ledger.
+    attempts.add({}, {"status": "failed", "evaluation_id": "three"})
+    logs = attempts.read(declared)
+    record = logs.record(TRIALS[0])
+    assert record["evaluations"] == {"one": {"x": 0.5, "y": 0.25}, "two": {"x": 0.7}}
+    assert record["status"] == "finished"
+    for evaluation, scores in record["evaluations"].items():
+        table = logs.history([TRIALS[0]], evaluation)
+        assert table["train/loss"].tolist() == [3.0, 2.0]
+        assert table.filter(like="test/").iloc[-1].to_dict() == {f"test/{name}": x for name, x in scores.items()}
+
+
+def test_scores_of_an_unknown_evaluation_are_told(runs: Path, tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path)
+    attempts.add({1: {"train/loss": 3.0, "test/x": 0.5}}, None)
+    logs = attempts.read(both(runs)[0])
+    assert logs.record(TRIALS[0])["evaluations"] == {}
+    [problem] = logs.problems
+    assert TRIALS[0] in problem
+    assert "ablate/evaluation_id" in problem
+
+
+def test_attempts_are_in_the_order_of_their_time(runs: Path, tmp_path: Path) -> None:
+    [whole] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
+    killed, later = sorted((runs / TRIALS[1]).glob("wandb/offline-run-*/*.wandb"))
+    # An online attempt's folder, which comes after an offline one's by its name.
+    for file, name in ((killed, "run-20260101_000000-x"), (later, "offline-run-20260102_000000-x")):
+        (tmp_path / name).mkdir()
+        shutil.copy(file, tmp_path / name / f"run-{TRIALS[1]}.wandb")
+    table = OfflineWandbLogs(tmp_path, both(runs)[0]).history([TRIALS[1]], "eval")
+    assert table["train/loss"].max() < 5, "the earlier attempt's last row is gone"
+    assert whole.exists()
+
+
+def test_many_files_are_read_from_a_plain_script(runs: Path, tmp_path: Path) -> None:
+    [file] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
+    for number in range(60):
+        place = tmp_path / "runs" / f"offline-run-{number}" / f"run-{number:012}.wandb"
+        place.parent.mkdir(parents=True)
+        shutil.copy(file, place)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom ablate.records.wandb_logs import OfflineWandbLogs\nprint('begun')\n"
+        f"logs = OfflineWandbLogs(Path({str(tmp_path / 'runs')!r}), None)\n"
+        "print(len(logs.history([f'{number:012}' for number in range(60)], 'eval')))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.stdout.split() == ["begun", "180"], done.stderr
 
 
 def test_the_reader_gives_what_the_command_gives(runs: Path) -> None:
@@ -128,7 +224,8 @@ def test_the_reader_gives_what_the_command_gives(runs: Path) -> None:
     for line in said:
         if line["type"] == "summary":
             summary |= line["summary"]["update"]
-    assert {name: found.summary[name] for name in summary} == summary
+    assert found.summary() == summary
+    assert found.summary("ablate/") == {name: value for name, value in summary.items() if name.startswith("ablate/")}
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.97])
@@ -144,6 +241,7 @@ def test_a_cut_file_gives_what_stands_before_the_cut(runs: Path, tmp_path: Path,
     [problem] = logs.problems
     assert str(place) in problem
     assert f"{rows_before} " in problem
+    assert "metrics.jsonl" in problem, "where the rest is"
     assert logs.record(TRIALS[0])["status"] in ("planned", "running", "finished")
 
 
@@ -156,7 +254,9 @@ def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -
     (tmp_path / "foreign.wandb").write_text("hello")
     assert "no file of W&B's" in str(read_run(tmp_path / "foreign.wandb").problem)
     (tmp_path / "empty.wandb").write_text("")
-    assert "no file of W&B's" in str(read_run(tmp_path / "empty.wandb").problem)
+    assert "is empty" in str(read_run(tmp_path / "empty.wandb").problem)
+    (tmp_path / "newer.wandb").write_bytes(path.read_bytes()[:6] + b"\x01")
+    assert "wandb leet inspect" in str(read_run(tmp_path / "newer.wandb").problem)
 
 
 def test_no_files_at_all_are_told(runs: Path, tmp_path: Path) -> None:
@@ -165,43 +265,72 @@ def test_no_files_at_all_are_told(runs: Path, tmp_path: Path) -> None:
 
 
 class FakeRun:
-    def __init__(self, path: Path) -> None:
+    """Of W&B's run, what is asked of it; JSON there has one kind of number, so that 1.0 comes back as 1."""
+
+    def __init__(self, path: Path, state: str) -> None:
         found = read_run(path)
-        self.config, self.summary, self._rows = found.config, found.summary, found.rows
+        self.state = state
+        self.config = whole(found.config)
+        self.summary_metrics = whole(found.summary())
+        self._rows = [whole(row) for row in found.rows]
 
     def scan_history(self) -> list[dict[str, Any]]:
         return self._rows
 
 
-class FakeApi:
-    """Answers as W&B does, from the offline file of a run."""
+def whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: whole(inner) for name, inner in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
+
+class FakeApi:
+    """Answers as W&B does, from the newest offline file of a run."""
+
+    def __init__(self, runs: Path, state: str = "finished") -> None:
+        self.runs, self.state = runs, state
         self.asked: list[str] = []
 
     def run(self, path: str) -> FakeRun:
         self.asked.append(path)
-        files = list((self.runs / path.rpartition("/")[2]).glob("wandb/offline-run-*/*.wandb"))
+        files = sorted((self.runs / path.rpartition("/")[2]).glob("wandb/offline-run-*/*.wandb"))
         if not files:
             raise ValueError(f"Could not find run <Run {path} (not found)>")
-        return FakeRun(files[0])
+        return FakeRun(files[-1], self.state)
 
 
-def test_a_project_gives_the_same_table(runs: Path) -> None:
-    ledger, _ = both(runs)
+def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
+    ledger, offline = both(runs)
     api = FakeApi(runs)
     project = ProjectLogs("me/lessons", ledger, api)
     pd.testing.assert_frame_equal(project.history(TRIALS[:1], "eval"), ledger.history(TRIALS[:1], "eval"))
-    assert project.record(TRIALS[0])["status"] == "finished"
+    found = project.record(TRIALS[0])
+    assert repr(found) == repr(offline.record(TRIALS[0])), "3 is not 3.0"
+    assert isinstance(found["counters"]["flops"], float)
+    assert project.problems == []
     assert project.record("c" * 12)["status"] == "planned", "a run that is not there"
+    assert ["c" * 12 in problem and "wandb sync" in problem for problem in project.problems] == [True]
     assert api.asked == [f"me/lessons/{TRIALS[0]}", f"me/lessons/{'c' * 12}"], "each run once, by its trial's id"
 
 
-def test_a_project_that_cannot_be_read_is_told(runs: Path) -> None:
+def test_a_run_that_was_taken_up_again_is_running(runs: Path) -> None:
+    project = ProjectLogs("me/lessons", both(runs)[0], FakeApi(runs, state="running"))
+    assert project.record(TRIALS[0])["status"] == "running", "its summary is still that of its earlier attempt"
+
+
+@pytest.mark.parametrize("name", ["lessons", "offlin", "/lessons", "me/", "me/lessons/run"])
+def test_a_project_without_its_entity_is_told(runs: Path, name: str) -> None:
+    with pytest.raises(LedgerError, match="ENTITY/PROJECT"):
+        ProjectLogs(name, both(runs)[0])
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("api_key not configured"), wandb.errors.UsageError("No API key"), OSError("no route to host")]
+)
+def test_a_project_that_cannot_be_read_is_told(runs: Path, error: Exception) -> None:
     class Refusing:
         def run(self, path: str) -> FakeRun:
-            raise ValueError("api_key not configured")
+            raise error
 
     with pytest.raises(LedgerError, match="wandb login"):
         ProjectLogs("me/lessons", both(runs)[0], Refusing()).record(TRIALS[0])

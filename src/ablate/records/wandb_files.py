@@ -8,13 +8,14 @@ checksum, a length and a type (whole, first, middle, last), which add up to one 
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MAGIC = b":W&B"
-BLOCK_BYTES, FILE_HEADER_BYTES = 32_768, 7
+# W&B's mark, its magic number, and the version of the format.
+FILE_HEADER = b":W&B\xe1\xbe\x00"
+BLOCK_BYTES = 32_768
 HEADER = struct.Struct("<IHB")
 WHOLE, FIRST, LAST = 1, 2, 4
 
@@ -25,15 +26,25 @@ class RunFile:
 
     Attributes:
         config: as it was given to W&B.
-        summary: what the run came to.
         rows: of its history, in order; `_step` among the names.
         problem: what is wrong with the file; None where it is whole.
+        updates: messages that change the summary. W&B writes all of it after each row, so that most are never read.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
+    updates: list[bytes] = field(default_factory=list, repr=False)
+
+    def summary(self, prefix: str = "") -> dict[str, Any]:
+        """What the run came to, under the names that begin with `prefix`."""
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+        mark, found = prefix.encode(), {}
+        for message in self.updates:
+            if mark in message:
+                found.update(_values(Record.FromString(message).summary.update))
+        return {name: value for name, value in found.items() if name.startswith(prefix)}
 
 
 def read_run(path: Path) -> RunFile:
@@ -41,8 +52,8 @@ def read_run(path: Path) -> RunFile:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     found, content = RunFile(), path.read_bytes()
-    if not content.startswith(MAGIC):
-        found.problem = f"{path}: no file of W&B's. Move it away."
+    found.problem = _foreign(path, content)
+    if found.problem:
         return found
     has_ended = False
     try:
@@ -50,20 +61,34 @@ def read_run(path: Path) -> RunFile:
             record = Record.FromString(message)
             kind = record.WhichOneof("record_type")
             if kind == "history":
-                found.rows.append({_name(item): _value(item.value_json) for item in record.history.item})
+                found.rows.append(_values(record.history.item))
             elif kind == "summary":
-                found.summary.update({_name(item): _value(item.value_json) for item in record.summary.update})
+                found.updates.append(message)
             elif kind in ("run", "config"):
                 config = record.run.config if kind == "run" else record.config
-                found.config.update({_name(item): _value(item.value_json) for item in config.update})
+                found.config.update(_values(config.update))
             has_ended = kind == "exit" or has_ended
     except _TornError as error:
-        found.problem = f"{path}: damaged after {error} bytes; the {len(found.rows)} logged rows before are read."
+        found.problem = (
+            f"{path}: damaged after {error} bytes; the {len(found.rows)} logged rows before are read. The trial's "
+            "metrics.jsonl has the rest."
+        )
     if found.problem is None and not has_ended:
         found.problem = (
-            f"{path}: has no end: a run under way, or one that was killed. Its {len(found.rows)} rows are read."
+            f"{path}: has no end: a run under way, or one that was killed. Its {len(found.rows)} rows are read; if it "
+            "was killed, the trial's metrics.jsonl may have more."
         )
     return found
+
+
+def _foreign(path: Path, content: bytes) -> str | None:
+    if content.startswith(FILE_HEADER):
+        return None
+    if not content:
+        return f"{path}: is empty: its process was killed at once. Nothing is in it to be read; delete it."
+    if content.startswith(FILE_HEADER[:4]):
+        return f"{path}: in a format of W&B's that is not known here. See it with: wandb leet inspect {path}"
+    return f"{path}: no file of W&B's. Move it away."
 
 
 class _TornError(Exception):
@@ -71,7 +96,7 @@ class _TornError(Exception):
 
 
 def _messages(content: bytes) -> Iterator[bytes]:
-    place, parts = FILE_HEADER_BYTES, b""
+    place, parts = len(FILE_HEADER), b""
     while place < len(content):
         left = BLOCK_BYTES - place % BLOCK_BYTES
         if left < HEADER.size:
@@ -90,13 +115,13 @@ def _messages(content: bytes) -> Iterator[bytes]:
         place = end
 
 
-def _name(item: Any) -> str:
-    return str(item.key) or ".".join(item.nested_key)
-
-
-def _value(text: str) -> Any:
-    """Most values are numbers, which `float` reads in a third of the time."""
-    try:
-        return float(text)
-    except ValueError:
-        return json.loads(text)
+def _values(items: Iterable[Any]) -> dict[str, Any]:
+    """Names and values of one message's items."""
+    names, texts = [], []
+    for item in items:
+        keys = item.nested_key
+        # Nearly always one; joining costs as much as all the rest.
+        names.append(keys[0] if len(keys) == 1 else ".".join(keys) or item.key)
+        texts.append(item.value_json)
+    # One call for all of them, and a whole number stays one.
+    return dict(zip(names, json.loads(f"[{','.join(texts)}]"), strict=True))
