@@ -89,7 +89,7 @@ class Plan:
         """How many seeds its record asks for; of a grid that was never run, those of the first look."""
         try:
             return max(len(arm["trials"]) for arm in self.ledger.grid(self.grid_id)["arms"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return self.looks[0]
 
     @cached_property
