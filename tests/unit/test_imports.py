@@ -36,6 +36,7 @@ ONLY = {
 }
 HEAVY = {
     "wandb": {"records/mirror.py", "records/wandb_files.py", "records/wandb_logs.py", "records/dashboard.py"},
+    "wandb_workspaces": {"records/dashboard.py"},
     "hydra": {"grid", "hydra_plugins"},
     "omegaconf": {"grid", "hydra_plugins"},
 }

@@ -4,14 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 import wandb
 
+from ablate.records import wandb_logs
 from ablate.records.files import LedgerError
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
@@ -58,6 +62,11 @@ def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole
         found = {"status": "finished", "evaluation_id": "eval", "counters": COUNTERS, "parameters": 10}
         mirror.conclude({f"ablate/{name}": value for name, value in found.items()})
     mirror.close()
+
+
+def exact(value: Any) -> str:
+    """As JSON, in which 3 is not 3.0, and order is nothing."""
+    return json.dumps(value, sort_keys=True)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +121,8 @@ def test_a_record_is_the_ledger_s(runs: Path) -> None:
         expected, found = ledger.record(trial), offline.record(trial)
         assert found["status"] == expected["status"]
         for key in ("format", "trial_id", "evaluations", "counters", "parameters"):
-            assert found[key] == expected[key], key
-            assert repr(found[key]).lower() == repr(expected[key]).lower(), f"{key}: 3 is not 3.0"
-        assert repr(found["semantic"]) == repr({"budget": {"train_tokens": 300}, "init_seed": 3})
+            assert exact(found[key]) == exact(expected[key]), key
+        assert exact(found["semantic"]) == exact({"budget": {"train_tokens": 300}, "init_seed": 3})
         assert found["options"]["objective"] == trial[0]
     assert offline.record("c" * 12)["status"] == "planned"
 
@@ -194,20 +202,60 @@ def test_attempts_are_in_the_order_of_their_time(runs: Path, tmp_path: Path) -> 
     assert whole.exists()
 
 
-def test_many_files_are_read_from_a_plain_script(runs: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def many(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many files as several processes read."""
     [file] = (runs / TRIALS[0]).glob("wandb/offline-run-*/*.wandb")
-    for number in range(60):
-        place = tmp_path / "runs" / f"offline-run-{number}" / f"run-{number:012}.wandb"
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(wandb_logs.MANY_FILES):
+        place = folder / "runs" / f"offline-run-{number}" / f"run-{number:012}.wandb"
         place.parent.mkdir(parents=True)
         shutil.copy(file, place)
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\nfrom ablate.records.wandb_logs import OfflineWandbLogs\nprint('begun')\n"
-        f"logs = OfflineWandbLogs(Path({str(tmp_path / 'runs')!r}), None)\n"
-        "print(len(logs.history([f'{number:012}' for number in range(60)], 'eval')))\n"
+    body = (
+        "print('begun')\nfrom pathlib import Path\nfrom ablate.records import wandb_logs\n"
+        f"found = wandb_logs._read_all(sorted(Path({str(folder)!r}).glob('runs/*/*.wandb')))\n"
+        "print(sum(len(attempt.rows) for attempt in found))\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
-    assert done.stdout.split() == ["begun", "180"], done.stderr
+    (folder / "script.py").write_text(body)
+    (folder / "guarded.py").write_text("if __name__ == '__main__':\n" + textwrap.indent(body, "    "))
+    return folder
+
+
+@pytest.mark.parametrize("words", [["script.py"], ["-m", "guarded"]])
+def test_many_files_are_read_from_a_script_and_a_module(many: Path, words: list[str]) -> None:
+    done = subprocess.run([sys.executable, *words], cwd=many, capture_output=True, text=True)
+    assert done.stdout.split() == ["begun", str(3 * wandb_logs.MANY_FILES)], done.stderr
+
+
+def test_a_worker_that_dies_costs_nothing(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying:
+        def __init__(self, *_: Any) -> None:
+            raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(wandb_logs, "ProcessPoolExecutor", Dying)
+    monkeypatch.setattr(wandb_logs, "_can_have_workers", lambda: True)
+    found = wandb_logs._read_all(sorted(many.glob("runs/*/*.wandb")))
+    assert sum(len(attempt.rows) for attempt in found) == 3 * wandb_logs.MANY_FILES
+
+
+def test_trials_of_one_grid_are_read_together(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Declared:
+        def grids(self) -> list[dict[str, Any]]:
+            arms = [{"trials": {str(seed): trial}} for seed, trial in enumerate(TRIALS)]
+            return [{"arms": arms}, {"arms": [{"trials": {"0": "c" * 12}}]}]
+
+    asked: list[Sequence[Path]] = []
+    read_all = wandb_logs._read_all
+
+    def counting(paths: Sequence[Path]) -> Any:
+        asked.append(paths)
+        return read_all(paths)
+
+    monkeypatch.setattr(wandb_logs, "_read_all", counting)
+    logs = OfflineWandbLogs(runs, cast("Logs", Declared()))
+    for trial in TRIALS:
+        assert logs.record(trial)["status"] == "finished"
+    assert [len(paths) for paths in asked] == [3], "three files of two trials, at once"
 
 
 def test_the_reader_gives_what_the_command_gives(runs: Path) -> None:
@@ -305,7 +353,7 @@ def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
     project = ProjectLogs("me/lessons", ledger, api)
     pd.testing.assert_frame_equal(project.history(TRIALS[:1], "eval"), ledger.history(TRIALS[:1], "eval"))
     found = project.record(TRIALS[0])
-    assert repr(found) == repr(offline.record(TRIALS[0])), "3 is not 3.0"
+    assert exact(found) == exact(offline.record(TRIALS[0]))
     assert isinstance(found["counters"]["flops"], float)
     assert project.problems == []
     assert project.record("c" * 12)["status"] == "planned", "a run that is not there"

@@ -1,7 +1,8 @@
 """A W&B workspace for a project: a section per lesson, its curves grouped by what is swept, bands over seeds.
 
-All panels of a workspace show the runs of the project: W&B has no filter by panel. Runs of other lessons, which do not
-have a lesson's options, fall into a group without a name.
+All panels of a workspace show one set of runs, the trials of its lessons: W&B has no filter by panel, and groups a
+panel by one key. So each factor has its panels, which average over the other factors, and the runs of other lessons,
+which do not have a lesson's options, fall into a group without a name.
 """
 
 import json
@@ -13,19 +14,21 @@ from ablate.records.files import LedgerError
 
 TOKENS, LOSS = "data/source_tokens", "train/loss"
 OPTIONS = "ablate.options"
-MOST_RUNS = 100
 
 
 def workspace(entity: str, project: str, grids: Sequence[Mapping[str, Any]]) -> Any:
     """The workspace of these grids' lessons. Raises LedgerError where the library is not installed."""
     workspaces, _ = _library()
+    trials = sorted({trial for grid in grids for arm in grid["arms"] for trial in arm["trials"].values()})
+    # A run's id is its trial's.
+    runs = workspaces.And(workspaces.Metric("JobType") == "trial", workspaces.Metric("ID").isin(trials))
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name="ablate: lessons",
-        sections=[_section(grid) for grid in grids],
-        settings=workspaces.WorkspaceSettings(x_axis=TOKENS, smoothing_type="none", max_runs=MOST_RUNS),
-        runset_settings=workspaces.RunsetSettings(filters=workspaces.And(workspaces.Metric("JobType") == "trial")),
+        sections=[_section(grid, len(trials)) for grid in grids],
+        settings=workspaces.WorkspaceSettings(x_axis=TOKENS, smoothing_type="none", max_runs=len(trials)),
+        runset_settings=workspaces.RunsetSettings(filters=runs),
     )
 
 
@@ -61,14 +64,15 @@ def _library() -> tuple[Any, Any]:
     return workspaces, reports
 
 
-def _section(grid: Mapping[str, Any]) -> Any:
+def _section(grid: Mapping[str, Any], runs: int) -> Any:
     workspaces, _ = _library()
     declaration = grid["declaration"]
     title = declaration.get("name") or grid["title"]
-    return workspaces.Section(name=str(title), panels=list(_panels(grid)), is_open=True)
+    return workspaces.Section(name=str(title), panels=list(_panels(grid, runs)), is_open=True)
 
 
-def _panels(grid: Mapping[str, Any]) -> Iterator[Any]:
+def _panels(grid: Mapping[str, Any], runs: int) -> Iterator[Any]:
+    """What is asked, then the panels of each factor; `runs` is how many a panel may show."""
     _, reports = _library()
     declaration = grid["declaration"]
     primary, name = declaration["primary_metric"], declaration.get("name") or grid["grid_id"]
@@ -78,26 +82,21 @@ def _panels(grid: Mapping[str, Any]) -> Iterator[Any]:
     )
     text = f"**{asked}**\n\nGrid `{grid['grid_id']}`; verdicts: `python -m ablate lessons {name}`\n\n{contrasts}"
     yield reports.MarkdownPanel(markdown=text)
-    for factor in declaration["factors"]:
-        group = reports.Config(f"{OPTIONS}.{factor}")
-        for metric, shown in ((LOSS, "training loss"), (f"tune/{primary}", f"{primary}, tune split")):
-            yield reports.LinePlot(
-                title=f"{shown} by {factor}: mean and range over seeds",
-                x=TOKENS,
-                y=[metric],
-                groupby=group,
-                groupby_aggfunc="mean",
-                groupby_rangefunc="minmax",
-                max_runs_to_show=MOST_RUNS,
-            )
-        yield reports.BarPlot(
-            title=f"{primary}, test split, by {factor}",
-            metrics=[f"test/{primary}"],
-            groupby=group,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
-            max_runs_to_show=MOST_RUNS,
-        )
+    factors = declaration["factors"]
+    groups = {factor: reports.Config(f"{OPTIONS}.{factor}") for factor in factors}
+    over = "seeds" if len(factors) < 2 else "seeds and the other factors"
+    # Without factors there is one arm: a group of W&B's is what one grid was the first to ask for.
+    for factor, group in (groups or {"grid": reports.Metric("Group")}).items():
+        grouped = {
+            "groupby": group,
+            "groupby_aggfunc": "mean",
+            "groupby_rangefunc": "minmax",
+            "max_runs_to_show": runs,
+        }
+        told = f"by {factor}: mean and range over {over}"
+        yield reports.LinePlot(title=f"training loss {told}", x=TOKENS, y=[LOSS], **grouped)
+        yield reports.LinePlot(title=f"{primary}, tune split, {told}", x=TOKENS, y=[f"tune/{primary}"], **grouped)
+        yield reports.BarPlot(title=f"{primary}, test split, {told}", metrics=[f"test/{primary}"], **grouped)
 
 
 RANDOM_KEYS = ("__id__", "id", "ref", "key")

@@ -1,9 +1,13 @@
 """W&B as a source of lessons: offline files or a project. What was to be decided stands in the ledger or archive."""
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,13 +17,15 @@ import pandas as pd
 from ablate.records.files import LedgerError
 from ablate.records.ledger import FORMAT, Status
 from ablate.records.logs import Logs, one_table
-from ablate.records.wandb_files import RunFile, read_run
+from ablate.records.wandb_files import read_run
 
 # What W&B adds to a row, to a configuration.
 OWN = ("_step", "_runtime", "_timestamp", "_wandb")
 ABOUT, TEST = "ablate", "test/"
+# Of what a trial's end tells, the numbers that are no whole ones. JSON on its way through W&B has one kind of number.
+WITH_A_POINT = ("flops", "training_seconds", "share", "epochs")
 # From so many files on, processes are worth their start.
-MANY_FILES = 50
+MANY_FILES = 100
 
 
 @dataclass
@@ -36,7 +42,6 @@ class OfflineWandbLogs:
     declared: Logs
     problems: list[str] = field(default_factory=list)
     _runs: dict[str, "_Run"] = field(default_factory=dict)
-    _found: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -48,26 +53,29 @@ class OfflineWandbLogs:
         return self.declared.grids()
 
     def record(self, trial_id: str) -> dict[str, Any]:
-        """What W&B knows of a trial, as its record."""
-        return self._run(trial_id).record(trial_id)
+        """What W&B knows of a trial, as its record. Raises LedgerError where no run of any trial is there."""
+        if trial_id not in self._runs:
+            # A lesson asks for one after another; all at once are read by several processes.
+            self._read(self._beside(trial_id))
+        return self._runs[trial_id].record(trial_id)
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table."""
+        """The one table. Raises LedgerError where no run of any trial is there."""
         self._read(trial_ids)
-        return _table({trial: self._run(trial) for trial in trial_ids}, evaluation_id, columns)
+        return _table({trial: self._runs[trial] for trial in trial_ids}, evaluation_id, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> None:
         """W&B has none."""
 
-    def _run(self, trial_id: str) -> "_Run":
-        self._read([trial_id])
-        return self._runs[trial_id]
+    def _beside(self, trial_id: str) -> list[str]:
+        grids = [{trial for arm in grid["arms"] for trial in arm["trials"].values()} for grid in self.declared.grids()]
+        return sorted({trial_id}.union(*(trials for trials in grids if trial_id in trials)))
 
     def _read(self, trial_ids: Iterable[str]) -> None:
-        """Reads the files of these trials that were not read yet; of one trial in the order of their start."""
-        wanted = [trial for trial in trial_ids if trial not in self._runs]
+        """Reads the files of these trials that were not read yet."""
+        wanted = [trial for trial in dict.fromkeys(trial_ids) if trial not in self._runs]
         if not wanted:
             return
         if not self._paths:
@@ -76,17 +84,19 @@ class OfflineWandbLogs:
                 "is the default."
             )
         paths = [path for trial in wanted for path in self._paths.get(trial, [])]
-        files = dict(zip(paths, _read_all(paths), strict=True))
-        self.problems += [file.problem for file in files.values() if file.problem]
+        read = dict(zip(paths, _read_all(paths), strict=True))
+        self.problems += [problem for attempt in read.values() for problem in attempt.problems]
         for trial in wanted:
-            self._runs[trial] = _Run.of([files[path] for path in self._paths.get(trial, [])])
+            self._runs[trial] = _Run.of([read[path] for path in self._paths.get(trial, [])])
 
-    @property
+    @cached_property
     def _paths(self) -> dict[str, list[Path]]:
-        if not self._found:
-            for path in sorted(self.folder.glob("**/*run-*/run-*.wandb"), key=lambda path: path.parent.name):
-                self._found.setdefault(path.stem.removeprefix("run-"), []).append(path)
-        return self._found
+        """By trial, in the order in which they were begun: of `offline-run-<time>-<id>` or `run-<time>-<id>`."""
+        found: dict[str, list[Path]] = {}
+        paths = self.folder.glob("**/*run-*/run-*.wandb")
+        for path in sorted(paths, key=lambda path: (path.parent.name.partition("run-")[2], path)):
+            found.setdefault(path.stem.removeprefix("run-"), []).append(path)
+        return found
 
 
 @dataclass
@@ -97,12 +107,23 @@ class ProjectLogs:
         project: `entity/project`.
         declared: where grids are declared.
         api: W&B's; made when it is first needed.
+        problems: what is missing in the project, one message each.
+
+    Raises:
+        LedgerError: a project without its entity.
     """
 
     project: str
     declared: Logs
     api: Any = None
+    problems: list[str] = field(default_factory=list)
     _runs: dict[str, "_Run"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses a name that W&B would read in another way."""
+        parts = self.project.split("/")
+        if len(parts) != 2 or not all(parts):
+            raise LedgerError(f"wandb={self.project}: takes offline, or ENTITY/PROJECT as in a project's address.")
 
     @property
     def where(self) -> str:
@@ -114,101 +135,140 @@ class ProjectLogs:
         return self.declared.grids()
 
     def record(self, trial_id: str) -> dict[str, Any]:
-        """What W&B knows of a trial, as its record."""
+        """What W&B knows of a trial, as its record. Raises LedgerError where the project can't be read."""
         return self._run(trial_id).record(trial_id)
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table."""
+        """The one table. Raises LedgerError where the project can't be read."""
         return _table({trial: self._run(trial) for trial in trial_ids}, evaluation_id, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> None:
         """W&B has none."""
 
     def _run(self, trial_id: str) -> "_Run":
-        """Raises LedgerError where the project can't be reached."""
         if trial_id not in self._runs:
-            import wandb
-
-            try:
-                self.api = self.api or wandb.Api()
-                run = self.api.run(f"{self.project}/{trial_id}")
-                file = RunFile(dict(run.config), _flat(dict(run.summary)), [dict(row) for row in run.scan_history()])
-            except (wandb.errors.CommError, ValueError) as error:
-                if "could not find run" not in str(error).lower():
-                    raise LedgerError(
-                        f"{self.where}: can't be read ({error}). Is its name entity/project, and are you logged in "
-                        "(wandb login)?"
-                    ) from error
-                file = RunFile()
-            self._runs[trial_id] = _Run.of([file] if file.rows or file.summary else [])
+            attempts = [attempt for attempt in [self._attempt(trial_id)] if attempt]
+            self.problems += [problem for attempt in attempts for problem in attempt.problems]
+            self._runs[trial_id] = _Run.of(attempts)
         return self._runs[trial_id]
+
+    def _attempt(self, trial_id: str) -> "_Attempt | None":
+        import wandb
+
+        address = f"{self.project}/{trial_id}"
+        try:
+            self.api = self.api or wandb.Api()
+            run = self.api.run(address)
+            config, summary, state = dict(run.config), dict(run.summary_metrics), run.state
+            rows = [dict(row) for row in run.scan_history()]
+        except Exception as error:  # Its own errors, those of its service and those of the network share no class.
+            if "could not find run" in str(error).lower():
+                self.problems.append(
+                    f"{address}: no such run. If the trial was run offline: wandb sync, with its wandb/offline-run-* "
+                    "folder."
+                )
+                return None
+            raise LedgerError(
+                f"{self.where}: can't be read ({error}). Is its name ENTITY/PROJECT, and are you logged in (wandb "
+                "login)?"
+            ) from error
+        if state == "running":
+            # One that was taken up again has the summary of its earlier attempt.
+            summary.pop(f"{ABOUT}/status", None)
+        return _Attempt.of(address, config, summary, rows)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One run of W&B's: an attempt at a trial, or all of them where they were logged online.
+
+    Attributes:
+        about: what the trial's end told: status, evaluation, counters.
+        rows: of the training's log.
+        scores: on the test split.
+    """
+
+    config: Mapping[str, Any]
+    about: Mapping[str, Any]
+    rows: pd.DataFrame
+    scores: Mapping[str, float]
+    problems: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls, where: str, config: Mapping[str, Any], summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> "_Attempt":
+        about = {name.removeprefix(f"{ABOUT}/"): value for name, value in summary.items() if _is_about(name)}
+        scores = {
+            name.removeprefix(TEST): float(value)
+            for row in rows
+            for name, value in row.items()
+            if name.startswith(TEST)
+        }
+        trained = [row for row in rows if any(_is_trained(name) for name in row)]
+        table = pd.DataFrame(trained)
+        if trained:
+            table = table.rename(columns={"_step": "step"})
+            table = table[[name for name in table if name == "step" or _is_trained(str(name))]]
+            table["step"] = table["step"].astype("int64")
+        unknown = (
+            f"{where}: has test scores and no ablate/evaluation_id that tells what was scored: logged by an earlier "
+            "ablate, or killed at its end. They are left out; the ledger has them."
+        )
+        problems = [unknown] if scores and "evaluation_id" not in about else []
+        return cls(config, _typed(about), table, scores, problems)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A trial as its runs tell it, those of earlier attempts before those of later ones."""
+    """A trial, as its attempts in order tell it."""
 
     config: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    about: Mapping[str, Any]
     rows: pd.DataFrame
+    evaluations: Mapping[str, Mapping[str, float]]
+    status: Status
 
     @classmethod
-    def of(cls, files: Sequence[RunFile]) -> "_Run":
+    def of(cls, attempts: Sequence[_Attempt]) -> "_Run":
         config: dict[str, Any] = {}
-        summary: dict[str, Any] = {}
-        rows: list[dict[str, Any]] = []
-        for file in files:
-            config |= file.config
-            summary |= file.summary
-            if file.rows:
+        about: dict[str, Any] = {}
+        evaluations: dict[str, Mapping[str, float]] = {}
+        rows, status = pd.DataFrame(), Status.PLANNED
+        for attempt in attempts:
+            config |= attempt.config
+            about |= attempt.about
+            if attempt.scores and "evaluation_id" in attempt.about:
+                evaluations[attempt.about["evaluation_id"]] = attempt.scores
+            # What was finished and is scored once more stays finished, however that ends.
+            if status != Status.FINISHED or not attempt.rows.empty:
+                status = Status(attempt.about.get("status", Status.RUNNING))
+            if rows.empty:
+                rows = attempt.rows
+            elif not attempt.rows.empty:
                 # A later attempt goes back to its checkpoint, and logs again what came after it.
-                rows = [row for row in rows if row["_step"] < file.rows[0]["_step"]] + file.rows
-        table = pd.DataFrame(rows)
-        if not table.empty:
-            table = table.rename(columns={"_step": "step"}).drop(columns=list(OWN), errors="ignore")
-            table["step"] = table["step"].astype("int64")
-        return cls(config, summary, table)
-
-    @property
-    def evaluation_id(self) -> str | None:
-        return self.summary.get(f"{ABOUT}/evaluation_id")
-
-    def scores(self) -> dict[str, float]:
-        if self.rows.empty:
-            return {}
-        tested = [name for name in self.rows if str(name).startswith(TEST)]
-        last = self.rows[tested].dropna(how="all").tail(1)
-        return {
-            str(name).removeprefix(TEST): float(value) for row in last.to_dict("records") for name, value in row.items()
-        }
+                kept = rows[rows["step"] < attempt.rows["step"].iloc[0]]
+                rows = pd.concat([kept, attempt.rows], ignore_index=True)
+        return cls(config, about, rows, evaluations, status)
 
     def record(self, trial_id: str) -> dict[str, Any]:
-        known = {name.removeprefix(f"{ABOUT}/"): value for name, value in self.summary.items() if _is_about(name)}
-        planned = Status.PLANNED if self.rows.empty else Status.RUNNING
-        evaluation = known.pop("evaluation_id", None)
-        scores = self.scores()
         return {
             "format": FORMAT,
             "trial_id": trial_id,
-            "evaluations": {evaluation: scores} if evaluation and scores else {},
             "semantic": {name: value for name, value in self.config.items() if name not in (ABOUT, *OWN)},
             **self.config.get(ABOUT, {}),
-            **known,
-            "status": Status(known.get("status", planned)),
+            **{name: value for name, value in self.about.items() if name != "evaluation_id"},
+            "evaluations": {evaluation: dict(scores) for evaluation, scores in self.evaluations.items()},
+            "status": self.status,
         }
 
     def part(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
         """Its rows, scores aside."""
         if self.rows.empty:
             return None
-        kept = [
-            name
-            for name in self.rows
-            if name == "step" or (not str(name).startswith(TEST) and (columns is None or name in columns))
-        ]
-        part = self.rows[kept].copy()
+        part = self.rows[[name for name in self.rows if name == "step" or columns is None or name in columns]].copy()
         part.insert(0, "trial_id", trial_id)
         return part
 
@@ -217,19 +277,46 @@ def _is_about(name: str) -> bool:
     return name.startswith(f"{ABOUT}/")
 
 
+def _is_trained(name: str) -> bool:
+    return name not in OWN and not name.startswith(TEST)
+
+
+def _typed(value: Any, name: str = "") -> Any:
+    """What a trial's end told, with the kinds of numbers that the ledger has."""
+    if isinstance(value, dict):
+        return {inner: _typed(found, inner) for inner, found in value.items()}
+    if isinstance(value, int | float):
+        return float(value) if name in WITH_A_POINT else int(value)
+    return value
+
+
 def _table(runs: Mapping[str, _Run], evaluation_id: str, columns: Sequence[str] | None) -> pd.DataFrame:
     parts = [part for trial, run in runs.items() if (part := run.part(trial, columns)) is not None]
-    scores = {trial: run.scores() for trial, run in runs.items() if run.evaluation_id == evaluation_id}
-    return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
+    scores = {
+        trial: dict(run.evaluations[evaluation_id]) for trial, run in runs.items() if evaluation_id in run.evaluations
+    }
+    return one_table(parts, scores, columns)
 
 
-def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """W&B gives a summary's nested values as objects of its own."""
-    return {name: dict(value) if hasattr(value, "keys") else value for name, value in summary.items()}
+def _read_attempt(path: Path) -> _Attempt:
+    file = read_run(path)
+    attempt = _Attempt.of(str(path), file.config, file.summary(f"{ABOUT}/"), file.rows)
+    # A file without its end is one problem, also where it lacks what is told there.
+    return replace(attempt, problems=[file.problem]) if file.problem else attempt
 
 
-def _read_all(paths: Sequence[Path]) -> list[RunFile]:
-    if len(paths) < MANY_FILES:
-        return [read_run(path) for path in paths]
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver")) as pool:
-        return list(pool.map(read_run, paths, chunksize=8))
+def _read_all(paths: Sequence[Path]) -> list[_Attempt]:
+    if len(paths) >= MANY_FILES and _can_have_workers():
+        # A worker that was killed costs time and nothing else.
+        with (
+            suppress(BrokenProcessPool),
+            ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver")) as pool,
+        ):
+            return list(pool.map(_read_attempt, paths, chunksize=8))
+    return [_read_attempt(path) for path in paths]
+
+
+def _can_have_workers() -> bool:
+    """A worker imports the main module: a plain script would run once more in each."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or not hasattr(main, "__file__")
