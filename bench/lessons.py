@@ -7,6 +7,8 @@ import argparse
 import json
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -110,6 +112,14 @@ def tables_seconds(logs: Logs, grid: dict[str, Any]) -> float:
     return time.perf_counter() - started
 
 
+def command_seconds(runs_dir: Path) -> float:
+    """The same from W&B's files, as its users type it: only there are files read by several processes."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "ablate", "lessons", f"runs_dir={runs_dir}", "wandb=offline"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Prints seconds, the median of three."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,10 +132,8 @@ def main() -> None:
         seconds = [tables_seconds(declared, grid) for _ in range(3)]
         print(f"from the ledger: {statistics.median(seconds):.1f} s (first {seconds[0]:.1f} s; must reach 5 s)")
         if given.wandb:
-            from ablate.records.wandb_logs import OfflineWandbLogs
-
             write_wandb(runs_dir)
-            seconds = [tables_seconds(OfflineWandbLogs(runs_dir, declared), grid) for _ in range(3)]
+            seconds = [command_seconds(runs_dir) for _ in range(3)]
             print(f"from offline W&B files: {statistics.median(seconds):.1f} s (must reach 60 s)")
 
 

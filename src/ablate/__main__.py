@@ -26,6 +26,7 @@ GROUPS = (
     "hardware",
     "preparation",
     "experiment",
+    "sweeps",
 )
 VERBS = {
     "run": "train what is missing and end in the lesson (the default)",
@@ -65,6 +66,7 @@ def help_text() -> str:
         "",
         "  python -m ablate -m objective=causal,prefix,mixed     a grid: arms × 3 seeds, then the lesson",
         "  python -m ablate experiment=lesson2_infill            a lesson declared in conf/experiment",
+        "  python -m ablate -m sweeps=learning_rate objective=causal,mixed    the same, each arm tuned before",
         "  python -m ablate objective=mixed budget=smoke         one trial",
         "  python -m ablate status                               how far each trial is",
         "  python -m ablate lessons                              the newest grid's lesson again",
@@ -112,8 +114,10 @@ def main() -> int:
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
-    # An experiment is a grid by itself, and so are the words after a verb that name one.
-    is_grid = bool({"-m", "--multirun"} & set(arguments)) or any(word.startswith("experiment=") for word in arguments)
+    # An experiment and a sweep are grids by themselves, and so are the words after a verb that name one.
+    is_grid = bool({"-m", "--multirun"} & set(arguments)) or any(
+        word.startswith(("experiment=", "sweeps=")) for word in arguments
+    )
     if not (verb == "run" or is_grid or _composes_one(verb, arguments)):
         from importlib import import_module
 

@@ -139,6 +139,12 @@ def evaluation_id(trial: TrialConfig) -> str:
     return digest12([_without(trial.evaluation, Kind.OPERATIONAL), _corpus(trial), EVALUATION_CODE_VERSION])
 
 
+def tune_id(trial: TrialConfig) -> str:
+    """The id of what a trial is judged by on the tune split: equal ids mean equal bytes, scored by equal code."""
+    scored = _without(trial.evaluation, Kind.OPERATIONAL)
+    return digest12([scored, trial.evaluation.tune_documents_per_source, _corpus(trial), EVALUATION_CODE_VERSION])
+
+
 @dataclass(frozen=True)
 class Difference:
     """One key in which two containers differ; `MISSING` where one of them does not have it."""

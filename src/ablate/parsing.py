@@ -13,11 +13,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 from ablate.config import STRICT, TokenizerConfig, TrialConfig
 from ablate.errors import UsageError
 from ablate.grid_config import Composed, GridConfig, LessonConfig
+from ablate.sweep_config import DimensionConfig, SweepConfig
 
 T = TypeVar("T")
 
 _TRIAL = TypeAdapter(TrialConfig)
 _GRID = TypeAdapter(GridConfig)
+_SWEEP = TypeAdapter(SweepConfig)
 TRIAL_KEYS = frozenset(field.name for field in fields(TrialConfig))
 GRID_KEYS = frozenset(field.name for field in fields(GridConfig))
 
@@ -95,6 +97,17 @@ def _typed(adapter: TypeAdapter[T], container: Mapping[str, Any]) -> T:
         raise usage_error(error, "", _allowed_keys()) from None
 
 
+def sweep_from_container(container: Mapping[str, Any]) -> SweepConfig:
+    """The typed sweep of a plain container. Raises UsageError like `trial_from_container`."""
+    try:
+        return _SWEEP.validate_json(json.dumps(container))
+    except ValidationError as error:
+        place, of_dimension = "hydra.sweeper", tuple(field.name for field in fields(DimensionConfig))
+        allowed = {f"{place}.space.{key}": of_dimension for key in container["space"]}
+        allowed[place] = tuple(field.name for field in fields(SweepConfig))
+        raise usage_error(error, place, allowed) from None
+
+
 def trial_from_container(container: Mapping[str, Any]) -> TrialConfig:
     """The typed trial of a plain container.
 
@@ -116,7 +129,7 @@ def trial_to_container(trial: TrialConfig) -> dict[str, Any]:
 def composed_from_container(container: Mapping[str, Any]) -> Composed:
     """Parts what Hydra composed into the trial and what is around it. Raises like `trial_from_container`."""
     grid = _typed(_GRID, {key: container[key] for key in GRID_KEYS if key in container})
-    around = GRID_KEYS | {"runs_dir", "seed", "trial_id"}
+    around = GRID_KEYS | {"runs_dir", "seed", "trial_id", "proposal"}
     trial = trial_from_container({key: value for key, value in container.items() if key not in around})
     runs_dir = container.get("runs_dir")
     if not isinstance(runs_dir, str) or not runs_dir:

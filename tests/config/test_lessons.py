@@ -55,7 +55,7 @@ def cells_of(name: str, *overrides: str) -> list[Cell]:
         container = default_container(f"experiment={name}", *overrides, *given)
         container["corpus"]["manifest_sha256"] = manifest
         composed = composed_from_container(container)
-        arm = Arm(" / ".join(options.values()), options, {}, composed)
+        arm = Arm(" / ".join(options.values()), options, {}, (), composed)
         cells += [Cell(arm, Seeds(seed, seed), Seeds(seed, seed).on(composed.trial), "") for seed in (0, 1)]
     return [Cell(cell.arm, cell.seeds, cell.trial, trial_id(cell.trial)) for cell in cells]
 
@@ -107,7 +107,7 @@ def small(*overrides: str, **lesson: Any) -> list[Cell]:
     container = default_container(*overrides)
     container["lesson"] |= lesson
     composed = composed_from_container(container)
-    arms = [Arm(label, {"objective": label}, {}, composed) for label in ("causal", "mixed", "prefix")]
+    arms = [Arm(label, {"objective": label}, {}, (), composed) for label in ("causal", "mixed", "prefix")]
     return [Cell(arm, Seeds(0, 0), composed.trial, arm.label) for arm in arms]
 
 

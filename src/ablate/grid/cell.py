@@ -19,3 +19,8 @@ class Cell:
     def label(self) -> str:
         """For people."""
         return f"{self.arm.label}, seed {self.seeds}"
+
+    @property
+    def budget_tokens(self) -> int:
+        """What it is to be trained on."""
+        return self.trial.budget.train_tokens

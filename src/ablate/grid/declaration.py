@@ -89,16 +89,16 @@ def check_lesson(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
         )
     trials = {cell.arm.label: cell.trial for cell in cells}
     baseline = declaration["baseline"] or next(iter(trials))
-    _check_metric("lesson.primary_metric", declaration["primary_metric"], {baseline: trials[baseline]})
+    check_metric("lesson.primary_metric", declaration["primary_metric"], {baseline: trials[baseline]})
     for contrast in declaration["contrasts"]:
         if contrast["metric"] != declaration["primary_metric"]:
             asked = {label: trials[label] for label in contrast["weights"]}
-            _check_metric(f"lesson.contrasts.{contrast['name']}.metric", contrast["metric"], asked)
+            check_metric(f"lesson.contrasts.{contrast['name']}.metric", contrast["metric"], asked)
     _check_budgets(declaration, cells)
 
 
-def _check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
-    """A metric is one that these arms will have."""
+def check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
+    """Refuses a metric that these arms will not have. Raises UsageError."""
     for label, trial in asked.items():
         known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
         if name not in known:

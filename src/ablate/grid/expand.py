@@ -3,7 +3,7 @@
 import itertools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -49,13 +49,17 @@ class Arm:
         label: its swept values.
         options: swept key → value.
         choices: config group → choice.
+        overrides: what composes it, seeds aside.
         composed: its typed configuration, with the seeds of the first trial.
+        tuned: key → value, of what a sweep chose for it.
     """
 
     label: str
     options: dict[str, str]
     choices: dict[str, str]
+    overrides: tuple[str, ...]
     composed: Composed
+    tuned: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def expand(
     is_grid: bool,
     exclude: Sequence[Any] = (),
     zips: Sequence[Sequence[str]] = (),
+    first_seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> Expanded:
     """All arms of a command, composed and checked.
@@ -86,6 +91,7 @@ def expand(
         is_grid: whether several values are allowed; without it there is one trial.
         exclude: patterns of arms that are not wanted.
         zips: keys that vary together.
+        first_seed: of the replicates, where the command names no seed.
         say: told of a pattern that left nothing out.
 
     Raises:
@@ -104,7 +110,8 @@ def expand(
             continue
         options = {axis.key: axis.values[index] for axis, index in zip(arm_axes, chosen, strict=True) if axis.is_swept}
         label = " / ".join(options.values()) or "trial"
-        arms.append(Arm(label, options, choices, composed_from_container(container_of(config))))
+        overrides = tuple(axis.overrides[index] for axis, index in zip(arm_axes, chosen, strict=True))
+        arms.append(Arm(label, options, choices, overrides, composed_from_container(container_of(config))))
     for exclusion in exclusions:
         if not exclusion.matches:
             say(f"Nothing is left out by hydra.sweeper.exclude: {exclusion}")
@@ -112,8 +119,14 @@ def expand(
         raise UsageError("hydra.sweeper.exclude leaves out every arm of this grid.")
     seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
     looks = _looks(arms[0].composed.grid, seed_axes) if is_grid else (1,)
-    seeds = _seeds(seed_axes, looks[-1])
+    seeds = _seeds(seed_axes, looks[-1], first_seed)
     return Expanded(tuple(arms), seeds, (len(seeds),) if seed_axes else looks)
+
+
+def has_interval(loader: ConfigLoader, arguments: list[str]) -> bool:
+    """Whether some key is given an interval of values, so that the command tunes it."""
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    return any(override.is_interval_sweep() for override in parsed)
 
 
 def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str]:
@@ -127,8 +140,9 @@ def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str
 
 
 def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
-    if any(axis.key == "trial_id" for axis in axes):
-        raise UsageError("trial_id: the grid sets it. To run a trial again, give the overrides it was made with.")
+    for axis in axes:
+        if axis.key in ("trial_id", "proposal"):
+            raise UsageError(f"{axis.key}: ablate sets it. To run a trial again, give the overrides it was made with.")
     swept = [axis for axis in axes if axis.is_swept]
     for axis in swept:
         if axis.key.split(".")[0] in GRID_WIDE:
@@ -164,10 +178,10 @@ def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
     return tuple(looks)
 
 
-def _seeds(axes: list[Axis], replicates: int) -> tuple[Seeds, ...]:
+def _seeds(axes: list[Axis], replicates: int, first: int) -> tuple[Seeds, ...]:
     """The seeds that the command names, in its order, or 0, 1, 2 … for each replicate."""
     if not axes:
-        return tuple(Seeds(seed, seed) for seed in range(replicates))
+        return tuple(Seeds(seed, seed) for seed in range(first, first + replicates))
     choices = [[(axis.key, _seed(axis.key, value)) for value in axis.values] for axis in axes]
     found: dict[Seeds, None] = {}
     for chosen in itertools.product(*choices):

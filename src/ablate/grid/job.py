@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.config import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.initial import resolve_init_from
-from ablate.identity import differences, evaluation_id, semantic, trial_id
+from ablate.identity import differences, evaluation_id, semantic, trial_id, tune_id
 from ablate.objectives.registry import plugin_packages
 from ablate.parsing import trial_from_container
 from ablate.records.files import LedgerError
@@ -20,6 +20,7 @@ from ablate.records.ledger import TRAINED, Ledger, Status, TrialFolder
 from ablate.records.provenance import provenance
 
 if TYPE_CHECKING:
+    from ablate.records.studies import Proposal
     from ablate.training.preemption import Preemption
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,22 @@ def run(config: Any) -> None:
     What it composes besides is not looked at: a YAML edited while a job waits can't change the trial.
     """
     folder = Ledger(Path(config.runs_dir)).trial(config.trial_id)
+    proposal = None
+    if config.proposal is not None:
+        from ablate.records.studies import Proposal
+
+        proposal = Proposal(**config.proposal)
     with contextlib.suppress(HeldElsewhereError):
-        run_frozen(folder)
+        run_frozen(folder, proposal)
 
 
-def run_frozen(folder: TrialFolder) -> None:
+def run_frozen(folder: TrialFolder, proposal: "Proposal | None" = None) -> None:
     """Takes the lease, runs the trial and records how it ended. Nothing happens if it was done in the meantime.
+
+    Args:
+        folder: the trial's place in the ledger.
+        proposal: what it is in a study, if a sweep runs it: it is scored on the tune split alone then, and may be
+            pruned.
 
     Raises:
         UsageError: a frozen config that is not this trial's.
@@ -48,6 +59,7 @@ def run_frozen(folder: TrialFolder) -> None:
     """
     # Paid by the server that this process was forked from.
     from ablate.training.preemption import Preemption
+    from ablate.training.pruning import PrunedError
 
     with Preemption().caught() as preemption, folder.lease:
         record = folder.record()
@@ -57,7 +69,7 @@ def run_frozen(folder: TrialFolder) -> None:
         )
         try:
             trial = _frozen_trial(folder)
-            if is_done(record, evaluation_id(trial)):
+            if is_done(record, evaluation_id(trial)) if proposal is None else is_tuned(record, tune_id(trial)):
                 return
             folder.update(
                 is_scoring=was_finished,
@@ -66,7 +78,13 @@ def run_frozen(folder: TrialFolder) -> None:
             folder.begin_attempt(threads=trial.hardware.threads_per_trial)
             if not was_finished:
                 check_initial_weights(trial, folder)
-            evaluations = _train_and_score(trial, folder, record, preemption)
+            evaluations = _train_and_score(trial, folder, record, preemption, proposal)
+        except PrunedError as pruned:
+            assert proposal is not None
+            by = {"study": proposal.study, "number": proposal.number}
+            failure = {"message": str(pruned), "traceback": str(pruned)}
+            folder.end_attempt(Status.PRUNED, status=Status.PRUNED, failure=failure, pruned_by=by)
+            return
         except Exception as error:
             status = Status.FINISHED if was_finished else _status_of(error)
             _record_end(folder, status, error)
@@ -87,8 +105,13 @@ def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
 
 
 def is_done(record: dict[str, Any], evaluation: str) -> bool:
-    """Whether there is nothing left to do: scored in this way, or diverged, which it would do again."""
-    return evaluation in record["evaluations"] or record["status"] in (Status.DIVERGED, Status.PRUNED)
+    """Whether a grid has nothing left to do: scored in this way, or diverged, which it would do again."""
+    return evaluation in record["evaluations"] or record["status"] == Status.DIVERGED
+
+
+def is_tuned(record: dict[str, Any], tune: str) -> bool:
+    """Whether a sweep has nothing left to do: trained and scored on the tune split in this way, or diverged."""
+    return tune in record.get("tune_evaluations", {}) or record["status"] == Status.DIVERGED
 
 
 def _frozen_trial(folder: TrialFolder) -> TrialConfig:
@@ -118,7 +141,11 @@ def check_initial_weights(trial: TrialConfig, folder: TrialFolder) -> None:
 
 
 def _train_and_score(
-    trial: TrialConfig, folder: TrialFolder, record: dict[str, Any], preemption: "Preemption"
+    trial: TrialConfig,
+    folder: TrialFolder,
+    record: dict[str, Any],
+    preemption: "Preemption",
+    proposal: "Proposal | None",
 ) -> dict[str, dict[str, float]]:
     from ablate.records.mirror import Mirror
     from ablate.training.trial import run_trial
@@ -135,7 +162,15 @@ def _train_and_score(
     )
     about: dict[str, Any] = {"status": Status.FINISHED, "evaluation_id": evaluation_id(trial)}
     try:
-        evaluations = run_trial(trial, folder, evaluation_id(trial), mirror, preemption)
+        evaluations = run_trial(
+            trial,
+            folder,
+            evaluation_id(trial),
+            mirror,
+            preemption,
+            split="test" if proposal is None else "tune",
+            judge=proposal,
+        )
         about |= {name: value for name, value in folder.record().items() if name in TRAINED}
         return evaluations
     except Exception as error:
@@ -151,9 +186,12 @@ def _train_and_score(
 def _status_of(error: Exception) -> Status:
     from ablate.training.divergence import DivergedError
     from ablate.training.preemption import PreemptedError
+    from ablate.training.pruning import PrunedError
 
     if isinstance(error, PreemptedError):
         return Status.PLANNED
+    if isinstance(error, PrunedError):
+        return Status.PRUNED
     return Status.DIVERGED if isinstance(error, DivergedError) else Status.FAILED
 
 

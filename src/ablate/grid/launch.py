@@ -24,8 +24,8 @@ POLL_SECONDS = 0.2
 SHIELDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 
 
-def start_server() -> None:
-    """Starts the server in the background, if it does not run yet; it imports while the caller goes on.
+def start_server(*more: str) -> None:
+    """Starts the server in the background, if it does not run yet; it imports, `more` too, while the caller goes on.
 
     It lives in the terminal's process group and must outlive the signals that are sent to that: without it nobody
     would know whether a trial still saves. What is ignored here stays so in the server, and in children until they
@@ -33,7 +33,7 @@ def start_server() -> None:
     """
     from multiprocessing import forkserver
 
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*PRELOADED, *more])
     with handling(SHIELDED, signal.SIG_IGN):
         forkserver.ensure_running()
 
@@ -72,8 +72,12 @@ class Interrupts:
         self.count += 1
 
 
-def run_jobs(jobs: Sequence[Callable[[], None]], *, parallel: int) -> list[int]:
+def run_jobs(jobs: Iterable[Callable[[], None]], *, parallel: int) -> list[int]:
     """Runs all jobs, picklable functions without arguments, at most `parallel` at once, each in its own process.
+
+    Args:
+        jobs: the next one is asked for when there is room for it, so that it may depend on what earlier ones found.
+        parallel: how many at once.
 
     Returns:
         Each job's exit code, negative for the signal that ended it; one job's failure stops no other.
@@ -83,16 +87,22 @@ def run_jobs(jobs: Sequence[Callable[[], None]], *, parallel: int) -> list[int]:
     """
     start_server()
     context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=_in_child, args=(job,)) for job in jobs]
-    waiting = list(processes)
+    coming, is_over = iter(jobs), False
+    processes: list[multiprocessing.process.BaseProcess] = []
     running: list[multiprocessing.process.BaseProcess] = []
     interrupts = Interrupts()
     with interrupts.noted():
         try:
-            while waiting or running:
-                while waiting and len(running) < parallel and not interrupts.count:
-                    waiting[0].start()
-                    running.append(waiting.pop(0))
+            while running or not is_over:
+                while not is_over and len(running) < parallel and not interrupts.count:
+                    job = next(coming, None)
+                    if job is None:
+                        is_over = True
+                        break
+                    process = context.Process(target=_in_child, args=(job,))
+                    process.start()
+                    processes.append(process)
+                    running.append(process)
                 if interrupts.count:
                     raise KeyboardInterrupt
                 wait([process.sentinel for process in running], POLL_SECONDS)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Plan:
         evaluation_id: how all of them are scored.
         looks: the numbers of seeds at which words may be said.
         seeds: how many of each arm's seeds are asked for now: those of a look.
+        about: what else its record says.
     """
 
     command: str
@@ -41,9 +42,18 @@ class Plan:
     ledger: Ledger
     looks: tuple[int, ...]
     seeds: int
+    about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, expanded: Expanded, command: str, say: Callable[[str], None], *, reads_anew: bool = False) -> "Plan":
+    def of(
+        cls,
+        expanded: Expanded,
+        command: str,
+        say: Callable[[str], None],
+        *,
+        reads_anew: bool = False,
+        about: dict[str, Any] | None = None,
+    ) -> "Plan":
         """Checks every cell.
 
         Args:
@@ -51,6 +61,7 @@ class Plan:
             command: what the user typed.
             say: told what takes long.
             reads_anew: takes files of a corpus as they are now that changed since they were read.
+            about: what else its record is to say.
 
         Raises:
             UsageError: a cell that can't run, or cells that are scored in different ways.
@@ -76,7 +87,7 @@ class Plan:
                 "differ), so they can't be compared. Run them as grids of their own."
             )
         looks = expanded.looks
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0])
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0], about or {})
         check_lesson(plan.declaration, plan.cells)
         return plan.at(plan.recorded_seeds())
 
@@ -140,6 +151,11 @@ class Plan:
         arms = [[arm["label"], arm["trials"]] for arm in self.at(self.looks[-1]).arms]
         return digest12([arms, self.evaluation_id, self.declaration])
 
+    def scores(self, record: dict[str, Any]) -> dict[str, float] | None:
+        """What of a trial's record is told when it ends; None where it is not scored."""
+        found = record["evaluations"].get(self.evaluation_id)
+        return found and {name: found[name] for name in ("bpb_full", "bpb_continuation") if name in found}
+
     def is_done(self, trial_id: str) -> bool:
         """See `job.is_done`, for this grid's evaluation."""
         return is_done(self.ledger.trial(trial_id).record(), self.evaluation_id)
@@ -156,7 +172,7 @@ class Plan:
         for trial in trials:
             cell = self.trials[trial]
             about = {
-                "options": {**cell.arm.options, "seed": str(cell.seeds)},
+                "options": {**cell.arm.options, **cell.arm.tuned, "seed": str(cell.seeds)},
                 "choices": cell.arm.choices,
                 "first_grid": self.grid_id,
                 # What the id was made of, when it was made: `why` compares these.
@@ -195,6 +211,7 @@ class Plan:
             "known_before": known,
             "created_at": time.time(),
             "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
+            **self.about,
         }
         write_json(path, record)
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def _run_look(plan: Plan, launch: Launch, console: Console) -> bool:
     if missing:
         # It imports while the data is made.
         start_server()
-        _prepare_data(missing, console)
+        prepare_data([cell.trial for cell in missing.values()], console)
     plan.freeze(missing)
     if not missing:
         return True
@@ -87,10 +87,10 @@ def _report(plan: Plan, console: Console) -> "Lesson | None":
 def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
-    shape = f"{_counted(len(plan.arms), 'arm')} × {_counted(plan.seeds, 'seed')}"
+    shape = f"{counted(len(plan.arms), 'arm')} × {counted(plan.seeds, 'seed')}"
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
-        f"[bold]Grid {plan.grid_id}[/]: {shape}, {_counted(len(plan.trials), 'trial')}, {work}. "
+        f"[bold]Grid {plan.grid_id}[/]: {shape}, {counted(len(plan.trials), 'trial')}, {work}. "
         f"Ledger: {escape(str(plan.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
@@ -114,7 +114,8 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
         console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """1 arm, 2 arms."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -135,7 +136,7 @@ def _place(folder: TrialFolder) -> str:
     return "to run" if step is None else f"to run from step {step:,}"
 
 
-def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
+def prepare_data(trials: Iterable[TrialConfig], console: Console) -> None:
     """Makes the token shards once, before trials that run side by side would each make them.
 
     Raises:
@@ -149,7 +150,7 @@ def _prepare_data(missing: dict[str, Cell], console: Console) -> None:
     def reads(trial: TrialConfig) -> object:
         return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens, trial.data_seed
 
-    for trial in {reads(cell.trial): cell.trial for cell in missing.values()}.values():
+    for trial in {reads(trial): trial for trial in trials}.values():
         if not shard_folder(trial).is_dir():
             console.print("Reading the corpus, training the tokenizer, writing token shards …")
         with shown_progress() as progress:
@@ -165,10 +166,10 @@ def quoted(value: str) -> str:
 def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: Console) -> None:
     """Runs each missing trial once; those that other processes run are waited for, and run if those processes die."""
     tried: set[str] = set()
-    watch = Watch(plan, missing, console)
+    watch = Watch(plan.ledger, missing, console, plan.scores, len(missing), "grid")
     told_of_waiting = False
     try:
-        with handling(Interrupts.heard(), _interrupt), watch.watching():
+        with handling(Interrupts.heard(), interrupt), watch.watching():
             while True:
                 held = {trial: plan.ledger.trial(trial).is_held for trial in plan.missing()}
                 # What failed here and was taken up by another is waited for, and not tried again.
@@ -180,7 +181,7 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
                     tried |= _launch(plan, free, launch)
                     continue
                 if not told_of_waiting:
-                    watch.say(f"Waiting for {_counted(len(left), 'trial')} that other processes run …")
+                    watch.say(f"Waiting for {counted(len(left), 'trial')} that other processes run …")
                     told_of_waiting = True
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
@@ -194,9 +195,19 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
         raise
 
 
-def job_overrides(trial: str, runs_dir: Path) -> list[str]:
-    """What a job is told: quoted, as 22292e012950 is a trial and would be read as a number."""
-    return [f"trial_id={quoted(trial)}", f"runs_dir={quoted(str(runs_dir))}"]
+def job_overrides(trial: str, runs_dir: Path, **proposal: str | int) -> list[str]:
+    """What a job is told: quoted, as 22292e012950 is a trial and would be read as a number.
+
+    Args:
+        trial: its id.
+        runs_dir: the ledger's.
+        proposal: of which study it is one; see `Proposal`.
+    """
+    told = [f"trial_id={quoted(trial)}", f"runs_dir={quoted(str(runs_dir))}"]
+    if proposal:
+        parts = [f"{key}:{quoted(value) if isinstance(value, str) else value}" for key, value in proposal.items()]
+        told.append(f"proposal={{{','.join(parts)}}}")
+    return told
 
 
 def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
@@ -213,7 +224,7 @@ def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
     return failed
 
 
-def _interrupt(number: int, frame: object) -> None:
+def interrupt(number: int, frame: object) -> None:
     """`kill`, `timeout` and a closed terminal end a grid as Ctrl-C does: its trials end with it."""
     raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What a grid shows while it runs: a bar per running trial, one for the grid, and a line per trial that ends.
+"""What is shown while trials run: a bar for each of them, one for all, and a line per trial that ends.
 
 All of it is read from the ledger, so that it is the same whoever runs the trials.
 """
@@ -6,20 +6,18 @@ All of it is read from the ledger, so that it is the same whoever runs the trial
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from ablate.grid.cell import Cell
 from ablate.grid.job import settle
-from ablate.grid.plan import Plan
 from ablate.records.files import LedgerError
-from ablate.records.ledger import Status
+from ablate.records.ledger import Ledger, Status
 from ablate.records.metrics import last_metrics
 
 POLL_SECONDS = 0.5
@@ -40,17 +38,43 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class Watched(Protocol):
+    """One trial that is being run."""
+
+    @property
+    def label(self) -> str:
+        """For people."""
+
+    @property
+    def budget_tokens(self) -> int:
+        """What it is to be trained on."""
+
+
 @dataclass
 class Watch:
-    """Follows the trials of a grid that are being run."""
+    """Follows trials that are being run.
 
-    plan: Plan
-    cells: Mapping[str, Cell]
+    Attributes:
+        ledger: where they are.
+        cells: by id; others may come while it watches.
+        console: where it is shown.
+        scores: of a trial's record, what it was found to reach; None while that is not known.
+        most: how many trials there are to be.
+        name: of all of them together.
+    """
+
+    ledger: Ledger
+    cells: Mapping[str, Watched]
     console: Console
+    scores: Callable[[dict[str, Any]], Mapping[str, float] | None]
+    most: int
+    name: str
     _progress: Progress = field(init=False)
     _grid: TaskID = field(init=False)
     _bars: dict[str, TaskID] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
+    # Of those that won't go on, what each was trained on.
+    _done: dict[str, float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     # A second of slack, as the ledger may lie on a host whose clock is behind.
     _since: float = field(default_factory=lambda: time.time() - 1)
@@ -68,7 +92,7 @@ class Watch:
             disable=not self.console.is_terminal,
             transient=True,
         )
-        self._grid = self._progress.add_task("[bold]grid", total=float(len(self.cells)), detail="loading …")
+        self._grid = self._progress.add_task(f"[bold]{self.name}", total=float(self.most), detail="loading …")
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -103,10 +127,12 @@ class Watch:
 
     def look(self) -> None:
         """Brings bars and lines up to date with the ledger."""
-        done = tokens = speed = 0.0
+        done, tokens, speed = float(len(self._done)), sum(self._done.values()), 0.0
         losses = []
-        for trial, cell in self.cells.items():
-            folder = self.plan.ledger.trial(trial)
+        for trial, cell in list(self.cells.items()):
+            if trial in self._done:
+                continue
+            folder = self.ledger.trial(trial)
             settle(folder, interrupted=False)
             record, newest = folder.record(), last_metrics(folder.metrics_path)
             status = record["status"]
@@ -118,6 +144,8 @@ class Watch:
             elif status != Status.PLANNED and record["updated_at"] >= self._since:
                 done += 1
                 self._show_ended(trial, cell, record)
+                if status != Status.FAILED:
+                    self._done[trial] = float(newest.get("data/source_tokens", 0))
             else:
                 # What an earlier run left behind says nothing of this one.
                 newest = {}
@@ -125,15 +153,15 @@ class Watch:
         self._progress.update(self._grid, completed=done, detail=self._grid_detail(done, tokens, speed, losses))
 
     def _grid_detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
-        total = sum(cell.trial.budget.train_tokens for cell in self.cells.values())
-        detail = f"{len(self._ended)}/{len(self.cells)} trials, {short(tokens)}/{short(total)} tokens"
+        total = self.most * sum(cell.budget_tokens for cell in self.cells.values()) / max(1, len(self.cells))
+        detail = f"{len(self._ended)}/{self.most} trials, {short(tokens)}/{short(total)} tokens"
         if not losses:
             return detail if self._ended else f"{detail}, loading …"
         seconds = time.time() - self._since
-        left = f"{clock(seconds * (len(self.cells) - done) / done)} left, " if done > 0.05 else ""
+        left = f"{clock(seconds * (self.most - done) / done)} left, " if done > 0.05 else ""
         return f"{left}loss {sum(losses) / len(losses):.3f}, {short(speed)} tokens/s, {detail}"
 
-    def _show_running(self, trial: str, cell: Cell, newest: dict[str, Any]) -> None:
+    def _show_running(self, trial: str, cell: Watched, newest: dict[str, Any]) -> None:
         if trial not in self._bars:
             self._bars[trial] = self._progress.add_task(escape(cell.label), total=1.0, detail="starting …")
         if not newest:
@@ -144,21 +172,20 @@ class Watch:
         detail = f"{left}, loss {newest['train/loss']:.3f}, {short(rate)} tokens/s"
         self._progress.update(self._bars[trial], completed=share, detail=detail)
 
-    def _show_ended(self, trial: str, cell: Cell, record: dict[str, Any]) -> None:
+    def _show_ended(self, trial: str, cell: Watched, record: dict[str, Any]) -> None:
         if trial in self._ended:
             return
         self._ended.add(trial)
         if trial in self._bars:
             self._progress.remove_task(self._bars.pop(trial))
-        place = f"{len(self._ended)}/{len(self.cells)}"
-        summary = record["evaluations"].get(self.plan.evaluation_id)
-        if summary is not None:
-            scores = "  ".join(
-                f"{name} {summary[name]:.3f}" for name in ("bpb_full", "bpb_continuation") if name in summary
-            )
+        place = f"{len(self._ended)}/{self.most}"
+        found = self.scores(record)
+        if found is not None:
+            scores = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
             seconds = clock(record["finished_at"] - record["started_at"])
             text = f"[green]finished[/]  {place}  {escape(cell.label)}  {scores}  [dim]{seconds}  {trial}[/]"
         else:
             message = escape(str((record.get("failure") or {}).get("message", "")))
-            text = f"[red]{record['status']:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
+            style = "dim" if record["status"] == Status.PRUNED else "red"
+            text = f"[{style}]{record['status']:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
         self.say(text)

@@ -12,11 +12,15 @@ from rich.table import Table
 from ablate.lessons.lesson import Lesson, tidy
 from ablate.lessons.metric import metric
 from ablate.lessons.prose import certainty_notes, data_notes, metric_notes, question, training_notes, unigram_notes
+from ablate.lessons.tuning import tuning_notes
 from ablate.lessons.written import markdown_table
 
 
 def _rows(found: Lesson) -> list[tuple[str, ...]]:
-    """(metric, arm or contrast, mean, difference, interval, verdict) as text, metrics of verdicts first."""
+    """(metric, arm or contrast, mean, difference, interval, verdict) as text, metrics of verdicts first.
+
+    An arm that can't have a metric has no row of it.
+    """
     return [
         (
             str(row.metric),
@@ -27,6 +31,7 @@ def _rows(found: Lesson) -> list[tuple[str, ...]]:
             row.verdict if isinstance(row.verdict, str) else "",
         )
         for row in tidy(found).itertuples()
+        if not (_missing(row.mean) and _missing(row.difference) and _missing(row.verdict))
     ]
 
 
@@ -106,6 +111,7 @@ def notes(found: Lesson) -> list[str]:
     return [
         *merged,
         *certainty_notes(found),
+        *tuning_notes(found),
         *training_notes(found),
         *data_notes(found),
         *metric_notes(found),

@@ -3,6 +3,8 @@
 runs/
   grids/<grid_id>.json         the command's overrides, its arms and their trials, the lesson's declaration
   diffs/<digest>.diff          uncommitted changes to the code that trials ran with
+  sweeps/<sweep_id>.json       the command's overrides and its arms' studies; sweeps/<sweep_id>/: who runs it
+  studies.journal              those studies, unless they are elsewhere
   <trial_id>/
     config.yaml                frozen before the trial starts
     record.json                status, times, counters, results, provenance
@@ -150,7 +152,7 @@ class TrialFolder:
         record = self.record()
         place = self.path / "attempts" / f"{len(record['attempts']):02}"
         # The record first: weights that it does not know of are no result.
-        kept = {name: value for name, value in record.items() if name not in TRAINED}
+        kept = {name: value for name, value in record.items() if name not in (*TRAINED, "tune_evaluations")}
         write_json(self.path / "record.json", kept)
         for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
             if (self.path / name).exists():
@@ -215,6 +217,16 @@ class Ledger:
     def grid_path(self, grid_id: str) -> Path:
         """A grid's record."""
         return self.runs_dir / "grids" / f"{grid_id}.json"
+
+    def sweep_path(self, sweep_id: str) -> Path:
+        """A sweep's record; a folder of the same name has the leases of those who run it."""
+        return self.runs_dir / "sweeps" / f"{sweep_id}.json"
+
+    def sweeps(self) -> list[dict[str, Any]]:
+        """The records of all sweeps, the one that was last asked for first. Raises like `read_versioned`."""
+        found = [path for path in (self.runs_dir / "sweeps").glob("*.json") if not path.name.startswith(".")]
+        newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [read_versioned(path, FORMAT) for path in newest_first]
 
     def lesson_folder(self, grid_id: str) -> Path:
         """Where a grid's lesson is written."""

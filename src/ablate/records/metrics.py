@@ -8,6 +8,8 @@ from typing import Any
 
 from ablate.records.files import LedgerError
 
+TUNE = "tune/"
+
 
 class MetricsWriter:
     """Appends rows to `metrics.jsonl`; each row is on its way to the disk when `append` returns.
@@ -64,6 +66,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_tune(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]]:
+    """What a log has of the tune split: how many evaluations there were, of so many over the whole budget, and each."""
+    found = []
+    for row in read_metrics(path):
+        scores = {name.removeprefix(TUNE): value for name, value in row.items() if name.startswith(TUNE)}
+        if scores:
+            found.append((int(row["progress"] * evaluations), scores))
+    return found
 
 
 def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Checkpointing(pl.Callback):
         if pl_module.is_done:
             # The weights are written next.
             return
-        if self.preemption.requested is not None:
+        if self.preemption.requested is not None or self.trial_log.is_pruned:
             self.save(pl_module, at_once=True)
             trainer.should_stop = True
         elif self._is_due(pl_module.counters.steps):

@@ -9,11 +9,12 @@ import lightning.pytorch as pl
 from ablate.data.steps import Step
 from ablate.data.stream import Stream
 from ablate.evaluation.evaluator import Evaluator
-from ablate.records.metrics import MetricsWriter
+from ablate.records.metrics import TUNE, MetricsWriter
 from ablate.records.mirror import Mirror
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
+from ablate.training.pruning import Judge
 
 
 class TrialLog(pl.Callback):
@@ -26,6 +27,8 @@ class TrialLog(pl.Callback):
         training_seconds: up to the newest row, over all attempts, scoring aside.
         checkpoint_seconds: the part of them that training waited for checkpoints.
         evaluation_seconds: that it waited for scoring on the tune split; no part of them.
+        newest_tune: what the newest scoring on the tune split found.
+        is_pruned: whether the judge said then that the trial is worth no more.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class TrialLog(pl.Callback):
         *,
         every_steps: int,
         evaluations: int,
+        judge: Judge | None = None,
     ) -> None:
         self.writer = writer
         self.mirror = mirror
@@ -44,7 +48,10 @@ class TrialLog(pl.Callback):
         self.stream = stream
         self.every_steps = every_steps
         self.evaluations = evaluations
+        self.judge = judge
         self.done_evaluations = 0
+        self.newest_tune: dict[str, float] = {}
+        self.is_pruned = False
         self._losses: list[float] = []
         self._last_tokens = 0
         self.training_seconds = 0.0
@@ -66,11 +73,15 @@ class TrialLog(pl.Callback):
         if trainer.should_stop or counters.steps == 1 or counters.steps % self.every_steps == 0:
             found |= self._training_metrics(trainer, pl_module)
         due = int(self._progress(pl_module) * self.evaluations)
-        if due > self.done_evaluations:
+        is_due = due > self.done_evaluations
+        if is_due:
             self.done_evaluations = due
             found |= self._tune_metrics(pl_module)
         if found:
             self._append(pl_module, found)
+        if is_due and self.judge is not None:
+            # Asked at the end too, which is a measurement like the others.
+            self.is_pruned = self.judge.is_to_prune(due, self.newest_tune) and not pl_module.is_done
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Writes how a diverged trial came to its end: the steps since the last row."""
@@ -151,5 +162,6 @@ class TrialLog(pl.Callback):
         seconds = time.perf_counter() - started
         self._last_time += seconds
         self.evaluation_seconds += seconds
-        scores = {f"tune/{name}": value for name, value in found.items()}
+        self.newest_tune = found
+        scores = {f"{TUNE}{name}": value for name, value in found.items()}
         return {"speed/evaluation_seconds": self.evaluation_seconds, **scores}

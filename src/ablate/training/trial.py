@@ -10,14 +10,16 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ablate.config import TrialConfig
+from ablate.data.document import Split
 from ablate.data.shards import Shards, open_shards
 from ablate.data.steps import Steps
 from ablate.evaluation.evaluator import Evaluator
+from ablate.identity import tune_id
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
 from ablate.records.files import replacing
 from ablate.records.ledger import TrialFolder
-from ablate.records.metrics import MetricsWriter, read_metrics, write_parquet
+from ablate.records.metrics import MetricsWriter, read_metrics, read_tune, write_parquet
 from ablate.records.mirror import Mirror
 from ablate.training.checkpointing import Checkpointing, load_newest
 from ablate.training.divergence import DivergedError
@@ -25,6 +27,7 @@ from ablate.training.loader import step_loader
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
+from ablate.training.pruning import Judge, PrunedError
 from ablate.training.weights import initial_weights
 
 # Of the memory that is free, for all trials of a host: their own needs go up and down.
@@ -33,7 +36,14 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def run_trial(
-    trial: TrialConfig, folder: TrialFolder, evaluation_id: str, mirror: Mirror, preemption: Preemption
+    trial: TrialConfig,
+    folder: TrialFolder,
+    evaluation_id: str,
+    mirror: Mirror,
+    preemption: Preemption,
+    *,
+    split: Split = "test",
+    judge: Judge | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains what is not yet trained, from its newest checkpoint on, and scores.
 
@@ -43,13 +53,17 @@ def run_trial(
         evaluation_id: of the trial's evaluation.
         mirror: started and not yet closed.
         preemption: whether this process was asked to end.
+        split: what is scored at the end. `tune` is for a trial that a sweep chooses by: it leaves the test split alone.
+        judge: asked at each evaluation on the tune split whether to go on.
 
     Returns:
-        The record's evaluations, this one among them; what the training found is in the record already.
+        The record's evaluations, for `test` this one among them; what the training found is in the record already, and
+        so is what was found on the tune split.
 
     Raises:
         DivergedError: the training is lost.
         PreemptedError: asked to end; what was trained is in a checkpoint.
+        PrunedError: the judge would not go on; what was trained is in a checkpoint.
         LedgerError: a checkpoint or a log that can't be used or written.
     """
     torch.set_num_threads(trial.hardware.threads_per_trial)
@@ -61,9 +75,13 @@ def run_trial(
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
-        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption)
+        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption, judge)
     folder.checkpoints.clear()
     model.eval()
+    record = folder.record()
+    if split == "tune":
+        _score_tune(trial, folder, trainer, model, evaluator)
+        return dict(record["evaluations"])
     with trainer.precision_plugin.forward_context():
         documents, summary = evaluator.test_documents(model)
     for name, value in summary.items():
@@ -71,11 +89,22 @@ def run_trial(
             raise DivergedError(f"{name} is {value} after the last step")
     with replacing(folder.evaluation_path(evaluation_id)) as scratch:
         documents.to_parquet(scratch)
-    record = folder.record()
     steps = record["counters"]["steps"]
     mirror.append(steps, {f"test/{name}": value for name, value in summary.items()})
     evaluations: dict[str, dict[str, float]] = record["evaluations"]
     return {**evaluations, evaluation_id: summary}
+
+
+def _score_tune(
+    trial: TrialConfig, folder: TrialFolder, trainer: pl.Trainer, model: Model, evaluator: Evaluator
+) -> None:
+    """Scores on the tune split what was not scored so at the end of its training."""
+    known = folder.record().get("tune_evaluations", {})
+    if tune_id(trial) in known:
+        return
+    with trainer.precision_plugin.forward_context():
+        found = evaluator.tune_summary(model)
+    folder.update(tune_evaluations={**known, tune_id(trial): found})
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:
@@ -109,6 +138,7 @@ def _train(
     evaluator: Evaluator,
     mirror: Mirror,
     preemption: Preemption,
+    judge: Judge | None,
 ) -> None:
     steps = Steps(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
     module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
@@ -118,7 +148,9 @@ def _train(
         model.load_state_dict(weights)
     first_step = state["counters"]["steps"] if state else 0
     folder.checkpoints.remove_after(first_step)
-    folder.update_attempt(from_step=first_step)
+    # What the rows of the log below `tune/` are made of.
+    scored = [tune_id(trial), trial.evaluation.tune_evaluations]
+    folder.update_attempt(from_step=first_step, tune=scored)
     writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
     log = TrialLog(
         writer,
@@ -127,7 +159,10 @@ def _train(
         steps.stream,
         every_steps=trial.tracking.log_every_steps,
         evaluations=trial.evaluation.tune_evaluations,
+        judge=judge,
     )
+    if judge is not None and all(attempt.get("tune") == scored for attempt in folder.record()["attempts"]):
+        _judge_what_is_known(judge, folder, trial.evaluation.tune_evaluations)
     checkpointing = Checkpointing(
         folder.checkpoints,
         trial.checkpoint,
@@ -146,6 +181,8 @@ def _train(
         writer.close()
     if not module.is_done:
         preemption.check()
+    if log.is_pruned:
+        raise PrunedError(_pruned_at(module.counters.of_budget(trial.budget) / module.target))
     assert module.is_done
     with replacing(folder.model_path) as scratch:
         torch.save(model.state_dict(), scratch)
@@ -155,6 +192,7 @@ def _train(
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in model.parameters()),
         data_fingerprint=shards.fingerprint,
+        tune_evaluations={tune_id(trial): log.newest_tune} if log.newest_tune else {},
         reading={
             source: {"share": share, "epochs": epochs}
             for source, (share, epochs) in steps.stream.reading(
@@ -163,6 +201,23 @@ def _train(
         },
     )
     preemption.check()
+
+
+def _judge_what_is_known(judge: Judge, folder: TrialFolder, evaluations: int) -> None:
+    """Tells a judge what was measured before it was asked, by an earlier attempt or for another study.
+
+    Raises:
+        PrunedError: by that, the trial is not worth going on with.
+    """
+    is_to_prune, step = False, 0
+    for step, found in read_tune(folder.metrics_path, evaluations):
+        is_to_prune = judge.is_to_prune(step, found)
+    if is_to_prune:
+        raise PrunedError(_pruned_at(step / evaluations))
+
+
+def _pruned_at(progress: float) -> str:
+    return f"pruned at {progress:.0%} of its budget: its study has better ones"
 
 
 def budget_target(trial: TrialConfig, model: Model) -> float:

@@ -23,7 +23,7 @@ KINDS = {
     "lease": "leases of processes that died",
     "checkpoint": "checkpoints of finished trials",
     "set aside": "earlier attempts of trials that finished since",
-    "trial": "trials that no grid names",
+    "trial": "trials that no grid or sweep names",
 }
 
 
@@ -81,11 +81,11 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
     oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
     yield from (Garbage("scratch", path, None) for path in _older(ledger.runs_dir.glob(".gone-*"), oldest))
     yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
-    named = _named(ledger)
+    named, sweeps = _named(ledger), {sweep["sweep_id"] for sweep in ledger.sweeps()}
     for folder in ledger.trials():
         if folder.is_held:
             continue
-        if with_trials and folder.trial_id not in named:
+        if with_trials and folder.trial_id not in named and folder.record().get("first_grid") not in sweeps:
             yield Garbage("trial", folder.path, folder)
             continue
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))

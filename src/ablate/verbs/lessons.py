@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,6 +16,10 @@ from ablate.lessons.report import report
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
+
+if TYPE_CHECKING:
+    from ablate.tuning.loop import Launch as LaunchAsTheyCome
+    from ablate.tuning.sweep import Sweep
 
 FLAGS = {"--html": "one page with all of it, lessons.html, in place of tables in the terminal"}
 
@@ -88,6 +93,15 @@ def _page(
     write_page(found, path, links)
     console.print(f"{len(found)} lessons: {path}", soft_wrap=True, highlight=False)
     return 0
+
+
+def of_sweep(
+    sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
+) -> int:
+    """Reports the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
+    from ablate.tuning.run import plan_of_recorded
+
+    return of_grid(plan_of_recorded(sweep), names, launch, console)
 
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:

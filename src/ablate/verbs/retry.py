@@ -80,5 +80,11 @@ def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
         grid = ledger.grid(name)
     except FileNotFoundError:
         folder = trial_named(ledger, name)
-        return [folder], str(ledger.grid(folder.record()["first_grid"])["command"])
+        return [folder], _command(ledger, folder.record()["first_grid"])
     return ledger.trials_of(grid), str(grid["command"])
+
+
+def _command(ledger: Ledger, first: str) -> str:
+    """What was typed to run a grid or a sweep."""
+    [found] = [sweep for sweep in ledger.sweeps() if sweep["sweep_id"] == first] or [ledger.grid(first)]
+    return str(found["command"])

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,6 +22,10 @@ from ablate.records.files import LedgerError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.verbs.arguments import Arguments, trial_named
+
+if TYPE_CHECKING:
+    from ablate.tuning.loop import Launch as LaunchAsTheyCome
+    from ablate.tuning.sweep import Sweep
 
 FLAGS = {
     "--json": "a list of objects, for programs",
@@ -101,9 +106,9 @@ class TrialStatus:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Shows trials by id, of grids by id, or all. Raises UsageError."""
+    """Shows trials by id, of grids and sweeps by id, or all. Raises UsageError."""
     given = Arguments.of(
-        "status", arguments, FLAGS, "ids of trials or grids and runs_dir=PATH, or with -m a grid's overrides"
+        "status", arguments, FLAGS, "ids of trials, grids or sweeps and runs_dir=PATH, or with -m a grid's overrides"
     )
     folders = [folder for name in given.names for folder in _named(given.ledger, name)]
 
@@ -120,7 +125,27 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
     return 0
 
 
+def of_sweep(
+    sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
+) -> int:
+    """Shows the trials that the sweep asked for, and those of its tuned arms as soon as there are some."""
+    _show(lambda: _of_sweep(sweep.ledger, sweep.sweep_id), sweep.ledger, frozenset(names), console)
+    return 0
+
+
+def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
+    """What it was the first to ask for, or a grid of its tuned arms."""
+    grids = [ledger.grid(path.stem) for path in ledger.grids()]
+    asked = {
+        sweep_id,
+        *(grid["grid_id"] for grid in grids if grid.get("sweep", {}).get("sweep_id") == sweep_id),
+    }
+    return [folder for folder in ledger.trials() if folder.record().get("first_grid") in asked]
+
+
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
+    if ledger.sweep_path(name).exists():
+        return _of_sweep(ledger, name)
     try:
         return ledger.trials_of(ledger.grid(name))
     except FileNotFoundError:

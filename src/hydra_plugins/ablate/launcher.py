@@ -1,7 +1,7 @@
 """Hydra's door to processes forked from a server that has paid the imports."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from omegaconf import DictConfig, open_dict
 class AblateLauncher(Launcher):
     """Runs each job in its own process, at most `parallel_trials` at once."""
 
+    # Jobs may come one after the other, while others run.
+    takes_more = True
+
     def __init__(self, parallel_trials: int) -> None:
         self.parallel_trials = parallel_trials
         self.hydra_context: HydraContext
@@ -27,16 +30,19 @@ class AblateLauncher(Launcher):
         self.task_function = task_function
         self.config = config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+    def launch(self, job_overrides: Iterable[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Returns when all jobs have ended; a failed one is a return with the status FAILED."""
         from ablate.grid.launch import run_jobs
 
-        jobs = [
-            partial(_run, self.hydra_context, self.task_function, self.config, list(overrides), number)
-            for number, overrides in enumerate(job_overrides, initial_job_idx)
-        ]
-        codes = run_jobs(jobs, parallel=self.parallel_trials)
-        return [_job_return(overrides, code) for overrides, code in zip(job_overrides, codes, strict=True)]
+        launched: list[list[str]] = []
+
+        def jobs() -> Iterator[partial[None]]:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                launched.append(list(overrides))
+                yield partial(_run, self.hydra_context, self.task_function, self.config, launched[-1], number)
+
+        codes = run_jobs(jobs(), parallel=self.parallel_trials)
+        return [_job_return(overrides, code) for overrides, code in zip(launched, codes, strict=True)]
 
 
 def _run(

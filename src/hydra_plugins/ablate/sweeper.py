@@ -1,14 +1,20 @@
 """Hydra's door to a grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from itertools import islice
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class AblateSweeper(Sweeper):
@@ -22,6 +28,7 @@ class AblateSweeper(Sweeper):
         params: swept keys and their values, of an experiment; the command line's own come first.
         exclude: patterns of arms that the grid leaves out.
         zip: lists of keys that vary together.
+        tuning: what a sweep does to each arm before they are compared; see `SweepConfig`.
     """
 
     def __init__(
@@ -33,14 +40,16 @@ class AblateSweeper(Sweeper):
         params: Mapping[str, Any],
         exclude: Sequence[Any],
         zip: Sequence[Sequence[str]],
+        **tuning: Any,
     ) -> None:
         self.verb = verb
         self.is_grid = is_grid
         self.command = command
         self.names = list(names)
         self.params = dict(params)
-        self.exclude: Any = OmegaConf.to_container(exclude) if OmegaConf.is_config(exclude) else exclude
+        self.exclude: Any = _plain(exclude)
         self.zip = [list(keys) for keys in zip]
+        self.tuning = {key: _plain(value) for key, value in tuning.items()}
         self.hydra_context: HydraContext
         self.config: DictConfig
         self.launcher: Launcher
@@ -54,18 +63,24 @@ class AblateSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Expands, checks and runs the grid. Raises SystemExit(1) when a trial failed."""
-        from ablate.grid.expand import expand, with_params
+        """Expands, checks and runs the grid or sweep. Raises SystemExit(1) when a trial failed."""
+        from ablate.grid.expand import expand, has_interval, with_params
         from ablate.grid.plan import Plan
         from ablate.grid.run import make_console
 
         console = make_console()
         # What these print is for programs.
         say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
+        arguments = with_params(arguments, self.params)
+        verb = import_module(f"ablate.verbs.{self.verb}")
+        loader = self.hydra_context.config_loader
+        if self.tuning["space"] or has_interval(loader, arguments):
+            self._sweep(arguments, verb, console, say)
+            return
         expanded = expand(
-            self.hydra_context.config_loader,
+            loader,
             self.config,
-            with_params(arguments, self.params),
+            arguments,
             # An experiment that sweeps is a grid by itself.
             is_grid=self.is_grid or bool(self.params),
             exclude=self.exclude,
@@ -75,7 +90,41 @@ class AblateSweeper(Sweeper):
         # Only this command says that a text is to be taken as it is now.
         reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
         plan = Plan.of(expanded, self.command, say, reads_anew=reads_anew)
-        verb = import_module(f"ablate.verbs.{self.verb}")
-        code = verb.of_grid(plan, self.names, lambda jobs: self.launcher.launch(jobs, initial_job_idx=0), console)
-        if code:
+        if code := verb.of_grid(plan, self.names, self._launch, console):
             raise SystemExit(code)
+
+    def _sweep(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
+        from ablate.errors import UsageError
+        from ablate.tuning.sweep import Sweep
+
+        if not hasattr(verb, "of_sweep"):
+            raise UsageError(f"{self.verb} takes no sweep. Leave sweeps out, or give values in place of intervals.")
+        sweep = Sweep.of(
+            self.hydra_context.config_loader,
+            self.config,
+            arguments,
+            self.tuning,
+            self.command,
+            say,
+            exclude=self.exclude,
+            zips=self.zip,
+        )
+        if code := verb.of_sweep(sweep, self.names, self._launch_as_they_come, self._launch, console):
+            raise SystemExit(code)
+
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+        return self.launcher.launch(jobs, initial_job_idx=0)
+
+    def _launch_as_they_come(self, jobs: Iterable[list[str]]) -> Sequence[JobReturn]:
+        """Launches jobs of which the next may depend on those before it; in batches, where a launcher waits for all."""
+        if getattr(self.launcher, "takes_more", False):
+            launch: Any = self.launcher.launch
+            return list(launch(jobs, initial_job_idx=0))
+        coming, ended = iter(jobs), list[JobReturn]()
+        while batch := list(islice(coming, self.tuning["batch"] or self.config.hardware.parallel_trials)):
+            ended += self.launcher.launch(batch, initial_job_idx=len(ended))
+        return ended
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

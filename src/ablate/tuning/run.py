@@ -1,0 +1,177 @@
+"""What the command line does with a sweep: tunes every arm, then runs the grid of the tuned ones."""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ablate.errors import UsageError
+from ablate.grid.launch import start_server
+from ablate.grid.plan import Plan
+from ablate.grid.run import counted, prepare_data
+from ablate.grid.watch import short
+from ablate.records.lease import Lease
+from ablate.records.ledger import Ledger
+from ablate.records.metrics import last_metrics
+from ablate.records.storage import open_storage, storage_errors
+from ablate.tuning.loop import Launch, Loop
+from ablate.tuning.study import ArmStudy
+from ablate.tuning.sweep import Sweep, texts
+
+# Of a front, so many rows.
+MOST_ROWS = 20
+
+
+def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: Console) -> int:
+    """Tunes what is not yet tuned, shows what came of it, and runs the lesson of the tuned arms.
+
+    Args:
+        sweep: checked.
+        launch: runs jobs as they come and returns when all have ended.
+        run_grid: runs a grid and ends in its lesson.
+        console: what is shown.
+
+    Returns:
+        The exit code: 1 if a trial failed or the arms can't be compared.
+
+    Raises:
+        UsageError: a study that was made for something else.
+        LedgerError: a ledger or storage that can't be used.
+    """
+    sweep.ledger.check_writable()
+    studies = sweep.studies(open_storage(sweep.storage))
+    sweep.record()
+    _show_plan(sweep, studies, console)
+    if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
+        start_server("optuna")
+        prepare_data([variant.trial for samples in sweep.samples.values() for variant in samples], console)
+        with _as_sweeper(sweep) as sweeper, storage_errors(sweep.storage):
+            loop = Loop(sweep, studies, sweeper, console)
+            loop.run(launch)
+        if not _report_failures(loop, console):
+            return 1
+    _show_found(sweep, studies, console)
+    if len(sweep.metrics) > 1:
+        return 0
+    return run_grid(tuned_plan(sweep, studies))
+
+
+def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
+    """The grid of the tuned arms. Raises UsageError while an arm is not tuned, or where no one trial is the best."""
+    if len(sweep.metrics) > 1:
+        raise UsageError(
+            f"This sweep has several metrics ({', '.join(sweep.metrics)}), so no trial is its best and there is no "
+            "lesson. `python -m ablate lessons --html` shows its front."
+        )
+    chosen: dict[str, FrozenTrial] = {}
+    for label, study in studies.items():
+        best = study.best
+        if best is None or study.ended < study.n_trials:
+            raise UsageError(
+                f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} proposals came to an end"
+                + (", and none of them was trained to its end. " if study.ended and best is None else ". ")
+                + f"Go on with: {sweep.command}"
+            )
+        chosen[label] = best
+    return sweep.tuned_plan(chosen, {label: _spent(sweep.ledger, study) for label, study in studies.items()})
+
+
+def plan_of_recorded(sweep: Sweep) -> Plan:
+    """The grid of the tuned arms of a sweep that was run before. Raises UsageError like `tuned_plan`."""
+    if not sweep.ledger.sweep_path(sweep.sweep_id).exists():
+        raise UsageError(
+            f"This sweep ({sweep.sweep_id}) was not run below {sweep.ledger.runs_dir}. Run it: {sweep.command}"
+        )
+    return tuned_plan(sweep, sweep.studies(open_storage(sweep.storage)))
+
+
+@contextlib.contextmanager
+def _as_sweeper(sweep: Sweep) -> Iterator[str]:
+    """Inside the block this process holds a lease under the name that is given."""
+    sweeper = uuid.uuid4().hex[:12]
+    folder = sweep.ledger.sweep_path(sweep.sweep_id).with_suffix("") / sweeper
+    folder.mkdir(parents=True)
+    try:
+        with Lease(folder):
+            yield sweeper
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _show_plan(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
+    left = sum(max(0, study.n_trials - study.ended) for study in studies.values())
+    console.print(
+        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(studies), 'arm')} × {counted(sweep.n_trials, 'proposal')} of "
+        f"{escape(', '.join(dimension.key for dimension in sweep.space.dimensions))} by "
+        f"{escape(', '.join(sweep.metrics))} on the tune split, {left} to come. "
+        f"Ledger: {escape(str(sweep.ledger.runs_dir))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if len({study.name for study in studies.values()}) < len(studies):
+        raise UsageError("Two arms of this sweep have one study. Leave hydra.sweeper.study null.")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for header in ("arm", "study", "proposals"):
+        table.add_column(header)
+    for label, study in studies.items():
+        table.add_row(escape(label), escape(study.name), f"{study.ended}/{study.n_trials}")
+    console.print(table)
+
+
+def _spent(ledger: Ledger, study: ArmStudy) -> dict[str, float]:
+    """What a study took: trials by how they ended, and the source tokens that they read."""
+    tokens = 0.0
+    for trial_id in {trial.user_attrs["trial_id"] for trial in study.trials() if "trial_id" in trial.user_attrs}:
+        folder = ledger.trial(trial_id)
+        counters = folder.record().get("counters") or {}
+        tokens += counters.get("source_tokens") or last_metrics(folder.metrics_path).get("data/source_tokens", 0)
+    states = {"ended": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    return {**{name: len(study.trials(state)) for name, state in states.items()}, "source_tokens": tokens}
+
+
+def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
+    """The best of each arm, or of several metrics the front."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    keys = list(dict.fromkeys(key for dimension in sweep.space.dimensions for key in dimension.keys))
+    for header in ("arm", *keys, *sweep.metrics, "trial", "trained", "pruned", "failed", "tokens"):
+        is_number = header not in ("arm", "trial", *keys)
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold")
+    for label, study in studies.items():
+        spent = _spent(sweep.ledger, study)
+        best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
+        for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
+            values = texts(trial.user_attrs["values"])
+            told = [str(spent[name]) for name in ("ended", "pruned", "failed")] + [short(spent["source_tokens"])]
+            table.add_row(
+                escape(label if place == 0 else ""),
+                *(values.get(key, "") for key in keys),
+                *(f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}" for value in trial.values),
+                trial.user_attrs["trial_id"],
+                *(told if place == 0 else [""] * len(told)),
+            )
+        if len(best) > MOST_ROWS:
+            table.add_row("", f"… and {len(best) - MOST_ROWS} more")
+    console.print("\n[bold]Tuned[/], on the tune split" + ("" if len(sweep.metrics) == 1 else ": the fronts"))
+    console.print(table)
+
+
+def _report_failures(loop: Loop, console: Console) -> bool:
+    """Tells of every trial that failed; whether there is none."""
+    told: dict[str, str] = {}
+    for label, text in loop.failures():
+        console.print(f"\n[bold red]Failed or ended early:[/] {escape(label)}", highlight=False)
+        if text in told:
+            console.print(f"    as {told[text]}", markup=False)
+            continue
+        told[text] = label
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if loop.failed:
+        console.print(
+            f"\n{counted(len(loop.failed), 'trial')} failed or ended early; the same command goes on with them."
+        )
+    return not loop.failed

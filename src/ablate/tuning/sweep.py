@@ -1,0 +1,352 @@
+"""A checked sweep: its arms, the space, the studies' names, and the configurations that it may propose."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from ablate.config import TrialConfig
+from ablate.errors import UsageError
+from ablate.grid.check import check
+from ablate.grid.compose import Composer, container_of
+from ablate.grid.declaration import check_metric
+from ablate.grid.expand import Arm, Expanded, Seeds, expand
+from ablate.grid.plan import Plan
+from ablate.grid.resolve import Resolver
+from ablate.identity import digest12, trial_id, tune_id
+from ablate.objectives.registry import plugin_packages
+from ablate.parsing import composed_from_container, plain, sweep_from_container
+from ablate.records.files import write_json
+from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.provenance import provenance
+from ablate.records.storage import is_url, storage_errors
+from ablate.sweep_config import DimensionConfig, SweepConfig, Value
+from ablate.tuning.space import MISSING, Dimension, Found, Space, check_key, dimension_of
+from ablate.tuning.study import COUNTED, ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An arm with values set: one trial.
+
+    Attributes:
+        values: by key of the configuration.
+        choices: config group → choice.
+    """
+
+    arm: Arm
+    values: dict[str, Value]
+    choices: dict[str, str]
+    trial: TrialConfig
+
+    @cached_property
+    def trial_id(self) -> str:
+        """The trial's id."""
+        return trial_id(self.trial)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What makes it this one, as text."""
+        return {**self.arm.options, **texts(self.values), "seed": str(self.trial.init_seed)}
+
+
+def texts(values: Mapping[str, Value]) -> dict[str, str]:
+    """Values as they are shown."""
+    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+
+
+class Variants:
+    """Makes the variants of arms.
+
+    Args:
+        loader: Hydra's.
+        master: the configuration that the sweeper was made with.
+        resolver: fills in what a trial's id needs.
+        seeds: of all of them.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig, resolver: Resolver, seeds: Seeds) -> None:
+        self._composer = Composer(loader, master, [])
+        self._resolver = resolver
+        self._seeds = seeds
+
+    def found(self, arm: Arm) -> Found:
+        """What a key is in an arm: the choice of a config group, or a value."""
+        config, choices = self._composer.variant(arm.overrides, {})
+
+        def of_arm(key: str) -> Any:
+            if key in choices or self._composer.options_of(key):
+                return choices.get(key)
+            return OmegaConf.select(config, key, default=MISSING)
+
+        return of_arm
+
+    def keys(self, arm: Arm, dimension: Dimension) -> list[str]:
+        """The keys beside those of a dimension that an arm's configuration has."""
+        config, choices = self._composer.variant(arm.overrides, {})
+        groups = [key for key in dimension.keys if self._composer.options_of(key)]
+        return [*groups, *choices, *_dotted(container_of(config))]
+
+    def of(self, arm: Arm, values: Mapping[str, Value]) -> Variant:
+        """The variant of an arm with these values. Raises UsageError where it can't be."""
+        config, choices = self._composer.variant(arm.overrides, values)
+        trial = composed_from_container(container_of(config)).trial
+        check(trial)
+        return Variant(arm, dict(values), choices, self._seeds.on(self._resolver(trial)))
+
+    def tuned(self, arm: Arm, values: Mapping[str, Value]) -> Arm:
+        """The arm with these values."""
+        config, choices = self._composer.variant(arm.overrides, values)
+        composed = composed_from_container(container_of(config))
+        return replace(arm, choices=choices, composed=composed, tuned=texts(values))
+
+
+def _dotted(container: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in container.items():
+        yield f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{above}{key}.")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep.
+
+    Attributes:
+        command: what the user typed.
+        config: as given.
+        space: what is tuned.
+        metrics: what is judged by.
+        expanded: the arms, and the seeds of the lesson.
+        variants: makes what is proposed.
+        samples: of each arm, what it may propose: the corners of its space.
+        ledger: where everything is.
+        storage: of the studies.
+        pruner: as studies keep it.
+        names: by arm, its study's name.
+        say: told what takes long.
+    """
+
+    command: str
+    config: SweepConfig
+    space: Space
+    metrics: tuple[str, ...]
+    expanded: Expanded
+    variants: Variants
+    samples: Mapping[str, Sequence[Variant]]
+    ledger: Ledger
+    storage: str
+    pruner: dict[str, Any]
+    names: Mapping[str, str]
+    say: Say
+
+    @classmethod
+    def of(
+        cls,
+        loader: ConfigLoader,
+        master: DictConfig,
+        arguments: list[str],
+        given: Mapping[str, Any],
+        command: str,
+        say: Say,
+        exclude: Sequence[Any] = (),
+        zips: Sequence[Sequence[str]] = (),
+    ) -> "Sweep":
+        """Checks every arm at every end of the space, and the lesson that comes of it.
+
+        Args:
+            loader: Hydra's.
+            master: the configuration that the sweeper was made with.
+            arguments: the command's overrides.
+            given: the sweep's part of the configuration.
+            command: what the user typed.
+            say: told what takes long.
+            exclude: patterns of arms that are not wanted.
+            zips: keys that vary together.
+
+        Raises:
+            UsageError: before anything starts.
+        """
+        config = sweep_from_container(given)
+        arguments, intervals = _intervals(loader, arguments)
+        said = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+        space = Space.of({**config.space, **intervals}).without(said)
+        if not space.dimensions:
+            raise UsageError(
+                f"hydra.sweeper.space: nothing is left to tune, as the command says what {', '.join(config.space)} is. "
+                "Leave that out, or leave sweeps out."
+            )
+        first_seed = config.tune_seed + 1
+        expanded = expand(
+            loader, master, arguments, is_grid=True, exclude=exclude, zips=zips, first_seed=first_seed, say=say
+        )
+        for seeds in expanded.seeds:
+            if config.tune_seed in (seeds.init_seed, seeds.data_seed):
+                raise UsageError(
+                    f"seed={seeds}: is the seed that tunes, on which each arm's best is the luckiest too. Leave it "
+                    f"out, or set hydra.sweeper.tune_seed (it is {config.tune_seed})."
+                )
+        grid = expanded.arms[0].composed.grid
+        runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
+        metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
+        seeds = Seeds(config.tune_seed, config.tune_seed)
+        variants = Variants(loader, master, Resolver(runs_dir, say), seeds)
+        samples = {arm.label: _samples(arm, space, variants) for arm in expanded.arms}
+        trials = {label: variant.trial for label, [variant, *_] in samples.items()}
+        for name in metrics:
+            if name not in COUNTED:
+                check_metric("hydra.sweeper.metrics", name, trials)
+        pruner = checked_pruner(config, expanded.arms[0].composed.trial.evaluation.tune_evaluations)
+        storage = config.storage or str(runs_dir / "studies.journal")
+        sweep = cls(
+            command,
+            config,
+            space,
+            metrics,
+            expanded,
+            variants,
+            samples,
+            Ledger(runs_dir),
+            storage if is_url(storage) else str(Path(storage).expanduser().absolute()),
+            pruner,
+            {},
+            say,
+        )
+        sweep = replace(sweep, names={arm.label: sweep._name(arm) for arm in expanded.arms})
+        make_sampler(config, space)
+        # Refuses what no lesson could come of, while nothing is spent yet.
+        sweep._plan({label: variant.values for label, [variant, *_] in samples.items()}, {})
+        return sweep
+
+    def _name(self, arm: Arm) -> str:
+        if self.config.study is not None:
+            return self.config.study if len(self.expanded.arms) == 1 else f"{self.config.study}/{arm.label}"
+        return f"{arm.choices.get('sweeps', 'sweep')}/{arm.label}/{digest12(self._about(arm))}"
+
+    def _about(self, arm: Arm) -> dict[str, Any]:
+        """What an arm's study is for: other values are another study."""
+        first, *_ = self.samples[arm.label]
+        return {
+            "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
+            "metrics": list(self.metrics),
+            "arm": first.trial_id,
+            "tune": tune_id(first.trial),
+        }
+
+    @property
+    def sweep_id(self) -> str:
+        """Of its studies: the same command gives the same sweep."""
+        return digest12([self.storage, sorted(self.names.values())])
+
+    @property
+    def n_trials(self) -> int:
+        """How many proposals of each arm are to come to an end."""
+        return min(self.config.n_trials, grid_size(self.config, self.space) or self.config.n_trials)
+
+    def studies(self, storage: BaseStorage) -> dict[str, ArmStudy]:
+        """Each arm's study, opened or made. Raises UsageError and LedgerError like `ArmStudy.open`."""
+        found = {}
+        with storage_errors(self.storage):
+            for arm in self.expanded.arms:
+                about = {**self._about(arm), "pruner": self.pruner}
+                sampler = make_sampler(self.config, self.space)
+                found[arm.label] = ArmStudy.open(storage, self.names[arm.label], sampler, about, self.n_trials)
+        return found
+
+    def record(self) -> None:
+        """Writes the sweep's record, or marks it as the newest."""
+        path = self.ledger.sweep_path(self.sweep_id)
+        first = {"created_at": time.time()}
+        if path.exists():
+            [first] = [found for found in self.ledger.sweeps() if found["sweep_id"] == self.sweep_id]
+        record = {
+            "format": FORMAT,
+            "sweep_id": self.sweep_id,
+            "command": self.command,
+            "storage": self.storage,
+            **self._told(),
+            "arms": [
+                {"label": arm.label, "options": arm.options, "study": self.names[arm.label]}
+                for arm in self.expanded.arms
+            ],
+            "created_at": first["created_at"],
+            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
+        }
+        write_json(path, record)
+
+    def _told(self) -> dict[str, Any]:
+        return {
+            "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
+            "metrics": list(self.metrics),
+            "n_trials": self.n_trials,
+            "sampler": self.config.sampler,
+            "pruner": self.config.pruner,
+            "tune_seed": self.config.tune_seed,
+        }
+
+    def tuned_plan(self, chosen: Mapping[str, FrozenTrial], spent: Mapping[str, Mapping[str, float]]) -> Plan:
+        """The grid of the tuned arms, under seeds that tuned none of them.
+
+        Args:
+            chosen: the best trial of each arm's study.
+            spent: by arm, what tuning it took, for the grid's record.
+
+        Raises:
+            UsageError: no lesson can come of them.
+        """
+        values = {label: trial.user_attrs["values"] for label, trial in chosen.items()}
+        arms = {
+            label: {
+                "study": self.names[label],
+                "number": trial.number,
+                "trial_id": trial.user_attrs["trial_id"],
+                "values": values[label],
+                "score": trial.values[0],
+                **spent[label],
+            }
+            for label, trial in chosen.items()
+        }
+        return self._plan(values, {"sweep": {"sweep_id": self.sweep_id, **self._told(), "arms": arms}})
+
+    def _plan(self, values: Mapping[str, Mapping[str, Value]], about: dict[str, Any]) -> Plan:
+        arms = tuple(self.variants.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
+        return Plan.of(replace(self.expanded, arms=arms), self.command, self.say, about=about)
+
+
+def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], dict[str, DimensionConfig]]:
+    """The arguments without those that give a key an interval, and these."""
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    intervals = {one.key_or_group: dimension_of(one) for one in parsed if one.is_interval_sweep()}
+    return [str(one.input_line) for one in parsed if not one.is_interval_sweep()], intervals
+
+
+def _samples(arm: Arm, space: Space, variants: Variants) -> list[Variant]:
+    """An arm at the corners of its space, checked. Raises UsageError."""
+    found = variants.found(arm)
+    for dimension in space.dimensions:
+        for key in (dimension.config.when or {}).keys() - {key for one in space.dimensions for key in one.keys}:
+            if found(key) is MISSING:
+                raise UsageError(f"hydra.sweeper.space.{dimension.key}.when.{key}: no such key.")
+    made: list[Variant] = []
+    for values in space.corners(found):
+        if not made:
+            for dimension in space.dimensions:
+                for key in dimension.keys:
+                    if key in values:
+                        check_key(key, variants.keys(arm, dimension), arm.label)
+        try:
+            made.append(variants.of(arm, values))
+        except UsageError as error:
+            shown = " ".join(f"{key}={text}" for key, text in texts(values).items())
+            raise UsageError(f"{arm.label} with {shown}, which hydra.sweeper.space allows:\n{error}") from None
+    return made
