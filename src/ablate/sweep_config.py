@@ -38,9 +38,10 @@ class SweepConfig:
     """What a sweep adds to a grid: each arm is tuned before it is compared.
 
     `n_trials` proposals an arm come to an end, trained under `tune_seed` and judged by `metrics` (null: the lesson's)
-    on the tune split; `sampler_seed` is of the draws. `samplers` and `pruners` hold the parameters of each by name, as Optuna calls them; `sampler`
-    and `pruner` choose. `study` null names an arm's study after what it is; `storage` null is a journal in the ledger.
-    `batch` proposals are launched together by launchers that take no more while they run; null: parallel_trials.
+    on the tune split; `sampler_seed` is of the draws. `samplers` and `pruners` hold the parameters of each by name, as
+    Optuna calls them; `sampler` and `pruner` choose. `study` null names an arm's study after what it is; `storage` null
+    is a journal in the ledger. `batch` proposals are launched together by launchers that take no more while they run;
+    null: parallel_trials.
     """
 
     n_trials: Count

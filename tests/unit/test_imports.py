@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[2] / "src" / "ablate"
 ORDER = [
     {"errors"},
     {"config"},
-    {"grid_config"},
+    {"grid_config", "sweep_config"},
     {"parsing"},
     {"records"},
     {"objectives"},
@@ -22,6 +22,7 @@ ORDER = [
     {"evaluation"},
     {"training", "lessons"},
     {"grid"},
+    {"tuning"},
     {"verbs"},
     {"__main__"},
 ]
@@ -32,13 +33,16 @@ ONLY = {
     "lessons": {"records"},
     "config": set[str](),
     "grid_config": {"config"},
-    "parsing": {"config", "errors", "grid_config"},
+    "sweep_config": {"config"},
+    "parsing": {"config", "errors", "grid_config", "sweep_config"},
 }
 HEAVY = {
     "wandb": {"records/mirror.py", "records/wandb_files.py", "records/wandb_logs.py", "records/dashboard.py"},
     "wandb_workspaces": {"records/dashboard.py"},
-    "hydra": {"grid", "hydra_plugins"},
-    "omegaconf": {"grid", "hydra_plugins"},
+    "hydra": {"grid", "tuning", "hydra_plugins"},
+    "omegaconf": {"grid", "tuning", "hydra_plugins"},
+    "optuna": {"tuning", "records/storage.py", "records/studies.py", "lessons/study_figures.py", "lessons/page.py"},
+    "sqlalchemy": {"records/storage.py"},
 }
 
 
@@ -86,7 +90,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> 
         f"import sys; sys.argv = ['ablate', *{arguments!r}]\n"
         "from ablate.__main__ import main\n"
         "code = main()\n"
-        "heavy = {'torch', 'lightning', 'wandb', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim'}\n"
+        "heavy = {'torch', 'lightning', 'wandb', 'optuna', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)), code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -36,10 +36,8 @@ class Axis:
             return cls(key, ("",), (override.input_line or marked,), is_plain=False)
         if not override.is_sweep_override():
             values: tuple[str, ...] = (override.get_value_element_as_str(),)
-        elif override.is_discrete_sweep():
-            values = tuple(override.sweep_string_iterator())
         else:
-            raise UsageError(f"{override.input_line}: an interval is no list of values. Write {key}=a,b,c.")
+            values = tuple(override.sweep_string_iterator())
         return cls(key, values, tuple(f"{marked}={value}" for value in values), is_plain=marked == key)
 
     @property

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import traceback
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
@@ -17,9 +18,10 @@ from ablate.grid import job
 from ablate.grid.expand import default_container
 from ablate.grid.run import quoted
 from ablate.parsing import nearest
+from ablate.sweep_config import SweepConfig
 
 # Of Hydra's own node, what is for users.
-SWEEPER_KEYS = ("exclude", "zip")
+SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(SweepConfig)))
 
 
 def run_hydra(verb: str, arguments: list[str], names: list[str], *, printing: bool) -> int:

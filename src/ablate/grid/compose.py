@@ -3,7 +3,6 @@
 Hydra takes some 50 to 100 ms for a configuration of our size, setting a value on a composed one takes three.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ablate.errors import UsageError
 from ablate.grid.axis import Axis
 
 
@@ -28,9 +28,12 @@ class Composer:
         self.loader = loader
         self.master = master
         self.axes = axes
+        self._options: dict[str, list[str]] = {}
         self._parser = OverridesParser.create(config_loader=loader)
         self._settable = [self._is_settable(axis) for axis in axes]
         self._composed: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+        # Of what was composed, the values that `variant` set, as they were.
+        self._changed: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def arm(self, chosen: Sequence[int]) -> tuple[DictConfig, dict[str, str]]:
         """One arm's configuration, which the next call may change, and the choice of each config group.
@@ -47,20 +50,29 @@ class Composer:
         return config, choices
 
     def variant(self, overrides: Sequence[str], values: Mapping[str, Any]) -> tuple[DictConfig, dict[str, str]]:
-        """The configuration of these overrides with some values set, and the choice of each config group.
+        """Of these overrides with some values set: the configuration, which the next call may change, and the choices.
 
         Args:
             overrides: of an arm.
             values: by key; those of config groups are choices.
 
         Raises:
-            OmegaConfBaseException: a key that is not there.
+            UsageError: a key that is not there.
         """
         groups = [key for key in values if self.options_of(key)]
-        composed, choices = self._once((*overrides, *(f"{key}={values[key]}" for key in groups)))
-        # The next values may be those of other keys.
-        config = copy.deepcopy(composed)
+        composing = (*overrides, *(f"{key}={values[key]}" for key in groups))
+        config, choices = self._once(composing)
+        # The last values may have been those of other keys. Put back, not copied: that takes ten times as long.
+        for key, before in self._changed.pop(composing, {}).items():
+            OmegaConf.update(config, key, before)
+        changed = self._changed.setdefault(composing, {})
         for key in values.keys() - set(groups):
+            parent, _, last = key.rpartition(".")
+            node = OmegaConf.select(config, parent)
+            if not isinstance(node, DictConfig) or last not in node:
+                raise UsageError(f"{key}: unknown key. --cfg job prints all keys.")
+            beside: Any = OmegaConf.to_container(node, resolve=False)
+            changed[key] = beside[last]
             OmegaConf.update(config, key, values[key])
         return config, choices
 
@@ -71,7 +83,9 @@ class Composer:
 
     def options_of(self, key: str) -> list[str]:
         """The choices of a config group; none where a key is no group."""
-        return list(self.loader.get_group_options(key, ObjectType.CONFIG))
+        if key not in self._options:
+            self._options[key] = list(self.loader.get_group_options(key, ObjectType.CONFIG))
+        return self._options[key]
 
     def _by_hydra(self, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
         config = self.loader.load_sweep_config(self.master, overrides)

@@ -4,10 +4,11 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import pandas as pd
@@ -25,6 +26,9 @@ from ablate.lessons.prose import question
 from ablate.lessons.table import accounting_table, lesson_table, notes
 from ablate.records.files import write_text
 
+if TYPE_CHECKING:
+    import optuna
+
 TEMPLATE = Path(__file__).with_suffix(".html")
 # What may stand before a word, and what stands in a word's place.
 QUALIFIERS = ("stale", "interim", "post hoc", "exploratory")
@@ -33,6 +37,8 @@ GAPS = ("unstable", "missing")
 MOST_REACH = 10
 # Of arms, so many that a card names what its contrast is made of.
 MOST_TERMS = 4
+# Of a front, so many rows.
+MOST_BEST = 20
 
 # Figures are drawn in colours that stand for those of the page, which has two of each, for light and for dark.
 INK, GRID = "#010203", "#010204"
@@ -41,12 +47,21 @@ OF_WORDS = NEUTRAL | {colour: f"var(--{word})" for word, colour in COLOUR_OF.ite
 OF_ARMS = NEUTRAL | {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
 
 
-def page(lessons: Sequence[Lesson], links: Mapping[str, str] | None = None) -> str:
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as its record has it, and its studies by arm, those that can be read."""
+
+    record: Mapping[str, Any]
+    studies: "Mapping[str, optuna.Study]"
+
+
+def page(lessons: Sequence[Lesson], links: Mapping[str, str] | None = None, sweeps: Sequence[Sweep] = ()) -> str:
     """The page as HTML, the same bytes for the same lessons.
 
     Args:
         lessons: in the order in which they are shown.
         links: by trial, where its run can be looked at.
+        sweeps: behind the lessons.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -56,12 +71,18 @@ def page(lessons: Sequence[Lesson], links: Mapping[str, str] | None = None) -> s
         lstrip_blocks=True,
     )
     shown = [_shown(found, f"lesson-{number}", links or {}) for number, found in enumerate(lessons, start=1)]
-    return environment.get_template(TEMPLATE.name).render(lessons=shown)
+    tuned = [_shown_sweep(sweep, f"sweep-{number}") for number, sweep in enumerate(sweeps, start=1)]
+    return environment.get_template(TEMPLATE.name).render(lessons=shown, sweeps=tuned)
 
 
-def write_page(lessons: Sequence[Lesson], path: Path, links: Mapping[str, str] | None = None) -> None:
+def write_page(
+    lessons: Sequence[Lesson],
+    path: Path,
+    links: Mapping[str, str] | None = None,
+    sweeps: Sequence[Sweep] = (),
+) -> None:
     """Writes the page to a file, atomically."""
-    write_text(path, page(lessons, links))
+    write_text(path, page(lessons, links, sweeps))
 
 
 def _shown(found: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str, Any]:
@@ -288,6 +309,58 @@ def _figures(found: Lesson, anchor: str) -> list[dict[str, Any]]:
     return shown
 
 
+def _shown_sweep(sweep: Sweep, anchor: str) -> dict[str, Any]:
+    """What the template asks of one sweep."""
+    # Imports Optuna, which a page without sweeps needs not.
+    from ablate.lessons.study_figures import study_figures
+
+    record, shown = sweep.record, []
+    for place, (arm, study) in enumerate(sweep.studies.items()):
+        with _page_style():
+            figures = list(study_figures(study, record["metrics"]))
+        for number, (title, figure) in enumerate(figures):
+            names = f"{anchor}-{place}-{number}"
+            about = arm if len(sweep.studies) > 1 else ""
+            shown.append({"title": title, "about": about, **_inline(figure, names, NEUTRAL, bbox_inches="tight")})
+    keys = list(dict.fromkeys(key for study in sweep.studies.values() for key in _tried_keys(study)))
+    rows = [row for arm, study in sweep.studies.items() for row in _best_rows(arm, study, keys)]
+    return {
+        "anchor": anchor,
+        "sweep_id": record["sweep_id"],
+        "command": record["command"],
+        "tuned": ", ".join(record["space"]),
+        "metrics": ", ".join(record["metrics"]),
+        "n_trials": record["n_trials"],
+        "sampler": record["sampler"],
+        "pruner": record["pruner"],
+        "storage": record["storage"],
+        "best": [["arm", *keys, *record["metrics"], "trial", "trained", "pruned", "failed"], *rows] if rows else [],
+        "figures": shown,
+    }
+
+
+def _tried_keys(study: "optuna.Study") -> Iterator[str]:
+    for trial in study.get_trials(deepcopy=False):
+        yield from trial.user_attrs.get("values", {})
+
+
+def _best_rows(arm: str, study: "optuna.Study", keys: Sequence[str]) -> Iterator[list[str]]:
+    """A row per trial that is best, of which there are several where there are several metrics."""
+    names = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    ended = [str(names.count(state)) for state in ("COMPLETE", "PRUNED", "FAIL")]
+    best = sorted(study.best_trials, key=lambda one: one.values) if "COMPLETE" in names else []
+    for place, trial in enumerate(best[:MOST_BEST]):
+        values = trial.user_attrs.get("values", {})
+        told = (values.get(key, "") for key in keys)
+        yield [
+            arm if place == 0 else "",
+            *(f"{value:g}" if isinstance(value, float) else str(value) for value in told),
+            *(f"{value:.5g}" for value in trial.values),
+            str(trial.user_attrs.get("trial_id", "")),
+            *(ended if place == 0 else [""] * len(ended)),
+        ]
+
+
 def _page_style() -> AbstractContextManager[None]:
     """In the page's colours; text stays text, and a label is never a formula."""
     return matplotlib.rc_context(
@@ -304,16 +377,18 @@ def _page_style() -> AbstractContextManager[None]:
     )
 
 
-def _inline(figure: Figure, names: str, paints: Mapping[str, str]) -> dict[str, Any]:
+def _inline(figure: Figure, names: str, paints: Mapping[str, str], **saving: Any) -> dict[str, Any]:
     """What is inside of a figure's SVG, for a page that has others, and its size in points."""
     file = io.StringIO()
     with style():
-        figure.savefig(file, format="svg", transparent=True, metadata=METADATA["svg"])
+        figure.savefig(file, format="svg", transparent=True, metadata=METADATA["svg"], **saving)
     text = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", file.getvalue(), flags=re.DOTALL)
     inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     # Tags alone: a label may have any text.
     content = re.sub(r"<[^>]*>", lambda tag: _of_page(tag[0], names, paints), inside)
-    width, height = (round(72 * float(inches), 2) for inches in figure.get_size_inches())
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert size
+    width, height = (round(float(points), 2) for points in size.groups())
     return {"width": width, "height": height, "content": re.sub(r"\n\s*", "\n", content)}
 
 

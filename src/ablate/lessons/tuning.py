@@ -53,8 +53,8 @@ def _against_untuned(found: Lesson) -> list[str]:
     results = untuned(found.results)
     if results is None:
         return [
-            "Whether tuning changed a word can't be said here: the same arms were not run as they come. The same command "
-            "without sweeps runs them."
+            "Whether tuning changed a word can't be said here: the same arms were not run as they come. The same "
+            "command without sweeps runs them."
         ]
     try:
         before = lesson(results)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from ablate.records.files import LedgerError
 
 # How long a database may be busy with others, and how long it may take to answer at all.
 BUSY_SECONDS, CONNECT_SECONDS = 20, 10
+# Of commands that make a database's tables at the same time, so many are expected; one needs about so long.
+MOST_MAKERS, MAKING_SECONDS = 8, 0.5
 CONNECT = {"sqlite": {"timeout": BUSY_SECONDS}, "postgresql": {"connect_timeout": CONNECT_SECONDS}}
 
 
@@ -36,9 +39,10 @@ def open_storage(storage: str) -> BaseStorage:
     with storage_errors(storage):
         try:
             return _database(storage) if is_url(storage) else _journal(Path(storage).expanduser().absolute())
-        except ModuleNotFoundError as error:
-            raise LedgerError(f"hydra.sweeper.storage={storage}: needs its driver: pip install {error.name}") from None
-        except (OSError, ValueError, sqlalchemy.exc.ArgumentError) as error:
+        except ImportError as error:
+            driver = getattr(error.__cause__ or error, "name", None)
+            raise LedgerError(f"hydra.sweeper.storage={storage}: needs its driver: pip install {driver}") from None
+        except (OSError, ValueError) as error:
             raise _unusable(storage, error) from error
 
 
@@ -70,6 +74,14 @@ def _database(url: str) -> RDBStorage:
             "would keep. Leave it out and put it where the database's own tools look for it (PGPASSWORD, ~/.pgpass)."
         )
     arguments = CONNECT.get(parsed.get_backend_name(), {})
+    for _ in range(MOST_MAKERS):
+        try:
+            return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+        except sqlalchemy.exc.DBAPIError as error:
+            # Another process makes its tables at this moment, which Optuna does not foresee.
+            if not any(sign in str(error) for sign in ("already exists", "UNIQUE constraint", "duplicate key")):
+                raise
+            time.sleep(MAKING_SECONDS)
     return RDBStorage(url, engine_kwargs={"connect_args": arguments})
 
 

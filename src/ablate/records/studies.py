@@ -16,24 +16,10 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, N
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.records.storage import open_storage
+from ablate.records.storage import open_storage, storage_errors
 
 log = logging.getLogger(__name__)
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
-    "tpe": TPESampler,
-    "gp": GPSampler,
-    "cmaes": CmaEsSampler,
-    "random": RandomSampler,
-    "grid": GridSampler,
-    "nsgaii": NSGAIISampler,
-}
-PRUNERS: dict[str, Callable[..., BasePruner]] = {
-    "none": NopPruner,
-    "hyperband": HyperbandPruner,
-    "median": MedianPruner,
-    "wilcoxon": WilcoxonPruner,
-}
 # Of a study, under this name: what a sweep made it for. Of a trial: what it proposes, and who asked for it.
 ABOUT = "ablate"
 # What is ours to give, or no plain value.
@@ -60,6 +46,31 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
+
+
+class Grid(GridSampler):
+    """Optuna's, which ends a loop of Optuna's own when all of it was tried; here it is counted before."""
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Ends nothing."""
+
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "tpe": TPESampler,
+    "gp": GPSampler,
+    "cmaes": CmaEsSampler,
+    "random": RandomSampler,
+    "grid": Grid,
+    "nsgaii": NSGAIISampler,
+}
+PRUNERS: dict[str, Callable[..., BasePruner]] = {
+    "none": NopPruner,
+    "hyperband": HyperbandPruner,
+    "median": MedianPruner,
+    "wilcoxon": WilcoxonPruner,
+}
 
 
 def parameters_of(component: Callable[..., object]) -> list[str]:
@@ -169,6 +180,18 @@ class Proposal:
     @cached_property
     def _trial_id(self) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self.number)
+
+
+def studies_of(sweep: Mapping[str, Any]) -> dict[str, optuna.Study]:
+    """By arm, the studies that a sweep's record names. Raises LedgerError where they can't be read."""
+    storage = open_storage(sweep["storage"])
+    with storage_errors(sweep["storage"]):
+        there = set(optuna.get_all_study_names(storage))
+        return {
+            arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage)
+            for arm in sweep["arms"]
+            if arm["study"] in there
+        }
 
 
 def pruner_of(given: Mapping[str, Any]) -> BasePruner:

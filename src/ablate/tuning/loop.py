@@ -208,7 +208,8 @@ class Loop:
         }
         self.sweep.ledger.plan(variant.trial_id, trial_to_container(variant.trial), about)
         folder = self.sweep.ledger.trial(variant.trial_id)
-        # How it ended before says nothing of how it ends now.
+        # How it ended before, or that it died with an earlier command, says nothing of how it ends now.
+        settle(folder, interrupted=True)
         if folder.status in (Status.FAILED, Status.PRUNED):
             with contextlib.suppress(HeldElsewhereError), folder.lease:
                 folder.update(status=Status.PLANNED, failure=None)

@@ -178,7 +178,8 @@ class ArmStudy:
             )
         if known != about:
             study.set_user_attr(ABOUT, about)
-            study.set_metric_names(about["metrics"])
+            with quietly():
+                study.set_metric_names(about["metrics"])
         study.pruner = pruner_of(about["pruner"])
         return cls(study, n_trials)
 

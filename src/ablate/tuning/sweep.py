@@ -79,16 +79,22 @@ class Variants:
         self._composer = Composer(loader, master, [])
         self._resolver = resolver
         self._seeds = seeds
+        self._found: dict[str, Found] = {}
 
     def found(self, arm: Arm) -> Found:
-        """What a key is in an arm: the choice of a config group, or a value."""
-        config, choices = self._composer.variant(arm.overrides, {})
+        """What a key is in an arm as it comes: the choice of a config group, or a value."""
+        if arm.label not in self._found:
+            self._found[arm.label] = self._as_it_comes(arm)
+        return self._found[arm.label]
 
+    def _as_it_comes(self, arm: Arm) -> Found:
         def of_arm(key: str) -> Any:
             if key in choices or self._composer.options_of(key):
                 return choices.get(key)
+            config, _ = self._composer.variant(arm.overrides, {})
             return OmegaConf.select(config, key, default=MISSING)
 
+        _, choices = self._composer.variant(arm.overrides, {})
         return of_arm
 
     def keys(self, arm: Arm, dimension: Dimension) -> list[str]:
@@ -338,12 +344,12 @@ def _samples(arm: Arm, space: Space, variants: Variants) -> list[Variant]:
             if found(key) is MISSING:
                 raise UsageError(f"hydra.sweeper.space.{dimension.key}.when.{key}: no such key.")
     made: list[Variant] = []
+    checked: set[str] = set()
     for values in space.corners(found):
-        if not made:
-            for dimension in space.dimensions:
-                for key in dimension.keys:
-                    if key in values:
-                        check_key(key, variants.keys(arm, dimension), arm.label)
+        for dimension in space.dimensions:
+            for key in {*dimension.keys} & values.keys() - checked:
+                check_key(key, variants.keys(arm, dimension), arm.label)
+                checked.add(key)
         try:
             made.append(variants.of(arm, values))
         except UsageError as error:

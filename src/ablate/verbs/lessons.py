@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, make_console
+from ablate.grid.run import Launch, counted, make_console
 from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.report import report
+from ablate.records.files import LedgerError
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 
 if TYPE_CHECKING:
+    from ablate.lessons.page import Sweep
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
-    from ablate.tuning.sweep import Sweep
+    from ablate.tuning.sweep import Sweep as TunedSweep
 
 FLAGS = {"--html": "one page with all of it, lessons.html, in place of tables in the terminal"}
 
@@ -35,15 +37,21 @@ def main(arguments: Sequence[str]) -> int:
     given = Arguments.of("lessons", arguments, FLAGS, takes, sources.OPTIONS)
     logs = sources.logs_of(given)
     grids = logs.grids()
-    if not grids:
+    sweeps = given.ledger.sweeps() if "--html" in given.flags else []
+    if not grids and not sweeps:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
-    chosen = [_named(grids, name, logs.where) for name in given.names]
+    asked_sweeps = {name for name in given.names if name in {sweep["sweep_id"] for sweep in sweeps}}
+    chosen = [_named(grids, name, logs.where) for name in given.names if name not in asked_sweeps]
     # An archive is kept as it was written.
     is_ledger = (given.ledger.runs_dir / "grids").is_dir()
     if "--html" in given.flags:
-        of_all = [GridResults(logs, grid) for grid in chosen or grids]
-        return _page(of_all, given.ledger.runs_dir if is_ledger else Path(), console, sources.links(given, of_all))
+        of_all = [GridResults(logs, grid) for grid in (chosen if given.names else grids)]
+        if given.names:
+            wanted = asked_sweeps | {one.grid.get("sweep", {}).get("sweep_id") for one in of_all}
+            sweeps = [sweep for sweep in sweeps if sweep["sweep_id"] in wanted]
+        folder = given.ledger.runs_dir if is_ledger else Path()
+        return _page(of_all, folder, console, sources.links(given, of_all), sweeps)
     reported = [
         report(one, given.ledger.lesson_folder(one.grid_id) if is_ledger else None, console, stale_trials(one))
         for one in [GridResults(logs, grid) for grid in chosen or grids[:1]]
@@ -69,9 +77,13 @@ def _named(grids: Sequence[dict[str, object]], name: str, where: str) -> dict[st
 
 
 def _page(
-    results: Sequence[GridResults], folder: Path, console: Console, links: Mapping[str, str] | None = None
+    results: Sequence[GridResults],
+    folder: Path,
+    console: Console,
+    links: Mapping[str, str] | None = None,
+    sweeps: Sequence[Mapping[str, Any]] = (),
 ) -> int:
-    """One page of all lessons that there are. Returns 1, with the reasons, where there is none."""
+    """One page of all lessons and sweeps that there are. Returns 1, with the reasons, where there is none."""
     from ablate.lessons.grid_results import IncomparableError
     from ablate.lessons.lesson import lesson
     from ablate.lessons.page import write_page
@@ -87,16 +99,34 @@ def _page(
             found.append(made)
         else:
             console.print(f"{one.grid_id}: no lesson yet, as nothing is finished.", soft_wrap=True)
-    if not found:
+    tuned = _readable(sweeps, console)
+    if not found and not tuned:
         return 1
     path = folder / "lessons.html"
-    write_page(found, path, links)
-    console.print(f"{len(found)} lessons: {path}", soft_wrap=True, highlight=False)
+    write_page(found, path, links, tuned)
+    counts = [counted(len(found), "lesson")] + ([counted(len(tuned), "sweep")] if tuned else [])
+    console.print(f"{', '.join(counts)}: {path}", soft_wrap=True, highlight=False)
     return 0
 
 
+def _readable(sweeps: Sequence[Mapping[str, Any]], console: Console) -> "list[Sweep]":
+    """The sweeps whose studies can be read; of the others it is said why not."""
+    if not sweeps:
+        return []
+    from ablate.lessons.page import Sweep
+    from ablate.records.studies import studies_of
+
+    found = []
+    for sweep in sweeps:
+        try:
+            found.append(Sweep(sweep, studies_of(sweep)))
+        except LedgerError as error:
+            console.print(f"{sweep['sweep_id']}: its studies are left out. {error}", markup=False, soft_wrap=True)
+    return found
+
+
 def of_sweep(
-    sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
+    sweep: "TunedSweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
 ) -> int:
     """Reports the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
     from ablate.tuning.run import plan_of_recorded
@@ -114,7 +144,9 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
         )
     results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
     if "--html" in names:
-        return _page([results], plan.ledger.runs_dir, console)
+        wanted = plan.about.get("sweep", {}).get("sweep_id")
+        sweeps = [sweep for sweep in plan.ledger.sweeps() if sweep["sweep_id"] == wanted]
+        return _page([results], plan.ledger.runs_dir, console, sweeps=sweeps)
     folder = plan.ledger.lesson_folder(plan.grid_id)
     return 0 if report(results, folder, console, stale_trials(results)) else 1
 

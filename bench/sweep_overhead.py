@@ -1,0 +1,125 @@
+"""What a sweep costs beside its trials, proposal by proposal, and what a bare Optuna study of the same length costs.
+
+    python bench/sweep_overhead.py [--trials 2000] [--samplers random,tpe] [--storage journal,sqlite]
+
+Trials are made up: each is recorded as finished at once. What is timed is everything else that a sweep does for a
+proposal: asking, drawing, composing, checking, identifying, freezing, reading how it ended, telling. Beside it Optuna's
+own loop draws from the same space, with the same sampler and storage, and does nothing else.
+"""
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from ablate import CONF
+from ablate.grid.expand import Seeds
+from ablate.identity import tune_id
+from ablate.records.storage import open_storage
+from ablate.records.studies import SAMPLERS, KeyedSampler, quietly
+from ablate.tuning.loop import Loop
+from ablate.tuning.run import _as_sweeper
+from ablate.tuning.sweep import Sweep
+
+RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
+
+
+def made_sweep(runs_dir: Path, trials: int, sampler: str, storage: str) -> Sweep:
+    """The sweep of a command, as the command line makes it."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", ["budget=smoke"], RunMode.MULTIRUN)
+        node: Any = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
+        for ours in ("_target_", "exclude", "params", "zip", "verb", "is_grid", "command", "names"):
+            del node[ours]
+        node |= {"space": RATE, "n_trials": trials, "sampler": sampler, "storage": storage}
+        arguments = ["budget=smoke", f"runs_dir={runs_dir}"]
+        return Sweep.of(loader, master, arguments, node, "bench", print)
+
+
+def score(rate: float) -> float:
+    """A bowl."""
+    return 2 + (rate - 0.006) ** 2
+
+
+def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
+    """Of each proposal, the seconds that the sweep took for it."""
+    sweep = made_sweep(runs_dir, trials, sampler, storage)
+    sweep.ledger.check_writable()
+    [[sample, *_]] = sweep.samples.values()
+    tune = tune_id(Seeds(0, 0).on(sample.trial))
+    seconds: list[float] = []
+
+    def launch(jobs: Iterable[list[str]]) -> list[JobReturn]:
+        started, returns = time.perf_counter(), []
+        for overrides in jobs:
+            seconds.append(time.perf_counter() - started)
+            folder = sweep.ledger.trial(overrides[0].partition("=")[2].strip("'"))
+            found = {"bpb_continuation": score(float(folder.record()["options"]["optimizer.learning_rate"]))}
+            attempts = [{"tune": None, "ended": "finished"}]
+            ended = {"status": "finished", "started_at": 0.0, "finished_at": 0.0, "counters": {}, "attempts": attempts}
+            folder.update(**ended, tune_evaluations={tune: found})
+            returns.append(JobReturn(status=JobStatus.COMPLETED))
+            started = time.perf_counter()
+        return returns
+
+    with _as_sweeper(sweep) as sweeper:
+        Loop(sweep, sweep.studies(open_storage(storage)), sweeper, Console(file=io.StringIO())).run(launch)
+    return seconds
+
+
+def bare_seconds(trials: int, sampler: str, storage: str) -> list[float]:
+    """The same of Optuna's own loop."""
+    with quietly():
+        drawing = KeyedSampler(lambda seed: SAMPLERS[sampler](seed=seed), 0)
+    study = optuna.create_study(storage=open_storage(storage), sampler=drawing)
+    seconds = []
+    for _ in range(trials):
+        started = time.perf_counter()
+        study.optimize(lambda trial: score(trial.suggest_float("rate", 1e-4, 1e-1, log=True)), n_trials=1)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def main() -> None:
+    """Prints milliseconds a proposal, of the first and of the last tenth, and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--samplers", default="random,tpe")
+    parser.add_argument("--storage", default="journal,sqlite")
+    given = parser.parse_args()
+    for sampler in given.samplers.split(","):
+        for kind in given.storage.split(","):
+            for name in ("sweep", "Optuna alone"):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder)
+                    storage = str(path / "s.journal") if kind == "journal" else f"sqlite:///{path}/s.db"
+                    if name == "sweep":
+                        seconds = sweep_seconds(path / "runs", given.trials, sampler, storage)
+                    else:
+                        seconds = bare_seconds(given.trials, sampler, storage)
+                tenth = max(1, len(seconds) // 10)
+                first, last = (1e3 * statistics.median(part) for part in (seconds[:tenth], seconds[-tenth:]))
+                whole = sum(seconds)
+                print(
+                    f"{sampler:7} {kind:8} {name:13} {len(seconds)} proposals in {whole:6.1f} s, "
+                    f"{1e3 * statistics.median(seconds):5.1f} ms each (first tenth {first:5.1f}, last {last:5.1f})",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

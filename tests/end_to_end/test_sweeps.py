@@ -1,0 +1,275 @@
+"""Sweeps from the command line: tuned arms and their lesson, pruning, killing, sharing, and what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from ablate.records.storage import open_storage
+from tests.conftest import write_text
+from tests.end_to_end.test_grid import ablate, command
+
+RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
+SMALL = ["evaluation.tune_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"]
+SWEEP = ["-m", RATE, "objective=causal,mixed", "replicates=2", "hydra.sweeper.n_trials=3", *SMALL]
+PRUNED = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruners.median.n_startup_trials=1"]
+
+
+def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
+    """By arm, the trials of the newest sweep's studies."""
+    newest = max((folder / "runs" / "sweeps").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    sweep = json.loads(newest.read_text())
+    storage = open_storage(sweep["storage"])
+    return {
+        arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage).get_trials() for arm in sweep["arms"]
+    }
+
+
+def record(folder: Path, trial: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "runs" / trial / "record.json").read_text())
+    return found
+
+
+def attempts(folder: Path) -> dict[str, int]:
+    return {
+        path.parent.name: len(json.loads(path.read_text())["attempts"])
+        for path in (folder / "runs").glob("*/record.json")
+    }
+
+
+def paged(folder: Path) -> str:
+    words = [sys.executable, "-m", "ablate", "lessons", "--html"]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the sweep was run once, with pruning, and what that printed."""
+    folder = tmp_path_factory.mktemp("a sweep")
+    write_text(folder / "text", 40, seed=0)
+    done = ablate(folder, *SWEEP, *PRUNED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr
+    return folder, done.stdout
+
+
+def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path, str]) -> None:
+    folder, printed = swept
+    assert "2 arms × 3 proposals of optimizer.learning_rate by bpb_continuation on the tune split, 6 to come" in printed
+    found = studies(folder)
+    assert list(found) == ["causal", "mixed"]
+    for trials in found.values():
+        assert len(trials) == 3
+        assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    [grid] = [json.loads(path.read_text()) for path in (folder / "runs" / "grids").glob("*.json")]
+    assert [list(arm["trials"]) for arm in grid["arms"]] == [["1", "2"]] * 2, "seed 0 tuned"
+    for arm in grid["arms"]:
+        chosen = grid["sweep"]["arms"][arm["label"]]
+        best = min((one for one in found[arm["label"]] if one.values), key=lambda one: one.values[0])
+        assert chosen["values"] == best.user_attrs["values"]
+        assert chosen["score"] == best.values[0]
+        for trial in arm["trials"].values():
+            config = record(folder, trial)["semantic"]
+            assert config["optimizer"]["learning_rate"] == chosen["values"]["optimizer.learning_rate"]
+    assert "Tuned by TPE and median pruning on the tune split's bpb_continuation, 3 proposals an arm" in printed
+    assert "Whether tuning changed a word can't be said here" in printed.replace("\n", " ")
+
+
+def test_tuning_leaves_the_test_split_alone(swept: tuple[Path, str]) -> None:
+    folder, _ = swept
+    for trials in studies(folder).values():
+        for trial in trials:
+            found = record(folder, trial.user_attrs["trial_id"])
+            assert found["evaluations"] == {}
+            if trial.state == TrialState.COMPLETE:
+                [scores] = found["tune_evaluations"].values()
+                assert scores["bpb_continuation"] == trial.values[0]
+                assert trial.intermediate_values[4] == trial.values[0]
+
+
+def test_the_same_command_again_trains_nothing(swept: tuple[Path, str]) -> None:
+    folder, printed = swept
+    before = attempts(folder)
+    again = ablate(folder, *SWEEP, *PRUNED)
+    assert again.returncode == 0, again.stderr
+    assert attempts(folder) == before
+    assert "0 to come" in again.stdout
+    lesson = "Does changing objective"
+    assert again.stdout.partition(lesson)[2] == printed.partition(lesson)[2]
+    reported = ablate(folder, "lessons", *SWEEP, *PRUNED)
+    assert reported.returncode == 0, reported.stderr
+    assert reported.stdout.partition(lesson)[2] == printed.partition(lesson)[2]
+    shown = json.loads(ablate(folder, "status", *SWEEP, "--json").stdout)
+    assert len(shown) == 6 + 4
+    assert "1 lesson, 1 sweep: " in paged(folder)
+    text = (folder / "runs" / "lessons.html").read_text()
+    assert "Tuning optimizer.learning_rate" in text
+    assert text.count("<h3>History") == 2
+
+
+def test_a_pruned_trial_is_taken_further_from_its_checkpoint_and_ends_as_if_it_had_not_been(
+    swept: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(swept[0], tmp_path / "copy"))
+    pruned = [trial for trials in studies(swept[0]).values() for trial in trials if trial.state == TrialState.PRUNED]
+    assert pruned, "one of six is behind the median"
+    trial = record(folder, pruned[0].user_attrs["trial_id"])
+    assert trial["status"] == "pruned"
+    assert "of its budget: its study has better ones" in trial["failure"]["message"]
+    rate, objective = trial["options"]["optimizer.learning_rate"], trial["options"]["objective"]
+    cell = [f"optimizer.learning_rate={rate}", f"objective={objective}", "seed=0", *SMALL]
+    further = ablate(folder, *cell)
+    assert further.returncode == 0, further.stdout + further.stderr
+    found = record(folder, trial["trial_id"])
+    assert found["status"] == "finished"
+    assert found["attempts"][-1]["from_step"] > 0, "never from zero"
+    anew = ablate(folder, *cell, "runs_dir=anew")
+    assert anew.returncode == 0, anew.stderr
+    other = json.loads((folder / "anew" / trial["trial_id"] / "record.json").read_text())
+    assert other["attempts"][0]["from_step"] == 0
+    assert found["evaluations"] == other["evaluations"]
+
+
+def test_what_a_grid_has_finished_costs_a_sweep_nothing(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "free" / "text")).parent
+    grid = ablate(folder, "-m", "optimizer.learning_rate=1e-3,1e-2", "seed=0", *SMALL)
+    assert grid.returncode == 0, grid.stderr
+    space = "{optimizer.learning_rate: {choices: [1e-3, 1e-2]}}"
+    sweep = ["-m", f"+hydra.sweeper.space={space}", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=9"]
+    done = ablate(folder, *sweep, "replicates=1", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [trials] = studies(folder).values()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2, "a grid has an end"
+    assert all(len(trial.intermediate_values) == 4 for trial in trials), "pruners know its curve"
+    assert sorted(attempts(folder).values()) == [1, 1, 1], "two of the grid, and the best under a fresh seed"
+
+
+def test_a_sweep_that_is_killed_goes_on_where_it_was(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "killed" / "text")).parent
+    words = [*SWEEP, "budget.train_tokens=4000"]
+    for kill in range(3):
+        process = subprocess.Popen(
+            command(folder, *words), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        _wait_for_trials(folder, at_least=2 * kill + 1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = ablate(folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for trials in studies(folder).values():
+        assert len(trials) == 3, "no proposal is lost, and none is made twice"
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    unkilled = Path(shutil.copytree(folder / "text", tmp_path / "unkilled" / "text")).parent
+    assert ablate(unkilled, *words).returncode == 0
+    there, here = studies(unkilled), studies(folder)
+    # What is proposed first hangs on nothing that was found.
+    assert here["causal"][0].params == there["causal"][0].params
+    assert here["causal"][0].values == there["causal"][0].values
+
+
+def _wait_for_trials(folder: Path, *, at_least: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if len(list((folder / "runs").glob("*/metrics.jsonl"))) >= at_least:
+            return
+        time.sleep(0.1)
+    raise AssertionError("no trial began")
+
+
+def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "shared" / "text")).parent
+    words = [*SWEEP, f"hydra.sweeper.storage=sqlite:///{folder}/studies.db", "hydra.sweeper.n_trials=4"]
+    both = [
+        subprocess.Popen(
+            command(folder, *words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    for trials in studies(folder).values():
+        assert len(trials) == 4
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert set(attempts(folder).values()) == {1}, "nothing is run twice"
+    assert not list((folder / "runs" / "sweeps").glob("*/*")), "who ran it is gone"
+
+
+def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "front" / "text")).parent
+    words = [
+        *("-m", "+hydra.sweeper.space={block.inner_ratio: {low: 1, high: 4}}", "hydra.sweeper.sampler=random"),
+        *("hydra.sweeper.n_trials=3", "hydra.sweeper.metrics=[bpb_full,flops]", *SMALL),
+    ]
+    done = ablate(folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tuned, on the tune split: the fronts" in done.stdout
+    assert not list((folder / "runs" / "grids").glob("*.json"))
+    reported = ablate(folder, "lessons", *words)
+    assert reported.returncode == 2
+    assert "no trial is its best and there is no lesson" in reported.stderr
+    assert "0 lessons, 1 sweep" in paged(folder)
+
+
+WRONG = [
+    (
+        ["+hydra.sweeper.space={optimizer.learning_rat: {low: 1e-4, high: 1e-2}}"],
+        "Did you mean optimizer.learning_rate?",
+    ),
+    (["optimizer.learning_rate=interval(1e-2,1e-4)"], "low=0.01 must be below high=0.0001."),
+    (["optimizer.learning_rate=tag(log,interval(0.0,1e-4))"], "log: true needs low above 0, and it is 0."),
+    (["optimizer.learning_rate=interval(-1.0,1.0)"], "optimizer.learning_rate=-1, which hydra.sweeper.space allows:"),
+    ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one number"),
+    ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean sampler?"),
+    ([RATE, "seed=0,1"], "is the seed that tunes"),
+    (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
+    (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
+    ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
+    ([RATE, "lesson.baseline=prefix"], "no arm has this label"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_what_is_wrong_is_told_before_the_first_trial(
+    words: list[str], message: str, swept: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "wrong" / "text")).parent
+    done = ablate(folder, "-m", *words, *SMALL)
+    assert message in done.stderr
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("ablate: ")
+    assert not list(folder.rglob("record.json")), "nothing was started"
+
+
+def test_another_space_under_a_name_and_a_locked_storage_are_told(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "named" / "text")).parent
+    url = f"sqlite:///{folder}/studies.db"
+    named = ["hydra.sweeper.study=mine", f"hydra.sweeper.storage={url}", "hydra.sweeper.n_trials=1", "replicates=1"]
+    assert ablate(folder, "-m", RATE, *named, *SMALL).returncode == 0
+    other = ablate(folder, "-m", RATE.replace("1e-1", "1e-2"), *named, *SMALL)
+    assert other.returncode == 2
+    assert "the study mine was made for another sweep" in other.stderr
+    assert "space.optimizer.learning_rate.high: 0.1 → 0.01" in other.stderr
+    holding = sqlite3.connect(folder / "studies.db", isolation_level=None)
+    holding.execute("BEGIN EXCLUSIVE")
+    try:
+        locked = ablate(folder, "-m", RATE, *named, *SMALL)
+    finally:
+        holding.close()
+    assert locked.returncode == 1
+    assert "database is locked" in locked.stderr
+
+
+def test_a_verb_that_takes_no_sweep_says_so(swept: tuple[Path, str]) -> None:
+    done = ablate(swept[0], "data", "show", RATE)
+    assert done.returncode == 2
+    assert "data takes no sweep. Leave sweeps out" in done.stderr
