@@ -51,7 +51,7 @@ def about(**changes: Any) -> dict[str, Any]:
     return {"space": {"rate": 1}, "metrics": ["bpb_full"], "arm": "a" * 12, "tune": "t", "pruner": pruner} | changes
 
 
-def opened(path: Path, config: SweepConfig, **changes: Any) -> ArmStudy:
+def opened(path: Path | str, config: SweepConfig, **changes: Any) -> ArmStudy:
     given = about(**changes)
     sampler = make_sampler(config, SPACE)
     return ArmStudy.open(open_storage(str(path)), "a study", sampler, given, config.n_trials)
@@ -262,19 +262,19 @@ def test_a_study_that_cannot_be_asked_stops_no_trial(tmp_path: Path, caplog: pyt
     assert not Proposal(str(tmp_path / "s.journal"), "s", 2).is_to_prune(1, {"bpb_full": 50.0})
 
 
-def ask_many(path: str, sampler_seed: int) -> None:
-    study = opened(Path(path), sweep(sampler="random", sampler_seed=sampler_seed))
+def ask_many(storage: str, sampler_seed: int) -> None:
+    study = opened(storage, sweep(sampler="random", sampler_seed=sampler_seed))
     for _ in range(20):
         trial = study.ask(str(sampler_seed))
         SPACE.suggest(trial, lambda key: None)
         study.tell(trial.number, TrialState.COMPLETE, [1.0])
 
 
-def test_processes_that_share_a_study_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "s.journal"
-    opened(path, sweep())
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_processes_that_make_and_share_a_study_lose_nothing(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "s.journal") if kind == "journal" else f"sqlite:///{tmp_path}/s.db"
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=ask_many, args=(str(path), seed)) for seed in range(3)]
+    processes = [context.Process(target=ask_many, args=(path, seed)) for seed in range(3)]
     for process in processes:
         process.start()
     for process in processes:

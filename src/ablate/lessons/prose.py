@@ -182,7 +182,7 @@ def _standing(found: Lesson) -> list[str]:
     results, notes = found.results, []
     if not results.is_declared:
         notes.append(
-            f"Exploratory: {results.declaration['name']} was declared otherwise before (grid "
+            f"Exploratory: {results.declaration.get('name')} was declared otherwise before (grid "
             f"{listed(results.grid['other_declarations'])}). A lesson under a name of its own is a declared one: "
             "lesson.name=…, with seeds that nobody has seen."
         )

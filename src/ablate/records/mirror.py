@@ -1,4 +1,4 @@
-"""The W&B mirror of a trial's log. The only module that imports wandb.
+"""The W&B mirror of a trial's log. The only module that writes to W&B while trials run.
 
 It runs in a thread of its own and takes rows from a queue: importing wandb and starting its service cost a second that
 no trial waits for, and a W&B that hangs or fails stops no trial. The ledger is the truth.

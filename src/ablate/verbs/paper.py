@@ -51,5 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"[bold]{name}[/]: " + "; ".join(f"{name} {word}" for name, word in found.words.items()))
     for name, why in paper.gaps.items():
         console.print(f"{name}: no lesson. {why}", markup=False, soft_wrap=True)
+    for problem in getattr(logs, "problems", []):
+        console.print(f"• {problem}", markup=False, soft_wrap=True)
     console.print(f"Written: {out}/paper.md, tables/, figures/, manifest.json", highlight=False, soft_wrap=True)
     return 1 if paper.gaps else 0

@@ -1,0 +1,111 @@
+"""Kills a sweep at random moments and starts it again, until it has been killed so often; then checks what it left.
+
+    python tests/integration/sweep_kills.py [--kills 20] [--seed 0]
+
+The command is killed by SIGKILL, alone or with all of its trials. In the end no proposal
+may be lost, made twice or run from the beginning twice, and each must have what an uninterrupted trial has.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from ablate.records.storage import open_storage
+from tests.conftest import write_text
+from tests.end_to_end.test_grid import command
+
+PROPOSALS = 6
+WORDS = [
+    *("-m", "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "objective=causal,mixed", "replicates=2"),
+    *("evaluation.tune_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"),
+    *(f"hydra.sweeper.n_trials={PROPOSALS}", "hydra.sweeper.pruner=median", "checkpoint.every_steps=5"),
+    *("hydra.sweeper.pruners.median.n_startup_trials=2", "budget.train_tokens=12000"),
+]
+
+
+def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
+    """The trials of each arm's study."""
+    [path] = (folder / "runs" / "sweeps").glob("*.json")
+    sweep = json.loads(path.read_text())
+    storage = open_storage(sweep["storage"])
+    return {
+        arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage).get_trials() for arm in sweep["arms"]
+    }
+
+
+def kill_at_random(folder: Path, kills: int, random_numbers: random.Random) -> Counter[str]:
+    """Starts the sweep and kills it, so often; how often which way."""
+    done: Counter[str] = Counter()
+    while sum(done.values()) < kills:
+        process = subprocess.Popen(
+            command(folder, *WORDS), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + random_numbers.uniform(4.0, 14.0)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            done["it was over"] += 1
+            continue
+        if random_numbers.random() < 0.5:
+            os.killpg(process.pid, signal.SIGKILL)
+            done["with its trials"] += 1
+        else:
+            process.kill()
+            done["alone"] += 1
+        process.wait()
+    return done
+
+
+def problems(folder: Path) -> list[str]:
+    """What is wrong in the end."""
+    found = []
+    for arm, trials in studies(folder).items():
+        states = Counter(trial.state.name for trial in trials)
+        if set(states) - {"COMPLETE", "PRUNED"} or len(trials) != PROPOSALS:
+            found.append(f"{arm}: {dict(states)}, and {PROPOSALS} were to come to an end")
+        for trial in trials:
+            path = folder / "runs" / trial.user_attrs["trial_id"]
+            record: dict[str, Any] = json.loads((path / "record.json").read_text())
+            if record["status"] != {"COMPLETE": "finished", "PRUNED": "pruned"}[trial.state.name]:
+                found.append(f"{path.name}: {record['status']}, and its study says {trial.state.name}")
+            ended = [attempt["ended"] for attempt in record["attempts"]]
+            if ended.count("finished") + ended.count("pruned") != 1:
+                found.append(f"{path.name}: ended {ended}, and one of these is an end")
+            rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+            steps = [row["step"] for row in rows]
+            if steps != sorted(set(steps)):
+                found.append(f"{path.name}: logged a step twice")
+    return found
+
+
+def main() -> int:
+    """Prints what was killed and what is wrong. Returns 1 if something is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_text(folder / "text", 40, seed=0)
+        done = kill_at_random(folder, given.kills, random.Random(given.seed))
+        last = subprocess.run(command(folder, *WORDS), cwd=folder, capture_output=True, text=True)
+        found = problems(folder) if last.returncode == 0 else [last.stdout + last.stderr]
+        print(f"killed {given.kills} times: {dict(done)}; {len(found)} problems")
+        for problem in found:
+            print(f"  {problem}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
