@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from ablate import CONF
 from ablate.records.storage import open_storage
 from tests.conftest import write_text
 from tests.end_to_end.test_grid import ablate, command
@@ -273,3 +274,15 @@ def test_a_verb_that_takes_no_sweep_says_so(swept: tuple[Path, str]) -> None:
     done = ablate(swept[0], "data", "show", RATE)
     assert done.returncode == 2
     assert "data takes no sweep. Leave sweeps out" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweeps").glob("*.yaml")))
+def test_every_space_is_possible_for_the_arms_that_its_header_names(name: str, tmp_path: Path) -> None:
+    [typed] = [
+        line.partition("python -m ablate ")[2].split()
+        for line in (CONF / "sweeps" / f"{name}.yaml").read_text().splitlines()
+        if "python -m ablate " in line
+    ]
+    words = [sys.executable, "-m", "ablate", "status", *typed, "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
