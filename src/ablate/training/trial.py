@@ -161,8 +161,6 @@ def _train(
         evaluations=trial.evaluation.tune_evaluations,
         judge=judge,
     )
-    if judge is not None and all(attempt.get("tune") == scored for attempt in folder.record()["attempts"]):
-        _judge_what_is_known(judge, folder, trial.evaluation.tune_evaluations)
     checkpointing = Checkpointing(
         folder.checkpoints,
         trial.checkpoint,
@@ -173,6 +171,8 @@ def _train(
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
+        if judge is not None and all(attempt.get("tune") == scored for attempt in folder.record()["attempts"]):
+            _judge_what_is_known(judge, folder, trial.evaluation.tune_evaluations)
         # Asked to end before the first step, Lightning exits by itself after it; what was asked is told below.
         with preemption.deferred(), contextlib.suppress(SIGTERMException):
             trainer.fit(module, step_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))

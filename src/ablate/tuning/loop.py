@@ -9,11 +9,12 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from ablate.errors import UsageError
@@ -29,6 +30,8 @@ from ablate.records.metrics import read_tune
 from ablate.tuning.study import COUNTED, ArmStudy
 from ablate.tuning.sweep import Sweep, Variant, texts
 
+# How long a sweep may take to say that a trial it asked for is its own.
+NAMELESS_SECONDS = 30.0
 Launch = Callable[[Iterable[list[str]]], Sequence[JobReturn]]
 
 
@@ -179,7 +182,7 @@ class Loop:
         return [
             trial.number
             for trial in study.trials(TrialState.RUNNING)
-            if trial.number not in own and not self._is_anothers(trial.user_attrs.get("sweeper"))
+            if trial.number not in own and not self._is_anothers(trial)
         ]
 
     def _running_elsewhere(self) -> int:
@@ -189,13 +192,14 @@ class Loop:
             for trial in study.trials(TrialState.RUNNING)
         )
 
-    def _is_anothers(self, sweeper: str | None) -> bool:
-        """Whether a sweep that lives asked for it; what was just asked for, and has no name yet, may be anybody's."""
-        folder = self.sweep.ledger.sweep_path(self.sweep.sweep_id).with_suffix("")
-        if sweeper is not None:
-            return sweeper != self.sweeper and live_holder(folder / sweeper, watch_seconds=0) is not None
-        others = [path for path in folder.iterdir() if path.name != self.sweeper]
-        return any(live_holder(path, watch_seconds=0) is not None for path in others)
+    def _is_anothers(self, trial: FrozenTrial) -> bool:
+        """Whether a sweep that lives asked for it; what was asked for a moment ago, and has no name yet, may be so."""
+        sweeper = trial.user_attrs.get("sweeper")
+        if sweeper is None:
+            started = trial.datetime_start
+            return started is not None and (datetime.now(started.tzinfo) - started).total_seconds() < NAMELESS_SECONDS
+        folder = self.sweep.ledger.sweep_path(self.sweep.sweep_id).with_suffix("") / sweeper
+        return sweeper != self.sweeper and live_holder(folder, watch_seconds=0) is not None
 
     def _prepare(self, asked: Asked) -> None:
         """Freezes what is to run, as this sweep wants it."""
@@ -240,8 +244,7 @@ class Loop:
         is_own_ending = (study.name, number) in self._open and asked.variant.trial_id in self._launched
         if is_tuned(record, tune_id(asked.variant.trial)):
             values = self._values(asked, record)
-            if not is_own_ending:
-                self._report_what_is_known(asked, record)
+            self._report_what_is_known(asked, record)
             # A loss without an end is no number that others can be measured by; the trial is as bad as one can be.
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             study.tell(number, state, values)
@@ -266,15 +269,16 @@ class Loop:
         return values if all(map(math.isfinite, values)) else None
 
     def _report_what_is_known(self, asked: Asked, record: Mapping[str, Any]) -> None:
-        """What was measured on the way, of a trial that did not run for this proposal."""
+        """What was measured on the way, of a trial that did not run for this proposal alone."""
         evaluation = asked.variant.trial.evaluation
         scored = [tune_id(asked.variant.trial), evaluation.tune_evaluations]
         if len(self.sweep.metrics) > 1 or any(attempt.get("tune") != scored for attempt in record["attempts"]):
             return
         [name] = self.sweep.metrics
+        reported = asked.study.reported(asked.trial.number)
         folder = self.sweep.ledger.trial(asked.variant.trial_id)
         for step, found in read_tune(folder.metrics_path, evaluation.tune_evaluations):
-            if name in found:
+            if name in found and step not in reported:
                 asked.trial.report(found[name], step)
 
     def _scores(self, record: dict[str, Any]) -> dict[str, float] | None:

@@ -233,6 +233,10 @@ class ArmStudy:
             if trial.state == TrialState.FAIL and trial.number not in tried and not is_refused:
                 self.study.enqueue_trial(dict(trial.params), user_attrs={"again": trial.number})
 
+    def reported(self, number: int) -> set[int]:
+        """The steps at which a trial has told what was measured."""
+        return {step for trial in self.trials() if trial.number == number for step in trial.intermediate_values}
+
     def tell(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
         """Says how a trial ended; of one that another process told of, nothing."""
         self.study.tell(number, values=values, state=state, skip_if_finished=True)
