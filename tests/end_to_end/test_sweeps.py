@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from ablate import CONF
-from ablate.records.storage import open_storage
+from ablate.records.studies import studies_of
 from tests.conftest import write_text
 from tests.end_to_end.test_grid import ablate, command
 
@@ -30,10 +30,7 @@ def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
     """By arm, the trials of the newest sweep's studies."""
     newest = max((folder / "runs" / "sweeps").glob("*.json"), key=lambda path: path.stat().st_mtime)
     sweep = json.loads(newest.read_text())
-    storage = open_storage(sweep["storage"])
-    return {
-        arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage).get_trials() for arm in sweep["arms"]
-    }
+    return {arm: study.get_trials() for arm, study in studies_of(sweep, folder / "runs").items()}
 
 
 def record(folder: Path, trial: str) -> dict[str, Any]:
@@ -202,7 +199,7 @@ def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> 
         assert len(trials) == 4
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert set(attempts(folder).values()) == {1}, "nothing is run twice"
-    assert not list((folder / "runs" / "sweeps").glob("*/*")), "who ran it is gone"
+    assert not list((folder / "runs" / "sweeps" / "sweepers").iterdir()), "who ran it is gone"
 
 
 def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], tmp_path: Path) -> None:
@@ -236,6 +233,12 @@ WRONG = [
     (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
     ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
     ([RATE, "lesson.baseline=prefix"], "no arm has this label"),
+    (["hardware.threads_per_trial=interval(1,2)"], "hardware.threads_per_trial: changes no trial"),
+    (["evaluation.passage_bytes=interval(80,90)"], "changes what is scored, so its points can't be compared."),
+    (
+        ["schedule.horizon_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
+        "only arms that are trained",
+    ),
 ]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import optuna
 
-from ablate.records.storage import open_storage
+from ablate.records.studies import studies_of
 from tests.conftest import write_text
 from tests.end_to_end.test_grid import command
 
@@ -38,10 +38,7 @@ def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
     """The trials of each arm's study."""
     [path] = (folder / "runs" / "sweeps").glob("*.json")
     sweep = json.loads(path.read_text())
-    storage = open_storage(sweep["storage"])
-    return {
-        arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage).get_trials() for arm in sweep["arms"]
-    }
+    return {arm: study.get_trials() for arm, study in studies_of(sweep, folder / "runs").items()}
 
 
 def kill_at_random(folder: Path, kills: int, random_numbers: random.Random) -> Counter[str]:

@@ -11,6 +11,7 @@ from ablate.errors import UsageError
 from ablate.parsing import sweep_from_container
 from ablate.sweep_config import DimensionConfig
 from ablate.tuning.space import MISSING, Space, check_key
+from tests.unit.test_studies import SWEEP
 
 ARM = {"objective": "causal", "optimizer.learning_rate": 6e-3}
 
@@ -99,11 +100,14 @@ def test_corners_are_each_end_and_each_choice() -> None:
         share={"low": 0.0, "high": 0.5, "when": {"infill": "psm"}},
         w={"simplex": ("code", "english"), "least": 0.25},
     )
-    corners = list(of.corners(found))
-    first = {"rate": 1.0, "infill": "none", "w.code": 0.75, "w.english": 0.25}
+    corners = [values for _, values in of.corners(found)]
+    first: dict[str, Any] = {"rate": 1.0, "infill": "none", "w.code": 0.75, "w.english": 0.25}
     assert corners[0] == first
     assert first | {"rate": 2.0} in corners
-    assert first | {"infill": "psm", "share": 0.0} in corners
+    # Both ends of what hangs on another, with that as it must be.
+    assert [values for key, values in of.corners(found) if key == "share"] == [
+        first | {"infill": "psm", "share": end} for end in (0.0, 0.5)
+    ]
     assert first | {"w.code": 0.25, "w.english": 0.75} in corners
     assert all("share" not in one or one["infill"] == "psm" for one in corners)
 
@@ -146,6 +150,13 @@ def test_a_wrong_dimension_is_told(given: dict[str, Any], message: str) -> None:
     assert f"hydra.sweeper.space.optimizer.learning_rate: {message}" in str(told.value) or message in str(told.value)
 
 
+def test_what_is_never_asked_for_has_no_corner_and_what_can_never_be_is_told() -> None:
+    of = space(a={"low": 0.0, "high": 1.0, "when": {"objective": "mixed"}}, b={"low": 0.0, "high": 1.0})
+    assert {key for key, _ in of.corners(found)} == {"b"}
+    with pytest.raises(UsageError, match=r"space.a.when.b: psmm is none of its choices. Did you mean psm?"):
+        space(a={"low": 0.0, "high": 1.0, "when": {"b": "psmm"}}, b={"choices": ("none", "psm")})
+
+
 def test_dimensions_that_hang_on_one_another_are_told() -> None:
     with pytest.raises(UsageError, match="a and b hang on one another"):
         space(
@@ -162,20 +173,7 @@ def test_an_unknown_key_is_told_with_the_nearest() -> None:
 
 
 def test_an_unknown_part_of_a_dimension_is_told() -> None:
-    sweep: dict[str, Any] = {
-        "n_trials": 4,
-        "space": {"optimizer.learning_rate": {"lo": 1.0, "high": 2.0}},
-        "metrics": None,
-        "tune_seed": 0,
-        "sampler_seed": 0,
-        "sampler": "tpe",
-        "samplers": {},
-        "pruner": "none",
-        "pruners": {},
-        "study": None,
-        "storage": None,
-        "batch": None,
-    }
+    sweep = SWEEP | {"space": {"optimizer.learning_rate": {"lo": 1.0, "high": 2.0}}}
     with pytest.raises(UsageError, match=r"space.optimizer.learning_rate.lo: unknown key. Did you mean low?"):
         sweep_from_container(sweep)
     with pytest.raises(UsageError, match=r'hydra.sweeper.sampler="bayes": should be'):

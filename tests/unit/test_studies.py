@@ -16,7 +16,16 @@ from optuna.trial import TrialState
 from ablate.errors import UsageError
 from ablate.records.files import LedgerError
 from ablate.records.storage import open_storage, storage_errors
-from ablate.records.studies import ABOUT, PRUNERS, SAMPLERS, KeyedSampler, Proposal, quietly
+from ablate.records.studies import (
+    ABOUT,
+    PRUNERS,
+    SAMPLERS,
+    KeyedSampler,
+    Proposal,
+    quietly,
+    storage_of,
+    studies_of,
+)
 from ablate.sweep_config import PRUNERS as PRUNER_NAMES
 from ablate.sweep_config import SAMPLERS as SAMPLER_NAMES
 from ablate.sweep_config import DimensionConfig, SweepConfig
@@ -28,22 +37,24 @@ SPACE = Space.of(
 )
 
 
+SWEEP: dict[str, Any] = {
+    "n_trials": 6,
+    "space": {},
+    "metrics": None,
+    "tune_seed": 0,
+    "sampler_seed": 3,
+    "sampler": "tpe",
+    "samplers": {},
+    "pruner": "none",
+    "pruners": {},
+    "study": None,
+    "storage": None,
+    "batch": None,
+}
+
+
 def sweep(**changes: Any) -> SweepConfig:
-    given: dict[str, Any] = {
-        "n_trials": 6,
-        "space": {},
-        "metrics": None,
-        "tune_seed": 0,
-        "sampler_seed": 3,
-        "sampler": "tpe",
-        "samplers": {},
-        "pruner": "none",
-        "pruners": {},
-        "study": None,
-        "storage": None,
-        "batch": None,
-    }
-    return SweepConfig(**given | changes)
+    return SweepConfig(**SWEEP | changes)
 
 
 def about(**changes: Any) -> dict[str, Any]:
@@ -103,6 +114,8 @@ def test_unknown_and_wrong_parameters_are_told() -> None:
         checked_pruner(sweep(pruner="wilcoxon", pruners={"wilcoxon": {"p_threshold": 5.0}}), 4)
     with pytest.raises(UsageError, match=r"evaluation.tune_evaluations=1, and only before the last can it prune"):
         checked_pruner(sweep(pruner="median"), 1)
+    with pytest.raises(UsageError, match=r"min_resource=4: prunes nothing before it"):
+        checked_pruner(sweep(pruner="hyperband", pruners={"hyperband": {"min_resource": 4}}), 4)
 
 
 def test_a_grid_has_an_end_and_no_conditions() -> None:
@@ -153,7 +166,17 @@ def test_what_failed_is_tried_again_once_and_what_was_refused_never(tmp_path: Pa
     assert not again.is_spent, "neither counts among what came to an end"
 
 
-def test_half_a_line_at_the_end_of_a_journal_is_taken_away(tmp_path: Path) -> None:
+def test_half_a_line_at_the_end_of_a_journal_is_taken_away_by_who_writes_next(tmp_path: Path) -> None:
+    path = tmp_path / "s.journal"
+    lives = opened(path, sweep())
+    lives.ask("me")
+    with path.open("a") as file:
+        file.write('{"op_code":5,"wor')
+    lives.ask("me")
+    assert len(opened(path, sweep()).trials()) == 2
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_taken_away_by_who_opens_it(tmp_path: Path) -> None:
     path = tmp_path / "s.journal"
     opened(path, sweep()).ask("me")
     whole = path.read_bytes()
@@ -198,10 +221,33 @@ def test_a_locked_database_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         holding.close()
 
 
-def test_a_file_that_is_no_journal_is_told(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("not a journal\nat all\n")
-    with pytest.raises(LedgerError, match="can't be read or written"):
+def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    text = "not a journal\nat all, without an end"
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(LedgerError, match="is there and is no journal of studies"):
         open_storage(str(tmp_path / "notes.txt"))
+    assert (tmp_path / "notes.txt").read_text() == text
+
+
+def test_a_storage_means_the_same_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage_of(None, tmp_path) == f"{tmp_path}/studies.journal"
+    assert storage_of("a/s.journal", Path("/runs")) == f"{tmp_path}/a/s.journal"
+    assert storage_of("sqlite:///s.db", Path("/runs")) == f"sqlite:///{tmp_path}/s.db"
+    assert storage_of("sqlite:////s.db", Path("/runs")) == "sqlite:////s.db"
+    assert storage_of("postgresql+psycopg://host/db", Path("/runs")) == "postgresql+psycopg://host/db"
+    with pytest.raises(LedgerError, match="the journal of its studies is not there"):
+        studies_of({"storage": None, "arms": []}, tmp_path)
+    assert not list(tmp_path.iterdir()), "who reads makes nothing"
+
+
+def test_what_was_asked_for_besides_gives_an_arm_no_more_chances(tmp_path: Path) -> None:
+    study = opened(tmp_path / "s.journal", sweep(n_trials=2))
+    for value in (3.0, 2.0, 1.0):
+        study.tell(study.ask("me").number, TrialState.COMPLETE, [value])
+    assert study.best is not None
+    assert study.best.values == [2.0]
+    assert study.ended == 2
 
 
 def study_of_three(storage: str, pruner: dict[str, Any], **changes: Any) -> optuna.Study:

@@ -10,7 +10,7 @@ from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson
 from ablate.lessons.page import Sweep, page
 from ablate.lessons.study_figures import study_figures
-from ablate.lessons.tuning import tuning_notes
+from ablate.lessons.tuning import tuning_notes, untuned
 from ablate.records.files import write_json
 from tests.unit.test_lessons import ledger_of, make_grid
 from tests.unit.test_page import Tags, table
@@ -33,10 +33,15 @@ SWEEP: dict[str, Any] = {
 }
 
 
+# What each arm is without its tuning, as far as these records know.
+AS_IT_COMES = {"init_seed": None, "data_seed": None}
+
+
 def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, float]) -> list[str]:
     """The notes of a grid whose arms were tuned; beside it, the same arms as they came."""
     results, _ = make_grid(tmp_path / "tuned", after)
-    record = {**results.grid, "sweep": SWEEP, "grid_id": "1" * 12}
+    arms = {label: {**arm, "as_it_comes": AS_IT_COMES} for label, arm in SWEEP["arms"].items()}
+    record = {**results.grid, "sweep": {**SWEEP, "arms": arms}, "grid_id": "1" * 12}
     if before is None:
         write_json(ledger_of(results).grid_path("0" * 12), record)
         return tuning_notes(lesson(GridResults(results.logs, record)))
@@ -65,6 +70,14 @@ def test_how_arms_were_tuned_is_told(tmp_path: Path) -> None:
     assert "causal `optimizer.learning_rate=0.004` (2.0100; 5 of 8 proposals trained to the end, 2.5M tokens)" in first
     assert "mixed `optimizer.learning_rate=0.008`, `infill=psm`" in first
     assert second.startswith("Whether tuning changed a word can't be said here")
+
+
+def test_a_grid_of_other_trials_is_not_what_was_tuned(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
+    ledger_of(results).trial(trials["mixed"]["0"]).update(semantic={"budget": 5})
+    arms = {label: {**arm, "as_it_comes": AS_IT_COMES} for label, arm in SWEEP["arms"].items()}
+    record = {**results.grid, "sweep": {**SWEEP, "arms": arms}, "grid_id": "1" * 12}
+    assert untuned(GridResults(results.logs, record)) is None
 
 
 def test_words_that_survive_and_words_that_do_not(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.grid_results import Arm, GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson, lesson
 
 SAMPLERS = {
@@ -40,12 +40,19 @@ def tuning_notes(found: Lesson) -> list[str]:
 
 def untuned(results: GridResults) -> GridResults | None:
     """The newest grid of the same arms as they came, scored in the same way; None where there is none."""
-    arms = [(arm.label, arm.options) for arm in results.all_arms]
+    wanted = {label: arm["as_it_comes"] for label, arm in results.grid["sweep"]["arms"].items()}
     for grid in results.logs.grids():
-        is_same = grid["evaluation_id"] == results.grid["evaluation_id"] and "sweep" not in grid
-        if is_same and [(arm["label"], arm["options"]) for arm in grid["arms"]] == arms:
-            return GridResults(results.logs, grid)
+        if grid["evaluation_id"] == results.grid["evaluation_id"] and "sweep" not in grid:
+            found = GridResults(results.logs, grid)
+            if {arm.label: _without_seeds(found, arm) for arm in found.all_arms} == wanted:
+                return found
     return None
+
+
+def _without_seeds(results: GridResults, arm: Arm) -> dict[str, Any]:
+    """What an arm computes, whatever its seeds."""
+    semantic = results.records[next(iter(arm.trials.values()))].get("semantic") or {}
+    return {**semantic, "init_seed": None, "data_seed": None}
 
 
 def _against_untuned(found: Lesson) -> list[str]:

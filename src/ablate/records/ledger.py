@@ -3,7 +3,7 @@
 runs/
   grids/<grid_id>.json         the command's overrides, its arms and their trials, the lesson's declaration
   diffs/<digest>.diff          uncommitted changes to the code that trials ran with
-  sweeps/<sweep_id>.json       the command's overrides and its arms' studies; sweeps/<sweep_id>/: who runs it
+  sweeps/<sweep_id>.json       the command's overrides and its arms' studies; sweeps/sweepers/: who runs one
   studies.journal              those studies, unless they are elsewhere
   <trial_id>/
     config.yaml                frozen before the trial starts
@@ -221,8 +221,12 @@ class Ledger:
         return self.runs_dir / "grids" / f"{grid_id}.json"
 
     def sweep_path(self, sweep_id: str) -> Path:
-        """A sweep's record; a folder of the same name has the leases of those who run it."""
+        """A sweep's record."""
         return self.runs_dir / "sweeps" / f"{sweep_id}.json"
+
+    def sweeper_folder(self, sweeper: str) -> Path:
+        """Where a command that runs a sweep holds its lease; in one place, as several sweeps may share a study."""
+        return self.runs_dir / "sweeps" / "sweepers" / sweeper
 
     def sweeps(self) -> list[dict[str, Any]]:
         """The records of all sweeps, the one that was last asked for first. Raises like `read_versioned`."""

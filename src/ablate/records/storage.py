@@ -85,20 +85,37 @@ def _database(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs={"connect_args": arguments})
 
 
+class _MendingLock(JournalFileSymlinkLock):
+    """Optuna's lock; whoever takes it first takes away the half line of a process that died while it wrote.
+
+    A line behind half a line could never be read again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def acquire(self) -> bool:
+        """Returns when the lock is held and the journal ends with a whole line."""
+        is_held = super().acquire()
+        if not _is_whole(self._path):
+            os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
+        return is_held
+
+
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileSymlinkLock(str(path))
-    if path.exists() and not _is_whole(path):
-        # A process that was killed while it wrote leaves half a line, and one that is behind it can't be read.
-        lock.acquire()
-        try:
-            if not _is_whole(path):
-                content = path.read_bytes()
-                os.truncate(path, content.rfind(b"\n") + 1)
-        finally:
-            lock.release()
-    with path.open("ab"):
-        pass
+    with path.open("a+b") as file:
+        file.seek(0)
+        first = file.readline()
+    if first and not first.startswith(b'{"op_code"'):
+        raise LedgerError(
+            f"hydra.sweeper.storage={path}: is there and is no journal of studies. For a database write "
+            "sqlite:///PATH; else name another file."
+        )
+    lock = _MendingLock(path)
+    lock.acquire()
+    lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
@@ -109,3 +126,11 @@ def _is_whole(path: Path) -> bool:
             return True
         file.seek(end - 1)
         return file.read(1) == b"\n"
+
+
+def placed(storage: str) -> str:
+    """The same storage, named so that it means the same in any folder."""
+    sqlite = "sqlite:///"
+    if storage.startswith(sqlite) and storage != sqlite and not storage.startswith(f"{sqlite}:"):
+        return f"{sqlite}{Path(storage.removeprefix(sqlite)).expanduser().absolute()}"
+    return storage if is_url(storage) else str(Path(storage).expanduser().absolute())

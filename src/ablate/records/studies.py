@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,7 +17,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, N
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.records.storage import open_storage, storage_errors
+from ablate.records.files import LedgerError
+from ablate.records.storage import is_url, open_storage, placed, storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -182,16 +184,32 @@ class Proposal:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self.number)
 
 
-def studies_of(sweep: Mapping[str, Any]) -> dict[str, optuna.Study]:
+def storage_of(given: str | None, runs_dir: Path) -> str:
+    """Where the studies of a sweep are: a journal in the ledger, unless it says otherwise."""
+    return str(runs_dir / "studies.journal") if given is None else placed(given)
+
+
+def studies_of(sweep: Mapping[str, Any], runs_dir: Path) -> dict[str, optuna.Study]:
     """By arm, the studies that a sweep's record names. Raises LedgerError where they can't be read."""
-    storage = open_storage(sweep["storage"])
-    with storage_errors(sweep["storage"]):
+    place = storage_of(sweep["storage"], runs_dir)
+    if not is_url(place) and not Path(place).exists():
+        raise LedgerError(f"{place}: the journal of its studies is not there.")
+    storage = open_storage(place)
+    with storage_errors(place):
         there = set(optuna.get_all_study_names(storage))
         return {
             arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage)
             for arm in sweep["arms"]
             if arm["study"] in there
         }
+
+
+def first_ended(study: optuna.Study, n_trials: int) -> list[FrozenTrial]:
+    """The first trials that came to an end, by number and no more than there were to be: what was asked for besides, by
+    another command or at the same moment, would give an arm more chances than the others have.
+    """
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return sorted(ended, key=lambda trial: trial.number)[:n_trials]
 
 
 def pruner_of(given: Mapping[str, Any]) -> BasePruner:

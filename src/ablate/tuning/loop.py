@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
@@ -146,9 +147,11 @@ class Loop:
             if key not in self._tried and not self.sweep.ledger.trial(waiting.variant.trial_id).is_held:
                 return self._taken(waiting)
         for label, study in sorted(self.studies.items(), key=lambda item: len(item[1].trials())):
-            for number in self._left(study):
-                if (asked := self._asked(label, study, study.adopt(number, self.sweeper))) is not None:
-                    return self._taken(asked)
+            for left in self._left(study):
+                # Another sweep may have taken it up and told of it at this moment.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    if (asked := self._asked(label, study, study.adopt(left, self.sweeper))) is not None:
+                        return self._taken(asked)
             while not study.is_spent:
                 if (asked := self._asked(label, study, study.ask(self.sweeper))) is not None:
                     return self._taken(asked)
@@ -176,11 +179,11 @@ class Loop:
         trial.set_user_attr("trial_id", variant.trial_id)
         return Asked(study, trial, variant)
 
-    def _left(self, study: ArmStudy) -> list[int]:
+    def _left(self, study: ArmStudy) -> list[FrozenTrial]:
         """Trials that run in no sweep that lives."""
         own = {number for name, number in self._tried if name == study.name}
         return [
-            trial.number
+            trial
             for trial in study.trials(TrialState.RUNNING)
             if trial.number not in own and not self._is_anothers(trial)
         ]
@@ -198,7 +201,7 @@ class Loop:
         if sweeper is None:
             started = trial.datetime_start
             return started is not None and (datetime.now(started.tzinfo) - started).total_seconds() < NAMELESS_SECONDS
-        folder = self.sweep.ledger.sweep_path(self.sweep.sweep_id).with_suffix("") / sweeper
+        folder = self.sweep.ledger.sweeper_folder(sweeper)
         return sweeper != self.sweeper and live_holder(folder, watch_seconds=0) is not None
 
     def _prepare(self, asked: Asked) -> None:
@@ -244,7 +247,8 @@ class Loop:
         is_own_ending = (study.name, number) in self._open and asked.variant.trial_id in self._launched
         if is_tuned(record, tune_id(asked.variant.trial)):
             values = self._values(asked, record)
-            self._report_what_is_known(asked, record)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self._report_what_is_known(asked, record)
             # A loss without an end is no number that others can be measured by; the trial is as bad as one can be.
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             study.tell(number, state, values)
@@ -265,7 +269,8 @@ class Loop:
         if found is None:
             return None
         counted_there = {**record["counters"], **{name: record.get(name) for name in COUNTED if name in record}}
-        values = [float(counted_there[name] if name in COUNTED else found[name]) for name in self.sweep.metrics]
+        known = {**found, **counted_there}
+        values = [float(known.get(name, math.nan)) for name in self.sweep.metrics]
         return values if all(map(math.isfinite, values)) else None
 
     def _report_what_is_known(self, asked: Asked, record: Mapping[str, Any]) -> None:

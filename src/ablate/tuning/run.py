@@ -94,7 +94,7 @@ def plan_of_recorded(sweep: Sweep) -> Plan:
 def _as_sweeper(sweep: Sweep) -> Iterator[str]:
     """Inside the block this process holds a lease under the name that is given."""
     sweeper = uuid.uuid4().hex[:12]
-    folder = sweep.ledger.sweep_path(sweep.sweep_id).with_suffix("") / sweeper
+    folder = sweep.ledger.sweeper_folder(sweeper)
     folder.mkdir(parents=True)
     try:
         with Lease(folder):

@@ -12,6 +12,7 @@ import optuna
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from ablate.errors import UsageError
+from ablate.parsing import nearest
 from ablate.sweep_config import DimensionConfig, Value
 
 # Digits that are kept of a number that was drawn: a label that can be read, and far finer than any loss can tell.
@@ -156,6 +157,15 @@ class Space:
                 raise UsageError(f"hydra.sweeper.space: {' and '.join(sorted(waiting))} hang on one another (when).")
             ordered += free
             left = [dimension for dimension in left if dimension not in free]
+        for dimension in ordered:
+            for key, values in (dimension.config.when or {}).items():
+                choices = given[key].choices if key in given else None
+                for value in _values(values):
+                    if choices is not None and value not in choices:
+                        raise UsageError(
+                            f"hydra.sweeper.space.{dimension.key}.when.{key}: {value} is none of its choices. "
+                            f"{nearest(str(value), map(str, choices))}"
+                        )
         return cls(tuple(ordered))
 
     def without(self, keys: set[str]) -> "Space":
@@ -171,20 +181,39 @@ class Space:
         """
         return self._assigned(lambda dimension: dimension.suggest(trial), found)
 
-    def corners(self, found: Found) -> Iterator[dict[str, Value]]:
-        """Each dimension at its ends, or at each of its choices, the others at their first."""
-        first = self._assigned(lambda dimension: dimension.extremes()[0], found)
-        yield first
+    def corners(self, found: Found) -> Iterator[tuple[str, dict[str, Value]]]:
+        """Each dimension at its ends or at each of its choices, with what it hangs on as it must be, the rest at first.
+
+        Yields:
+            The dimension's key, and all values. Of one that is not asked for with this `found`, nothing.
+        """
         for varied in self.dimensions:
-            for values in varied.extremes()[1:]:
-                corner = self._assigned(
-                    lambda dimension, varied=varied, values=values: (  # type: ignore[misc]
-                        values if dimension is varied else dimension.extremes()[0]
-                    ),
-                    found,
-                )
-                if corner != first:
-                    yield corner
+            wished = self._wished(varied)
+            for values in varied.extremes():
+
+                def drawn(
+                    dimension: Dimension,
+                    varied: Dimension = varied,
+                    values: Mapping[str, Value] = values,
+                    wished: Mapping[str, Value] = wished,
+                ) -> Mapping[str, Value]:
+                    if dimension is varied:
+                        return values
+                    if dimension.key in wished:
+                        return {dimension.key: wished[dimension.key]}
+                    return dimension.extremes()[0]
+
+                corner = self._assigned(drawn, found)
+                if values.keys() <= corner.keys():
+                    yield varied.key, corner
+
+    def _wished(self, dimension: Dimension) -> dict[str, Value]:
+        """What other dimensions must be for this one to be asked for."""
+        wished: dict[str, Value] = {}
+        for other in self.dimensions:
+            if values := (dimension.config.when or {}).get(other.key):
+                wished |= {**self._wished(other), other.key: _values(values)[0]}
+        return wished
 
     def _assigned(self, draw: Callable[[Dimension], Mapping[str, Value]], found: Found) -> dict[str, Value]:
         values: dict[str, Value] = {}

@@ -14,7 +14,16 @@ from ablate.errors import UsageError
 from ablate.identity import differences
 from ablate.lessons.metric import METRICS, metric
 from ablate.parsing import nearest
-from ablate.records.studies import ABOUT, PRUNERS, SAMPLERS, KeyedSampler, parameters_of, pruner_of, quietly
+from ablate.records.studies import (
+    ABOUT,
+    PRUNERS,
+    SAMPLERS,
+    KeyedSampler,
+    first_ended,
+    parameters_of,
+    pruner_of,
+    quietly,
+)
 from ablate.sweep_config import SweepConfig
 from ablate.tuning.space import Space
 
@@ -97,6 +106,11 @@ def checked_pruner(sweep: SweepConfig, most_steps: int) -> dict[str, Any]:
         )
     if sweep.pruner == "hyperband":
         given.setdefault("max_resource", most_steps)
+        if given.get("min_resource", 1) >= most_steps:
+            raise UsageError(
+                f"hydra.sweeper.pruners.hyperband.min_resource={given['min_resource']}: prunes nothing before it, and "
+                f"the last evaluation is evaluation.tune_evaluations={most_steps}. Lower it, or raise that."
+            )
     made = {"kind": sweep.pruner, "parameters": given}
     try:
         pruner_of(made)
@@ -131,11 +145,13 @@ class ArmStudy:
         study: Optuna's.
         n_trials: how many proposals are to come to an end.
         failed_now: proposals that failed in this command; another one tries them again.
+        refused_now: proposals that can't be run, in this command.
     """
 
     study: optuna.Study
     n_trials: int
     failed_now: int = 0
+    refused_now: int = 0
 
     @classmethod
     def open(
@@ -194,16 +210,19 @@ class ArmStudy:
 
     @property
     def ended(self) -> int:
-        """How many proposals came to an end."""
-        return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED))
+        """How many proposals came to an end, of those that were to."""
+        return len(first_ended(self.study, self.n_trials))
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing more is to be asked: as many proposals are made as were wanted."""
+        """Whether nothing more is to be asked: as many proposals are made as were wanted, or none can be run."""
         if self.trials(TrialState.WAITING):
             return False
-        made = self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return len(made) + self.failed_now >= self.n_trials
+        return self._made + self.failed_now >= self.n_trials or self.refused_now >= self.n_trials
+
+    @property
+    def _made(self) -> int:
+        return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING))
 
     def ask(self, sweeper: str) -> optuna.Trial:
         """A new trial, in which nothing is drawn yet, under the name of who asks."""
@@ -211,9 +230,12 @@ class ArmStudy:
         trial.set_user_attr("sweeper", sweeper)
         return trial
 
-    def adopt(self, number: int, sweeper: str) -> optuna.Trial:
-        """A trial that a sweeper left when it was killed; what was drawn in it stays."""
-        [found] = [trial for trial in self.trials(TrialState.RUNNING) if trial.number == number]
+    def adopt(self, found: FrozenTrial, sweeper: str) -> optuna.Trial:
+        """A trial that a sweeper left when it was killed; what was drawn in it stays.
+
+        Raises:
+            UpdateFinishedTrialError: another sweeper was faster, and it has come to its end.
+        """
         trial = optuna.Trial(self.study, found._trial_id)
         trial.set_user_attr("sweeper", sweeper)
         return trial
@@ -221,7 +243,7 @@ class ArmStudy:
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
         """Ends a trial that can't be run as it was drawn, for good."""
         trial.set_user_attr("refused", reason)
-        self.failed_now += 1
+        self.refused_now += 1
         self.tell(trial.number, TrialState.FAIL)
 
     def try_again(self) -> None:
@@ -230,6 +252,8 @@ class ArmStudy:
         tried = {trial.user_attrs.get("again") for trial in everything}
         for trial in everything:
             is_refused = "refused" in trial.user_attrs
+            if self._made >= self.n_trials:
+                return
             if trial.state == TrialState.FAIL and trial.number not in tried and not is_refused:
                 self.study.enqueue_trial(dict(trial.params), user_attrs={"again": trial.number})
 
@@ -244,9 +268,11 @@ class ArmStudy:
     @property
     def best(self) -> FrozenTrial | None:
         """The best trial that came to its end; None while there is none, and where there are several metrics."""
-        if len(self.study.directions) > 1 or not self.trials(TrialState.COMPLETE):
+        done = [trial for trial in first_ended(self.study, self.n_trials) if trial.state == TrialState.COMPLETE]
+        if len(self.study.directions) > 1 or not done:
             return None
-        return self.study.best_trial
+        sign = 1 if self.study.direction == StudyDirection.MINIMIZE else -1
+        return min(done, key=lambda trial: sign * trial.values[0])
 
 
 def _fixed(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from ablate.grid.declaration import check_metric
 from ablate.grid.expand import Arm, Expanded, Seeds, expand
 from ablate.grid.plan import Plan
 from ablate.grid.resolve import Resolver
-from ablate.identity import digest12, trial_id, tune_id
+from ablate.identity import digest12, semantic, trial_id, tune_id
 from ablate.objectives.registry import plugin_packages
 from ablate.parsing import composed_from_container, plain, sweep_from_container
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
-from ablate.records.storage import is_url, storage_errors
+from ablate.records.storage import storage_errors
+from ablate.records.studies import storage_of
 from ablate.sweep_config import DimensionConfig, SweepConfig, Value
 from ablate.tuning.space import MISSING, Dimension, Found, Space, check_key, dimension_of
 from ablate.tuning.study import COUNTED, ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
@@ -207,13 +208,12 @@ class Sweep:
         metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
         seeds = Seeds(config.tune_seed, config.tune_seed)
         variants = Variants(loader, master, Resolver(runs_dir, say), seeds)
-        samples = {arm.label: _samples(arm, space, variants) for arm in expanded.arms}
-        trials = {label: variant.trial for label, [variant, *_] in samples.items()}
-        for name in metrics:
-            if name not in COUNTED:
-                check_metric("hydra.sweeper.metrics", name, trials)
+        corners = {arm.label: _samples(arm, space, variants) for arm in expanded.arms}
+        _check_samples(corners, space, metrics)
+        samples = {
+            arm.label: [variant for _, variant in corners[arm.label]] or [variants.of(arm, {})] for arm in expanded.arms
+        }
         pruner = checked_pruner(config, expanded.arms[0].composed.trial.evaluation.tune_evaluations)
-        storage = config.storage or str(runs_dir / "studies.journal")
         sweep = cls(
             command,
             config,
@@ -223,7 +223,7 @@ class Sweep:
             variants,
             samples,
             Ledger(runs_dir),
-            storage if is_url(storage) else str(Path(storage).expanduser().absolute()),
+            storage_of(config.storage, runs_dir),
             pruner,
             {},
             say,
@@ -246,7 +246,8 @@ class Sweep:
             "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
             "metrics": list(self.metrics),
             "arm": first.trial_id,
-            "tune": tune_id(first.trial),
+            # Steps of a curve are evaluations: of as many over a trial.
+            "tune": [tune_id(first.trial), first.trial.evaluation.tune_evaluations],
         }
 
     @property
@@ -279,7 +280,8 @@ class Sweep:
             "format": FORMAT,
             "sweep_id": self.sweep_id,
             "command": self.command,
-            "storage": self.storage,
+            # Null moves with the ledger.
+            "storage": None if self.config.storage is None else self.storage,
             **self._told(),
             "arms": [
                 {"label": arm.label, "options": arm.options, "study": self.names[arm.label]}
@@ -311,6 +313,7 @@ class Sweep:
             UsageError: no lesson can come of them.
         """
         values = {label: trial.user_attrs["values"] for label, trial in chosen.items()}
+        as_it_comes = {arm.label: self.variants.of(arm, {}) for arm in self.expanded.arms}
         arms = {
             label: {
                 "study": self.names[label],
@@ -318,6 +321,8 @@ class Sweep:
                 "trial_id": trial.user_attrs["trial_id"],
                 "values": values[label],
                 "score": trial.values[0],
+                # Seeds aside: what the arm is without its tuning.
+                "as_it_comes": {**semantic(as_it_comes[label].trial), "init_seed": None, "data_seed": None},
                 **spent[label],
             }
             for label, trial in chosen.items()
@@ -336,23 +341,51 @@ def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], d
     return [str(one.input_line) for one in parsed if not one.is_interval_sweep()], intervals
 
 
-def _samples(arm: Arm, space: Space, variants: Variants) -> list[Variant]:
-    """An arm at the corners of its space, checked. Raises UsageError."""
+def _samples(arm: Arm, space: Space, variants: Variants) -> list[tuple[str, Variant]]:
+    """An arm at the corners of its space, checked, each with the key that is at its end. Raises UsageError."""
     found = variants.found(arm)
+    tuned = {key for one in space.dimensions for key in one.keys}
     for dimension in space.dimensions:
-        for key in (dimension.config.when or {}).keys() - {key for one in space.dimensions for key in one.keys}:
+        for key in (dimension.config.when or {}).keys() - tuned:
             if found(key) is MISSING:
                 raise UsageError(f"hydra.sweeper.space.{dimension.key}.when.{key}: no such key.")
-    made: list[Variant] = []
+    made: list[tuple[str, Variant]] = []
     checked: set[str] = set()
-    for values in space.corners(found):
+    for varied, values in space.corners(found):
         for dimension in space.dimensions:
             for key in {*dimension.keys} & values.keys() - checked:
                 check_key(key, variants.keys(arm, dimension), arm.label)
                 checked.add(key)
         try:
-            made.append(variants.of(arm, values))
+            made.append((varied, variants.of(arm, values)))
         except UsageError as error:
             shown = " ".join(f"{key}={text}" for key, text in texts(values).items())
             raise UsageError(f"{arm.label} with {shown}, which hydra.sweeper.space allows:\n{error}") from None
     return made
+
+
+def _check_samples(samples: Mapping[str, Sequence[tuple[str, Variant]]], space: Space, metrics: Sequence[str]) -> None:
+    """Refuses what can't be tuned, though each point of it could be run. Raises UsageError."""
+    every = [sample for of_arm in samples.values() for sample in of_arm]
+    for dimension in space.dimensions:
+        place = f"hydra.sweeper.space.{dimension.key}"
+        of_key = {
+            label: [one.trial_id for key, one in of_arm if key == dimension.key] for label, of_arm in samples.items()
+        }
+        if not any(of_key.values()):
+            raise UsageError(f"{place}: is asked for in no arm; its when is never true.")
+        if len(dimension.extremes()) > 1 and all(len(set(trials)) < 2 for trials in of_key.values()):
+            raise UsageError(f"{place}: changes no trial: it says where or how one runs, and not what it computes.")
+    if len({tune_id(one.trial) for _, one in every}) > 1:
+        raise UsageError("hydra.sweeper.space: changes what is scored, so its points can't be compared.")
+    budgets = {one.trial.budget.train_tokens for _, one in every}
+    if len(metrics) == 1 and len(budgets) > 1:
+        raise UsageError(
+            f"hydra.sweeper.space: changes budget.train_tokens (from {min(budgets):,} to {max(budgets):,}), so the "
+            "tuned arms could not be compared. Judge by two metrics, e.g. hydra.sweeper.metrics=[bpb_full,flops]."
+        )
+    for name in metrics:
+        if name not in COUNTED:
+            for label, of_arm in samples.items():
+                for _, one in of_arm:
+                    check_metric("hydra.sweeper.metrics", name, {label: one.trial})

@@ -99,7 +99,7 @@ def _page(
             found.append(made)
         else:
             console.print(f"{one.grid_id}: no lesson yet, as nothing is finished.", soft_wrap=True)
-    tuned = _readable(sweeps, console)
+    tuned = _readable(sweeps, folder, console)
     if not found and not tuned:
         return 1
     path = folder / "lessons.html"
@@ -109,7 +109,7 @@ def _page(
     return 0
 
 
-def _readable(sweeps: Sequence[Mapping[str, Any]], console: Console) -> "list[Sweep]":
+def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Console) -> "list[Sweep]":
     """The sweeps whose studies can be read; of the others it is said why not."""
     if not sweeps:
         return []
@@ -119,7 +119,7 @@ def _readable(sweeps: Sequence[Mapping[str, Any]], console: Console) -> "list[Sw
     found = []
     for sweep in sweeps:
         try:
-            found.append(Sweep(sweep, studies_of(sweep)))
+            found.append(Sweep(sweep, studies_of(sweep, runs_dir)))
         except LedgerError as error:
             console.print(f"{sweep['sweep_id']}: its studies are left out. {error}", markup=False, soft_wrap=True)
     return found

@@ -14,7 +14,7 @@ from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
 
 FLAGS = {"--fresh": "from the beginning, not from the last checkpoint"}
-ENDED = (Status.FAILED, Status.DIVERGED, Status.PRUNED)
+ENDED = (Status.FAILED, Status.DIVERGED)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,7 +70,7 @@ def plan_again(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bo
         place = "from the beginning" if step is None else f"from step {step:,}"
         console.print(f"{folder.trial_id}: was {status}, planned again {place}", highlight=False)
     if not count:
-        console.print("Nothing failed, diverged or was pruned here.")
+        console.print("Nothing failed or diverged here.")
     return count
 
 

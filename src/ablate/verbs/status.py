@@ -134,13 +134,18 @@ def of_sweep(
 
 
 def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
-    """What it was the first to ask for, or a grid of its tuned arms."""
+    """What it proposed, and the trials of its tuned arms."""
+    from ablate.records.studies import studies_of
+
+    proposed: set[str] = set()
+    if ledger.sweep_path(sweep_id).exists():
+        [sweep] = [one for one in ledger.sweeps() if one["sweep_id"] == sweep_id]
+        for study in studies_of(sweep, ledger.runs_dir).values():
+            proposed |= {one.user_attrs["trial_id"] for one in study.get_trials() if "trial_id" in one.user_attrs}
     grids = [ledger.grid(path.stem) for path in ledger.grids()]
-    asked = {
-        sweep_id,
-        *(grid["grid_id"] for grid in grids if grid.get("sweep", {}).get("sweep_id") == sweep_id),
-    }
-    return [folder for folder in ledger.trials() if folder.record().get("first_grid") in asked]
+    tuned = [grid for grid in grids if grid.get("sweep", {}).get("sweep_id") == sweep_id]
+    proposed |= {folder.trial_id for grid in tuned for folder in ledger.trials_of(grid)}
+    return [ledger.trial(trial) for trial in sorted(proposed)]
 
 
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
