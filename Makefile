@@ -10,7 +10,7 @@ help:
 	@echo "make demo    three objectives on real text, then the lesson (about 6 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
-	@echo "make bench   what harness, checkpoints, lessons, data, rows and regions cost, how often lessons err, and training beside other libraries (about an hour)"
+	@echo "make bench   what harness, checkpoints, lessons, sweeps, data, rows and regions cost, how often lessons err, and training beside other libraries (about an hour)"
 	@echo "make clean   removes $(VENV)"
 
 # Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
@@ -46,6 +46,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/calibration.py
 	@$(BIN)/python bench/calibration.py --power
 	@$(BIN)/python bench/lessons.py --wandb
+	@$(BIN)/python bench/sweep_overhead.py
 	@$(BIN)/python bench/data.py
 	@$(BIN)/python bench/transforms.py
 	@$(BIN)/python bench/region_cost.py

@@ -234,10 +234,10 @@ WRONG = [
     ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
     ([RATE, "lesson.baseline=prefix"], "no arm has this label"),
     (["hardware.threads_per_trial=interval(1,2)"], "hardware.threads_per_trial: changes no trial"),
-    (["evaluation.passage_bytes=interval(80,90)"], "changes what is scored, so its points can't be compared."),
+    (["evaluation.passage_bytes=int(interval(80,90))"], "changes what is scored, so its points can't be compared."),
     (
         ["schedule.horizon_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
-        "only arms that are trained",
+        "scores no infilling",
     ),
 ]
 

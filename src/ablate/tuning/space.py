@@ -40,9 +40,14 @@ class Dimension:
         """The keys that it sets."""
         return [f"{self.key}.{name}" for name in self.config.simplex or ()] or [self.key]
 
+    def wanted(self, key: str) -> tuple[Value, ...]:
+        """What a key that it hangs on may be for it to be asked for."""
+        given = (self.config.when or {})[key]
+        return given if isinstance(given, tuple) else (given,)
+
     def is_asked(self, found: Found) -> bool:
         """Whether what it hangs on is as it must be."""
-        return all(found(key) in _values(values) for key, values in (self.config.when or {}).items())
+        return all(found(key) in self.wanted(key) for key in self.config.when or {})
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         """Its values in a trial of a study, by the keys that they are for."""
@@ -132,10 +137,6 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _values(given: Value | tuple[Value, ...]) -> tuple[Value, ...]:
-    return given if isinstance(given, tuple) else (given,)
-
-
 @dataclass(frozen=True)
 class Space:
     """Dimensions in the order in which they are asked for: what hangs on another comes after it."""
@@ -158,9 +159,9 @@ class Space:
             ordered += free
             left = [dimension for dimension in left if dimension not in free]
         for dimension in ordered:
-            for key, values in (dimension.config.when or {}).items():
+            for key in dimension.config.when or {}:
                 choices = given[key].choices if key in given else None
-                for value in _values(values):
+                for value in dimension.wanted(key):
                     if choices is not None and value not in choices:
                         raise UsageError(
                             f"hydra.sweeper.space.{dimension.key}.when.{key}: {value} is none of its choices. "
@@ -211,8 +212,8 @@ class Space:
         """What other dimensions must be for this one to be asked for."""
         wished: dict[str, Value] = {}
         for other in self.dimensions:
-            if values := (dimension.config.when or {}).get(other.key):
-                wished |= {**self._wished(other), other.key: _values(values)[0]}
+            if other.key in (dimension.config.when or {}):
+                wished |= {**self._wished(other), other.key: dimension.wanted(other.key)[0]}
         return wished
 
     def _assigned(self, draw: Callable[[Dimension], Mapping[str, Value]], found: Found) -> dict[str, Value]:

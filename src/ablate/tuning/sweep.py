@@ -1,7 +1,7 @@
 """A checked sweep: its arms, the space, the studies' names, and the configurations that it may propose."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from ablate.grid.plan import Plan
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id, tune_id
 from ablate.objectives.registry import plugin_packages
-from ablate.parsing import composed_from_container, plain, sweep_from_container
+from ablate.parsing import composed_from_container, nearest, plain, sweep_from_container
 from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
@@ -97,6 +97,13 @@ class Variants:
 
         _, choices = self._composer.variant(arm.overrides, {})
         return of_arm
+
+    def check_choices(self, key: str, values: Iterable[Value], place: str) -> None:
+        """Refuses what is no choice of a config group. Raises UsageError."""
+        choices = self._composer.options_of(key)
+        for value in values if choices else ():
+            if value not in choices:
+                raise UsageError(f"{place}: {value} is no such choice. {nearest(str(value), choices)}")
 
     def keys(self, arm: Arm, dimension: Dimension) -> list[str]:
         """The keys beside those of a dimension that an arm's configuration has."""
@@ -347,8 +354,10 @@ def _samples(arm: Arm, space: Space, variants: Variants) -> list[tuple[str, Vari
     tuned = {key for one in space.dimensions for key in one.keys}
     for dimension in space.dimensions:
         for key in (dimension.config.when or {}).keys() - tuned:
+            place = f"hydra.sweeper.space.{dimension.key}.when.{key}"
             if found(key) is MISSING:
-                raise UsageError(f"hydra.sweeper.space.{dimension.key}.when.{key}: no such key.")
+                raise UsageError(f"{place}: no such key.")
+            variants.check_choices(key, dimension.wanted(key), place)
     made: list[tuple[str, Variant]] = []
     checked: set[str] = set()
     for varied, values in space.corners(found):
@@ -367,17 +376,18 @@ def _samples(arm: Arm, space: Space, variants: Variants) -> list[tuple[str, Vari
 def _check_samples(samples: Mapping[str, Sequence[tuple[str, Variant]]], space: Space, metrics: Sequence[str]) -> None:
     """Refuses what can't be tuned, though each point of it could be run. Raises UsageError."""
     every = [sample for of_arm in samples.values() for sample in of_arm]
+    if len({tune_id(one.trial) for _, one in every}) > 1:
+        raise UsageError("hydra.sweeper.space: changes what is scored, so its points can't be compared.")
     for dimension in space.dimensions:
         place = f"hydra.sweeper.space.{dimension.key}"
         of_key = {
             label: [one.trial_id for key, one in of_arm if key == dimension.key] for label, of_arm in samples.items()
         }
         if not any(of_key.values()):
-            raise UsageError(f"{place}: is asked for in no arm; its when is never true.")
+            # Of other arms than these, it may be.
+            continue
         if len(dimension.extremes()) > 1 and all(len(set(trials)) < 2 for trials in of_key.values()):
             raise UsageError(f"{place}: changes no trial: it says where or how one runs, and not what it computes.")
-    if len({tune_id(one.trial) for _, one in every}) > 1:
-        raise UsageError("hydra.sweeper.space: changes what is scored, so its points can't be compared.")
     budgets = {one.trial.budget.train_tokens for _, one in every}
     if len(metrics) == 1 and len(budgets) > 1:
         raise UsageError(
