@@ -144,11 +144,12 @@ def test_what_a_grid_has_finished_costs_a_sweep_nothing(swept: tuple[Path, str],
     assert grid.returncode == 0, grid.stderr
     space = "{optimizer.learning_rate: {choices: [1e-3, 1e-2]}}"
     sweep = ["-m", f"+hydra.sweeper.space={space}", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=9"]
-    done = ablate(folder, *sweep, "replicates=1", *SMALL)
+    done = ablate(folder, *sweep, "replicates=1", "hydra.sweeper.pruner=hyperband", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     [trials] = studies(folder).values()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2, "a grid has an end"
     assert all(len(trial.intermediate_values) == 4 for trial in trials), "pruners know its curve"
+    assert all("completed_rung_0" in trial.system_attrs for trial in trials), "and count it among its rivals"
     assert sorted(attempts(folder).values()) == [1, 1, 1], "two of the grid, and the best under a fresh seed"
 
 

@@ -40,7 +40,7 @@ def tuning_notes(found: Lesson) -> list[str]:
 
 def untuned(results: GridResults) -> GridResults | None:
     """The newest grid of the same arms as they came, scored in the same way; None where there is none."""
-    wanted = {label: arm["as_it_comes"] for label, arm in results.grid["sweep"]["arms"].items()}
+    wanted = {label: arm.get("as_it_comes") for label, arm in results.grid["sweep"]["arms"].items()}
     for grid in results.logs.grids():
         if grid["evaluation_id"] == results.grid["evaluation_id"] and "sweep" not in grid:
             found = GridResults(results.logs, grid)

@@ -285,6 +285,8 @@ class Loop:
         for step, found in read_tune(folder.metrics_path, evaluation.tune_evaluations):
             if name in found and step not in reported:
                 asked.trial.report(found[name], step)
+                # Pruners of rungs count who was asked there.
+                asked.trial.should_prune()
 
     def _scores(self, record: dict[str, Any]) -> dict[str, float] | None:
         """What is told of a trial that ended."""
