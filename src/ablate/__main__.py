@@ -39,7 +39,7 @@ VERBS = {
     "diff": "everything in which two trials differ: configuration, code, machine, results",
     "retry": "plan again what failed or diverged, and with -m run it; --fresh: from the beginning",
     "export": "a finished trial as a folder that transformers opens: TRIAL DIR; --qkv-groups 8 for CodeGen2's own code",
-    "gc": "what of the ledger can go; --delete removes it, --trials takes trials that no grid names",
+    "gc": "what of the ledger can go; --delete removes it, --trials takes trials that no grid or sweep names",
 }
 # Verbs that a grid's overrides may follow, and the flags of theirs that may stand among them.
 OF_A_GRID: dict[str, tuple[str, ...]] = {

@@ -170,7 +170,7 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
     orphan.mkdir()
     (orphan / "config.yaml").write_text("a: 1\n")
     assert "ffffffffffff" not in verb(folder, "gc").stdout
-    assert "trials that no grid names" in verb(folder, "gc", "--trials").stdout
+    assert "trials that no grid or sweep names" in verb(folder, "gc", "--trials").stdout
     verb(folder, "gc", "--trials", "--delete")
     assert not orphan.exists()
 
@@ -183,7 +183,7 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
         (["status", "runs_dir=nowhere"], "there is no ledger here"),
         (
             ["status", "objective=causal"],
-            "takes ids of trials or grids and runs_dir=PATH, or with -m a grid's overrides",
+            "takes ids of trials, grids or sweeps and runs_dir=PATH, or with -m a grid's overrides",
         ),
         (["why"], "why takes two trial ids"),
         (["diff", "a"], "diff takes two trial ids"),

@@ -153,7 +153,8 @@ class Watch:
         self._progress.update(self._grid, completed=done, detail=self._grid_detail(done, tokens, speed, losses))
 
     def _grid_detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
-        total = self.most * sum(cell.budget_tokens for cell in self.cells.values()) / max(1, len(self.cells))
+        budgets = [cell.budget_tokens for cell in list(self.cells.values())]
+        total = self.most * sum(budgets) / max(1, len(budgets))
         detail = f"{len(self._ended)}/{self.most} trials, {short(tokens)}/{short(total)} tokens"
         if not losses:
             return detail if self._ended else f"{detail}, loading …"

@@ -14,7 +14,7 @@ from ablate.verbs.arguments import Arguments
 
 FLAGS = {
     "--delete": "removes what is listed",
-    "--trials": "also whole trials that no grid names",
+    "--trials": "also whole trials that no grid or sweep names",
 }
 # A file that is being written lives for a moment; one of a process that died stays.
 LEAST_SCRATCH_AGE_SECONDS = 600.0
