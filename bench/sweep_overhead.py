@@ -30,7 +30,7 @@ from ablate.identity import tune_id
 from ablate.records.storage import open_storage
 from ablate.records.studies import SAMPLERS, KeyedSampler, quietly
 from ablate.tuning.loop import Loop
-from ablate.tuning.run import _as_sweeper
+from ablate.tuning.run import as_sweeper
 from ablate.tuning.sweep import Sweep
 
 RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
@@ -76,7 +76,7 @@ def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> li
             started = time.perf_counter()
         return returns
 
-    with _as_sweeper(sweep) as sweeper:
+    with as_sweeper(sweep) as sweeper:
         Loop(sweep, sweep.studies(open_storage(storage)), sweeper, Console(file=io.StringIO())).run(launch)
     return seconds
 

@@ -224,15 +224,17 @@ class Ledger:
         """A sweep's record."""
         return self.runs_dir / "sweeps" / f"{sweep_id}.json"
 
+    def sweep(self, sweep_id: str) -> dict[str, Any]:
+        """A sweep's record. Raises FileNotFoundError, and LedgerError like `read_versioned`."""
+        return read_versioned(self.sweep_path(sweep_id), FORMAT)
+
     def sweeper_folder(self, sweeper: str) -> Path:
         """Where a command that runs a sweep holds its lease; in one place, as several sweeps may share a study."""
         return self.runs_dir / "sweeps" / "sweepers" / sweeper
 
     def sweeps(self) -> list[dict[str, Any]]:
         """The records of all sweeps, the one that was last asked for first. Raises like `read_versioned`."""
-        found = [path for path in (self.runs_dir / "sweeps").glob("*.json") if not path.name.startswith(".")]
-        newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-        return [read_versioned(path, FORMAT) for path in newest_first]
+        return [read_versioned(path, FORMAT) for path in _newest_first(self.runs_dir / "sweeps")]
 
     def lesson_folder(self, grid_id: str) -> Path:
         """Where a grid's lesson is written."""
@@ -240,8 +242,7 @@ class Ledger:
 
     def grids(self) -> list[Path]:
         """The records of all grids, the one that was last asked for first."""
-        found = [path for path in (self.runs_dir / "grids").glob("*.json") if not path.name.startswith(".")]
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        return _newest_first(self.runs_dir / "grids")
 
     def grid(self, grid_id: str) -> dict[str, Any]:
         """A grid's record. Raises FileNotFoundError, and LedgerError like `read_versioned`."""
@@ -262,3 +263,9 @@ class Ledger:
             raise LedgerError(
                 f"{self.runs_dir}: cannot write the ledger ({error.strerror}). Choose another folder with runs_dir=…"
             ) from None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """The records in a folder, the one that was last written first."""
+    found = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)

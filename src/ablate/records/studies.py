@@ -160,14 +160,13 @@ class Proposal:
             return False
 
     def _tell(self, step: int, metrics: Mapping[str, float]) -> bool:
-        about = self._study.user_attrs[ABOUT]
         storage, trial_id = self._storage, self._trial_id
-        names = about["metrics"]
+        names = self._study.user_attrs[ABOUT]["metrics"]
         # Optuna prunes by one number.
         if len(names) > 1 or names[0] not in metrics or storage.get_trial(trial_id).state.is_finished():
             return False
         storage.set_trial_intermediate_value(trial_id, step, metrics[names[0]])
-        return pruner_of(about["pruner"]).prune(self._study, storage.get_trial(trial_id))
+        return self._study.pruner.prune(self._study, storage.get_trial(trial_id))
 
     @cached_property
     def _storage(self) -> BaseStorage:

@@ -29,7 +29,7 @@ from ablate.records.lease import HeldElsewhereError, live_holder
 from ablate.records.ledger import Status
 from ablate.records.metrics import read_tune
 from ablate.tuning.study import COUNTED, ArmStudy
-from ablate.tuning.sweep import Sweep, Variant, texts
+from ablate.tuning.sweep import Sweep, Variant, shown, texts
 
 # How long a sweep may take to say that a trial it asked for is its own.
 NAMELESS_SECONDS = 30.0
@@ -171,8 +171,7 @@ class Loop:
         try:
             variant = variants.of(arm, values)
         except UsageError as error:
-            shown = " ".join(f"{key}={text}" for key, text in texts(values).items())
-            self.console.print(f"{label} with {shown} can't be: {error}", markup=False, soft_wrap=True)
+            self.console.print(f"{label} with {shown(values)} can't be: {error}", markup=False, soft_wrap=True)
             study.refuse(trial, str(error))
             return None
         trial.set_user_attr("values", values)

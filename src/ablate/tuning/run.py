@@ -50,7 +50,7 @@ def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: 
     if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
         start_server("optuna")
         prepare_data([variant.trial for samples in sweep.samples.values() for variant in samples], console)
-        with _as_sweeper(sweep) as sweeper, storage_errors(sweep.storage):
+        with as_sweeper(sweep) as sweeper, storage_errors(sweep.storage):
             loop = Loop(sweep, studies, sweeper, console)
             loop.run(launch)
         if not _report_failures(loop, console):
@@ -91,7 +91,7 @@ def plan_of_recorded(sweep: Sweep) -> Plan:
 
 
 @contextlib.contextmanager
-def _as_sweeper(sweep: Sweep) -> Iterator[str]:
+def as_sweeper(sweep: Sweep) -> Iterator[str]:
     """Inside the block this process holds a lease under the name that is given."""
     sweeper = uuid.uuid4().hex[:12]
     folder = sweep.ledger.sweeper_folder(sweeper)

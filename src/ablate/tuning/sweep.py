@@ -66,6 +66,11 @@ def texts(values: Mapping[str, Value]) -> dict[str, str]:
     return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
 
 
+def shown(values: Mapping[str, Value]) -> str:
+    """Values in a sentence."""
+    return " ".join(f"{key}={text}" for key, text in texts(values).items())
+
+
 class Variants:
     """Makes the variants of arms.
 
@@ -250,8 +255,7 @@ class Sweep:
         """What an arm's study is for: other values are another study."""
         first, *_ = self.samples[arm.label]
         return {
-            "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
-            "metrics": list(self.metrics),
+            **self._asked(),
             "arm": first.trial_id,
             # Steps of a curve are evaluations: of as many over a trial.
             "tune": [tune_id(first.trial), first.trial.evaluation.tune_evaluations],
@@ -279,10 +283,10 @@ class Sweep:
 
     def record(self) -> None:
         """Writes the sweep's record, or marks it as the newest."""
-        path = self.ledger.sweep_path(self.sweep_id)
-        first = {"created_at": time.time()}
-        if path.exists():
-            [first] = [found for found in self.ledger.sweeps() if found["sweep_id"] == self.sweep_id]
+        try:
+            created_at = self.ledger.sweep(self.sweep_id)["created_at"]
+        except FileNotFoundError:
+            created_at = time.time()
         record = {
             "format": FORMAT,
             "sweep_id": self.sweep_id,
@@ -294,15 +298,20 @@ class Sweep:
                 {"label": arm.label, "options": arm.options, "study": self.names[arm.label]}
                 for arm in self.expanded.arms
             ],
-            "created_at": first["created_at"],
+            "created_at": created_at,
             "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
         }
-        write_json(path, record)
+        write_json(self.ledger.sweep_path(self.sweep_id), record)
 
-    def _told(self) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         return {
             "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
             "metrics": list(self.metrics),
+        }
+
+    def _told(self) -> dict[str, Any]:
+        return {
+            **self._asked(),
             "n_trials": self.n_trials,
             "sampler": self.config.sampler,
             "pruner": self.config.pruner,
@@ -368,8 +377,7 @@ def _samples(arm: Arm, space: Space, variants: Variants) -> list[tuple[str, Vari
         try:
             made.append((varied, variants.of(arm, values)))
         except UsageError as error:
-            shown = " ".join(f"{key}={text}" for key, text in texts(values).items())
-            raise UsageError(f"{arm.label} with {shown}, which hydra.sweeper.space allows:\n{error}") from None
+            raise UsageError(f"{arm.label} with {shown(values)}, which hydra.sweeper.space allows:\n{error}") from None
     return made
 
 

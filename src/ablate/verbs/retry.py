@@ -86,5 +86,7 @@ def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
 
 def _command(ledger: Ledger, first: str) -> str:
     """What was typed to run a grid or a sweep."""
-    [found] = [sweep for sweep in ledger.sweeps() if sweep["sweep_id"] == first] or [ledger.grid(first)]
-    return str(found["command"])
+    try:
+        return str(ledger.sweep(first)["command"])
+    except FileNotFoundError:
+        return str(ledger.grid(first)["command"])

@@ -139,8 +139,7 @@ def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
 
     proposed: set[str] = set()
     if ledger.sweep_path(sweep_id).exists():
-        [sweep] = [one for one in ledger.sweeps() if one["sweep_id"] == sweep_id]
-        for study in studies_of(sweep, ledger.runs_dir).values():
+        for study in studies_of(ledger.sweep(sweep_id), ledger.runs_dir).values():
             proposed |= {one.user_attrs["trial_id"] for one in study.get_trials() if "trial_id" in one.user_attrs}
     grids = [ledger.grid(path.stem) for path in ledger.grids()]
     tuned = [grid for grid in grids if grid.get("sweep", {}).get("sweep_id") == sweep_id]
