@@ -45,6 +45,18 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     assert last_metrics(path, tail_bytes=90)["step"] == 99
 
 
+def test_the_newest_metrics_reach_back_to_the_last_training_row(tmp_path: Path) -> None:
+    """Rows of the validation split alone may fill any fixed tail; the live display needs the loss before them."""
+    path = tmp_path / "metrics.jsonl"
+    writer = MetricsWriter(path)
+    writer.append(1, {"train/loss": 5.5, "progress": 0.1})
+    for step in range(2, 40):
+        writer.append(step, {"progress": step / 40, **{f"tune/metric_{number}": 0.123456789 for number in range(20)}})
+    writer.close()
+    newest = last_metrics(path, tail_bytes=300)
+    assert (newest["train/loss"], newest["step"]) == (5.5, 39)
+
+
 def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("abc")
     assert trial.status == Status.PLANNED

@@ -18,7 +18,7 @@ from rich.table import Column
 from ablate.grid.job import settle
 from ablate.records.files import LedgerError
 from ablate.records.ledger import Ledger, Status
-from ablate.records.metrics import last_metrics
+from ablate.records.metrics import TRAINING_LOSS, last_metrics
 
 POLL_SECONDS = 0.5
 
@@ -139,7 +139,7 @@ class Watch:
             if status == Status.RUNNING:
                 done += float(newest.get("progress", 0.0))
                 speed += float(newest.get("speed/source_tokens_per_second", 0.0))
-                losses += [float(newest["train/loss"])] if newest else []
+                losses += [float(newest[TRAINING_LOSS])] if TRAINING_LOSS in newest else []
                 self._show_running(trial, cell, newest)
             elif status != Status.PLANNED and record["updated_at"] >= self._since:
                 done += 1
@@ -165,12 +165,13 @@ class Watch:
     def _show_running(self, trial: str, cell: Watched, newest: dict[str, Any]) -> None:
         if trial not in self._bars:
             self._bars[trial] = self._progress.add_task(escape(cell.label), total=1.0, detail="starting …")
-        if not newest:
+        # A trial whose first logged row is a validation has no loss yet.
+        if TRAINING_LOSS not in newest:
             return
         share, rate = float(newest["progress"]), float(newest["speed/source_tokens_per_second"])
         seconds = float(newest["speed/training_seconds"])
         left = f"{clock(seconds * (1 - share) / share)} left" if share < 1 else "scoring …"
-        detail = f"{left}, loss {newest['train/loss']:.3f}, {short(rate)} tokens/s"
+        detail = f"{left}, loss {newest[TRAINING_LOSS]:.3f}, {short(rate)} tokens/s"
         self._progress.update(self._bars[trial], completed=share, detail=detail)
 
     def _show_ended(self, trial: str, cell: Watched, record: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ablate.records.files import LedgerError
 
 TUNE = "tune/"
+TRAINING_LOSS = "train/loss"
 
 
 class MetricsWriter:
@@ -79,19 +80,27 @@ def read_tune(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]
 
 
 def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
-    """The newest value of each metric in the log's last rows, read from its end; {} where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - tail_bytes))
-            lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return {}
+    """Return the newest value of each metric in the last rows of a log; {} where there is no row.
+
+    The tail is read from the end of the file and grows until it holds a row of the training, because rows of the
+    validation split alone may fill any fixed number of bytes.
+    """
     newest: dict[str, Any] = {}
-    for line in lines:
-        # The first line of the tail may have lost its head.
-        with contextlib.suppress(ValueError):
-            newest |= json.loads(line)
-    return newest
+    while True:
+        try:
+            with path.open("rb") as file:
+                start = max(0, path.stat().st_size - tail_bytes)
+                file.seek(start)
+                lines = file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return {}
+        for line in lines:
+            # The first line of the tail may have lost its head.
+            with contextlib.suppress(ValueError):
+                newest |= json.loads(line)
+        if start == 0 or TRAINING_LOSS in newest:
+            return newest
+        tail_bytes *= 4
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
