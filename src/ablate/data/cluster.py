@@ -73,7 +73,7 @@ def _executor(tasks: _Tasks, config: PreparationConfig, logs: Path) -> Any:
     except ImportError:
         raise FailureError(
             f"preparation={config.executor}: goes through datatrove, which is not installed.\n"
-            "Install it:  python -m pip install 'ablate[cluster]'"
+            "Install it from a checkout: pip install -e '.[cluster]'"
         ) from None
     given = dict(config.parameters)
     if config.executor == "slurm":

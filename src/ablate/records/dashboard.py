@@ -59,7 +59,7 @@ def _library() -> tuple[Any, Any]:
             import wandb_workspaces.workspaces as workspaces
     except ImportError as error:
         raise LedgerError(
-            f"The dashboard needs wandb-workspaces ({error}). Install it: pip install 'ablate[dashboard]'"
+            f"The dashboard needs wandb-workspaces ({error}). Install it from a checkout: pip install -e '.[dashboard]'"
         ) from error
     return workspaces, reports
 

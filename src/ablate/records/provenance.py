@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ablate import __version__
 from ablate.records.files import write_text
 
 PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
@@ -25,7 +26,7 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[s
     """
     commit = commit_of(source)
     return {
-        "ablate": importlib.metadata.version("ablate"),
+        "ablate": __version__,
         "git_commit": commit,
         "git_diff": _kept_diff(source, diffs) if commit else None,
         "python": platform.python_version(),

@@ -65,7 +65,7 @@ class Hub(Columns):
         except ImportError:
             raise FailureError(
                 f"The hub's data set {self.path} is read with the package datasets, which is not installed.\n"
-                "Install it:  python -m pip install 'ablate[hub]'"
+                "Install it from a checkout: pip install -e '.[hub]'"
             ) from None
         given = {
             "name": self.name,

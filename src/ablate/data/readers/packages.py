@@ -98,7 +98,7 @@ def _installed(package: str, version: str) -> list[importlib.metadata.PackagePat
     if found != version:
         raise FailureError(
             f"What is to be read is in the package {package} {version}; here it is {found}.\n"
-            f"Install it:  python -m pip install '{package}=={version}'   (all of them: pip install 'ablate[demo]')"
+            f"Install it:  python -m pip install '{package}=={version}'   (all of them, from a checkout: pip install -e '.[demo]')"
         )
     return importlib.metadata.files(package) or []
 
