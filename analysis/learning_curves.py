@@ -22,7 +22,7 @@ lessons = notebook.every(notebook.logs())
 # %% [markdown]
 # ## The table
 #
-# Arms are ordered by their means over seeds of the primary metric on the tune split, which is scored a few times while
+# Arms are ordered by their means over seeds of the primary metric on the validation split, which is scored a few times while
 # a trial trains. *Order is final from*: the share of the budget from which all arms stand as they do at the end; *best
 # from*: the same of the best arm alone. Arms that a lesson calls equivalent may change places by noise alone, and four
 # places are few: an order that is final from 100% may have been so a little earlier.
@@ -34,7 +34,7 @@ notebook.settled(lessons)
 # ## The curves
 #
 # Mean and range over seeds. Each arm's training loss is that of its own objective: lower is not better across
-# objectives. The metric on the tune split is the one that can be compared.
+# objectives. The metric on the validation split is the one that can be compared.
 
 # %%
 for name, found in lessons.items():

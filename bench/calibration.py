@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.lessons.boundary import boundaries, standard_errors
 from ablate.lessons.contrast import against_baseline
+from ablate.lessons.critical_values import critical_values, standard_errors
 from ablate.lessons.estimate import compare
 from ablate.lessons.verdict import Verdict, verdict
 
@@ -95,7 +95,7 @@ def grids(noise: Noise, arms: int, looks: tuple[int, ...], effect: float, count:
     values_NAS[:, 1:] += effect
     weights_CA = np.hstack([-np.ones((arms - 1, 1)), np.eye(arms - 1)])
     sizes_C = np.full(arms - 1, 2**0.5)
-    limits = boundaries(tuple(map(tuple, weights_CA.tolist())), looks, 0.05)
+    limits = critical_values(tuple(map(tuple, weights_CA.tolist())), looks, 0.05)
     low_NC, high_NC = np.empty((2, count, arms - 1))
     seeds_N, open_N = np.zeros(count, np.int64), np.ones(count, bool)
     for limit, seeds in zip(limits, looks, strict=True):

@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 
-from ablate.config import TrialConfig
-from ablate.data.shards import Shards, open_shards
-from ablate.data.steps import Steps
-from ablate.data.stream import Stream
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.stream import Stream
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.metrics import MetricsWriter
-from ablate.records.mirror import Mirror
 from ablate.records.provenance import machine
+from ablate.records.wandb.writer import WandbWriter
 from ablate.training.checkpointing import Checkpointing
-from ablate.training.loader import step_loader
+from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
@@ -40,10 +40,10 @@ FOREVER_SECONDS = 1e9
 
 def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, float, int]:
     """(seconds, of them waited for saving, saves) of a trial."""
-    mirror = Mirror(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
+    mirror = WandbWriter(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
     writer = MetricsWriter(folder / "metrics.jsonl")
     module = TrialModule(
-        trial, Decoder.from_config(trial, trial.tokenizer.entries), shards.fingerprint, trial.budget.train_tokens
+        trial, Decoder.from_config(trial, trial.tokenizer.vocab_size), shards.fingerprint, trial.budget.train_tokens
     )
     log = TrialLog(
         writer,
@@ -54,11 +54,11 @@ def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, floa
         evaluations=0,
     )
     store = Checkpoints(folder / "checkpoints", "bench")
-    checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None, memory_share=0.5)
+    checkpointing = Checkpointing(store, trial.checkpoint, log, Preemption(), None, memory_fraction=0.5)
     trainer = build_trainer(trial)
     trainer.callbacks.extend([log, checkpointing])  # type: ignore[attr-defined]
     started = time.perf_counter()
-    trainer.fit(module, step_loader(Steps(trial, shards), first_step=0, workers=0))
+    trainer.fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
     checkpointing.close()
     seconds = time.perf_counter() - started
     writer.close()

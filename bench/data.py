@@ -2,7 +2,7 @@
 
     python bench/data.py [--only rows|index|tokenizing|cleaning] [--rounds 3]
 
-Rows: source tokens a second that `Steps` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
+Rows: source tokens a second that `TrainBatches` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
 process itself and from one worker of the loader, with the memory that it holds beside mapped files, for a source of
 10 million tokens and for one of 1 billion. Index: row 10^9 of 10^11 tokens in rows of 100, a sparse file, from nothing
 open. Tokenizing: 100 MB of Python from the installed packages with GPT-2's vocabulary, on all cores: `encode_batch` and
@@ -30,20 +30,20 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ablate.config import TrialConfig
-from ablate.data.contamination import Contamination
-from ablate.data.corpus import prepared_corpus
-from ablate.data.near_duplicates import PERMUTATIONS, near_duplicates, signature
-from ablate.data.shards import Shards, open_shards, shard_folder
-from ablate.data.steps import Steps
-from ablate.data.stream import Stream
-from ablate.data.token_file import TokenFile, write_token_file
-from ablate.data.token_source import TokenSource
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.stream import Stream
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.corpus.contamination import Contamination
+from ablate.data.corpus.corpus import prepared_corpus
+from ablate.data.corpus.near_duplicates import PERMUTATIONS, near_duplicates, signature
+from ablate.data.tokens.shards import Shards, open_shards, shard_folder
+from ablate.data.tokens.token_file import TokenFile, write_token_file
+from ablate.data.tokens.token_source import TokenSource
 from ablate.grid.expand import default_container
 from ablate.grid.resolve import Resolver
-from ablate.parsing import composed_from_container
 from ablate.records.provenance import machine
-from ablate.training.loader import step_loader
+from ablate.training.loader import batch_loader
 
 WINDOW_TOKENS, BATCH_ROWS, STEPS = 2048, 8, 400
 CORPUS_BYTES = 100_000_000
@@ -71,7 +71,7 @@ def simulated(shards: Shards, folder: Path, tokens: int) -> Shards:
     rng = np.random.default_rng(0)
     documents = (rng.integers(300, 4000, size=1500, dtype=np.int32) for _ in range(tokens // 1500))
     found = Simulated(shards.folder, shards.config)
-    file = write_token_file(folder / f"{tokens}.bin", documents, shards.config.entries)
+    file = write_token_file(folder / f"{tokens}.bin", documents, shards.config.vocab_size)
     object.__setattr__(found, "tokens", TokenSource((file,), file.documents))
     return found
 
@@ -93,7 +93,7 @@ def rows(folder: Path, rounds: int) -> None:
     for tokens in (10**7, 10**9):
         cases[f"{tokens // 10**6} M random tokens"] = simulated(real, folder, tokens)
     for name, shards in cases.items():
-        steps = Steps(trial, shards)
+        steps = TrainBatches(trial, shards)
         rates = []
         for number in range(rounds):
             started = time.perf_counter()
@@ -103,7 +103,7 @@ def rows(folder: Path, rounds: int) -> None:
         print(f"{name + ', in the process':38} {statistics.median(rates):10.2f} {anonymous_bytes() / 1e6:8.0f}")
     rates = []
     for number in range(rounds):
-        loader = iter(step_loader(Steps(trial, real), first_step=number * STEPS, workers=1))
+        loader = iter(batch_loader(TrainBatches(trial, real), first_step=number * STEPS, workers=1))
         next(loader)
         started = time.perf_counter()
         for _ in range(STEPS):
@@ -165,7 +165,7 @@ def tokenizing(folder: Path, rounds: int) -> None:
     overrides = ("corpus=jsonl", f"corpus.sources.text.lines.path={path}", "mixture=text", "tokenizer=gpt2")
     started = time.perf_counter()
     # Resolving a corpus without a manifest prepares it.
-    trial = trial_of(*overrides, "corpus.tune_share=0.001", "corpus.test_share=0.001", f"cache_dir={folder}/cache")
+    trial = trial_of(*overrides, "corpus.val_fraction=0.001", "corpus.test_fraction=0.001", f"cache_dir={folder}/cache")
     seconds = time.perf_counter() - started
     corpus = prepared_corpus(trial, QUIET)
     print(f"\nreading, hashing and merging 100 MB: {CORPUS_BYTES / seconds / 1e6:.1f} MB/s")

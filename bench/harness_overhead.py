@@ -19,19 +19,19 @@ import lightning.pytorch as pl
 import torch
 from numpy.typing import NDArray
 
-from ablate.config import TrialConfig
-from ablate.data.shards import Shards, open_shards
-from ablate.data.steps import Steps
-from ablate.data.stream import Stream
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.stream import Stream
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
 from ablate.model.loss import summed_nll
-from ablate.parsing import composed_from_container
 from ablate.records.metrics import MetricsWriter
-from ablate.records.mirror import Mirror
 from ablate.records.provenance import machine
-from ablate.training.loader import step_loader
+from ablate.records.wandb.writer import WandbWriter
+from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import adamw
@@ -43,10 +43,10 @@ WARM_UP_STEPS = 3
 def make_trial(scale: str, steps: int, *overrides: str) -> TrialConfig:
     """A trial of so many steps at a scale."""
     container = default_container(
-        f"scale={scale}", "tracking.log_every_steps=5", "evaluation.tune_evaluations=0", *overrides
+        f"scale={scale}", "tracking.log_every_steps=5", "evaluation.val_evaluations=0", *overrides
     )
     tokens = steps * container["budget"]["rows_per_step"] * container["scale"]["window_tokens"]
-    container["budget"]["train_tokens"] = container["schedule"]["horizon_tokens"] = tokens
+    container["budget"]["train_tokens"] = container["schedule"]["decay_tokens"] = tokens
     return composed_from_container(container).trial
 
 
@@ -58,12 +58,12 @@ def as_computed(part: NDArray[Any]) -> torch.Tensor:
 
 def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
     """Source tokens per second of a loop written by hand."""
-    steps_data = Steps(trial, shards)
+    steps_data = TrainBatches(trial, shards)
     batches = [
         ({name: as_computed(value) for name, value in vars(step.batch).items()}, step.loss_tokens)
         for step in (steps_data[number] for number in range(steps))
     ]
-    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     optimizer = adamw(model, trial.optimizer)
     for number, (part, loss_tokens) in enumerate(batches):
         if number == WARM_UP_STEPS:
@@ -76,7 +76,7 @@ def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
         torch.nn.utils.clip_grad_norm_(model.parameters(), trial.optimizer.clip_norm)
         optimizer.step()
     seconds = time.perf_counter() - started
-    return (steps - WARM_UP_STEPS) * trial.source_tokens_per_step / seconds
+    return (steps - WARM_UP_STEPS) * trial.train_tokens_per_step / seconds
 
 
 class _Clock(pl.Callback):
@@ -92,20 +92,22 @@ class _Clock(pl.Callback):
 
 def trial_loop(trial: TrialConfig, shards: Shards, steps: int, folder: Path) -> float:
     """Source tokens per second of a trial, logs included."""
-    mirror = Mirror(mode="offline", project="bench", folder=folder, trial_id="bench", config={}, group=None, tags=[])
+    mirror = WandbWriter(
+        mode="offline", project="bench", folder=folder, trial_id="bench", config={}, group=None, tags=[]
+    )
     writer = MetricsWriter(folder / "metrics.jsonl")
-    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     module = TrialModule(trial, model, shards.fingerprint, float(trial.budget.train_tokens))
     every = trial.tracking.log_every_steps
     log = TrialLog(writer, mirror, Evaluator(trial, shards), Stream(shards, trial), every_steps=every, evaluations=0)
     clock = _Clock()
     trainer = build_trainer(trial)
     trainer.callbacks.extend([log, clock])  # type: ignore[attr-defined]
-    trainer.fit(module, step_loader(Steps(trial, shards), first_step=0, workers=trial.hardware.loader_workers))
+    trainer.fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=trial.hardware.loader_workers))
     writer.close()
     mirror.close()
     seconds = clock.times[-1] - clock.times[WARM_UP_STEPS - 1]
-    return (len(clock.times) - WARM_UP_STEPS) * trial.source_tokens_per_step / seconds
+    return (len(clock.times) - WARM_UP_STEPS) * trial.train_tokens_per_step / seconds
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.lessons.curves import draw_curves
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson, tidy
-from ablate.lessons.table import accounting_table, lesson_table, markdown
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
-from ablate.records.mirror import Mirror
+from ablate.records.wandb.writer import WandbWriter
+from ablate.reports.curves import draw_curves
+from ablate.reports.table import accounting_table, lesson_table, markdown
 
 ARMS, SEEDS, POINTS = 40, 25, 1000
 METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")
@@ -36,7 +36,7 @@ def rows_of(rng: np.random.Generator) -> pd.DataFrame:
     """What one trial logged."""
     steps = np.arange(1, POINTS + 1)
     columns: dict[str, Any] = {name: rng.normal(size=POINTS) for name in METRICS}
-    return pd.DataFrame({"step": steps, "data/source_tokens": 1000 * steps, **columns, "data/windows": "w"})
+    return pd.DataFrame({"step": steps, "data/train_tokens": 1000 * steps, **columns, "data/windows": "w"})
 
 
 def write_ledger(runs_dir: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def write_ledger(runs_dir: Path) -> dict[str, Any]:
             folder = ledger.trial(trial)
             folder.update(
                 status="finished",
-                counters={"steps": POINTS, "source_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"},
+                counters={"steps": POINTS, "train_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"},
                 training_seconds=1.0,
                 parameters=10,
                 evaluations={EVALUATION: {name: 2 + 0.01 * arm + 0.01 * rng.normal() for name in SCORES}},
@@ -66,7 +66,7 @@ def write_ledger(runs_dir: Path) -> dict[str, Any]:
         "baseline": None,
         "confidence": 0.95,
         "factors": ["arm"],
-        "matched_on": "source_tokens",
+        "matched_on": "train_tokens",
         "pairing": "windows",
         "looks": [SEEDS],
     }
@@ -81,12 +81,14 @@ def write_wandb(runs_dir: Path) -> None:
     """One real offline run of 1 000 points, under the id of every trial."""
     rng = np.random.default_rng(0)
     first = runs_dir / f"{0:06}{0:06}"
-    mirror = Mirror(mode="offline", project="bench", folder=first, trial_id=first.name, config={}, group=None, tags=[])
+    mirror = WandbWriter(
+        mode="offline", project="bench", folder=first, trial_id=first.name, config={}, group=None, tags=[]
+    )
     for row in rows_of(rng).to_dict(orient="records"):
         step = int(row.pop("step"))
         mirror.append(step, {str(name): value for name, value in row.items()})
     mirror.append(POINTS, {f"test/{name}": 2.0 for name in SCORES})
-    counters = {"steps": POINTS, "source_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"}
+    counters = {"steps": POINTS, "train_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"}
     about = {"status": "finished", "evaluation_id": EVALUATION, "counters": counters, "parameters": 10}
     mirror.conclude({f"ablate/{name}": value for name, value in {**about, "training_seconds": 1.0}.items()})
     mirror.close()

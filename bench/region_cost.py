@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.config.parse import composed_from_container
 from ablate.grid.expand import default_container
 from ablate.model.build import Model, build_model
 from ablate.model.loss import summed_nll
-from ablate.parsing import composed_from_container
 from ablate.training.optimizer import adamw
 
 LAYERS, WIDTH, HEADS, VOCABULARY, CONTEXT, ROWS = 8, 384, 6, 4096, 512, 8
@@ -53,8 +53,8 @@ class Training:
 
     def __init__(self, architecture: str, block: str, precision: str, *, compiled: bool) -> None:
         container = default_container(f"architecture={architecture}", f"block={block}", f"precision={precision}")
-        container["scale"] |= {"layers": LAYERS, "width": WIDTH, "heads": HEADS, "context_tokens": CONTEXT}
-        container["tokenizer"]["entries"] = VOCABULARY
+        container["scale"] |= {"n_layers": LAYERS, "d_model": WIDTH, "n_heads": HEADS, "context_tokens": CONTEXT}
+        container["tokenizer"]["vocab_size"] = VOCABULARY
         self.trial = composed_from_container(container).trial
         self.model: Model = build_model(self.trial, VOCABULARY)
         self.optimizer = adamw(self.model, self.trial.optimizer)

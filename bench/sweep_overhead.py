@@ -1,9 +1,9 @@
-"""What a sweep costs beside its trials, proposal by proposal, and what a bare Optuna study of the same length costs.
+"""What a sweep costs beside its trials, candidate by candidate, and what a bare Optuna study of the same length costs.
 
     python bench/sweep_overhead.py [--trials 2000] [--samplers random,tpe] [--storage journal,sqlite]
 
 Trials are made up: each is recorded as finished at once. What is timed is everything else that a sweep does for a
-proposal: asking, drawing, composing, checking, identifying, freezing, reading how it ended, telling. Beside it Optuna's
+candidate: asking, drawing, composing, checking, identifying, freezing, reading how it ended, telling. Beside it Optuna's
 own loop draws from the same space, with the same sampler and storage, and does nothing else.
 """
 
@@ -26,12 +26,12 @@ from rich.console import Console
 
 from ablate import CONF
 from ablate.grid.expand import Seeds
-from ablate.identity import tune_id
-from ablate.records.storage import open_storage
-from ablate.records.studies import SAMPLERS, KeyedSampler, quietly
+from ablate.identity import validation_id
+from ablate.records.optuna.storage import open_storage
+from ablate.records.optuna.studies import SAMPLERS, KeyedSampler, quietly
 from ablate.tuning.loop import Loop
 from ablate.tuning.run import as_sweeper
-from ablate.tuning.sweep import Sweep
+from ablate.tuning.tuning import Sweep
 
 RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
 
@@ -56,11 +56,11 @@ def score(rate: float) -> float:
 
 
 def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
-    """Of each proposal, the seconds that the sweep took for it."""
+    """Of each candidate, the seconds that the sweep took for it."""
     sweep = made_sweep(runs_dir, trials, sampler, storage)
     sweep.ledger.check_writable()
     [[sample, *_]] = sweep.samples.values()
-    tune = tune_id(Seeds(0, 0).on(sample.trial))
+    tune = validation_id(Seeds(0, 0).on(sample.trial))
     seconds: list[float] = []
 
     def launch(jobs: Iterable[list[str]]) -> list[JobReturn]:
@@ -69,9 +69,9 @@ def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> li
             seconds.append(time.perf_counter() - started)
             folder = sweep.ledger.trial(overrides[0].partition("=")[2].strip("'"))
             found = {"bpb_continuation": score(float(folder.record()["options"]["optimizer.learning_rate"]))}
-            attempts = [{"tune": None, "ended": "finished"}]
+            attempts = [{"validation": None, "ended": "finished"}]
             ended = {"status": "finished", "started_at": 0.0, "finished_at": 0.0, "counters": {}, "attempts": attempts}
-            folder.update(**ended, tune_evaluations={tune: found})
+            folder.update(**ended, val_evaluations={tune: found})
             returns.append(JobReturn(status=JobStatus.COMPLETED))
             started = time.perf_counter()
         return returns
@@ -95,7 +95,7 @@ def bare_seconds(trials: int, sampler: str, storage: str) -> list[float]:
 
 
 def main() -> None:
-    """Prints milliseconds a proposal, of the first and of the last tenth, and the ratio."""
+    """Prints milliseconds a candidate, of the first and of the last tenth, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--samplers", default="random,tpe")
@@ -115,7 +115,7 @@ def main() -> None:
                 first, last = (1e3 * statistics.median(part) for part in (seconds[:tenth], seconds[-tenth:]))
                 whole = sum(seconds)
                 print(
-                    f"{sampler:7} {kind:8} {name:13} {len(seconds)} proposals in {whole:6.1f} s, "
+                    f"{sampler:7} {kind:8} {name:13} {len(seconds)} candidates in {whole:6.1f} s, "
                     f"{1e3 * statistics.median(seconds):5.1f} ms each (first tenth {first:5.1f}, last {last:5.1f})",
                     flush=True,
                 )

@@ -57,38 +57,38 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     """A trial's module under its trainer."""
     import lightning.pytorch as pl
 
-    from ablate.data.batch import Batch, work
-    from ablate.data.steps import Step
+    from ablate.config.parse import composed_from_container
+    from ablate.data.batches.batch import Batch, work
+    from ablate.data.batches.train_batches import TrainBatch
     from ablate.grid.expand import default_container
     from ablate.model.build import build_model
     from ablate.model.flops import training_flops
-    from ablate.parsing import composed_from_container
     from ablate.training.module import TrialModule
     from ablate.training.trial import build_trainer
 
     container = default_container(f"block={block}", "precision=bf16", f"compile={str(compiled).lower()}")
-    container["scale"] |= {"layers": LAYERS, "width": WIDTH, "heads": HEADS}
+    container["scale"] |= {"n_layers": LAYERS, "d_model": WIDTH, "n_heads": HEADS}
     container["scale"] |= {"context_tokens": CONTEXT, "window_tokens": CONTEXT}
     container["budget"] |= {"rows_per_step": ROWS, "train_tokens": 10**9}
-    container["schedule"]["horizon_tokens"] = 10**9
-    container["tokenizer"]["entries"] = VOCABULARY
+    container["schedule"]["decay_tokens"] = 10**9
+    container["tokenizer"]["vocab_size"] = VOCABULARY
     trial = composed_from_container(container).trial
 
-    def step(number: int) -> Step:
+    def step(number: int) -> TrainBatch:
         ids = rows(number).numpy()
         ones, index = ids * 0 + 1, ids[:, 0] * 0
         asked = ones.astype("float32")
         asked[:, -1] = 0
         positions = ones.cumsum(1) - 1
         batch = Batch(ids, torch.from_numpy(ids).roll(-1, 1).numpy(), asked, ones, positions, ids * 0, index, index)
-        return Step(batch, ids.size, ids.size, 0, work(batch, trial.architecture.kind), ())
+        return TrainBatch(batch, ids.size, ids.size, 0, work(batch, trial.architecture.kind), ())
 
     times: list[float] = []
     model = build_model(trial, VOCABULARY)
     trainer = build_trainer(trial)
     clock = pl.callbacks.LambdaCallback(on_train_batch_end=lambda *_: times.append(time.perf_counter()))
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-    data: Iterable[Step] = [step(number) for number in range(steps + 1)]
+    data: Iterable[TrainBatch] = [step(number) for number in range(steps + 1)]
     trainer.fit(TrialModule(trial, model, "0" * 32, 1e18), torch.utils.data.DataLoader(data, batch_size=None))  # type: ignore[arg-type]
     flops = training_flops(model, **vars(step(0).work))
     return {"seconds": _gaps(times), "parameters": _parameters(model), "flops": flops}

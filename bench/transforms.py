@@ -18,12 +18,12 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.batch import pack
-from ablate.data.shards import Shards, open_shards
+from ablate.config.parse import composed_from_container
+from ablate.data.batches.batch import pack
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.grid.expand import default_container
 from ablate.objectives.example import Tokens
 from ablate.objectives.objective import Objective
-from ablate.parsing import composed_from_container
 from ablate.records.provenance import machine
 
 CONTEXT, BATCH_ROWS = 2048, 8
@@ -95,8 +95,8 @@ def measured(name: str, row_count: int) -> float:
     shards = open_shards(composed_from_container(default_container("tokenizer.mask_sentinels=600")).trial)
     rows = windows(shards, row_count)
     rng = np.random.default_rng(0)
-    special, cutter = shards.tokenizer.special, shards.tokenizer.cutter
-    objective = Objective.from_config(trial.objective, trial.infill, special, 0, cutter)
+    special, splitter = shards.tokenizer.special, shards.tokenizer.splitter
+    objective = Objective.from_config(trial.objective, trial.infill, special, 0, splitter)
 
     def ours(first: int) -> None:
         made = [objective.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])]

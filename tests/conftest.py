@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ablate.config import TrialConfig
-from ablate.data.shards import Shards, open_shards
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.grid.expand import default_container
 from ablate.grid.resolve import Resolver
-from ablate.parsing import composed_from_container
 
 # Machines are noisy: no test fails for being slow, and a failure is the same one everywhere.
 settings.register_profile("ablate", deadline=None, derandomize=True)
@@ -37,10 +37,10 @@ WORDS = [
 ]
 
 SMALL: dict[str, dict[str, Any]] = {
-    "scale": {"layers": 2, "width": 32, "heads": 2, "context_tokens": 48, "window_tokens": 40},
-    "tokenizer": {"entries": 340, "mask_sentinels": 16},
+    "scale": {"n_layers": 2, "d_model": 32, "n_heads": 2, "context_tokens": 48, "window_tokens": 40},
+    "tokenizer": {"vocab_size": 340, "mask_sentinels": 16},
     "budget": {"train_tokens": 800, "rows_per_step": 4},
-    "evaluation": {"passage_bytes": 80, "test_documents_per_source": 4, "tune_documents_per_source": 3},
+    "evaluation": {"passage_bytes": 80, "test_documents_per_source": 4, "val_documents_per_source": 3},
     "tracking": {"wandb": "disabled", "log_every_steps": 2},
 }
 
@@ -73,14 +73,14 @@ def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict
             name: {"files": {"reader": "text_files", "path": str(path), "include": ["*.txt"], "exclude": []}}
             for name, path in text.items()
         },
-        "tune_share": 0.2,
-        "test_share": 0.2,
+        "val_fraction": 0.2,
+        "test_fraction": 0.2,
         "manifest_sha256": None,
     }
     given = {override.split("=")[0] for override in overrides}
     for group, values in copy.deepcopy(SMALL).items():
         container[group] |= {key: value for key, value in values.items() if f"{group}.{key}" not in given}
-    container["schedule"]["horizon_tokens"] = container["budget"]["train_tokens"]
+    container["schedule"]["decay_tokens"] = container["budget"]["train_tokens"]
     return container
 
 

@@ -155,7 +155,7 @@ def _apart(verb: str, arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _check_words(arguments: list[str]) -> None:
     """Refuses a word that is neither an option (key=value, ~key) nor a flag that we know."""
-    from ablate.parsing import nearest
+    from ablate.errors import nearest
 
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before in TAKE_A_VALUE:

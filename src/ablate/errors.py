@@ -1,8 +1,15 @@
-"""What a user is told, and with which exit code. The floor of the package: it imports nothing of ours."""
+"""Errors that users see, with their exit codes. The ground floor: imports nothing of ablate.
+
+Only a `UserError` is printed as one polite message. Every other exception is a fault of ablate (or of a library under
+it) and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something a person can mend; printed as one message, without a traceback."""
+    """An error that the user can fix: one message, no traceback."""
 
     exit_code = 1
 
@@ -14,4 +21,20 @@ class UsageError(UserError, ValueError):
 
 
 class FailureError(UserError, RuntimeError):
-    """The command was right and the work failed: a missing package, a full disk, a broken file."""
+    """The command is right and the work failed: a missing package, a full disk, a broken file."""
+
+
+class LedgerError(UserError, RuntimeError):
+    """The ledger cannot be read or written."""
+
+
+class NewerFormatError(LedgerError):
+    """A file was written by a newer version of ablate."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """Return 'Did you mean x? Allowed: …' for an unknown name."""
+    names = sorted(set(allowed))
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    return f"{hint}Allowed: {', '.join(names)}."

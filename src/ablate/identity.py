@@ -11,15 +11,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
-from ablate.config import Kind, MixtureConfig, TrialConfig
+from ablate.config.parse import plain
+from ablate.config.trial import Kind, MixtureConfig, TrialConfig
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Arm, active_infill, checked_arms
 from ablate.objectives.tasks import TASKS
-from ablate.parsing import plain
-
-# Bumped only when a component's numbers change; tasks carry their own version.
-CODE_VERSIONS = {"data": 3, "model": 2, "training": 1}
-EVALUATION_CODE_VERSION = 2
+from ablate.versions import CODE_VERSIONS, EVALUATION_CODE_VERSION
 
 
 def kind_of(owner: type, name: str) -> Kind | None:
@@ -78,7 +75,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container["infill"] = _infill(active_infill(trial.infill, arms))
     if container["architecture"]["kind"] == "prefix_decoder" and not any(arm.emits_region for arm in arms):
         container["architecture"]["kind"] = "causal_decoder"
-    container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.heads
+    container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
     if trial.init_from_id is not None:
         # Nothing is drawn where weights are given.
         container["init_seed"] = None
@@ -95,7 +92,7 @@ def _mixture(mixture: MixtureConfig, *, is_drawn: bool) -> dict[str, Any]:
     for stage in mixture.stages:
         shares = _shares(stage.weights)
         if shares != stages[-1][1]:
-            stages.append([stage.from_share, shares])
+            stages.append([stage.from_fraction, shares])
     augmentation = mixture.augmentation if is_drawn else "every_epoch"
     return {"weights": stages[0][1], "stages": stages[1:], "augmentation": augmentation}
 
@@ -139,10 +136,10 @@ def evaluation_id(trial: TrialConfig) -> str:
     return digest12([_without(trial.evaluation, Kind.OPERATIONAL), _corpus(trial), EVALUATION_CODE_VERSION])
 
 
-def tune_id(trial: TrialConfig) -> str:
-    """The id of what a trial is judged by on the tune split: equal ids mean equal bytes, scored by equal code."""
+def validation_id(trial: TrialConfig) -> str:
+    """The id of what a trial is judged by on the validation split: equal ids mean equal bytes, scored by equal code."""
     scored = _without(trial.evaluation, Kind.OPERATIONAL)
-    return digest12([scored, trial.evaluation.tune_documents_per_source, _corpus(trial), EVALUATION_CODE_VERSION])
+    return digest12([scored, trial.evaluation.val_documents_per_source, _corpus(trial), EVALUATION_CODE_VERSION])
 
 
 @dataclass(frozen=True)

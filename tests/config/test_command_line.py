@@ -10,10 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate import CONF
 from ablate.__main__ import GROUPS, VERBS
+from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.grid.run import job_overrides
-from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
@@ -22,16 +22,16 @@ WRONG = [
     ("+budget.foo=1", 2, "budget.foo: unknown key. Allowed: matched_on, rows_per_step, train_tokens."),
     ("seed=1.5", 2, "seed=1.5: a seed is a whole number from 0 up"),
     ("-m seed=0,-1", 2, "seed=-1: a seed is a whole number from 0 up"),
-    ("scale.width=-64", 2, "scale.width=-64: should be greater than 0."),
-    ("scale.layers=0", 2, "scale.layers=0: should be greater than 0."),
-    ("scale.heads=3", 2, "scale.width=128: must be a multiple of scale.heads=3."),
+    ("scale.d_model=-64", 2, "scale.d_model=-64: should be greater than 0."),
+    ("scale.n_layers=0", 2, "scale.n_layers=0: should be greater than 0."),
+    ("scale.n_heads=3", 2, "scale.d_model=128: must be a multiple of scale.n_heads=3."),
     ("scale.window_tokens=300", 2, "scale.window_tokens=300: must not exceed scale.context_tokens=256."),
     ("hardware.micro_batch_rows=3", 2, "must divide budget.rows_per_step=4. Allowed: 1, 2, 4."),
     ("budget.train_tokens=many", 2, 'budget.train_tokens="many": should be a valid integer'),
     ("optimizer.learning_rate=nan", 2, "optimizer.learning_rate"),
     ("precision=fp16", 2, "precision=\"fp16\": should be 'fp32' or 'bf16'."),
     ("objective=causal,prefix", 2, "several values make a grid; add -m:"),
-    ("-m objective=causal,prefix scale.width=128,-1", 2, "scale.width=-1: should be greater than 0."),
+    ("-m objective=causal,prefix scale.d_model=128,-1", 2, "scale.d_model=-1: should be greater than 0."),
     ("-m objective=causal,prefix lesson.baseline=mixed", 2, "no arm has this label. Allowed: causal, prefix."),
     ("-m objective=causal,prefix lesson.primary_metric=bpb_ful", 2, "Did you mean bpb_full?"),
     ("-m evaluation.passage_bytes=100,200", 2, "are scored in different ways"),
@@ -42,9 +42,9 @@ WRONG = [
     ("-m init_seed=0,1 data_seed=0,1", 2, "init_seed and data_seed cross: 4 trials of an arm"),
     ("-m scale=demo,4m budget.matched_on=flops", 2, "different shape can't be matched on it"),
     (
-        "objective=prefix objective.tasks.prefix.share_min=0.9 objective.tasks.prefix.share_max=0.1",
+        "objective=prefix objective.tasks.prefix.fraction_min=0.9 objective.tasks.prefix.fraction_max=0.1",
         2,
-        "is above share_max",
+        "is above fraction_max",
     ),
     ("objective=mixed objective.tasks.span_corruption.noise.span_min_tokens=20", 2, "is above span_max_tokens=16"),
     (
@@ -52,18 +52,22 @@ WRONG = [
         2,
         "leaves no kept token between two spans",
     ),
-    ("tokenizer.entries=300", 2, "tokenizer.mask_sentinels=64 take at least 329."),
+    ("tokenizer.vocab_size=300", 2, "tokenizer.mask_sentinels=64 take at least 329."),
     ("--hepl", 2, "--hepl: no such flag. Did you mean --help?"),
     ("budget=smoke foo", 2, "foo: what should it be? Options have the form key=value."),
     ("~replicates", 2, "replicates: missing; it needs a value."),
     ("objective=null", 2, "Config group override must be a string"),
     ("-m --cfg job", 2, "leave one of them out"),
-    ("-m budget.matched_on=source_tokens,flops", 2, "budget.matched_on differs between arms"),
+    ("-m budget.matched_on=train_tokens,flops", 2, "budget.matched_on differs between arms"),
     ("-m optimizer.learning_rate=interval(0,1)", 2, "optimizer.learning_rate=0, which hydra.sweeper.space allows:"),
     ("+mixture.weights.music=1", 2, "mixture.weights.music: the corpus has no such source."),
     ("mixture.weights.code=0.0001", 2, "mixture.weights: code has 0.0002 of the budget's 1,945 rows, less than one."),
     ("objective=mixed tokenizer.mask_sentinels=4", 2, "can draw 27 spans in a window of 216 tokens"),
-    ("objective=prefix objective.tasks.prefix.share_max=2", 2, "objective.tasks.prefix.share_max=2: should be less"),
+    (
+        "objective=prefix objective.tasks.prefix.fraction_max=2",
+        2,
+        "objective.tasks.prefix.fraction_max=2: should be less",
+    ),
     ("corpus=files mixture=text", 2, "corpus.sources.text.files.path"),
     ("corpus=files mixture=text corpus.sources.text.files.path=~/nowhere", 2, "/nowhere does not exist"),
     ("trial_id=abc", 2, "trial_id: ablate sets it."),
@@ -72,7 +76,7 @@ WRONG = [
     ("lessons", 2, "there is no ledger here."),
     ("lessons objective=causal", 2, "takes grid ids or names of lessons, runs_dir=PATH"),
     ("lessons -m objective=causal,prefix", 2, "was not run below"),
-    ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "python -m pip install 'sympy==0.0.1'"),
+    ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "pip install 'sympy==0.0.1'"),
 ]
 
 
@@ -117,7 +121,7 @@ def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:
-    done = ablate("scale.width=-1", cwd=tmp_path, ABLATE_DEBUG="1")
+    done = ablate("scale.d_model=-1", cwd=tmp_path, ABLATE_DEBUG="1")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 
@@ -136,7 +140,7 @@ def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
 def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
     done = ablate("objective=prefix", "--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0
-    assert "share_max: 1.0" in done.stdout
+    assert "fraction_max: 1.0" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +158,7 @@ TOGETHER = {
     "mixture=code": "corpus=starcoderdata",
     "preparation=slurm": "preparation.partition=cpu",
     "mixture=text": "corpus=files corpus.sources.text.files.path=/tmp",
-    "tokenizer=file": "tokenizer.path=/tmp tokenizer.entries=400",
+    "tokenizer=file": "tokenizer.path=/tmp tokenizer.vocab_size=400",
     "architecture=encoder_decoder": "objective=span_corruption",
     "objective=ul2": "scale=4m tokenizer.mask_sentinels=75",
     "objective=ul2_modes": "scale=4m tokenizer.mask_sentinels=75",

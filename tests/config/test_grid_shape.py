@@ -44,11 +44,11 @@ def labels(loaded: Loaded, *words: str, **shape: Any) -> list[str]:
     "words",
     [
         ["objective=causal,mixed", "optimizer.learning_rate=1e-3,2e-3", "budget=smoke"],
-        ["scale=demo,4m", "scale.layers=2,3", "lesson.question='a, b'"],
+        ["scale=demo,4m", "scale.n_layers=2,3", "lesson.question='a, b'"],
         ["precision=fp32,bf16", "compile=true,false", "lesson.question=null"],
         ["objective=mixed", "objective.tasks.causal.probability=0.5,0.25", "++optimizer.eps=1e-7,1e-8"],
         ["mixture.weights={code:1,english:1},{code:2}", "mixture.document_mask=true,false"],
-        ["evaluation.tune_evaluations=1,2", "tracking.project='x y',z"],
+        ["evaluation.val_evaluations=1,2", "tracking.project='x y',z"],
         ["hardware={threads_per_trial:2},{micro_batch_rows:4}", "hardware.threads_per_trial=3"],
     ],
 )
@@ -118,14 +118,14 @@ def test_a_pattern_sees_what_is_not_swept(loaded: Loaded) -> None:
     rates = "optimizer.learning_rate=1e-3,2e-3"
     assert labels(loaded, rates, exclude=[{"budget": "demo", "optimizer.learning_rate": 0.002}]) == ["0.001"]
     assert len(labels(loaded, rates, exclude=[{"budget": "smoke", "optimizer.learning_rate": 0.002}])) == 2
-    assert labels(loaded, "scale=demo,4m", exclude=[{"scale.width": 192}]) == ["demo"]
+    assert labels(loaded, "scale=demo,4m", exclude=[{"scale.d_model": 192}]) == ["demo"]
 
 
 def test_what_is_left_out_need_not_be_possible(loaded: Loaded) -> None:
-    words = ["scale.width=128,96", "scale.heads=4,5"]
+    words = ["scale.d_model=128,96", "scale.n_heads=4,5"]
     with pytest.raises(UsageError, match="must be a multiple"):
         grid(loaded, *words)
-    assert labels(loaded, *words, exclude=[{"scale.heads": 5}]) == ["128 / 4", "96 / 4"]
+    assert labels(loaded, *words, exclude=[{"scale.n_heads": 5}]) == ["128 / 4", "96 / 4"]
 
 
 def test_a_pattern_that_leaves_nothing_out_is_told(loaded: Loaded) -> None:

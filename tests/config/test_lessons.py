@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from ablate import CONF
-from ablate.config import TrialConfig
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.cell import Cell
 from ablate.grid.declaration import check_lesson, declared
 from ablate.grid.expand import Arm, Seeds, default_container
 from ablate.identity import trial_id
-from ablate.parsing import composed_from_container
 
 LESSONS = sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))
 AT_SCALE = [
@@ -98,7 +98,7 @@ def test_main_effects_of_lesson_5_are_three_and_so_are_its_interactions() -> Non
     assert names[:3] == [
         "mixture.epochs: 4 − null",
         "objective: mixed − causal",
-        "schedule.horizon_tokens: 1_000_000 − 500_000",
+        "schedule.decay_tokens: 1_000_000 − 500_000",
     ]
     assert len(names) == 6
 

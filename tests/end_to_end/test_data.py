@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import write_text
 
-SMALL = ["tokenizer.entries=340", "tokenizer.mask_sentinels=16", "scale.window_tokens=40", "mixture=text"]
+SMALL = ["tokenizer.vocab_size=340", "tokenizer.mask_sentinels=16", "scale.window_tokens=40", "mixture=text"]
 
 
 def data(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,7 +64,7 @@ def test_a_corpus_from_preparing_to_verifying(folder: Path) -> None:
 
 
 def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
-    other = [*FILES, "corpus.test_share=0.2"]
+    other = [*FILES, "corpus.test_fraction=0.2"]
     assert data(folder, "prepare", *other).returncode == 0
     (folder / "text" / "new.txt").write_text("a new text")
     refused = data(folder, "stats", *other)
@@ -88,7 +88,7 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
         (("prepare", *FILES, "cleaning.skip=[pictures]"), "cleaning.skip"),
         (("prepare", *FILES, "mixture.weights.text=-1"), "mixture.weights.text=-1"),
         (("prepare", *FILES, "+mixture.weights.code=1"), "mixture.weights.code: the corpus has no such source."),
-        (("prepare", *FILES, "mixture.stages=[{from_share:0.5,weights:{x:1}}]"), "mixture.stages.0.weights.x"),
+        (("prepare", *FILES, "mixture.stages=[{from_fraction:0.5,weights:{x:1}}]"), "mixture.stages.0.weights.x"),
         (("show", "0", *FILES, "mixture.max_epochs=1", "budget.train_tokens=1e7"), "mixture.max_epochs: the budget"),
     ],
 )
@@ -110,7 +110,11 @@ def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
     # The first of the 9 special tokens, before 16 masks.
     special = 340 - 9 - 16
     given = ["corpus=megatron", "corpus.sources.text.shards.path=shards"]
-    given += [f"corpus.sources.text.shards.end_of_document={special}", "corpus.test_share=0.1", "corpus.tune_share=0.1"]
+    given += [
+        f"corpus.sources.text.shards.end_of_document={special}",
+        "corpus.test_fraction=0.1",
+        "corpus.val_fraction=0.1",
+    ]
     its = ["tokenizer=bytes"]
     assert data(folder, "prepare", *given, *its).returncode == 0
     shown = data(folder, "stats", "--markdown", *given, *its)

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.data.shards import open_shards
+from ablate.config.parse import trial_from_container, trial_to_container
+from ablate.data.tokens.shards import open_shards
 from ablate.errors import UsageError
 from ablate.grid.initial import resolve_init_from
 from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
-from ablate.parsing import trial_from_container, trial_to_container
 from ablate.records.ledger import Ledger, TrialFolder
 from tests.conftest import MakeTrial, write_text
 from tests.end_to_end.test_grid import ablate
 from tests.end_to_end.test_verbs import verb
 
-SHAPE = ["scale.heads=4", "budget.train_tokens=8000", "optimizer.learning_rate=1e-2"]
+SHAPE = ["scale.n_heads=4", "budget.train_tokens=8000", "optimizer.learning_rate=1e-2"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def new_trial(folder: Path, known: Iterable[TrialFolder]) -> TrialFolder:
 
 def decoder_of(source: TrialFolder) -> Decoder:
     trial = trial_from_container(source.frozen())
-    decoder = Decoder.from_config(trial, trial.tokenizer.entries)
+    decoder = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     decoder.load_state_dict(torch.load(source.model_path, weights_only=True))
     return decoder.eval()
 
@@ -124,10 +124,10 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
         (["TRIAL"], "export takes a trial id, a folder that is new or empty"),
         (["TRIAL", "text"], "text: is there and not empty. Name a new folder: python -m ablate export"),
         (["nothing", "new"], "nothing: no such trial below"),
-        (["TRIAL", "new", "--qkv-groups=3"], "--qkv-groups 3: does not divide scale.heads=4. Allowed: 1, 2, 4."),
+        (["TRIAL", "new", "--qkv-groups=3"], "--qkv-groups 3: does not divide scale.n_heads=4. Allowed: 1, 2, 4."),
         (["TRIAL", "new", "--qkv-groups"], "--qkv-groups : should be a whole number above 0, as in --qkv-groups 8."),
         (["TRIAL", "new", "--groups"], "export --groups: no such flag. Did you mean --qkv-groups?"),
-        (["PLANNED", "new"], "is planned, and only finished trials are exported."),
+        (["PENDING", "new"], "is planned, and only finished trials are exported."),
     ],
 )
 def test_what_cannot_be_exported_is_told(
@@ -137,7 +137,7 @@ def test_what_cannot_be_exported_is_told(
     planned = TrialFolder(folder / "runs" / "0123456789ab")
     planned.path.mkdir()
     planned.config_path.write_text(trials["gptj"].config_path.read_text())
-    names = {"TRIAL": trials["gptj"].trial_id, "PLANNED": planned.trial_id}
+    names = {"TRIAL": trials["gptj"].trial_id, "PENDING": planned.trial_id}
     try:
         done = verb(folder, "export", *[names.get(word, word) for word in words])
     finally:
@@ -219,27 +219,29 @@ def finished(runs_dir: Path, container: dict[str, Any], status: str = "finished"
 
 
 def test_what_does_not_fit_is_told_with_numbers(make_trial: MakeTrial, tmp_path: Path) -> None:
-    source = make_trial("block=llama", "scale.width=64", "block.key_value_heads=1")
+    source = make_trial("block=llama", "scale.d_model=64", "block.key_value_heads=1")
     name = finished(tmp_path, trial_to_container(source))
     fits = replace(source, init_from=name, init_seed=3)
     assert resolve_init_from(fits, tmp_path) == "trial:aaaaaaaaaaaa"
     causal = replace(fits, architecture=replace(fits.architecture, kind="causal_decoder"))
     assert resolve_init_from(causal, tmp_path) == "trial:aaaaaaaaaaaa"
     with pytest.raises(UsageError) as told:
-        resolve_init_from(replace(make_trial("scale.layers=3"), init_from=name), tmp_path)
+        resolve_init_from(replace(make_trial("scale.n_layers=3"), init_from=name), tmp_path)
     lines = str(told.value).splitlines()
     assert lines[0] == "init_from=aaaaaaaaaaaa: these weights don't fit into this trial's model."
     for line in (
         "  block.kind: llama there, gptj here",
-        "  scale.layers: 2 there, 3 here",
-        "  scale.width: 64 there, 32 here",
+        "  scale.n_layers: 2 there, 3 here",
+        "  scale.d_model: 64 there, 32 here",
     ):
         assert line in lines
-    assert lines[-1].startswith("Type block=llama scale.layers=2 scale.width=64 block.key_value_heads=1 block.inner")
+    assert lines[-1].startswith(
+        "Type block=llama scale.n_layers=2 scale.d_model=64 block.key_value_heads=1 block.inner"
+    )
 
 
 def test_what_is_typed_fits(make_trial: MakeTrial, tmp_path: Path) -> None:
-    source = make_trial("block=llama", "scale.width=64", "block.key_value_heads=1", "block.inner_ratio=2.1")
+    source = make_trial("block=llama", "scale.d_model=64", "block.key_value_heads=1", "block.mlp_ratio=2.1")
     name = finished(tmp_path, trial_to_container(source))
     with pytest.raises(UsageError) as told:
         resolve_init_from(replace(make_trial(), init_from=name), tmp_path)
@@ -252,7 +254,7 @@ def test_what_is_typed_fits(make_trial: MakeTrial, tmp_path: Path) -> None:
     [
         ({"tokenizer": {"mask_sentinels": 8}}, "tokenizer.mask_sentinels: 8 there, 16 here"),
         ({"corpus": {"manifest_sha256": "0" * 64}}, "its tokenizer was trained on another text"),
-        ({"corpus": {"test_share": 0.1}}, "its tokenizer was trained on another text"),
+        ({"corpus": {"test_fraction": 0.1}}, "its tokenizer was trained on another text"),
     ],
 )
 def test_token_ids_that_mean_other_words_are_refused(
@@ -286,9 +288,9 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
     with pytest.raises(UsageError, match=r"no weights. Allowed: model.safetensors or pytorch_model.bin"):
         resolve_init_from(given, tmp_path)
     (folder / "model.safetensors").touch()
-    with pytest.raises(UsageError, match=r"scale.width: 48 there, 32 here\n  scale.heads: 3 there, 2 here"):
+    with pytest.raises(UsageError, match=r"scale.d_model: 48 there, 32 here\n  scale.n_heads: 3 there, 2 here"):
         resolve_init_from(given, tmp_path)
-    wide = replace(given, scale=replace(given.scale, width=48, heads=3))
+    wide = replace(given, scale=replace(given.scale, d_model=48, n_heads=3))
     first = resolve_init_from(wide, tmp_path)
     assert first.startswith("sha256:")
     (folder / "model.safetensors").write_bytes(b"other")

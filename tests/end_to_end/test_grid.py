@@ -19,18 +19,18 @@ from tests.conftest import write_text
 TINY = [
     "corpus=files",
     "mixture=text",
-    "corpus.test_share=0.2",
-    "corpus.tune_share=0.2",
-    "scale.layers=1",
-    "scale.width=32",
-    "scale.heads=2",
+    "corpus.test_fraction=0.2",
+    "corpus.val_fraction=0.2",
+    "scale.n_layers=1",
+    "scale.d_model=32",
+    "scale.n_heads=2",
     "scale.context_tokens=48",
     "scale.window_tokens=40",
-    "tokenizer.entries=340",
+    "tokenizer.vocab_size=340",
     "budget.train_tokens=800",
     "evaluation.passage_bytes=80",
     "evaluation.test_documents_per_source=4",
-    "evaluation.tune_documents_per_source=2",
+    "evaluation.val_documents_per_source=2",
     "tracking.log_every_steps=2",
 ]
 GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
@@ -96,7 +96,7 @@ def test_every_trial_keeps_its_record(finished: tuple[Path, str]) -> None:
         assert names == expected | {"log.txt", "wandb"}
         assert list(trial.glob("wandb/offline-run-*/*.wandb"))
         assert yaml.safe_load((trial / "config.yaml").read_text())["init_seed"] == int(record["options"]["seed"])
-    counted = {record["counters"]["source_tokens"] for record in found.values()}
+    counted = {record["counters"]["train_tokens"] for record in found.values()}
     assert counted == {800}
     assert found["prefix 0"]["counters"]["loss_tokens"] < found["causal 0"]["counters"]["loss_tokens"]
     assert found["prefix 0"]["counters"]["windows"] == found["causal 0"]["counters"]["windows"]
@@ -143,7 +143,7 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str
     trial = folder / "runs" / record["trial_id"]
     for cell in ("causal 7", "mixed 7"):
         path = folder / "runs" / records(folder)[cell]["trial_id"] / "record.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "planned", "evaluations": {}}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "pending", "evaluations": {}}))
     (trial / "model.pt").write_bytes(b"no weights")
     done = ablate(folder, *grid, "budget.train_tokens=320")
     assert done.returncode == 1
@@ -193,7 +193,7 @@ def test_ctrl_c_loses_nothing_that_is_finished(finished: tuple[Path, str]) -> No
     assert "Traceback" not in out + err
     kept = count(folder, "finished", seeds)
     assert kept >= 1
-    assert count(folder, "planned", seeds) == 4 - kept
+    assert count(folder, "pending", seeds) == 4 - kept
     assert not list(folder.glob("runs/*/lease.*"))
     again = ablate(folder, *grid)
     assert again.returncode == 0, again.stderr
@@ -234,7 +234,7 @@ def test_a_terminated_grid_leaves_no_trial_behind_and_goes_on_where_it_was(finis
     assert "Running trials save at their next step" in out
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert count(folder, "planned", ("51",)) == 1
+    assert count(folder, "pending", ("51",)) == 1
     [checkpoint] = (trial / "checkpoints").iterdir()
     step = int(checkpoint.name.removeprefix("step-"))
     rows = (trial / "metrics.jsonl").read_text()
@@ -243,7 +243,7 @@ def test_a_terminated_grid_leaves_no_trial_behind_and_goes_on_where_it_was(finis
     assert f"to run from step {step:,}" in done.stdout
     record = json.loads((trial / "record.json").read_text())
     assert [(attempt["from_step"], attempt["ended"]) for attempt in record["attempts"]] == [
-        (0, "planned"),
+        (0, "pending"),
         (step, "finished"),
     ]
     assert (trial / "metrics.jsonl").read_text().startswith(rows), "not a row is lost or written twice"

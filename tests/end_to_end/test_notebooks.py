@@ -18,10 +18,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from ablate import CONF
+from ablate.errors import LedgerError
+from ablate.files import write_json
 from ablate.lessons import notebook
 from ablate.lessons.grid_results import GridResults
 from ablate.records.archive import Archive, write_archive
-from ablate.records.files import LedgerError, write_json
 from ablate.records.ledger_logs import LedgerLogs
 from tests.unit.test_lessons import ledger_of, make_grid
 
@@ -43,9 +44,9 @@ def log_and_score(results: GridResults) -> None:
                 {
                     "step": step,
                     "progress": step / 2,
-                    "data/source_tokens": 500 * step,
+                    "data/train_tokens": 500 * step,
                     "train/loss": 4.0 / step,
-                    "tune/bpb_full": value,
+                    "val/bpb_full": value,
                     "data/windows": f"w{seed}",
                 }
                 for step, value in ((1, middle), (2, found))
@@ -172,7 +173,7 @@ class Numbers:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository's root, in whose `analysis` the notebooks run; W&B's readers are stubs."""
-    stub = ModuleType("ablate.records.wandb_logs")
+    stub = ModuleType("ablate.records.wandb.logs")
     stub.__dict__.update(OfflineWandbLogs=Numbers, ProjectLogs=Numbers)
     monkeypatch.setitem(sys.modules, stub.__name__, stub)
     (tmp_path / "analysis").mkdir()
@@ -257,15 +258,15 @@ def test_a_folder_is_named_from_the_root(
 def test_a_lesson_that_came_to_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = run_before(tmp_path, "lesson2_infill")
     ledger = ledger_of(results)
-    few = {"steps": 2, "source_tokens": 10, "loss_tokens": 9, "flops": 1e9, "windows": "w"}
+    few = {"steps": 2, "train_tokens": 10, "loss_tokens": 9, "flops": 1e9, "windows": "w"}
     for trial in results.trials_of("good"):
         ledger.trial(trial).update(counters=few)
     assert notebook.find(LedgerLogs(ledger), "lesson2_infill") is None
     for trial in (*results.trials_of("causal"), *results.trials_of("good")):
-        ledger.trial(trial).update(status="planned", evaluations={})
+        ledger.trial(trial).update(status="pending", evaluations={})
     assert notebook.find(LedgerLogs(ledger), "lesson2_infill") is None
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("lesson2_infill: no lesson. The arms differ by 9900.0% in source_tokens")
+    assert first.startswith("lesson2_infill: no lesson. The arms differ by 9900.0% in train_tokens")
     assert second == "lesson2_infill: no lesson yet. No seed is finished in every arm (finished: causal 0/3, good 0/3)."
     for part in (notebook.declaration, notebook.table, notebook.comparisons, notebook.curves, notebook.notes):
         nothing = part(None)

@@ -16,12 +16,12 @@ import pytest
 from optuna.trial import TrialState
 
 from ablate import CONF
-from ablate.records.studies import studies_of
+from ablate.records.optuna.studies import studies_of
 from tests.conftest import write_text
 from tests.end_to_end.test_grid import ablate, command
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
-SMALL = ["evaluation.tune_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"]
+SMALL = ["evaluation.val_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"]
 SWEEP = ["-m", RATE, "objective=causal,mixed", "replicates=2", "hydra.sweeper.n_trials=3", *SMALL]
 PRUNED = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruners.median.n_startup_trials=1"]
 
@@ -63,7 +63,10 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path, str]) -> None:
     folder, printed = swept
-    assert "2 arms × 3 proposals of optimizer.learning_rate by bpb_continuation on the tune split, 6 to come" in printed
+    assert (
+        "2 arms × 3 candidates of optimizer.learning_rate by bpb_continuation on the validation split, 6 to come"
+        in printed
+    )
     found = studies(folder)
     assert list(found) == ["causal", "mixed"]
     for trials in found.values():
@@ -79,7 +82,7 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
         for trial in arm["trials"].values():
             config = record(folder, trial)["semantic"]
             assert config["optimizer"]["learning_rate"] == chosen["values"]["optimizer.learning_rate"]
-    assert "Tuned by TPE and median pruning on the tune split's bpb_continuation, 3 proposals an arm" in printed
+    assert "Tuned by TPE and median pruning on the validation split's bpb_continuation, 3 candidates an arm" in printed
     assert "Whether tuning changed a word can't be said here" in printed.replace("\n", " ")
 
 
@@ -90,7 +93,7 @@ def test_tuning_leaves_the_test_split_alone(swept: tuple[Path, str]) -> None:
             found = record(folder, trial.user_attrs["trial_id"])
             assert found["evaluations"] == {}
             if trial.state == TrialState.COMPLETE:
-                [scores] = found["tune_evaluations"].values()
+                [scores] = found["val_evaluations"].values()
                 assert scores["bpb_continuation"] == trial.values[0]
                 assert trial.intermediate_values[4] == trial.values[0]
 
@@ -166,7 +169,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(swept: tuple[Path, str], tm
     done = ablate(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     for trials in studies(folder).values():
-        assert len(trials) == 3, "no proposal is lost, and none is made twice"
+        assert len(trials) == 3, "no candidate is lost, and none is made twice"
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     unkilled = Path(shutil.copytree(folder / "text", tmp_path / "unkilled" / "text")).parent
     assert ablate(unkilled, *words).returncode == 0
@@ -206,12 +209,12 @@ def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> 
 def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "front" / "text")).parent
     words = [
-        *("-m", "+hydra.sweeper.space={block.inner_ratio: {low: 1, high: 4}}", "hydra.sweeper.sampler=random"),
+        *("-m", "+hydra.sweeper.space={block.mlp_ratio: {low: 1, high: 4}}", "hydra.sweeper.sampler=random"),
         *("hydra.sweeper.n_trials=3", "hydra.sweeper.metrics=[bpb_full,flops]", *SMALL),
     ]
     done = ablate(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tuned, on the tune split: the fronts" in done.stdout
+    assert "Tuned, on the validation split: the fronts" in done.stdout
     assert not list((folder / "runs" / "grids").glob("*.json"))
     reported = ablate(folder, "lessons", *words)
     assert reported.returncode == 2
@@ -237,7 +240,7 @@ WRONG = [
     (["hardware.threads_per_trial=interval(1,2)"], "hardware.threads_per_trial: changes no trial"),
     (["evaluation.passage_bytes=int(interval(80,90))"], "changes what is scored, so its points can't be compared."),
     (
-        ["schedule.horizon_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
+        ["schedule.decay_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
         "scores no infilling",
     ),
 ]

@@ -94,12 +94,12 @@ def test_why_tells_what_makes_two_trials(ledger: tuple[Path, dict[str, str]]) ->
     assert "are one trial" in told
     same = [*GRID[3:], "optimizer.learning_rate=1e-3", "seed=0", "tracking.log_every_steps=3"]
     other = subprocess.run(
-        command(folder, "why", trials["0.001 0"], *same, "block.rotary_share=1.0"),
+        command(folder, "why", trials["0.001 0"], *same, "block.partial_rotary_factor=1.0"),
         cwd=folder,
         capture_output=True,
         text=True,
     )
-    assert "block.rotary_share: 0.5 → 1.0\n" in other.stdout, other.stdout + other.stderr
+    assert "block.partial_rotary_factor: 0.5 → 1.0\n" in other.stdout, other.stdout + other.stderr
     assert "What differs besides and makes no other id:\n" in other.stdout
     assert "tracking.log_every_steps: 2 → 3" in other.stdout
 
@@ -123,7 +123,7 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     assert not list(diverged.glob("checkpoints/step-*"))
     assert list(diverged.glob("attempts/01/checkpoints/step-*"))
     assert (diverged / "attempts" / "01" / "metrics.jsonl").exists()
-    assert statuses(folder)[trials["40 1"]]["status"] == "planned"
+    assert statuses(folder)[trials["40 1"]]["status"] == "pending"
     done = ablate(folder, "retry", *GRID)
     assert f"{trials['0.001 1']}: was failed, planned again" in done.stdout
     assert "3 to run" in done.stdout

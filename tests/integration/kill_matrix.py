@@ -24,13 +24,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ablate.config import TrialConfig
-from ablate.data.mixture import BLOCK_ROWS, Mixture
+from ablate.config.parse import composed_from_container, trial_to_container
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.mixture import BLOCK_ROWS, Mixture
 from ablate.grid.job import run_frozen
 from ablate.grid.launch import start_server
 from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
-from ablate.parsing import composed_from_container, trial_to_container
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from tests.conftest import small_container, write_text
 
@@ -219,7 +219,7 @@ class Matrix:
             write_text(texts["code"], 14, 1)
             write_text(texts["english"], 14, 2)
         tokens = STEPS * 4 * 40
-        stages = "mixture.stages=[{from_share:0.5,weights:{code:3,english:1}}]"
+        stages = "mixture.stages=[{from_fraction:0.5,weights:{code:3,english:1}}]"
         overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4", stages]
         container = small_container(texts, self.root / "cache", *overrides)
         return Resolver(self.root, lambda message: None)(composed_from_container(container).trial)
@@ -229,7 +229,7 @@ class Matrix:
         epochs = epoch_borders(trial)
         stage = Mixture.of(trial.mixture, trial.data_seed, trial.budget_rows).stages[1].first_block * BLOCK_ROWS
         stage_step = stage // trial.budget.rows_per_step
-        warmup = max(1, round(trial.schedule.warmup_share * STEPS))
+        warmup = max(1, round(trial.schedule.warmup_fraction * STEPS))
         return {
             "any moment": at_random,
             "in a save: the state half written": in_state_file,
@@ -326,8 +326,8 @@ class Matrix:
 
 def epoch_borders(trial: TrialConfig) -> set[int]:
     """The steps, counted from 1, that hold the first row of a source's new epoch."""
-    from ablate.data.shards import open_shards
-    from ablate.data.stream import Stream
+    from ablate.data.batches.stream import Stream
+    from ablate.data.tokens.shards import open_shards
 
     stream = Stream(open_shards(trial), trial)
     rows = trial.budget.rows_per_step

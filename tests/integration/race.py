@@ -60,7 +60,7 @@ class Race:
         words = command(
             self.folder,
             *("-m", "objective=causal", f"seed={seeds}", "budget.train_tokens=3200", "tracking.wandb=disabled"),
-            *("checkpoint.every_steps=3", "hardware.parallel_trials=1", "evaluation.tune_evaluations=0"),
+            *("checkpoint.every_steps=3", "hardware.parallel_trials=1", "evaluation.val_evaluations=0"),
         )
         with (self.folder / f"command-{time.monotonic_ns()}.log").open("wb") as log:
             return subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)

@@ -2,7 +2,7 @@
 
     python tests/integration/sweep_kills.py [--kills 20] [--seed 0]
 
-The command is killed by SIGKILL, alone or with all of its trials. In the end no proposal
+The command is killed by SIGKILL, alone or with all of its trials. In the end no candidate
 may be lost, made twice or run from the beginning twice, and each must have what an uninterrupted trial has.
 """
 
@@ -21,14 +21,14 @@ from typing import Any
 
 import optuna
 
-from ablate.records.studies import studies_of
+from ablate.records.optuna.studies import studies_of
 from tests.conftest import write_text
 from tests.end_to_end.test_grid import command
 
 PROPOSALS = 10
 WORDS = [
     *("-m", "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "objective=causal,mixed", "replicates=2"),
-    *("evaluation.tune_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"),
+    *("evaluation.val_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"),
     *(f"hydra.sweeper.n_trials={PROPOSALS}", "hydra.sweeper.pruner=median", "checkpoint.every_steps=5"),
     *("hydra.sweeper.pruners.median.n_startup_trials=2", "budget.train_tokens=24000"),
 ]

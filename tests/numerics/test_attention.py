@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ablate.config import TrialConfig
-from ablate.data.batch import Batch
-from ablate.data.shards import Shards
-from ablate.data.steps import Steps
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.batch import Batch
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
 from ablate.model.attention import Blocks, Fused, Visibility, attend, visible_BTT, visible_intervals
 from ablate.model.block_attention import block_attention, block_jobs
 from ablate.model.build import Model, build_model
@@ -261,8 +261,8 @@ def test_model_sees_what_is_visible_and_nothing_else(
     With the contract's "no target with loss is visible" (tests/unit/test_batch.py) this is: no arm can cheat.
     """
     trial: TrialConfig = make_trial(*ARMS[arm].split(), f"architecture={architecture}", f"block={block}")
-    model = build_model(trial, trial.tokenizer.entries).double()
-    batch = Steps(trial, shards)[0].batch
+    model = build_model(trial, trial.tokenizer.vocab_size).double()
+    batch = TrainBatches(trial, shards)[0].batch
     honours = architecture == "prefix_decoder"
     region = torch.from_numpy(batch.region_BT) * int(honours)
     seen = visible_BTT(torch.from_numpy(batch.document_BT), region)
@@ -276,8 +276,8 @@ def test_regions_change_the_model_only_where_they_are_honoured(make_trial: MakeT
     outputs = {}
     for architecture in ("prefix_decoder", "causal_decoder"):
         trial = make_trial("objective=prefix", f"architecture={architecture}")
-        model = build_model(trial, trial.tokenizer.entries)
-        batch = Steps(trial, shards)[0].batch
+        model = build_model(trial, trial.tokenizer.vocab_size)
+        batch = TrainBatches(trial, shards)[0].batch
         parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
         outputs[architecture] = model(*(torch.from_numpy(part) for part in parts)).detach().numpy()
     assert batch.region_BT.max() > 0

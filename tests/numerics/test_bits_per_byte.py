@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ablate.data.shards import Shards
-from ablate.evaluation.bits_per_byte import score, unigram_rows
+from ablate.data.tokens.shards import Shards
 from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.passages import passages
 from ablate.evaluation.reading import Reading, score_readings, views
+from ablate.evaluation.suites.bits_per_byte import score, unigram_rows
 from ablate.evaluation.table import summary
 from ablate.model.build import Model, build_model
 from ablate.objectives.example import Tokens

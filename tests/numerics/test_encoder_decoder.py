@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.data.batch import Batch, Work, work
-from ablate.data.shards import Shards
-from ablate.data.steps import Steps
+from ablate.data.batches.batch import Batch, ComputeCounts, work
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError
 from ablate.model.attention import visible_BTT
 from ablate.model.build import Model, build_model
@@ -47,8 +47,8 @@ def test_asked_positions_see_what_a_prefix_decoder_sees(
 ) -> None:
     """Through all layers, by exact zero gradients; None is each row of the algebra's tests."""
     trial = make_trial(f"objective={objective or 'prefix'}", ENCODER_DECODER, f"block={block}")
-    model = build_model(trial, trial.tokenizer.entries).double()
-    batch = Steps(trial, shards)[0].batch if objective else ALL_ROWS
+    model = build_model(trial, trial.tokenizer.vocab_size).double()
+    batch = TrainBatches(trial, shards)[0].batch if objective else ALL_ROWS
     seen = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT))
     rows, asked = np.nonzero(batch.loss_weight_BT)
     assert len(rows) > 20
@@ -71,9 +71,9 @@ def dependence(model: Model, batch: Batch, row: int, asking: int) -> torch.Tenso
 
 def test_without_regions_it_is_a_decoder_alone(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial("objective=causal", ENCODER_DECODER)
-    model = build_model(trial, trial.tokenizer.entries)
-    batch = Steps(trial, shards)[0].batch
-    expected = build_model(make_trial("objective=causal"), trial.tokenizer.entries)
+    model = build_model(trial, trial.tokenizer.vocab_size)
+    batch = TrainBatches(trial, shards)[0].batch
+    expected = build_model(make_trial("objective=causal"), trial.tokenizer.vocab_size)
     # Parameters are drawn by name: what both have is the same, and cross attention to nothing adds nothing.
     keep = torch.from_numpy(batch.document_BT) > 0
     assert torch.allclose(hidden(model, batch)[keep], hidden(expected, batch)[keep], atol=1e-5)
@@ -113,11 +113,11 @@ def test_work_is_what_the_sentences_say() -> None:
         counts["encoder_pairs"] += sum(region[i] == region[j] for i in encoded for j in encoded)
         counts["decoder_pairs"] += sum(document[i] == document[j] and j <= i for i in decoded for j in decoded)
         counts["cross_pairs"] += sum(document[i] == document[j] and j <= i for i in decoded for j in encoded)
-    assert found == Work(**counts)
+    assert found == ComputeCounts(**counts)
     for kind, honours in (("prefix_decoder", 1), ("causal_decoder", 0)):
         seen = visible_BTT(torch.from_numpy(ALL_ROWS.document_BT), torch.from_numpy(ALL_ROWS.region_BT * honours))
         tokens = int((ALL_ROWS.document_BT > 0).sum())
-        decoder = Work(decoder_tokens=tokens, loss_tokens=found.loss_tokens, decoder_pairs=int(seen.sum()))
+        decoder = ComputeCounts(decoder_tokens=tokens, loss_tokens=found.loss_tokens, decoder_pairs=int(seen.sum()))
         assert work(ALL_ROWS, kind) == decoder
     halves = [work(ALL_ROWS.rows(*part), "encoder_decoder") for part in ((0, 4), (4, len(ROWS)))]
     assert halves[0] + halves[1] == found

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.config import TrialConfig
+from ablate.config.parse import trial_from_container, trial_to_container
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.model.decoder import Decoder
 from ablate.model.hf import from_hugging_face, to_hugging_face
 from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial, weight_files
-from ablate.parsing import trial_from_container, trial_to_container
 from tests.conftest import MakeTrial
 
 VOCABULARY = 340
@@ -29,15 +29,15 @@ VOCABULARY = 340
 TOLERANCE = 2e-5
 
 GPTJ = [
-    ["scale.heads=4"],
-    ["scale.width=64", "scale.heads=4", "block.rotary_share=0.25", "scale.layers=3"],
-    ["scale.width=96", "scale.heads=12", "block.rotary_share=1.0", "block.inner_ratio=2.5"],
+    ["scale.n_heads=4"],
+    ["scale.d_model=64", "scale.n_heads=4", "block.partial_rotary_factor=0.25", "scale.n_layers=3"],
+    ["scale.d_model=96", "scale.n_heads=12", "block.partial_rotary_factor=1.0", "block.mlp_ratio=2.5"],
 ]
 LLAMA = [
     ["block=llama"],
-    ["block=llama", "scale.heads=4", "block.key_value_heads=2", "scale.width=64"],
-    ["block=llama", "scale.heads=6", "scale.width=96", "block.key_value_heads=1", "block.rotary_base=500000.0"],
-    ["block=llama", "scale.heads=2", "block.inner_ratio=3.5", "block.norm_eps=1e-6", "scale.layers=3"],
+    ["block=llama", "scale.n_heads=4", "block.key_value_heads=2", "scale.d_model=64"],
+    ["block=llama", "scale.n_heads=6", "scale.d_model=96", "block.key_value_heads=1", "block.rotary_base=500000.0"],
+    ["block=llama", "scale.n_heads=2", "block.mlp_ratio=3.5", "block.norm_eps=1e-6", "scale.n_layers=3"],
 ]
 
 
@@ -135,7 +135,7 @@ def test_eight_groups_are_read_as_codegen2_reads_them(
 ) -> None:
     from transformers import CodeGenConfig
 
-    trial = make_trial("scale.width=64", f"scale.heads={heads}")
+    trial = make_trial("scale.d_model=64", f"scale.n_heads={heads}")
     decoder = drawn(trial)
     config, weights = to_hugging_face(decoder.state_dict(), trial, qkv_groups=8, end_of_text=3)
     theirs = in_eight_groups.CodeGenForCausalLM(CodeGenConfig(**config))
@@ -184,7 +184,7 @@ def test_what_transformers_saves_is_read(
 
 
 def test_pickles_and_their_constants_are_read_and_strangers_refused(make_trial: MakeTrial, tmp_path: Path) -> None:
-    trial = make_trial("scale.heads=4")
+    trial = make_trial("scale.n_heads=4")
     config, weights = to_hugging_face(drawn(trial).state_dict(), trial, qkv_groups=4, end_of_text=3)
     write(tmp_path, config, weights)
     (tmp_path / "model.safetensors").unlink()
@@ -224,10 +224,14 @@ def test_groups_are_what_the_release_has(config: dict[str, Any], groups: int) ->
 @pytest.mark.parametrize(
     ("overrides", "qkv_groups", "told"),
     [
-        (["scale.heads=4"], 8, r"--qkv-groups 8: does not divide scale.heads=4. Allowed: 1, 2, 4.$"),
-        (["scale.heads=2"], 4, r"Allowed: 1, 2. Stock transformers opens 4 groups only.$"),
-        (["scale.heads=4", "block.rotary_base=500.0"], 4, "block.rotary_base=500: transformers' CodeGen has 10000"),
-        (["block=llama", "block.rotary_share=0.5"], 4, "block.rotary_share=0.5: transformers' Llama turns all"),
+        (["scale.n_heads=4"], 8, r"--qkv-groups 8: does not divide scale.n_heads=4. Allowed: 1, 2, 4.$"),
+        (["scale.n_heads=2"], 4, r"Allowed: 1, 2. Stock transformers opens 4 groups only.$"),
+        (["scale.n_heads=4", "block.rotary_base=500.0"], 4, "block.rotary_base=500: transformers' CodeGen has 10000"),
+        (
+            ["block=llama", "block.partial_rotary_factor=0.5"],
+            4,
+            "block.partial_rotary_factor=0.5: transformers' Llama turns all",
+        ),
     ],
 )
 def test_what_transformers_does_not_have_is_refused(
@@ -238,7 +242,7 @@ def test_what_transformers_does_not_have_is_refused(
 
 
 def test_an_encoder_decoder_has_no_counterpart(make_trial: MakeTrial) -> None:
-    trial = make_trial("scale.heads=4")
+    trial = make_trial("scale.n_heads=4")
     trial = replace(trial, architecture=replace(trial.architecture, kind="encoder_decoder"))
     with pytest.raises(UsageError, match="no encoder-decoder of these blocks"):
         config_of(trial, qkv_groups=4, end_of_text=3)
@@ -267,12 +271,12 @@ def test_what_our_blocks_do_not_have_is_refused(make_trial: MakeTrial, change: d
     ("block", "told"),
     [
         ({"key_value_heads": 1}, "block.key_value_heads=1: gptj has one per query head. Leave it null, or take"),
-        ({"kind": "llama", "key_value_heads": 3}, r"must divide scale.heads=4. Allowed: 1, 2, 4\."),
-        ({"inner_ratio": 0.01}, "block.inner_ratio=0.01: less than 8 channels in the MLP"),
+        ({"kind": "llama", "key_value_heads": 3}, r"must divide scale.n_heads=4. Allowed: 1, 2, 4\."),
+        ({"mlp_ratio": 0.01}, "block.mlp_ratio=0.01: less than 8 channels in the MLP"),
     ],
 )
 def test_a_block_that_cannot_be_built_is_told(make_trial: MakeTrial, block: dict[str, Any], told: str) -> None:
-    container = trial_to_container(make_trial("scale.heads=4"))
+    container = trial_to_container(make_trial("scale.n_heads=4"))
     container["block"] |= block
     with pytest.raises(UsageError, match=told):
         trial_from_container(container)

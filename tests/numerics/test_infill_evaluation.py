@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.data.shards import Shards
+from ablate.data.tokens.shards import Shards
 from ablate.evaluation.evaluator import Evaluator
-from ablate.evaluation.infill import KINDS, _fitted, middles
+from ablate.evaluation.suites.infill import KINDS, _fitted, middles
 from ablate.evaluation.table import summary
 from ablate.model.build import build_model
 from tests.conftest import MakeTrial

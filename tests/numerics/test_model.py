@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ablate.data.shards import Shards
-from ablate.data.steps import Steps
+from ablate.config.parse import composed_from_container
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
 from ablate.grid.expand import default_container
 from ablate.model.attention import Visibility
 from ablate.model.blocks import BlockShape, Memory
@@ -14,14 +15,13 @@ from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
 from ablate.model.loss import nll_and_hits, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
-from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial
 
 
 def test_codegen2_1b_has_its_shape() -> None:
-    trial = composed_from_container(default_container("scale=1b", "tokenizer.entries=51200")).trial
+    trial = composed_from_container(default_container("scale=1b", "tokenizer.vocab_size=51200")).trial
     with torch.device("meta"):
-        decoder = Decoder.from_config(trial, trial.tokenizer.entries)
+        decoder = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     assert len(decoder.blocks) == 16
     assert decoder.head.weight.shape == (51_200, 2048)
     assert decoder.rotary_width == 64
@@ -32,7 +32,7 @@ def test_codegen2_1b_has_its_shape() -> None:
 def test_arms_share_initial_values_by_name(make_trial: MakeTrial) -> None:
     small = Decoder.from_config(make_trial(), 340)
     other = Decoder.from_config(make_trial("objective=prefix", "architecture=causal_decoder"), 340)
-    deeper = Decoder.from_config(make_trial("scale.layers=3"), 340)
+    deeper = Decoder.from_config(make_trial("scale.n_layers=3"), 340)
     seeded = Decoder.from_config(make_trial("init_seed=1"), 340)
     for name, value in small.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
@@ -90,10 +90,10 @@ def test_a_larger_base_turns_slower() -> None:
 
 
 def test_llama_has_its_shape(make_trial: MakeTrial) -> None:
-    trial = make_trial("block=llama", "scale.width=64", "scale.heads=4", "block.key_value_heads=2")
+    trial = make_trial("block=llama", "scale.d_model=64", "scale.n_heads=4", "block.key_value_heads=2")
     decoder = Decoder.from_config(trial, 340)
     # 2.6667 · 64 = 170.7, to the nearest multiple of 8.
-    assert (trial.inner_width, trial.rotary_width, trial.key_value_heads) == (168, 16, 2)
+    assert (trial.mlp_width, trial.rotary_width, trial.key_value_heads) == (168, 16, 2)
     shapes = {
         name.split(".", 2)[2]: tuple(weight.shape) for name, weight in decoder.named_parameters() if "s.0." in name
     }
@@ -109,7 +109,7 @@ def test_llama_has_its_shape(make_trial: MakeTrial) -> None:
     assert not any(name.endswith("bias") for name in decoder.state_dict())
     assert decoder.head.weight.data_ptr() != decoder.embedding.weight.data_ptr()
     # Three matrices at a third less width: as many weights as two of four widths, to the rounding.
-    gptj = Decoder.from_config(make_trial("scale.width=64", "scale.heads=4"), 340)
+    gptj = Decoder.from_config(make_trial("scale.d_model=64", "scale.n_heads=4"), 340)
     counts = [sum(weight.numel() for weight in one.blocks.parameters() if weight.ndim > 1) for one in (decoder, gptj)]
     assert counts[0] + 2 * 2 * 32 * 64 == pytest.approx(counts[1], rel=0.02)
 
@@ -149,7 +149,7 @@ def test_activation_checkpointing_changes_memory_and_no_number(make_trial: MakeT
     for checkpointing in ("true", "false"):
         trial = make_trial("objective=prefix", f"scale.activation_checkpointing={checkpointing}")
         decoder = Decoder.from_config(trial, 340)
-        batch = Steps(trial, shards)[0].batch
+        batch = TrainBatches(trial, shards)[0].batch
         parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
         decoder(*(torch.from_numpy(part) for part in parts)).square().sum().backward()
         gradients.append([weight.grad for weight in decoder.blocks.parameters()])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.errors import LedgerError
 from ablate.identity import evaluation_id
 from ablate.records.checkpoints import Checkpoints
-from ablate.records.files import LedgerError
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics
 from ablate.training import checkpointing
-from ablate.training.checkpointing import Checkpointing, Timetable
+from ablate.training.checkpointing import Checkpointing, CheckpointSchedule
 from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
 from ablate.training.preemption import PreemptedError, Preemption
@@ -221,8 +221,8 @@ def test_a_diverged_trial_keeps_its_evidence(make_trial: MakeTrial, tmp_path: Pa
 
 
 def test_by_the_clock_saving_takes_at_most_its_share_of_the_time(make_trial: MakeTrial) -> None:
-    config = make_trial("checkpoint.every_seconds=1", "checkpoint.most_share_of_time=0.25").checkpoint
-    timetable = Timetable(config, now_seconds=0.0)
+    config = make_trial("checkpoint.every_seconds=1", "checkpoint.max_time_fraction=0.25").checkpoint
+    timetable = CheckpointSchedule(config, now_seconds=0.0)
     now, waited = 0.0, 0.0
     while now < 100:
         now += 0.1
@@ -234,5 +234,5 @@ def test_by_the_clock_saving_takes_at_most_its_share_of_the_time(make_trial: Mak
 
 
 def test_by_steps_every_one_of_them_is_saved(make_trial: MakeTrial) -> None:
-    timetable = Timetable(make_trial("checkpoint.every_steps=3").checkpoint, now_seconds=0.0)
+    timetable = CheckpointSchedule(make_trial("checkpoint.every_steps=3").checkpoint, now_seconds=0.0)
     assert [step for step in range(1, 10) if timetable.is_due(step, 1e9)] == [3, 6, 9]

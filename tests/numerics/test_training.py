@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from ablate.config import TrialConfig
-from ablate.data.shards import Shards
-from ablate.data.steps import Steps
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
 from ablate.identity import evaluation_id, trial_id
 from ablate.model.decoder import Decoder
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
-from ablate.records.mirror import Mirror
+from ablate.records.wandb.writer import WandbWriter
 from ablate.training.divergence import DivergedError
-from ablate.training.loader import step_loader
+from ablate.training.loader import batch_loader
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import learning_rate
 from ablate.training.preemption import Preemption
@@ -24,8 +24,8 @@ from ablate.training.trial import budget_target, build_trainer, run_trial
 from tests.conftest import ARMS, MakeTrial
 
 
-def no_mirror(folder: Path) -> Mirror:
-    return Mirror(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
+def no_mirror(folder: Path) -> WandbWriter:
+    return WandbWriter(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
 
 
 def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
@@ -55,7 +55,7 @@ def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, a
     record = folder.record()
     summary = record["evaluations"][evaluation_id(trial)]
     assert set(summary) >= {"bpb_full", "bpb_continuation/code", "bpb_full_unigram"}
-    assert record["counters"]["source_tokens"] == 800
+    assert record["counters"]["train_tokens"] == 800
 
 
 def test_workers_change_nothing(make_trial: MakeTrial, tmp_path: Path) -> None:
@@ -93,33 +93,33 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)
 
 
-@pytest.mark.parametrize("matched_on", ["source_tokens", "loss_tokens", "flops"])
+@pytest.mark.parametrize("matched_on", ["train_tokens", "loss_tokens", "flops"])
 def test_budget_ends_the_trial_at_the_first_step_that_reaches_it(
     make_trial: MakeTrial, tmp_path: Path, matched_on: str
 ) -> None:
     trial = make_trial("objective=prefix", f"budget.matched_on={matched_on}")
     _, rows, folder = trained(trial, tmp_path / "a")
-    target = budget_target(trial, Decoder.from_config(trial, trial.tokenizer.entries))
+    target = budget_target(trial, Decoder.from_config(trial, trial.tokenizer.vocab_size))
     last = rows[-1][f"data/{matched_on}"]
     step = last / folder.record()["counters"]["steps"]
     assert target <= last < target + 2 * step
     if matched_on == "loss_tokens":
-        assert folder.record()["counters"]["source_tokens"] > 800, "half of a prefix row has no loss"
+        assert folder.record()["counters"]["train_tokens"] > 800, "half of a prefix row has no loss"
 
 
 def test_learning_rate_warms_up_and_falls(make_trial: MakeTrial) -> None:
-    schedule = make_trial("schedule.warmup_share=0.25", "schedule.final_share=0.1").schedule
+    schedule = make_trial("schedule.warmup_fraction=0.25", "schedule.final_fraction=0.1").schedule
     rates = [learning_rate(1.0, schedule, tokens) for tokens in (100, 200, 500, 800, 900)]
     assert rates == pytest.approx([0.5, 1.0, 0.1 + 0.9 * 0.5, 0.1, 0.1])
 
 
 def test_a_loss_that_is_not_finite_stops_the_trial_before_the_step(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial()
-    model = Decoder.from_config(trial, trial.tokenizer.entries)
+    model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     with torch.no_grad():
         model.blocks[0].mlp_in.weight[0, 0] = float("inf")  # type: ignore[union-attr, operator]
     before = model.head.weight.detach().clone()
     module = TrialModule(trial, model, shards.fingerprint, 800)
     with pytest.raises(DivergedError, match="the loss is nan at step 1"):
-        build_trainer(trial).fit(module, step_loader(Steps(trial, shards), first_step=0, workers=0))
+        build_trainer(trial).fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
     assert torch.equal(before, model.head.weight)

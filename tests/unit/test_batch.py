@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.data.batch import pack, work
-from ablate.data.shards import Shards
-from ablate.data.steps import Step, Steps, chained_digest
-from ablate.data.tokenizer import special_tokens
+from ablate.config.parse import composed_from_container
+from ablate.data.batches.batch import pack, work
+from ablate.data.batches.train_batches import TrainBatch, TrainBatches, chained_digest
+from ablate.data.tokens.shards import Shards
+from ablate.data.tokens.tokenizer import special_tokens
 from ablate.grid.expand import default_container
 from ablate.model.attention import visible_BTT
 from ablate.objectives.example import Example
 from ablate.objectives.objective import Objective
-from ablate.parsing import composed_from_container
 from tests.conftest import ARMS, MakeTrial
 
 
@@ -20,7 +20,7 @@ from tests.conftest import ARMS, MakeTrial
 @pytest.mark.parametrize("document_mask", [True, False])
 def test_no_target_with_loss_is_visible(make_trial: MakeTrial, shards: Shards, arm: str, document_mask: bool) -> None:
     trial = make_trial(*ARMS[arm].split(), f"mixture.document_mask={document_mask}", "budget.rows_per_step=32")
-    batch = Steps(trial, shards)[0].batch
+    batch = TrainBatches(trial, shards)[0].batch
     visible = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)).numpy()
     rows, asking = np.nonzero(batch.loss_weight_BT)
     assert len(rows) > 100
@@ -30,7 +30,7 @@ def test_no_target_with_loss_is_visible(make_trial: MakeTrial, shards: Shards, a
 
 
 def test_attended_pairs_are_those_of_the_dense_matrix(make_trial: MakeTrial, shards: Shards) -> None:
-    batch = Steps(make_trial("objective=prefix"), shards)[0].batch
+    batch = TrainBatches(make_trial("objective=prefix"), shards)[0].batch
     documents, regions = torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)
     assert work(batch, "prefix_decoder").decoder_pairs == int(visible_BTT(documents, regions).sum())
     assert work(batch, "causal_decoder").decoder_pairs == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
@@ -52,7 +52,7 @@ def test_a_long_row_is_cut_and_the_cut_counted() -> None:
 
 
 def test_a_batch_is_as_long_as_its_longest_row_needs(make_trial: MakeTrial, shards: Shards) -> None:
-    causal = Steps(make_trial(), shards)[0].batch
+    causal = TrainBatches(make_trial(), shards)[0].batch
     assert causal.input_ids_BT.shape == (4, 40), "a window of 40 in a context of 48"
     short, _ = pack([Example.of_piece(np.arange(3, dtype=np.int32))], tasks=[0], sources=[0], context_tokens=48)
     assert short.input_ids_BT.shape == (1, 8)
@@ -82,10 +82,10 @@ def test_merged_segments_see_each_other_and_positions_may_go_on() -> None:
 
 def test_ranks_share_the_rows_of_one_rank(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial("objective=mixed", "budget.rows_per_step=8")
-    alone = Steps(trial, shards)[3]
-    parts = [Steps(trial, shards, rank=rank, ranks=4)[3] for rank in range(4)]
+    alone = TrainBatches(trial, shards)[3]
+    parts = [TrainBatches(trial, shards, rank=rank, ranks=4)[3] for rank in range(4)]
 
-    def rows(step: Step) -> list[list[int]]:
+    def rows(step: TrainBatch) -> list[list[int]]:
         return [
             ids[document > 0].tolist()
             for ids, document in zip(step.batch.input_ids_BT, step.batch.document_BT, strict=True)
@@ -99,13 +99,13 @@ def test_ranks_share_the_rows_of_one_rank(make_trial: MakeTrial, shards: Shards)
 def test_arms_read_the_same_windows_and_the_digest_says_so(make_trial: MakeTrial, shards: Shards) -> None:
     chains = []
     for objective in ("causal", "prefix", "mixed"):
-        steps = Steps(make_trial(f"objective={objective}"), shards)
+        steps = TrainBatches(make_trial(f"objective={objective}"), shards)
         chain = steps.stream.fingerprint
         for step in range(4):
             chain = chained_digest(chain, steps[step].windows)
         chains.append(chain)
     assert len(set(chains)) == 1
-    other = Steps(make_trial("data_seed=1"), shards)
+    other = TrainBatches(make_trial("data_seed=1"), shards)
     assert chained_digest(other.stream.fingerprint, other[0].windows) != chained_digest(
         steps.stream.fingerprint, steps[0].windows
     )

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.data.best_fit import BestFit, packed
-from ablate.data.rows import Windows
-from ablate.data.shards import Shards
-from ablate.data.steps import Steps
-from ablate.data.token_file import write_token_file
-from ablate.data.token_source import TokenSource
+from ablate.data.batches.best_fit import BestFit, packed
+from ablate.data.batches.rows import Windows
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
+from ablate.data.tokens.token_file import write_token_file
+from ablate.data.tokens.token_source import TokenSource
 from tests.conftest import MakeTrial
 
 
@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> TokenSource:
 def test_every_token_is_in_one_row_and_short_documents_are_whole(
     source: TokenSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("ablate.data.best_fit.BLOCK_DOCUMENTS", block)
+    monkeypatch.setattr("ablate.data.batches.best_fit.BLOCK_DOCUMENTS", block)
     rows = BestFit(source, 40, tmp_path / "packed")
     read = [rows.read(index) for index in range(rows.count)]
     assert sorted(np.concatenate([tokens for tokens, _ in read]).tolist()) == list(range(source.tokens))
@@ -84,10 +84,10 @@ def test_rows_are_found_again(source: TokenSource, tmp_path: Path) -> None:
 
 def test_a_trial_may_pack(shards: Shards, make_trial: MakeTrial) -> None:
     trial = make_trial("mixture.packing=best_fit", "objective=mixed")
-    stream = Steps(trial, shards).stream
+    stream = TrainBatches(trial, shards).stream
     places = [stream.place(row) for row in range(64)]
     assert len(set(places)) == 64
-    _, source_tokens, _ = Steps(trial, shards).batch(range(4))
-    assert 0 < source_tokens <= 4 * trial.scale.window_tokens
-    other = Steps(make_trial("objective=mixed"), shards).stream
+    _, train_tokens, _ = TrainBatches(trial, shards).batch(range(4))
+    assert 0 < train_tokens <= 4 * trial.scale.window_tokens
+    other = TrainBatches(make_trial("objective=mixed"), shards).stream
     assert stream.fingerprint != other.fingerprint

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate.errors import LedgerError, NewerFormatError
 from ablate.records.checkpoints import FORMAT, MARKER, Checkpoints
-from ablate.records.files import LedgerError, NewerFormatError
 
 
 def write(store: Checkpoints, step: int, content: bytes = b"state", keep_last: int = 2) -> Path:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ablate.data.contamination import Contamination
-from ablate.data.filters import Filters
-from ablate.data.near_duplicates import PERMUTATIONS, banding, near_duplicates, signature
-from ablate.data.readers.packages import one_file
-from ablate.data.readers.reader import RawDocument
+from ablate.data.corpus.contamination import Contamination
+from ablate.data.corpus.filters import Filters
+from ablate.data.corpus.near_duplicates import PERMUTATIONS, banding, near_duplicates, signature
+from ablate.data.corpus.readers.packages import one_file
+from ablate.data.corpus.readers.reader import RawDocument
 from ablate.errors import UsageError
 
 # Filters
@@ -142,7 +142,7 @@ def test_signatures_estimate_jaccard(shared: int, own: int) -> None:
 
 
 def test_signatures_are_the_same_in_another_process() -> None:
-    code = "from ablate.data.near_duplicates import signature; print(signature('über a b c d e f').tolist())"
+    code = "from ablate.data.corpus.near_duplicates import signature; print(signature('über a b c d e f').tolist())"
     there = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from ablate.config import TrialConfig
-from ablate.data.corpus import Corpus, prepared_corpus
-from ablate.data.document import SPLITS
-from ablate.data.reading import read_part
-from ablate.data.recipe import check_readers
-from ablate.data.shards import open_shards, shard_folder
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
+from ablate.data.corpus.corpus import Corpus, prepared_corpus
+from ablate.data.corpus.document import SPLITS
+from ablate.data.corpus.reading import read_part
+from ablate.data.corpus.recipe import check_readers
+from ablate.data.tokens.shards import open_shards, shard_folder
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
-from ablate.parsing import composed_from_container
 from tests.conftest import MakeTrial, write_text
 
 QUIET = Progress(disable=True)
@@ -24,7 +24,7 @@ QUIET = Progress(disable=True)
 def trial_on(sources: dict[str, Any], cache: Path, *overrides: str, **changes: Any) -> TrialConfig:
     container = default_container(*overrides)
     container["cache_dir"] = str(cache)
-    shares = {"tune_share": 0.2, "test_share": 0.2, "manifest_sha256": None}
+    shares = {"val_fraction": 0.2, "test_fraction": 0.2, "manifest_sha256": None}
     container["corpus"] = {"sources": sources, **shares, **changes}
     container["mixture"]["weights"] = dict.fromkeys(sources, 1.0)
     return composed_from_container(container).trial
@@ -101,14 +101,14 @@ def test_parts_buckets_and_workers_decide_nothing(
 ) -> None:
     sources = {"code": files(text["code"]), "english": files(text["english"])}
     expected = open_shards(with_manifest(trial_on(sources, tmp_path / "cache")))
-    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", bucket_bytes)
-    monkeypatch.setattr("ablate.data.readers.paths.PART_BYTES", 2_000)
+    monkeypatch.setattr("ablate.data.corpus.recipe._BUCKET_BYTES", bucket_bytes)
+    monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 2_000)
     # Below this no process is started.
-    monkeypatch.setattr("ablate.data.stage._ALONE_BYTES", 0)
+    monkeypatch.setattr("ablate.data.corpus.preparation_step._ALONE_BYTES", 0)
     found = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
     assert (len(list((found.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
     assert found.fingerprint == expected.fingerprint
-    for split in ("tune", "test"):
+    for split in ("validation", "test"):
         assert list(found.held_out(split, "code")) == list(expected.held_out(split, "code"))
 
 
@@ -139,7 +139,7 @@ def test_a_killed_preparation_is_taken_up_where_it_was(
 ) -> None:
     sources = {"code": files(text["code"]), "english": files(text["english"])}
     expected = prepared_corpus(trial_on(sources, tmp_path / "whole"), QUIET)
-    monkeypatch.setattr("ablate.data.readers.paths.PART_BYTES", 5_000)
+    monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 5_000)
     trial = trial_on(sources, tmp_path / "cache")
     read: list[int] = []
 
@@ -149,7 +149,7 @@ def test_a_killed_preparation_is_taken_up_where_it_was(
             raise KeyboardInterrupt
         read_part(work, folder, number, advance)
 
-    monkeypatch.setattr("ablate.data.corpus.read_part", read_some)
+    monkeypatch.setattr("ablate.data.corpus.reading.read_part", read_some)
     with pytest.raises(KeyboardInterrupt):
         prepared_corpus(trial, QUIET)
     found = prepared_corpus(trial, QUIET)
@@ -190,7 +190,7 @@ def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
     ("content", "message"),
     [
         (None, "no file"),
-        ("", r"corpus\.sources\.code: each split needs a document \(train 0, tune 0, test 0"),
+        ("", r"corpus\.sources\.code: each split needs a document \(train 0, validation 0, test 0"),
     ],
 )
 def test_nothing_to_read_is_refused(tmp_path: Path, prepare: Prepare, content: str | None, message: str) -> None:
@@ -236,7 +236,7 @@ def test_wheels_are_the_text_that_their_manifest_names(tmp_path: Path) -> None:
     documents = {(split, source): list(found.of(split, source)) for split in SPLITS for source in ("code", "english")}
     for source in ("code", "english"):
         assert len(documents["test", source]) >= 100
-        assert len(documents["tune", source]) >= 50
+        assert len(documents["validation", source]) >= 50
     train = documents["train", "english"]
     wikipedia = [document.text for document in train if document.name.startswith("wikipedia")]
     assert len(wikipedia) > 60
@@ -253,7 +253,7 @@ def test_shards_are_cached_by_content_and_never_half(make_trial: MakeTrial, tmp_
     written = (shards.folder / "shards.json").stat().st_mtime_ns
     assert open_shards(trial).fingerprint == shards.fingerprint
     assert (shards.folder / "shards.json").stat().st_mtime_ns == written
-    assert shard_folder(make_trial("tokenizer.entries=360", cache_dir=str(tmp_path))) != shards.folder
+    assert shard_folder(make_trial("tokenizer.vocab_size=360", cache_dir=str(tmp_path))) != shards.folder
 
 
 def test_a_cache_that_cannot_be_written_is_named(make_trial: MakeTrial, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_interrupted_tokens_of_other_ranges_are_not_taken_up(
 ) -> None:
     """The manifest is the same, and so is the folder of the shards; the ranges of hashes are others."""
     sources = {"code": files(text["code"])}
-    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", 3_000)
+    monkeypatch.setattr("ablate.data.corpus.recipe._BUCKET_BYTES", 3_000)
     many = prepare(sources)
     assert len(many.buckets) > 2
     trial = with_manifest(trial_on(sources, tmp_path / "cache"))
@@ -278,11 +278,11 @@ def test_interrupted_tokens_of_other_ranges_are_not_taken_up(
 
     shutil.rmtree(shard_folder(trial))
     with monkeypatch.context() as patch:
-        patch.setattr("ablate.data.shards._assemble", stopped)
+        patch.setattr("ablate.data.tokens.shards._assemble", stopped)
         with pytest.raises(KeyboardInterrupt):
             open_shards(trial)
     shutil.rmtree(many.folder)
-    monkeypatch.setattr("ablate.data.recipe._BUCKET_BYTES", 100_000_000)
+    monkeypatch.setattr("ablate.data.corpus.recipe._BUCKET_BYTES", 100_000_000)
     assert len(prepare(sources).buckets) == 1
     assert open_shards(trial).source("code").tokens == whole
 

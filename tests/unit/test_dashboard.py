@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ablate.records.dashboard import save, spec, workspace
-from ablate.records.files import LedgerError
+from ablate.errors import LedgerError
+from ablate.records.wandb.workspace import save, spec, workspace
 from tests.unit.test_lessons import make_grid
 
 
@@ -38,7 +38,7 @@ def test_each_lesson_has_a_section_of_curves_with_bands(tmp_path: Path) -> None:
     assert curves[0]["groupArea"] == "minmax"
     assert "Is it good?" in text
     assert "test/bpb_full" in text
-    assert "tune/bpb_full" in text
+    assert "val/bpb_full" in text
 
 
 def test_saving_without_a_login_is_told() -> None:
@@ -59,7 +59,7 @@ def test_runs_are_those_of_the_lessons(tmp_path: Path) -> None:
     [_, limit] = found["runSets"][0]["filters"]["filters"]
     assert (limit["key"]["name"], limit["op"], limit["value"]) == ("name", "IN", trials)
     assert found["settings"]["maxRuns"] == len(trials), "a mean over seeds leaves none out"
-    assert found["settings"]["xAxis"] == "data/source_tokens"
+    assert found["settings"]["xAxis"] == "data/train_tokens"
     assert found["settings"]["smoothingType"] == "none"
 
 
@@ -82,7 +82,7 @@ def test_each_factor_has_its_panels_and_none_has_too(
     grid = {**results.grid, "declaration": {**results.declaration, "factors": factors}}
     _, *panels = panels_of(grid)
     assert [panel["groupBy"] for panel in panels] == [group for group in grouped_by for _ in range(3)]
-    assert [panel["metrics"] for panel in panels[:3]] == [["train/loss"], ["tune/bpb_full"], ["test/bpb_full"]]
+    assert [panel["metrics"] for panel in panels[:3]] == [["train/loss"], ["val/bpb_full"], ["test/bpb_full"]]
     for panel in panels:
         assert panel["chartTitle"].endswith(f"mean and range over {over}")
         assert panel["groupArea"] == "minmax"

@@ -2,14 +2,14 @@ import math
 
 import pytest
 
-from ablate.config import DivergenceConfig
-from ablate.training.divergence import DivergedError, DivergenceWatch
+from ablate.config.trial import DivergenceConfig
+from ablate.training.divergence import DivergedError, DivergenceDetector
 
 CONFIG = DivergenceConfig(window_steps=4, rise_nats=1.0)
 
 
-def seen(losses: list[float]) -> DivergenceWatch:
-    watch = DivergenceWatch(CONFIG)
+def seen(losses: list[float]) -> DivergenceDetector:
+    watch = DivergenceDetector(CONFIG)
     for step, loss in enumerate(losses, start=1):
         watch.see(step, loss, 1.0)
     return watch
@@ -44,6 +44,6 @@ def test_what_is_not_finite_ends_the_run_and_is_kept_as_text(loss: float, norm: 
 
 def test_a_state_goes_on_as_if_nothing_had_been() -> None:
     losses = [8.0, 7, 4, 4, 4, 4]
-    again = DivergenceWatch(CONFIG)
+    again = DivergenceDetector(CONFIG)
     again.restore(seen(losses).state())
     assert again == seen(losses)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.lessons.boundary import boundaries, standard_errors
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
+from ablate.lessons.critical_values import critical_values, standard_errors
 from ablate.lessons.estimate import Comparison, Estimate, compare, correlation, seeds_to_detect
 from ablate.lessons.verdict import Verdict, verdict
 
@@ -41,7 +41,7 @@ def test_one_comparison_is_a_paired_t_test(seeds: int) -> None:
 )
 def test_with_many_seeds_critical_values_are_dunnetts(comparisons: int, degrees: int, published: float) -> None:
     weights = tuple((-1.0, *(float(arm == row) for arm in range(comparisons))) for row in range(comparisons))
-    [found] = boundaries(weights, (degrees // comparisons + 1 + 60,), 0.05)
+    [found] = critical_values(weights, (degrees // comparisons + 1 + 60,), 0.05)
     assert found.critical == pytest.approx(published, abs=0.06)
     assert found.critical > published - 0.02
 
@@ -140,7 +140,7 @@ def test_an_arm_that_is_not_there_takes_only_its_own_comparisons() -> None:
 
 def test_detectable_effects_are_detected_in_four_of_five() -> None:
     rng = np.random.default_rng(3)
-    [boundary] = boundaries(((-1.0, 1.0),), (5,), 0.05)
+    [boundary] = critical_values(((-1.0, 1.0),), (5,), 0.05)
     hits = 0
     for _ in range(800):
         values = pd.DataFrame(rng.normal(size=(2, 5)), index=["a", "b"])

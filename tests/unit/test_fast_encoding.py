@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
-from ablate.data.fast_encoding import fast_encoding
-from ablate.data.vocabulary import WHITESPACE_RUNS, build
+from ablate.data.tokens.fast_encoding import fast_encoding
+from ablate.data.tokens.vocabulary import WHITESPACE_RUNS, build
 from tests.unit.test_tokenizer import SAMPLE, config_of
 
 LETTERS = "ab \nx'é1."

@@ -5,10 +5,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from ablate.config import Kind, StageConfig
+from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
+from ablate.config.trial import Kind, StageConfig
 from ablate.grid.expand import default_container
 from ablate.identity import differences, evaluation_id, kind_of, kind_of_key, semantic, trial_id
-from ablate.parsing import composed_from_container, trial_from_container, trial_to_container
 from tests.conftest import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
@@ -43,10 +43,10 @@ def test_golden_ids(override: str) -> None:
         "replicates=5",
         "lesson.smallest_effect=0.5",
         "evaluation.passage_bytes=100",
-        "evaluation.tune_evaluations=9",
+        "evaluation.val_evaluations=9",
         "budget.train_tokens=4.2e5",
         "mixture.weights.code=1 mixture.weights.english=1",
-        "mixture.stages=[{from_share:0.5,weights:{code:2,english:2}}]",
+        "mixture.stages=[{from_fraction:0.5,weights:{code:2,english:2}}]",
         "mixture.max_epochs=100",
         # Causal rows draw nothing.
         "mixture.augmentation=first_epoch",
@@ -70,17 +70,17 @@ def test_what_changes_no_result_changes_no_id(change: str) -> None:
         "budget=smoke",
         "budget.matched_on=flops",
         "optimizer.learning_rate=1e-3",
-        "schedule.final_share=0.5",
+        "schedule.final_fraction=0.5",
         "mixture.weights.code=0.4",
-        "mixture.stages=[{from_share:0.5,weights:{code:1}}]",
+        "mixture.stages=[{from_fraction:0.5,weights:{code:1}}]",
         "mixture.epochs=2",
         "mixture.packing=best_fit",
         "mixture.document_mask=false",
-        "tokenizer.entries=5000",
+        "tokenizer.vocab_size=5000",
         "scale.window_tokens=200",
-        "corpus.test_share=0.2",
+        "corpus.test_fraction=0.2",
         "objective=prefix",
-        "block.rotary_share=1.0",
+        "block.partial_rotary_factor=1.0",
     ],
 )
 def test_what_changes_the_result_changes_the_id(change: str) -> None:
@@ -92,7 +92,7 @@ def test_regions_make_architectures_differ() -> None:
 
 
 def test_fixed_points_are_one_trial() -> None:
-    none = ["objective.tasks.prefix.share_min=0.0", "objective.tasks.prefix.share_max=0.0"]
+    none = ["objective.tasks.prefix.fraction_min=0.0", "objective.tasks.prefix.fraction_max=0.0"]
     prefix = default_id("objective=prefix", *none)
     assert prefix == default_id("objective=causal")
     assert prefix == default_id("objective=prefix", "architecture=causal_decoder", *none)
@@ -110,7 +110,7 @@ def test_an_infill_that_no_row_can_show_is_none(objective: str, infill: str) -> 
 
 
 def test_a_prefix_share_of_0_is_causal_under_every_infill_and_inside_a_mixture() -> None:
-    none = ["objective.tasks.prefix.share_max=0.0"]
+    none = ["objective.tasks.prefix.fraction_max=0.0"]
     assert default_id("objective=prefix", "infill=psm", *none) == default_id("objective=causal", "infill=psm")
     silent = [f"objective.tasks.span_corruption.noise.ratio_{end}=0.0" for end in ("min", "max")]
     assert default_id("objective=mixed", *silent) == default_id("objective=causal")
@@ -233,7 +233,7 @@ def test_marks_are_found(make_trial: MakeTrial) -> None:
     trial = make_trial()
     assert kind_of(type(trial), "hardware") is Kind.OPERATIONAL
     assert kind_of(type(trial.scale), "activation_checkpointing") is Kind.OPERATIONAL
-    assert kind_of(type(trial.scale), "width") is None
+    assert kind_of(type(trial.scale), "d_model") is None
     assert kind_of_key("hardware.threads_per_trial") is Kind.OPERATIONAL
     assert kind_of_key("evaluation.rows_per_batch") is Kind.OPERATIONAL, "its own mark, not the group's"
     assert kind_of_key("evaluation.passage_bytes") is Kind.EVALUATION

@@ -44,7 +44,7 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
 
 
 def test_a_lease_is_given_back_also_under_a_contender_s_eyes(tmp_path: Path) -> None:
-    """Else it would name a process that lives on: a command, which takes leases to settle what died."""
+    """Else it would name a process that lives on: a command, which takes leases to reconcile what died."""
     with Lease(tmp_path):
         contender = leave_lease(tmp_path, number=2)
     assert [path.name for path in tmp_path.iterdir()] == [contender.name]

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ablate.lessons.curves import draw_curves
-from ablate.lessons.figure import save
+from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
-from ablate.lessons.prose import listed
-from ablate.lessons.report import report
-from ablate.lessons.table import markdown, show
-from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.reports.curves import draw_curves
+from ablate.reports.figure import save
+from ablate.reports.prose import listed
+from ablate.reports.report import report
+from ablate.reports.table import markdown, show
 
 
 def ledger_of(results: GridResults) -> Ledger:
@@ -49,13 +49,13 @@ def make_grid(
             folder = ledger.trial(trial)
             folder.update(
                 status="finished",
-                counters={"steps": 2, "source_tokens": 1000, "loss_tokens": 990, "flops": 1e9, "windows": f"w{seed}"},
+                counters={"steps": 2, "train_tokens": 1000, "loss_tokens": 990, "flops": 1e9, "windows": f"w{seed}"},
                 training_seconds=1.0,
                 parameters=10 + index,
                 evaluations={"eval": {"bpb_full": value, "bpb_full/code": value + 0.1, "bpb_full_unigram": 3.0}},
             )
             rows = [
-                {"step": step, "data/source_tokens": 500 * step, "train/loss": 4.0 / step, "data/windows": f"w{seed}"}
+                {"step": step, "data/train_tokens": 500 * step, "train/loss": 4.0 / step, "data/windows": f"w{seed}"}
                 for step in (1, 2)
             ]
             folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -74,7 +74,7 @@ def make_grid(
             "baseline": None,
             "confidence": 0.95,
             "factors": ["objective"],
-            "matched_on": "source_tokens",
+            "matched_on": "train_tokens",
             "pairing": "windows",
             "looks": [seeds],
             **declared,
@@ -203,10 +203,10 @@ def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
 def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
     folder = ledger_of(results).trial(trials["bad"]["0"])
-    folder.update(counters={**folder.record()["counters"], "source_tokens": 999})
+    folder.update(counters={**folder.record()["counters"], "train_tokens": 999})
     path = folder.metrics_path
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/source_tokens": 999}) + "\n")
+    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/train_tokens": 999}) + "\n")
     with pytest.raises(IncomparableError, match="logged at different steps"):
         lesson(results)
 
@@ -215,15 +215,15 @@ def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "long": 0.1})
     for trial in trials["long"].values():
         counters = ledger_of(results).trial(trial).record()["counters"]
-        ledger_of(results).trial(trial).update(counters={**counters, "source_tokens": 1020})
-    with pytest.raises(IncomparableError, match=r"differ by 2\.0% in source_tokens.*causal 1,000, long 1,020"):
+        ledger_of(results).trial(trial).update(counters={**counters, "train_tokens": 1020})
+    with pytest.raises(IncomparableError, match=r"differ by 2\.0% in train_tokens.*causal 1,000, long 1,020"):
         lesson(results)
 
 
 @pytest.mark.parametrize("pairing", ["windows", "seed_only"])
 def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path, pairing: str) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, pairing=pairing)
-    row = {"step": 7, "data/source_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
+    row = {"step": 7, "data/train_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
     folder = ledger_of(results).trial(trials["other"]["1"])
     folder.metrics_path.write_text(json.dumps(row) + "\n")
     folder.update(counters={**folder.record()["counters"], "windows": "others"})

@@ -2,13 +2,13 @@
 
 import pytest
 
-from ablate.data.batch import Batch
-from ablate.data.shards import Shards
-from ablate.data.steps import Step, Steps
-from ablate.training.loader import step_loader
+from ablate.data.batches.batch import Batch
+from ablate.data.batches.train_batches import TrainBatch, TrainBatches
+from ablate.data.tokens.shards import Shards
+from ablate.training.loader import batch_loader
 from tests.conftest import MakeTrial
 
-STAGES = "mixture.stages=[{from_share:0.5,weights:{code:1,english:3}}]"
+STAGES = "mixture.stages=[{from_fraction:0.5,weights:{code:1,english:3}}]"
 
 
 def rows(batch: Batch) -> list[list[list[int]]]:
@@ -24,15 +24,15 @@ def test_ranks_and_workers_decide_nothing(
     make_trial: MakeTrial, shards: Shards, packing: str, ranks: int, workers: int
 ) -> None:
     trial = make_trial("objective=mixed", "budget.rows_per_step=8", f"mixture.packing={packing}", STAGES)
-    alone = Steps(trial, shards)
+    alone = TrainBatches(trial, shards)
     loaders = [
-        iter(step_loader(Steps(trial, shards, rank=rank, ranks=ranks), first_step=5, workers=workers))
+        iter(batch_loader(TrainBatches(trial, shards, rank=rank, ranks=ranks), first_step=5, workers=workers))
         for rank in range(ranks)
     ]
     for number in range(5, 11):
-        parts: list[Step] = [next(loader) for loader in loaders]
+        parts: list[TrainBatch] = [next(loader) for loader in loaders]
         step = alone[number]
         assert [row for part in parts for row in rows(part.batch)] == rows(step.batch)
         assert {part.windows for part in parts} == {step.windows}
-        assert sum(part.source_tokens for part in parts) == step.source_tokens
+        assert sum(part.train_tokens for part in parts) == step.train_tokens
         assert sum(part.loss_tokens for part in parts) == step.loss_tokens

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.config import MixtureConfig, StageConfig
-from ablate.data.mixture import BLOCK_ROWS, Mixture, apportioned
+from ablate.config.trial import MixtureConfig, StageConfig
+from ablate.data.batches.mixture import BLOCK_ROWS, Mixture, apportioned
 
 BUDGET_ROWS = 40_000
 
@@ -13,7 +13,7 @@ BUDGET_ROWS = 40_000
 def mixture(weights: Mapping[str, float], *stages: tuple[float, Mapping[str, float]], data_seed: int = 0) -> Mixture:
     config = MixtureConfig(
         weights=dict(weights),
-        stages=tuple(StageConfig(from_share=share, weights=dict(later)) for share, later in stages),
+        stages=tuple(StageConfig(from_fraction=share, weights=dict(later)) for share, later in stages),
         epochs=None,
         max_epochs=None,
         augmentation="every_epoch",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate import CONF
-from ablate.config import InfillConfig, ObjectiveConfig, TaskConfig
+from ablate.config.trial import InfillConfig, ObjectiveConfig, TaskConfig
 from ablate.errors import UsageError
 from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
 from ablate.objectives.infill import FORMATS, Infill
@@ -27,7 +27,7 @@ LEAST_P = 1e-3
 
 
 class Letters:
-    """A cutter of tokens that are one character each; token 1010 ends a line."""
+    """A splitter of tokens that are one character each; token 1010 ends a line."""
 
     def characters(self, tokens_T: Tokens) -> int:
         return len(tokens_T)
@@ -126,7 +126,7 @@ def test_the_corrupted_text_is_a_region_up_to_the_separator() -> None:
 def test_prefix_is_a_region_without_loss_and_something_follows(text: Tokens, seed: int) -> None:
     if len(text) == 0:
         return
-    knobs = {"share_min": 0.0, "share_max": 1.0, "share_alpha": 0.5, "share_beta": 2.0}
+    knobs = {"fraction_min": 0.0, "fraction_max": 1.0, "fraction_alpha": 0.5, "fraction_beta": 2.0}
     example = prefix(text, np.random.default_rng(seed), SPECIAL, **knobs)
     length = int(example.region_T.sum())
     assert example.region_T.tolist() == [1] * length + [0] * (len(text) - length)
@@ -137,7 +137,7 @@ def test_prefix_is_a_region_without_loss_and_something_follows(text: Tokens, see
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (2.0, 5.0), (0.5, 0.5)])
 def test_prefix_shares_have_the_distribution_that_is_asked_for(alpha: float, beta: float) -> None:
     rng, piece = np.random.default_rng(0), np.arange(10_000, dtype=np.int32)
-    knobs = {"share_min": 0.2, "share_max": 0.8, "share_alpha": alpha, "share_beta": beta}
+    knobs = {"fraction_min": 0.2, "fraction_max": 0.8, "fraction_alpha": alpha, "fraction_beta": beta}
     lengths = [int(prefix(piece, rng, SPECIAL, **knobs).region_T.sum()) for _ in range(2000)]
     assert stats.kstest((np.array(lengths) / 10_000 - 0.2) / 0.6, stats.beta(alpha, beta).cdf).pvalue > LEAST_P
 
@@ -243,7 +243,7 @@ def test_joined_examples_keep_segments_and_regions_apart() -> None:
     assert joined.region_T.tolist() == [1, 1, 0, 0, 2, 2, 0, 0]
 
 
-SHARES = {"share_min": 0.0, "share_max": 1.0, "share_alpha": 1.0, "share_beta": 1.0}
+SHARES = {"fraction_min": 0.0, "fraction_max": 1.0, "fraction_alpha": 1.0, "fraction_beta": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,13 @@ SHARES = {"share_min": 0.0, "share_max": 1.0, "share_alpha": 1.0, "share_beta": 
     [
         ({"a": ("causl", 1.0, {})}, r"objective\.tasks\.a\.task=causl: no such task. Did you mean causal\?"),
         ({"a": ("causal", 0.5, {})}, r"must sum to 1; given a 0\.5, which is 0\.5"),
-        ({"a": ("prefix", 1.0, {"share_min": 0.0})}, r"objective\.tasks\.a\.share_max: missing"),
+        ({"a": ("prefix", 1.0, {"fraction_min": 0.0})}, r"objective\.tasks\.a\.fraction_max: missing"),
         ({"a": ("causal", 1.0, {"share": 1})}, r"objective\.tasks\.a\.share: unknown key"),
-        ({"a": ("prefix", 1.0, SHARES | {"share_max": 1.5})}, r"a\.share_max=1\.5: should be less than"),
-        ({"a": ("prefix", 1.0, SHARES | {"share_min": 0.9, "share_max": 0.5})}, r"share_min=0\.9 is above share_max=0"),
+        ({"a": ("prefix", 1.0, SHARES | {"fraction_max": 1.5})}, r"a\.fraction_max=1\.5: should be less than"),
+        (
+            {"a": ("prefix", 1.0, SHARES | {"fraction_min": 0.9, "fraction_max": 0.5})},
+            r"fraction_min=0\.9 is above fraction_max=0",
+        ),
     ],
 )
 def test_wrong_objectives_are_refused(tasks: dict[str, tuple[str, float, dict[str, Any]]], message: str) -> None:

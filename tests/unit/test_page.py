@@ -11,7 +11,7 @@ import pytest
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson, lesson
-from ablate.lessons.page import page, write_page
+from ablate.reports.page import page, write_page
 from tests.unit.test_lessons import ledger_of, make_grid
 
 NASTY, MARKUP = '<b>&"x #0072b2 $\\frac$ id="a_1"', "&lt;b&gt;&amp;"
@@ -153,7 +153,7 @@ def test_a_lesson_without_a_finished_or_begun_trial_is_shown(tmp_path: Path) -> 
     assert 'missing <span class="tag">0/3 done</span>' in text
     assert "No seed is finished in every arm" in text
     assert "<svg" not in text
-    assert "planned" in text
+    assert "pending" in text
 
 
 def test_an_interval_beyond_the_drawing_is_an_arrow(tmp_path: Path) -> None:

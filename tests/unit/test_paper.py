@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablate.errors import LedgerError
 from ablate.grid.stale import stale_trials
-from ablate.identity import CODE_VERSIONS
-from ablate.lessons.cost import costs
+from ablate.lessons.aa_test import AATest, aa_test
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.identical import Identical, identical_comparisons
 from ablate.lessons.lesson import lesson
-from ablate.lessons.noise import noise_shares
-from ablate.lessons.paper import write_paper
-from ablate.lessons.table import notes
+from ablate.lessons.power import costs
+from ablate.lessons.variance import variance_fractions
 from ablate.records.archive import write_archive
-from ablate.records.files import LedgerError
 from ablate.records.logs import open_logs
+from ablate.reports.paper import write_paper
+from ablate.reports.table import notes
+from ablate.versions import CODE_VERSIONS
 from tests.unit.test_lessons import ledger_of, make_grid
 
 PUBLISHED: list[dict[str, Any]] = [
@@ -130,11 +130,11 @@ def test_pairing_saves_seeds(tmp_path: Path) -> None:
 def test_a_thing_compared_with_itself(tmp_path: Path) -> None:
     one, _ = make_grid(tmp_path / "one", {"causal": 0.0}, seeds=7, name="seed_noise_0")
 
-    def found(offset: float) -> list[Identical]:
+    def found(offset: float) -> list[AATest]:
         """Against a grid of one arm that differs by its noise and so much."""
         other, _ = make_grid(tmp_path / str(offset), {"causal": 0.0, "other": offset}, seeds=7, name="seed_noise_1")
         other.grid["arms"] = other.grid["arms"][1:]
-        return identical_comparisons(one, GridResults(other.logs, other.grid), "bpb_full", 3)
+        return aa_test(one, GridResults(other.logs, other.grid), "bpb_full", 3)
 
     assert [pair.data_seeds for pair in found(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
     assert not any(pair.is_false for pair in found(0.0))
@@ -166,7 +166,7 @@ def test_noise_shares_find_what_was_put_in(tmp_path: Path) -> None:
             table.to_parquet(path)
             ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_full": float(bits.mean())}})
     fresh = GridResults(results.logs, results.grid)
-    shares = noise_shares(fresh, fresh.contrasts[0])
+    shares = variance_fractions(fresh, fresh.contrasts[0])
     assert shares is not None
     assert shares.document == pytest.approx(0.4**2 / documents, rel=0.2)
     assert shares.seed_by_document == pytest.approx(0.6**2 / documents / seeds, rel=0.1)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.data.permutation import Permutation
+from ablate.data.batches.permutation import Permutation
 
 
 @given(size=st.integers(1, 400), key=st.text(max_size=5))

@@ -11,16 +11,16 @@ import pytest
 import zstandard
 from omegaconf import OmegaConf
 
-from ablate.config import CorpusConfig, ReaderConfig
-from ablate.data.readers import READERS
-from ablate.data.readers.hub import Hub
-from ablate.data.readers.jsonl import JsonLines
-from ablate.data.readers.parquet import Parquet
-from ablate.data.readers.reader import Problem, RawDocument, Reader
-from ablate.data.recipe import check_readers, reader_of
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import CorpusConfig, ReaderConfig
+from ablate.data.corpus.readers import READERS
+from ablate.data.corpus.readers.hub import Hub
+from ablate.data.corpus.readers.jsonl import JsonLines
+from ablate.data.corpus.readers.parquet import Parquet
+from ablate.data.corpus.readers.reader import Problem, RawDocument, Reader
+from ablate.data.corpus.recipe import check_readers, reader_of
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
-from ablate.parsing import composed_from_container
 
 COLUMNS: dict[str, Any] = {
     "text_column": "text",
@@ -55,7 +55,7 @@ def test_json_lines_cut_anywhere_are_read_once(
 ) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text("\n".join(LINES), encoding="utf-8")
-    monkeypatch.setattr("ablate.data.readers.jsonl.PART_BYTES", part_bytes)
+    monkeypatch.setattr("ablate.data.corpus.readers.jsonl.PART_BYTES", part_bytes)
     reader = JsonLines(path=str(path), **JSONL)
     assert texts(reader) == EXPECTED
     assert len({part.label for part in reader.parts()}) == len(reader.parts())
@@ -105,7 +105,7 @@ def test_a_column_that_no_line_has_is_refused(tmp_path: Path) -> None:
 
 def test_a_line_that_does_not_fit_in_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some.jsonl").write_text("\n".join(['{"text": "%s"}' % ("x" * 500), *LINES[:3]]))
-    monkeypatch.setattr("ablate.data.readers.jsonl.MOST_BYTES", 200)
+    monkeypatch.setattr("ablate.data.corpus.readers.jsonl.MOST_BYTES", 200)
     reader = JsonLines(path=str(tmp_path), **JSONL)
     assert [problem.kind for problem in problems(reader)] == ["too_long"]
     assert texts(reader) == EXPECTED[:3]
@@ -120,7 +120,7 @@ ROWS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("part_bytes", [1, 300, 10**9])
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "some.parquet", row_group_size=7)
-    monkeypatch.setattr("ablate.data.readers.parquet.PART_BYTES", part_bytes)
+    monkeypatch.setattr("ablate.data.corpus.readers.parquet.PART_BYTES", part_bytes)
     named = {"language_column": "lang", "licence_column": "licences", "where": {"meta.set": ("a",)}}
     reader = Parquet(path=str(tmp_path), **PARQUET | named)
     found = everything(reader)

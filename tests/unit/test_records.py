@@ -7,12 +7,13 @@ from typing import Literal
 
 import pytest
 
-from ablate.grid.job import settle
-from ablate.records.files import LedgerError, replacing, write_json
+from ablate.errors import LedgerError
+from ablate.files import replacing, write_json
+from ablate.grid.job import reconcile
 from ablate.records.ledger import FORMAT, Ledger, Status
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
-from ablate.records.mirror import Mirror
 from ablate.records.provenance import provenance
+from ablate.records.wandb.writer import WandbWriter
 
 
 def test_a_file_is_old_or_new_and_never_half(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_the_newest_metrics_reach_back_to_the_last_training_row(tmp_path: Path) 
     writer = MetricsWriter(path)
     writer.append(1, {"train/loss": 5.5, "progress": 0.1})
     for step in range(2, 40):
-        writer.append(step, {"progress": step / 40, **{f"tune/metric_{number}": 0.123456789 for number in range(20)}})
+        writer.append(step, {"progress": step / 40, **{f"val/metric_{number}": 0.123456789 for number in range(20)}})
     writer.close()
     newest = last_metrics(path, tail_bytes=300)
     assert (newest["train/loss"], newest["step"]) == (5.5, 39)
@@ -59,7 +60,7 @@ def test_the_newest_metrics_reach_back_to_the_last_training_row(tmp_path: Path) 
 
 def test_a_record_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("abc")
-    assert trial.status == Status.PLANNED
+    assert trial.status == Status.PENDING
     write_json(trial.path / "record.json", {"format": FORMAT + 1, "status": "finished"})
     with pytest.raises(LedgerError, match="written by a newer ablate"):
         _ = trial.status
@@ -100,7 +101,7 @@ def test_what_is_set_aside_is_no_result_any_more(tmp_path: Path) -> None:
     for path in (trial.model_path, trial.metrics_path, trial.log_path):
         path.write_text(path.name)
     assert trial.is_trained
-    trial.set_aside()
+    trial.archive_attempt()
     assert not trial.is_trained
     assert "training_seconds" not in trial.record()
     assert {path.name for path in (trial.path / "attempts" / "01").iterdir()} == {
@@ -116,13 +117,13 @@ def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> Non
     trial.path.mkdir()
     trial.begin_attempt()
     with trial.lease:
-        settle(trial, interrupted=False)
+        reconcile(trial, interrupted=False)
         assert trial.record()["status"] == Status.RUNNING
-    settle(trial, interrupted=False)
+    reconcile(trial, interrupted=False)
     assert trial.record()["status"] == Status.FAILED
     assert trial.record()["attempts"][-1]["ended"] == "died"
-    settle(trial, interrupted=True)
-    assert trial.record()["status"] == Status.PLANNED
+    reconcile(trial, interrupted=True)
+    assert trial.record()["status"] == Status.PENDING
     assert not list(trial.path.glob("lease.*"))
 
 
@@ -158,8 +159,8 @@ def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) 
     assert provenance(stranger, diffs)["git_commit"] is None, "a package below somebody's repository is not of it"
 
 
-def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> Mirror:
-    return Mirror(
+def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> WandbWriter:
+    return WandbWriter(
         mode=mode,
         project="ablate",
         folder=folder,
@@ -190,7 +191,7 @@ def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
 
 def test_where_w_and_b_cannot_be_reached_the_run_is_offline(tmp_path: Path) -> None:
     program = (
-        "import logging; from pathlib import Path; from ablate.records import mirror as m\n"
+        "import logging; from pathlib import Path; from ablate.records.wandb import writer as m\n"
         "from tests.unit.test_records import mirror\n"
         "logging.basicConfig(); m.INIT_SECONDS = 1.0\n"
         f"run = mirror(Path({str(tmp_path)!r}), 'online')\n"

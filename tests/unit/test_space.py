@@ -7,9 +7,9 @@ import optuna
 import pytest
 from scipy import stats
 
+from ablate.config.parse import tuning_from_container
+from ablate.config.tuning import DimensionConfig
 from ablate.errors import UsageError
-from ablate.parsing import sweep_from_container
-from ablate.sweep_config import DimensionConfig
 from ablate.tuning.space import MISSING, Space, check_key
 from tests.unit.test_studies import SWEEP
 
@@ -175,6 +175,6 @@ def test_an_unknown_key_is_told_with_the_nearest() -> None:
 def test_an_unknown_part_of_a_dimension_is_told() -> None:
     sweep = SWEEP | {"space": {"optimizer.learning_rate": {"lo": 1.0, "high": 2.0}}}
     with pytest.raises(UsageError, match=r"space.optimizer.learning_rate.lo: unknown key. Did you mean low?"):
-        sweep_from_container(sweep)
+        tuning_from_container(sweep)
     with pytest.raises(UsageError, match=r'hydra.sweeper.sampler="bayes": should be'):
-        sweep_from_container(sweep | {"space": {}, "sampler": "bayes"})
+        tuning_from_container(sweep | {"space": {}, "sampler": "bayes"})

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from ablate.config import PreparationConfig
-from ablate.data.stage import Advance, Stage
+from ablate.config.trial import PreparationConfig
+from ablate.data.corpus.preparation_step import Advance, Stage
 from ablate.errors import FailureError, UsageError
 
 LOCAL = PreparationConfig("local", 1, {})
@@ -109,5 +109,5 @@ def test_without_datatrove_its_install_is_named(tmp_path: Path, monkeypatch: pyt
     import sys
 
     monkeypatch.setitem(sys.modules, "datatrove.executor", None)
-    with pytest.raises(FailureError, match=r"ablate\[cluster\]"):
+    with pytest.raises(FailureError, match=r"-e '.\[cluster\]"):
         stage(2).run(tmp_path, SLURM, Progress(disable=True))

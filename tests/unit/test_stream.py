@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.data.order import Order
-from ablate.data.shards import Shards
-from ablate.data.stream import Stream
+from ablate.data.batches.epoch_order import Order
+from ablate.data.batches.stream import Stream
+from ablate.data.tokens.shards import Shards
 from ablate.errors import FailureError, UsageError
 from tests.conftest import MakeTrial
 
@@ -120,7 +120,7 @@ def test_a_trial_that_reads_on_is_stopped_at_the_cap(make_stream: MakeStream) ->
     assert stream.orders[0].read == 50
     for row in range(100 + rows_per_step):
         stream.place(row)
-    with pytest.raises(FailureError, match=r"row 1\d\d would read code more than 2 times\. Until its source_tokens"):
+    with pytest.raises(FailureError, match=r"row 1\d\d would read code more than 2 times\. Until its train_tokens"):
         stream.place(100 + rows_per_step)
 
 
@@ -139,7 +139,7 @@ def test_shards_hold_every_train_document_between_two_borders(shards: Shards, te
         piece = source.read(source.start(number), source.start(number + 1))
         assert piece[0] == piece[-1] == end_of_text
         decoded.append(shards.tokenizer.decode(piece[1:-1]))
-    held_out = {text for split in ("tune", "test") for _, text in shards.held_out(split, "code")}
+    held_out = {text for split in ("validation", "test") for _, text in shards.held_out(split, "code")}
     assert set(decoded) | held_out == written
     assert not set(decoded) & held_out
     assert len(decoded) == len(set(decoded))

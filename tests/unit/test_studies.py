@@ -14,22 +14,21 @@ import pytest
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from ablate.errors import UsageError
-from ablate.records.files import LedgerError
-from ablate.records.storage import open_storage, storage_errors
-from ablate.records.studies import (
+from ablate.config.tuning import PRUNERS as PRUNER_NAMES
+from ablate.config.tuning import SAMPLERS as SAMPLER_NAMES
+from ablate.config.tuning import DimensionConfig, TuningConfig
+from ablate.errors import LedgerError, UsageError
+from ablate.records.optuna.storage import open_storage, storage_errors
+from ablate.records.optuna.studies import (
     ABOUT,
     PRUNERS,
     SAMPLERS,
+    Candidate,
     KeyedSampler,
-    Proposal,
     quietly,
     storage_of,
     studies_of,
 )
-from ablate.sweep_config import PRUNERS as PRUNER_NAMES
-from ablate.sweep_config import SAMPLERS as SAMPLER_NAMES
-from ablate.sweep_config import DimensionConfig, SweepConfig
 from ablate.tuning.space import Space
 from ablate.tuning.study import ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 
@@ -54,16 +53,22 @@ SWEEP: dict[str, Any] = {
 }
 
 
-def sweep(**changes: Any) -> SweepConfig:
-    return SweepConfig(**SWEEP | changes)
+def sweep(**changes: Any) -> TuningConfig:
+    return TuningConfig(**SWEEP | changes)
 
 
 def about(**changes: Any) -> dict[str, Any]:
     pruner = {"kind": "none", "parameters": {}}
-    return {"space": {"rate": 1}, "metrics": ["bpb_full"], "arm": "a" * 12, "tune": "t", "pruner": pruner} | changes
+    return {
+        "space": {"rate": 1},
+        "metrics": ["bpb_full"],
+        "arm": "a" * 12,
+        "validation": "t",
+        "pruner": pruner,
+    } | changes
 
 
-def opened(path: Path | str, config: SweepConfig, **changes: Any) -> ArmStudy:
+def opened(path: Path | str, config: TuningConfig, **changes: Any) -> ArmStudy:
     given = about(**changes)
     sampler = make_sampler(config, SPACE)
     return ArmStudy.open(open_storage(str(path)), "a study", sampler, given, config.n_trials)
@@ -113,7 +118,7 @@ def test_unknown_and_wrong_parameters_are_told() -> None:
         checked_pruner(sweep(pruner="wilcoxon", pruners={"wilcoxon": {"p": 5}}), 4)
     with pytest.raises(UsageError, match=r"hydra.sweeper.pruners.wilcoxon: p_threshold must be between 0 and 1"):
         checked_pruner(sweep(pruner="wilcoxon", pruners={"wilcoxon": {"p_threshold": 5.0}}), 4)
-    with pytest.raises(UsageError, match=r"evaluation.tune_evaluations=1, and only before the last can it prune"):
+    with pytest.raises(UsageError, match=r"evaluation.val_evaluations=1, and only before the last can it prune"):
         checked_pruner(sweep(pruner="median"), 1)
     with pytest.raises(UsageError, match=r"min_resource=4: prunes nothing before it"):
         checked_pruner(sweep(pruner="hyperband", pruners={"hyperband": {"min_resource": 4}}), 4)
@@ -210,7 +215,7 @@ def test_a_storage_out_of_reach_is_told(
 
 
 def test_a_locked_database_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.records.storage.CONNECT", {"sqlite": {"timeout": 0.1}})
+    monkeypatch.setattr("ablate.records.optuna.storage.CONNECT", {"sqlite": {"timeout": 0.1}})
     url = f"sqlite:///{tmp_path}/s.db"
     open_storage(url)
     holding = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
@@ -256,9 +261,9 @@ def study_of_three(storage: str, pruner: dict[str, Any], **changes: Any) -> optu
     study = optuna.create_study(storage=open_storage(storage), study_name="s", direction="minimize")
     study.set_user_attr(ABOUT, about(pruner=pruner, **changes))
     for number, end in enumerate((1.0, 1.1)):
-        trial, proposal = study.ask(), Proposal(storage, "s", number)
+        trial, candidate = study.ask(), Candidate(storage, "s", number)
         for step in (1, 2, 3):
-            proposal.is_to_prune(step, {"bpb_full": end + 1 / step})
+            candidate.should_prune(step, {"bpb_full": end + 1 / step})
         study.tell(trial, end)
     study.ask()
     return study
@@ -271,9 +276,9 @@ MEDIAN = {"kind": "median", "parameters": {"n_startup_trials": 1}}
 def test_a_trial_asks_its_study(kind: str, tmp_path: Path) -> None:
     storage = str(tmp_path / "s.journal") if kind == "journal" else f"sqlite:///{tmp_path}/s.db"
     study = study_of_three(storage, MEDIAN)
-    proposal = Proposal(storage, "s", 2)
-    assert not proposal.is_to_prune(1, {"bpb_full": 1.9, "bpb_continuation": 99.0})
-    assert proposal.is_to_prune(2, {"bpb_full": 1.9})
+    candidate = Candidate(storage, "s", 2)
+    assert not candidate.should_prune(1, {"bpb_full": 1.9, "bpb_continuation": 99.0})
+    assert candidate.should_prune(2, {"bpb_full": 1.9})
     assert study.trials[2].intermediate_values == {1: 1.9, 2: 1.9}
     assert study.trials[2].state == TrialState.RUNNING, "the sweep tells how it ended"
 
@@ -289,24 +294,24 @@ def test_a_trial_asks_its_study(kind: str, tmp_path: Path) -> None:
 def test_every_pruner_gives_up_what_is_far_behind(pruner: dict[str, Any], tmp_path: Path) -> None:
     storage = str(tmp_path / "s.journal")
     study_of_three(storage, pruner)
-    proposal = Proposal(storage, "s", 2)
-    assert any(proposal.is_to_prune(step, {"bpb_full": 50.0}) for step in (1, 2))
+    candidate = Candidate(storage, "s", 2)
+    assert any(candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2))
 
 
 def test_no_pruner_and_several_metrics_prune_nothing(tmp_path: Path) -> None:
     study_of_three(str(tmp_path / "none.journal"), {"kind": "none", "parameters": {}})
-    assert not Proposal(str(tmp_path / "none.journal"), "s", 2).is_to_prune(2, {"bpb_full": 50.0})
+    assert not Candidate(str(tmp_path / "none.journal"), "s", 2).should_prune(2, {"bpb_full": 50.0})
     study = study_of_three(str(tmp_path / "two.journal"), MEDIAN, metrics=["bpb_full", "flops"])
-    assert not Proposal(str(tmp_path / "two.journal"), "s", 2).is_to_prune(2, {"bpb_full": 50.0})
+    assert not Candidate(str(tmp_path / "two.journal"), "s", 2).should_prune(2, {"bpb_full": 50.0})
     assert study.trials[2].intermediate_values == {}
 
 
 def test_a_study_that_cannot_be_asked_stops_no_trial(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not Proposal("sqlite:////nowhere/at/all.db", "s", 0).is_to_prune(1, {"bpb_full": 1.0})
+    assert not Candidate("sqlite:////nowhere/at/all.db", "s", 0).should_prune(1, {"bpb_full": 1.0})
     assert "the training goes on" in caplog.text
     study = study_of_three(str(tmp_path / "s.journal"), MEDIAN)
     study.tell(2, state=TrialState.FAIL)
-    assert not Proposal(str(tmp_path / "s.journal"), "s", 2).is_to_prune(1, {"bpb_full": 50.0})
+    assert not Candidate(str(tmp_path / "s.journal"), "s", 2).should_prune(1, {"bpb_full": 50.0})
 
 
 def ask_many(storage: str, sampler_seed: int) -> None:
@@ -330,7 +335,7 @@ def test_processes_that_make_and_share_a_study_lose_nothing(kind: str, tmp_path:
     trials = opened(path, sweep()).trials()
     assert [trial.number for trial in trials] == list(range(60))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    # Numbers differ, so proposals do, whoever made them.
+    # Numbers differ, so candidates do, whoever made them.
     assert len({trial.params["rate"] for trial in trials}) == 60
 
 
@@ -339,7 +344,7 @@ def test_the_dashboard_reads_a_study(tmp_path: Path) -> None:
     # In a process of its own: it changes what is imported, and warns of others' deprecations.
     program = (
         "import json, sys, io\n"
-        "from ablate.records.storage import open_storage\n"
+        "from ablate.records.optuna.storage import open_storage\n"
         "from optuna_dashboard import wsgi\n"
         "app = wsgi(open_storage(sys.argv[1]))\n"
         "def get(path):\n"

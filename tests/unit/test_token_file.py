@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.data.token_file import TokenFile, write_checksums, write_token_file
-from ablate.data.token_source import TokenSource
+from ablate.data.tokens.token_file import TokenFile, write_checksums, write_token_file
+from ablate.data.tokens.token_source import TokenSource
 from ablate.errors import FailureError
 
 DOCUMENTS = [np.arange(first, first + length, dtype=np.int32) for first, length in ((5, 3000), (9, 1), (100, 5000))]

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
-from ablate.config import TokenizerConfig
-from ablate.data.cutter import TextCutter
-from ablate.data.shards import shard_folder
-from ablate.data.tokenizer import Tokenizer, special_tokens
-from ablate.data.vocabulary import byte_letters, check_tokenizer, file_can_split, least_entries, tokenizer_sha256
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TokenizerConfig
+from ablate.data.tokens.shards import shard_folder
+from ablate.data.tokens.text_splitter import TextSplitter
+from ablate.data.tokens.tokenizer import Tokenizer, special_tokens
+from ablate.data.tokens.vocabulary import byte_letters, check_tokenizer, file_can_split, least_entries, tokenizer_sha256
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
-from ablate.parsing import composed_from_container
 
 SAMPLE = (
     "one\n \ntwo\n \n" * 3
@@ -35,7 +35,7 @@ RUN = " " * 32 + "x"
 def config_of(kind: str, **changes: Any) -> TokenizerConfig:
     chosen: dict[str, Any] = {"path": None, "sha256": None, "mask_sentinels": 8}
     entries = {"bpe": 400, "bytes": 384, "gpt2": 50_368, "codegen2": 51_200, "file": 600}[kind]
-    return TokenizerConfig(kind=kind, **{"entries": entries, **chosen, **changes})  # type: ignore[arg-type]
+    return TokenizerConfig(kind=kind, **{"vocab_size": entries, **chosen, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_very_long_run_is_text_as_any_other(made: dict[str, Tokenizer], kind: 
 def test_special_tokens_have_ids_of_their_own_and_no_text(made: dict[str, Tokenizer], kind: str) -> None:
     special = made[kind].special
     assert len(special.names()) == 9 + 8
-    assert max(special.names()) < made[kind].entries
+    assert max(special.names()) < made[kind].vocab_size
     assert {made[kind].bytes_of(token) for token in special.names()} == {b""}
 
 
@@ -108,11 +108,11 @@ def test_parts_are_what_the_tokenizer_itself_would_write(
     made: dict[str, Tokenizer], kind: str, text: str, data: st.DataObject
 ) -> None:
     tokenizer = made[kind]
-    assert isinstance(tokenizer.cutter, TextCutter)
+    assert isinstance(tokenizer.splitter, TextSplitter)
     [tokens] = tokenizer.encode([text])
-    assert tokenizer.cutter.characters(tokens) == len(text)
+    assert tokenizer.splitter.characters(tokens) == len(text)
     offsets = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
-    parts = tokenizer.cutter.cut(tokens, offsets)
+    parts = tokenizer.splitter.cut(tokens, offsets)
     texts = [text[first:last] for first, last in pairwise([0, *offsets, len(text)])]
     for part, of_part in zip(parts, texts, strict=True):
         assert part.tolist() == tokenizer.encode([of_part])[0].tolist()
@@ -121,12 +121,12 @@ def test_parts_are_what_the_tokenizer_itself_would_write(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_cut_into_whitespace_is_as_written_anew(made: dict[str, Tokenizer], kind: str) -> None:
     tokenizer = made[kind]
-    assert tokenizer.cutter is not None
+    assert tokenizer.splitter is not None
     text = f"one\n the{RUN}\t x\n\n  y"
     [tokens] = tokenizer.encode([text])
     for first in range(len(text) + 1):
         for last in range(first, min(first + 5, len(text) + 1)):
-            parts = tokenizer.cutter.cut(tokens, [first, last])
+            parts = tokenizer.splitter.cut(tokens, [first, last])
             anew = tokenizer.encode([text[:first], text[first:last], text[last:]])
             assert [part.tolist() for part in parts] == [part.tolist() for part in anew]
 
@@ -138,14 +138,14 @@ def test_structure_inside_a_piece_stays_and_parts_its_text(
 ) -> None:
     """Infill of `scope: context` cuts windows that hold borders of documents."""
     tokenizer = made[kind]
-    assert tokenizer.cutter is not None
+    assert tokenizer.splitter is not None
     end = tokenizer.special.end_of_text
     border = np.array([end, end], np.int32)
     tokens = np.concatenate([part for found in tokenizer.encode(texts) for part in (border, found)])
     whole = "".join(texts)
-    assert tokenizer.cutter.characters(tokens) == len(whole)
+    assert tokenizer.splitter.characters(tokens) == len(whole)
     offsets = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
-    parts = tokenizer.cutter.cut(tokens, offsets)
+    parts = tokenizer.splitter.cut(tokens, offsets)
     assert sum(int((part == end).sum()) for part in parts) == 2 * len(texts)
     for part, (first, last) in zip(parts, pairwise([0, *offsets, len(whole)]), strict=True):
         between = np.split(part, np.flatnonzero(part == end))
@@ -155,16 +155,16 @@ def test_structure_inside_a_piece_stays_and_parts_its_text(
     begun = np.cumsum([0, *map(len, texts)])[:-1]
     after = [place for place in range(1, len(whole)) if whole[place - 1] == "\n"]
     wanted = sorted({*after, *begun.tolist()} - {len(whole)})
-    assert tokenizer.cutter.lines(tokens).tolist() == wanted
+    assert tokenizer.splitter.lines(tokens).tolist() == wanted
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS)
 def test_lines_begin_after_newlines(made: dict[str, Tokenizer], kind: str, text: str) -> None:
     tokenizer = made[kind]
-    assert tokenizer.cutter is not None
+    assert tokenizer.splitter is not None
     wanted = [place for place in range(len(text)) if place == 0 or text[place - 1] == "\n"]
-    assert tokenizer.cutter.lines(tokenizer.encode([text])[0]).tolist() == wanted
+    assert tokenizer.splitter.lines(tokenizer.encode([text])[0]).tolist() == wanted
 
 
 @pytest.mark.parametrize("kind", ["bpe", "bytes", "gpt2"])
@@ -174,15 +174,15 @@ def test_a_piece_that_begins_inside_a_character_loses_no_byte(
 ) -> None:
     """Windows are cut between tokens, and a character may have several."""
     tokenizer = made[kind]
-    assert tokenizer.cutter is not None
+    assert tokenizer.splitter is not None
     [tokens] = tokenizer.encode([text])
     first = data.draw(st.integers(0, len(tokens) - 1))
     last = data.draw(st.integers(first, len(tokens)))
     piece = tokens[first:last]
-    characters = tokenizer.cutter.characters(piece)
+    characters = tokenizer.splitter.characters(piece)
     offsets = sorted(data.draw(st.lists(st.integers(0, characters), min_size=2, max_size=2)))
     written = [
-        b"".join(tokenizer.bytes_of(int(token)) for token in part) for part in tokenizer.cutter.cut(piece, offsets)
+        b"".join(tokenizer.bytes_of(int(token)) for token in part) for part in tokenizer.splitter.cut(piece, offsets)
     ]
     assert b"".join(written) == b"".join(tokenizer.bytes_of(int(token)) for token in piece)
 
@@ -190,10 +190,10 @@ def test_a_piece_that_begins_inside_a_character_loses_no_byte(
 def test_what_the_ends_of_a_piece_cut_off_stays(made: dict[str, Tokenizer]) -> None:
     """🙂 has two tokens of two bytes in GPT-2."""
     tokenizer = made["gpt2"]
-    assert tokenizer.cutter is not None
+    assert tokenizer.splitter is not None
     smile, word = tokenizer.encode(["🙂", "abc"])
     assert [len(tokenizer.bytes_of(int(token))) for token in smile] == [2, 2]
-    first, last = tokenizer.cutter.cut(np.concatenate([smile[1:], word, smile[:1]]), [2])
+    first, last = tokenizer.splitter.cut(np.concatenate([smile[1:], word, smile[:1]]), [2])
     assert (first[0], last[-1]) == (smile[1], smile[0])
     assert [tokenizer.decode(first[1:]), tokenizer.decode(last[:-1])] == ["ab", "c"]
 
@@ -241,8 +241,8 @@ def test_a_tokenizer_that_cannot_split_says_so(tmp_path: Path) -> None:
     words = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = Tokenizer.of(config_of("file", path=str(tmp_path), entries=64), list)
-    assert tokenizer.cutter is None
+    tokenizer = Tokenizer.of(config_of("file", path=str(tmp_path), vocab_size=64), list)
+    assert tokenizer.splitter is None
     assert tokenizer.encode(["a b"])[0].tolist() == [0, 1]
     assert tokenizer.bytes_of(1) == b"b"
 
@@ -252,8 +252,8 @@ def test_the_hub_s_loader_opens_a_unigram(tmp_path: Path) -> None:
     own = tokenizers.Tokenizer(models.Unigram(pieces, 0, byte_fallback=False))
     own.pre_tokenizer, own.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     own.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = Tokenizer.of(config_of("file", path=str(tmp_path), entries=64), list)
-    assert tokenizer.cutter is None
+    tokenizer = Tokenizer.of(config_of("file", path=str(tmp_path), vocab_size=64), list)
+    assert tokenizer.splitter is None
     (tmp_path / "out").mkdir()
     tokenizer.to_hub(tmp_path / "out")
     opened = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -286,7 +286,7 @@ def test_only_what_is_known_to_split_has_a_cutter(made: dict[str, Tokenizer], tm
         setattr(own, part, value)
     own.save(str(tmp_path / "tokenizer.json"))
     config = config_of("file", path=str(tmp_path))
-    assert Tokenizer.of(config, list).cutter is None
+    assert Tokenizer.of(config, list).splitter is None
     assert not file_can_split(config)
 
 
@@ -295,14 +295,14 @@ def test_gaps_between_a_file_s_ids_count(tmp_path: Path) -> None:
     words = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 100, "[UNK]": 2}, unk_token="[UNK]"))
     words.save(str(tmp_path / "tokenizer.json"))
     assert least_entries(config_of("file", path=str(tmp_path))) == 101 + 9 + 8
-    check_tokenizer(config_of("file", path=str(tmp_path), entries=118))
+    check_tokenizer(config_of("file", path=str(tmp_path), vocab_size=118))
     with pytest.raises(UsageError, match=r"the 101 entries of .* and 17 special tokens take at least 118"):
-        check_tokenizer(config_of("file", path=str(tmp_path), entries=117))
+        check_tokenizer(config_of("file", path=str(tmp_path), vocab_size=117))
 
 
 def test_shards_know_a_file_by_its_hash() -> None:
     trial = composed_from_container(
-        default_container("tokenizer=file", "tokenizer.path=a", "tokenizer.entries=600")
+        default_container("tokenizer=file", "tokenizer.path=a", "tokenizer.vocab_size=600")
     ).trial
     trial = replace(trial, corpus=replace(trial.corpus, manifest_sha256="0" * 64))
 
@@ -321,8 +321,10 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
         check_tokenizer(config_of("file", path=str(path)))
     path.write_text(made["bpe"].json)
     digest = tokenizer_sha256(config_of("file", path=str(path)))
-    small = config_of("file", path=str(path), entries=300)
-    with pytest.raises(UsageError, match=r"tokenizer\.entries=300: the \d+ entries .* take at least \d+\. Give e\.g\."):
+    small = config_of("file", path=str(path), vocab_size=300)
+    with pytest.raises(
+        UsageError, match=r"tokenizer\.vocab_size=300: the \d+ entries .* take at least \d+\. Give e\.g\."
+    ):
         check_tokenizer(small)
     path.write_text(json.dumps(json.loads(made["bpe"].json) | {"version": "1.0 "}))
     with pytest.raises(FailureError, match="changed since the trial was planned"):
@@ -332,13 +334,13 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["tokenizer=bytes", "tokenizer.entries=300"], "256 entries of text .bytes., 9 special tokens and"),
-        (["tokenizer=gpt2", "tokenizer.entries=50257"], "take at least 50329"),
+        (["tokenizer=bytes", "tokenizer.vocab_size=300"], "256 entries of text .bytes., 9 special tokens and"),
+        (["tokenizer=gpt2", "tokenizer.vocab_size=50257"], "take at least 50329"),
         (["tokenizer=codegen2", "tokenizer.mask_sentinels=900"], "leave room for at most 893 masks"),
-        (["tokenizer=codegen2", "tokenizer.entries=51199"], "at least 51200 entries"),
+        (["tokenizer=codegen2", "tokenizer.vocab_size=51199"], "at least 51200 entries"),
         (["tokenizer=gpt2", "tokenizer.path=x"], "tokenizer.path=.x.: belongs to tokenizer=file"),
         (
-            ["tokenizer=file", "tokenizer.entries=600", "tokenizer.path=null"],
+            ["tokenizer=file", "tokenizer.vocab_size=600", "tokenizer.path=null"],
             "belongs to tokenizer=file, which needs it",
         ),
         (["tokenizer=gpt2", f"tokenizer.sha256={'a' * 64}"], "tokenizer.sha256=a+: belongs to tokenizer=file"),

@@ -6,16 +6,16 @@ from typing import Any
 import optuna
 import pytest
 
+from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson
-from ablate.lessons.page import Sweep, page
-from ablate.lessons.study_figures import study_figures
 from ablate.lessons.tuning import tuning_notes, untuned
-from ablate.records.files import write_json
+from ablate.reports.page import Sweep, page
+from ablate.reports.study_figures import study_figures
 from tests.unit.test_lessons import ledger_of, make_grid
 from tests.unit.test_page import Tags, table
 
-ARM = {"ended": 5, "pruned": 3, "failed": 0, "source_tokens": 2.5e6, "trial_id": "t", "number": 1, "study": "s"}
+ARM = {"ended": 5, "pruned": 3, "failed": 0, "train_tokens": 2.5e6, "trial_id": "t", "number": 1, "study": "s"}
 SWEEP: dict[str, Any] = {
     "sweep_id": "s" * 12,
     "command": "python -m ablate -m sweeps=<b>",
@@ -65,9 +65,9 @@ def test_arms_that_were_not_tuned_say_nothing_of_it(tmp_path: Path) -> None:
 def test_how_arms_were_tuned_is_told(tmp_path: Path) -> None:
     first, second = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
     assert first.startswith(
-        "Tuned by TPE and hyperband pruning on the tune split's bpb_full, 8 proposals an arm under seed 0"
+        "Tuned by TPE and hyperband pruning on the validation split's bpb_full, 8 candidates an arm under seed 0"
     )
-    assert "causal `optimizer.learning_rate=0.004` (2.0100; 5 of 8 proposals trained to the end, 2.5M tokens)" in first
+    assert "causal `optimizer.learning_rate=0.004` (2.0100; 5 of 8 candidates trained to the end, 2.5M tokens)" in first
     assert "mixed `optimizer.learning_rate=0.008`, `infill=psm`" in first
     assert second.startswith("Whether tuning changed a word can't be said here")
 

@@ -15,18 +15,18 @@ import pandas as pd
 import pytest
 import wandb
 
-from ablate.records import wandb_logs
-from ablate.records.files import LedgerError
+from ablate.errors import LedgerError
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
 from ablate.records.metrics import MetricsWriter
-from ablate.records.mirror import Mirror
-from ablate.records.wandb_files import read_run
-from ablate.records.wandb_logs import OfflineWandbLogs, ProjectLogs
+from ablate.records.wandb import logs as wandb_logs
+from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
+from ablate.records.wandb.run_files import read_run
+from ablate.records.wandb.writer import WandbWriter
 
 TRIALS = ("a" * 12, "b" * 12)
-COUNTERS = {"steps": 3, "source_tokens": 2**53 + 1, "flops": 1e9, "windows": "w3"}
+COUNTERS = {"steps": 3, "train_tokens": 2**53 + 1, "flops": 1e9, "windows": "w3"}
 SCORES = {"bpb_full": 2.125, "bpb_full/code": 2.0}
 
 
@@ -35,10 +35,10 @@ def rows(trial: str, first: int = 1) -> list[dict[str, Any]]:
     return [
         {
             "step": step,
-            "data/source_tokens": 100 * step,
+            "data/train_tokens": 100 * step,
             "data/windows": f"w{step}",
             "train/loss": 4.0 / step + offset,
-            **({"tune/bpb_full": 3.0} if step == 2 else {}),
+            **({"val/bpb_full": 3.0} if step == 2 else {}),
         }
         for step in range(first, 4)
     ]
@@ -46,7 +46,7 @@ def rows(trial: str, first: int = 1) -> list[dict[str, Any]]:
 
 def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole: bool = True) -> None:
     about = {"options": {"objective": trial[0], "seed": "0"}, "choices": {"objective": "causal"}, "first_grid": "g"}
-    mirror = Mirror(
+    mirror = WandbWriter(
         mode="offline",
         project="test",
         folder=folder,
@@ -97,7 +97,7 @@ def both(runs: Path) -> tuple[LedgerLogs, OfflineWandbLogs]:
     return declared, OfflineWandbLogs(runs, declared)
 
 
-@pytest.mark.parametrize("columns", [None, ["train/loss", "tune/bpb_full", "not/there"]])
+@pytest.mark.parametrize("columns", [None, ["train/loss", "val/bpb_full", "not/there"]])
 def test_offline_files_and_ledger_give_one_table(runs: Path, columns: list[str] | None) -> None:
     ledger, offline = both(runs)
     expected = ledger.history(TRIALS, "eval", columns)
@@ -124,7 +124,7 @@ def test_a_record_is_the_ledger_s(runs: Path) -> None:
             assert exact(found[key]) == exact(expected[key]), key
         assert exact(found["semantic"]) == exact({"budget": {"train_tokens": 300}, "init_seed": 3})
         assert found["options"]["objective"] == trial[0]
-    assert offline.record("c" * 12)["status"] == "planned"
+    assert offline.record("c" * 12)["status"] == "pending"
 
 
 class Attempts:
@@ -134,7 +134,7 @@ class Attempts:
         self.folder = folder
 
     def add(self, rows: dict[int, dict[str, float]], about: dict[str, Any] | None) -> None:
-        mirror = Mirror(
+        mirror = WandbWriter(
             mode="offline", project="test", folder=self.folder, trial_id=TRIALS[0], config={}, group=None, tags=[]
         )
         for step, values in rows.items():
@@ -155,8 +155,8 @@ def test_a_status_is_that_of_the_newest_attempt(runs: Path, tmp_path: Path) -> N
     declared, attempts = both(runs)[0], Attempts(tmp_path)
     attempts.add({}, None)
     assert attempts.status(declared) == "running", "begun, and nothing logged yet"
-    attempts.add({1: {"train/loss": 3.0}}, {"status": "planned"})
-    assert attempts.status(declared) == "planned", "preempted"
+    attempts.add({1: {"train/loss": 3.0}}, {"status": "pending"})
+    assert attempts.status(declared) == "pending", "preempted"
     attempts.add({2: {"train/loss": 2.0}}, None)
     assert attempts.status(declared) == "running", "taken up again"
 
@@ -212,7 +212,7 @@ def many(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         place.parent.mkdir(parents=True)
         shutil.copy(file, place)
     body = (
-        "print('begun')\nfrom pathlib import Path\nfrom ablate.records import wandb_logs\n"
+        "print('begun')\nfrom pathlib import Path\nfrom ablate.records.wandb import logs as wandb_logs\n"
         f"found = wandb_logs._read_all(sorted(Path({str(folder)!r}).glob('runs/*/*.wandb')))\n"
         "print(sum(len(attempt.rows) for attempt in found))\n"
     )
@@ -290,7 +290,7 @@ def test_a_cut_file_gives_what_stands_before_the_cut(runs: Path, tmp_path: Path,
     assert str(place) in problem
     assert f"{rows_before} " in problem
     assert "metrics.jsonl" in problem, "where the rest is"
-    assert logs.record(TRIALS[0])["status"] in ("planned", "running", "finished")
+    assert logs.record(TRIALS[0])["status"] in ("pending", "running", "finished")
 
 
 def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
     assert exact(found) == exact(offline.record(TRIALS[0]))
     assert isinstance(found["counters"]["flops"], float)
     assert project.problems == []
-    assert project.record("c" * 12)["status"] == "planned", "a run that is not there"
+    assert project.record("c" * 12)["status"] == "pending", "a run that is not there"
     assert ["c" * 12 in problem and "wandb sync" in problem for problem in project.problems] == [True]
     assert api.asked == [f"me/lessons/{TRIALS[0]}", f"me/lessons/{'c' * 12}"], "each run once, by its trial's id"
 

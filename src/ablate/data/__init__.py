@@ -1,1 +1,1 @@
-"""From raw text to batches: documents, tokens, shards, mixture, rows."""
+"""From raw text to batches: `corpus` (documents), `tokens` (shards), `batches` (what a training step reads)."""

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.config import TrialConfig
-from ablate.data.document import Split
-from ablate.data.mixture import Mixture
-from ablate.data.shards import Shards
-from ablate.evaluation import bits_per_byte, infill
-from ablate.evaluation.infill import Middle, middles
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.mixture import Mixture
+from ablate.data.corpus.document import Split
+from ablate.data.tokens.shards import Shards
 from ablate.evaluation.passages import Passage, passages
+from ablate.evaluation.suites import bits_per_byte, infill
+from ablate.evaluation.suites.infill import Middle, middles
 from ablate.evaluation.table import summary
 from ablate.model.build import Model
 from ablate.objectives.objective import Objective
@@ -43,11 +43,11 @@ class Evaluator:
         )
 
     @cached_property
-    def tune(self) -> HeldOut:
+    def validation(self) -> HeldOut:
         """What is scored in the course of training."""
         config = self.trial.evaluation
-        documents = config.tune_documents_per_source
-        return self._held_out("tune", documents, min(documents, config.infill_documents_per_source))
+        documents = config.val_documents_per_source
+        return self._held_out("validation", documents, min(documents, config.infill_documents_per_source))
 
     @cached_property
     def test(self) -> HeldOut:
@@ -60,7 +60,7 @@ class Evaluator:
         """How this trial's model is asked."""
         tokenizer = self.shards.tokenizer
         objective = Objective.from_config(
-            self.trial.objective, self.trial.infill, tokenizer.special, self.trial.data_seed, tokenizer.cutter
+            self.trial.objective, self.trial.infill, tokenizer.special, self.trial.data_seed, tokenizer.splitter
         )
         return Prompts(objective, self.trial.architecture.kind != "causal_decoder")
 
@@ -75,9 +75,9 @@ class Evaluator:
             found.append(infill.score(model, held_out.middles, self.prompts, **knobs))
         return pd.concat(found, ignore_index=True)
 
-    def tune_summary(self, model: Model) -> dict[str, float]:
-        """The metrics on the tune split."""
-        return summary(self.documents(model, self.tune))
+    def validation_summary(self, model: Model) -> dict[str, float]:
+        """The metrics on the validation split."""
+        return summary(self.documents(model, self.validation))
 
     def test_documents(self, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
         """Per-document values on the test split and their summary, with `bpb_full_unigram` for comparison."""
@@ -87,7 +87,7 @@ class Evaluator:
 
     def _unigram_V(self) -> NDArray[np.float64]:
         """Token probabilities of the training mixture, add-one smoothed, documents' borders aside."""
-        entries = self.trial.tokenizer.entries
+        entries = self.trial.tokenizer.vocab_size
         end_of_text = self.shards.tokenizer.special.end_of_text
         total = np.zeros(entries)
         mixture = Mixture.of(self.trial.mixture, self.trial.data_seed, self.trial.budget_rows)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ablate.config import EvaluationConfig
-from ablate.data.document import Split
-from ablate.data.shards import Shards
+from ablate.config.trial import EvaluationConfig
+from ablate.data.corpus.document import Split
+from ablate.data.tokens.shards import Shards
 from ablate.objectives.example import Tokens
 
 

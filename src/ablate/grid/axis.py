@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
-from ablate.errors import UsageError
-from ablate.parsing import nearest
+from ablate.errors import UsageError, nearest
 
 SEED_KEYS = ("seed", "init_seed", "data_seed")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.grid.expand import Arm, Seeds
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ablate.config import TrialConfig
-from ablate.data.recipe import check_readers
+from ablate.config.trial import TrialConfig
+from ablate.data.corpus.recipe import check_readers
 from ablate.errors import UsageError
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Arm, active_infill, checked_arms

@@ -13,15 +13,14 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ablate import CONF
-from ablate.errors import UsageError
+from ablate.config.tuning import TuningConfig
+from ablate.errors import UsageError, nearest
 from ablate.grid import job
 from ablate.grid.expand import default_container
 from ablate.grid.run import quoted
-from ablate.parsing import nearest
-from ablate.sweep_config import SweepConfig
 
 # Of Hydra's own node, what is for users.
-SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(SweepConfig)))
+SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(TuningConfig)))
 
 
 def run_hydra(verb: str, arguments: list[str], names: list[str], *, printing: bool) -> int:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ablate.config import TrialConfig
-from ablate.errors import UsageError
+from ablate.config.grid import LessonConfig
+from ablate.config.trial import TrialConfig
+from ablate.errors import UsageError, nearest
 from ablate.grid.cell import Cell
-from ablate.grid_config import LessonConfig
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.lessons.metric import METRICS, metric
 from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
-from ablate.parsing import nearest
 
 # A lesson whose factor is one of these groups compares trials that read different windows.
 DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
@@ -115,11 +114,11 @@ def check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
 
 def _check_budgets(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
     tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in cells}
-    shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.entries) for cell in cells}
+    shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.vocab_size) for cell in cells}
     if len(shapes) > 1 and declaration["matched_on"] == "flops":
         raise UsageError(
             "budget.matched_on=flops gives each arm the operations of its own model's causal training: models "
-            "of different shape can't be matched on it. Match them on source_tokens or loss_tokens."
+            "of different shape can't be matched on it. Match them on train_tokens or loss_tokens."
         )
     if max(tokens.values()) > 1.01 * min(tokens.values()):
         given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
@@ -131,7 +130,7 @@ def _check_budgets(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
 
 def _budget_tokens(trial: TrialConfig) -> int:
     """The tokens that the budget allows; in whole steps where it counts source tokens."""
-    if trial.budget.matched_on != "source_tokens":
+    if trial.budget.matched_on != "train_tokens":
         return trial.budget.train_tokens
-    per_step = trial.source_tokens_per_step
+    per_step = trial.train_tokens_per_step
     return -(-trial.budget.train_tokens // per_step) * per_step

@@ -7,9 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ablate.errors import UsageError
+from ablate.errors import UsageError, nearest
 from ablate.grid.axis import SEED_KEYS
-from ablate.parsing import nearest
 
 
 @dataclass

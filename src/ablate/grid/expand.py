@@ -14,13 +14,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from ablate import CONF
-from ablate.config import TrialConfig
+from ablate.config.grid import Composed, GridConfig
+from ablate.config.parse import composed_from_container
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.axis import SEED_KEYS, Axis, combinations
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.exclusion import Exclusion
-from ablate.grid_config import Composed, GridConfig
-from ablate.parsing import composed_from_container
 
 # Of the grid as a whole: no arm can have its own.
 GRID_WIDE = ("replicates", "max_replicates", "lesson", "runs_dir")
@@ -141,7 +141,7 @@ def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str
 
 def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
     for axis in axes:
-        if axis.key in ("trial_id", "proposal"):
+        if axis.key in ("trial_id", "candidate"):
             raise UsageError(f"{axis.key}: ablate sets it. To run a trial again, give the overrides it was made with.")
     swept = [axis for axis in axes if axis.is_swept]
     for axis in swept:

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig
+from ablate.config.parse import trial_from_container
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.model.hf_config import read_config, shape_of_config, shape_of_trial, weight_files
-from ablate.parsing import trial_from_container
 from ablate.records.ledger import Ledger, Status, TrialFolder
 
 
@@ -84,7 +84,7 @@ def _trial_keys(trial: TrialConfig) -> dict[str, Any]:
 
 def _text(trial: TrialConfig) -> tuple[Any, ...]:
     corpus = trial.corpus
-    return corpus.manifest_sha256, corpus.tune_share, corpus.test_share
+    return corpus.manifest_sha256, corpus.val_fraction, corpus.test_fraction
 
 
 def _check_folder(trial: TrialConfig, folder: Path) -> None:

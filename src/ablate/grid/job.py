@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.config import TrialConfig
-from ablate.errors import UsageError
+from ablate.config.parse import trial_from_container
+from ablate.config.trial import TrialConfig
+from ablate.errors import LedgerError, UsageError
 from ablate.grid.initial import resolve_init_from
-from ablate.identity import differences, evaluation_id, semantic, trial_id, tune_id
+from ablate.identity import differences, evaluation_id, semantic, trial_id, validation_id
 from ablate.objectives.registry import plugin_packages
-from ablate.parsing import trial_from_container
-from ablate.records.files import LedgerError
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import TRAINED, Ledger, Status, TrialFolder
 from ablate.records.provenance import provenance
 
 if TYPE_CHECKING:
-    from ablate.records.studies import Proposal
+    from ablate.records.optuna.studies import Candidate
     from ablate.training.preemption import Preemption
 
 log = logging.getLogger(__name__)
@@ -34,21 +33,21 @@ def run(config: Any) -> None:
     What it composes besides is not looked at: a YAML edited while a job waits can't change the trial.
     """
     folder = Ledger(Path(config.runs_dir)).trial(config.trial_id)
-    proposal = None
-    if config.proposal is not None:
-        from ablate.records.studies import Proposal
+    candidate = None
+    if config.candidate is not None:
+        from ablate.records.optuna.studies import Candidate
 
-        proposal = Proposal(**config.proposal)
+        candidate = Candidate(**config.candidate)
     with contextlib.suppress(HeldElsewhereError):
-        run_frozen(folder, proposal)
+        run_frozen(folder, candidate)
 
 
-def run_frozen(folder: TrialFolder, proposal: "Proposal | None" = None) -> None:
+def run_frozen(folder: TrialFolder, candidate: "Candidate | None" = None) -> None:
     """Takes the lease, runs the trial and records how it ended. Nothing happens if it was done in the meantime.
 
     Args:
         folder: the trial's place in the ledger.
-        proposal: what it is in a study, if a sweep runs it: it is scored on the tune split alone then, and may be
+        candidate: what it is in a study, if a sweep runs it: it is scored on the validation split alone then, and may be
             pruned.
 
     Raises:
@@ -69,7 +68,11 @@ def run_frozen(folder: TrialFolder, proposal: "Proposal | None" = None) -> None:
         )
         try:
             trial = _frozen_trial(folder)
-            if is_done(record, evaluation_id(trial)) if proposal is None else is_tuned(record, tune_id(trial)):
+            if (
+                is_done(record, evaluation_id(trial))
+                if candidate is None
+                else is_validated(record, validation_id(trial))
+            ):
                 return
             folder.update(
                 is_scoring=was_finished,
@@ -78,10 +81,10 @@ def run_frozen(folder: TrialFolder, proposal: "Proposal | None" = None) -> None:
             folder.begin_attempt(threads=trial.hardware.threads_per_trial)
             if not was_finished:
                 check_initial_weights(trial, folder)
-            evaluations = _train_and_score(trial, folder, record, preemption, proposal)
+            evaluations = _train_and_score(trial, folder, record, preemption, candidate)
         except PrunedError as pruned:
-            assert proposal is not None
-            by = {"study": proposal.study, "number": proposal.number}
+            assert candidate is not None
+            by = {"study": candidate.study, "number": candidate.number}
             failure = {"message": str(pruned), "traceback": str(pruned)}
             folder.end_attempt(Status.PRUNED, status=Status.PRUNED, failure=failure, pruned_by=by)
             return
@@ -98,7 +101,7 @@ def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
     message = f"{type(error).__name__}: {error}"
     failure = {"message": message, "traceback": traceback.format_exc(), **getattr(error, "evidence", {})}
     try:
-        folder.end_attempt(status, status=status, failure=None if status == Status.PLANNED else failure)
+        folder.end_attempt(status, status=status, failure=None if status == Status.PENDING else failure)
     except (OSError, LedgerError) as unwritten:
         # A full disk is told of by the error that it caused, which comes next.
         log.error("The end of the trial could not be recorded: %s", unwritten)
@@ -109,9 +112,9 @@ def is_done(record: dict[str, Any], evaluation: str) -> bool:
     return evaluation in record["evaluations"] or record["status"] == Status.DIVERGED
 
 
-def is_tuned(record: dict[str, Any], tune: str) -> bool:
-    """Whether a sweep has nothing left to do: trained and scored on the tune split in this way, or diverged."""
-    return tune in record.get("tune_evaluations", {}) or record["status"] == Status.DIVERGED
+def is_validated(record: dict[str, Any], tune: str) -> bool:
+    """Whether a sweep has nothing left to do: trained and scored on the validation split in this way, or diverged."""
+    return tune in record.get("val_evaluations", {}) or record["status"] == Status.DIVERGED
 
 
 def _frozen_trial(folder: TrialFolder) -> TrialConfig:
@@ -145,12 +148,12 @@ def _train_and_score(
     folder: TrialFolder,
     record: dict[str, Any],
     preemption: "Preemption",
-    proposal: "Proposal | None",
+    candidate: "Candidate | None",
 ) -> dict[str, dict[str, float]]:
-    from ablate.records.mirror import Mirror
+    from ablate.records.wandb.writer import WandbWriter
     from ablate.training.trial import run_trial
 
-    mirror = Mirror(
+    mirror = WandbWriter(
         mode=trial.tracking.wandb,
         project=trial.tracking.project,
         folder=folder.path,
@@ -168,8 +171,8 @@ def _train_and_score(
             evaluation_id(trial),
             mirror,
             preemption,
-            split="test" if proposal is None else "tune",
-            judge=proposal,
+            split="test" if candidate is None else "validation",
+            pruner=candidate,
         )
         about |= {name: value for name, value in folder.record().items() if name in TRAINED}
         return evaluations
@@ -189,13 +192,13 @@ def _status_of(error: Exception) -> Status:
     from ablate.training.pruning import PrunedError
 
     if isinstance(error, PreemptedError):
-        return Status.PLANNED
+        return Status.PENDING
     if isinstance(error, PrunedError):
         return Status.PRUNED
     return Status.DIVERGED if isinstance(error, DivergedError) else Status.FAILED
 
 
-def settle(folder: TrialFolder, *, interrupted: bool) -> None:
+def reconcile(folder: TrialFolder, *, interrupted: bool) -> None:
     """Gives a trial whose process died without a word its status: to run again after an interrupt, else failed."""
     if not _has_died(folder.record(), interrupted=interrupted) or folder.holder is not None:
         return
@@ -204,7 +207,7 @@ def settle(folder: TrialFolder, *, interrupted: bool) -> None:
         record = folder.record()
         if _has_died(record, interrupted=interrupted):
             failure = None if interrupted else {"message": DIED, "traceback": DIED}
-            ended = Status.PLANNED if interrupted else Status.FAILED
+            ended = Status.PENDING if interrupted else Status.FAILED
             status = Status.FINISHED if record.get("is_scoring") else ended
             folder.end_attempt("interrupted" if interrupted else "died", status=status, failure=failure)
 
@@ -215,10 +218,10 @@ def _has_died(record: dict[str, Any], *, interrupted: bool) -> bool:
     return record["status"] == Status.RUNNING or (interrupted and seen_dying)
 
 
-def settle_unstarted(folder: TrialFolder, evaluation: str, reason: str) -> None:
+def reconcile_unstarted(folder: TrialFolder, evaluation: str, reason: str) -> None:
     """Records why a trial that was launched never began."""
     record = folder.record()
-    if record["status"] == Status.PLANNED and not record["attempts"] and not is_done(record, evaluation):
+    if record["status"] == Status.PENDING and not record["attempts"] and not is_done(record, evaluation):
         message = f"its process ended before the trial began ({reason})"
         folder.update(status=Status.FAILED, failure={"message": message, "traceback": message})
 

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ablate.config.parse import trial_to_container
 from ablate.errors import UsageError
+from ablate.files import write_json
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declared
@@ -17,8 +19,6 @@ from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, evaluation_id, semantic, trial_id
 from ablate.objectives.objective import checked_arms
 from ablate.objectives.registry import plugin_packages
-from ablate.parsing import trial_to_container
-from ablate.records.files import write_json
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.provenance import provenance
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ablate.config import CorpusConfig, ReaderConfig, TrialConfig
+from ablate.config.parse import plain
+from ablate.config.trial import CorpusConfig, ReaderConfig, TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.initial import resolve_init_from
 from ablate.identity import digest12
 from ablate.objectives.objective import active_infill, checked_arms
-from ablate.parsing import plain
 
 
 @dataclass
@@ -66,8 +66,8 @@ class Resolver:
 
     def _manifest(self, trial: TrialConfig) -> str:
         # Imports pyarrow, which nothing else needs while planning.
-        from ablate.data.corpus import corpus_folder, prepared_corpus
-        from ablate.data.progress import shown_progress
+        from ablate.data.corpus.corpus import corpus_folder, prepared_corpus
+        from ablate.data.corpus.progress import shown_progress
 
         if not corpus_folder(trial).is_dir():
             self.say("Reading the corpus, to know its text by its hash …")
@@ -99,7 +99,7 @@ def _absolute(path: str) -> str:
 def _checked_tokenizer(trial: TrialConfig) -> str:
     """The hash of a tokenizer's file, once it is known to fit the model and the infill."""
     # Imports `tokenizers`, which nothing else needs while planning.
-    from ablate.data.vocabulary import check_tokenizer, file_can_split, tokenizer_sha256
+    from ablate.data.tokens.vocabulary import check_tokenizer, file_can_split, tokenizer_sha256
 
     sha256 = tokenizer_sha256(trial.tokenizer)
     check_tokenizer(trial.tokenizer)

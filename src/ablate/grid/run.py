@@ -1,6 +1,5 @@
 """What the command line does with a planned grid."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
+from ablate.console import counted, short
 from ablate.grid.cell import Cell
-from ablate.grid.job import failure_of, settle, settle_unstarted
+from ablate.grid.job import failure_of, reconcile, reconcile_unstarted
 from ablate.grid.launch import Interrupts, handling, start_server
 from ablate.grid.plan import Plan
-from ablate.grid.watch import POLL_SECONDS, Watch, short
+from ablate.grid.watch import POLL_SECONDS, Watch
 from ablate.records.ledger import Status, TrialFolder
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 40
 Launch = Callable[[Sequence[Sequence[str]]], Sequence[JobReturn]]
-
-
-def make_console(*, stderr: bool = False) -> Console:
-    """The terminal; 120 columns where there is none, so that a log is readable."""
-    return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
 
 
 def run(plan: Plan, launch: Launch, console: Console) -> int:
@@ -77,8 +72,8 @@ def _run_look(plan: Plan, launch: Launch, console: Console) -> bool:
 def _report(plan: Plan, console: Console) -> "Lesson | None":
     from ablate.grid.stale import stale_trials
     from ablate.lessons.grid_results import GridResults
-    from ablate.lessons.report import report
     from ablate.records.ledger_logs import LedgerLogs
+    from ablate.reports.report import report
 
     results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
     return report(results, plan.ledger.lesson_folder(plan.grid_id), console, stale_trials(results))
@@ -114,11 +109,6 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
         console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
 
 
-def counted(number: int, noun: str) -> str:
-    """1 arm, 2 arms."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
     folder = plan.ledger.trial(trial)
     status = folder.status
@@ -143,9 +133,9 @@ def prepare_data(trials: Iterable[TrialConfig], console: Console) -> None:
         UsageError: a budget that its text does not allow, before a trial starts.
         FailureError: data that can't be made or read.
     """
-    from ablate.data.progress import shown_progress
-    from ablate.data.shards import open_shards, shard_folder
-    from ablate.data.stream import Stream
+    from ablate.data.batches.stream import Stream
+    from ablate.data.corpus.progress import shown_progress
+    from ablate.data.tokens.shards import open_shards, shard_folder
 
     def reads(trial: TrialConfig) -> object:
         return shard_folder(trial), repr(trial.mixture), trial.budget_rows, trial.scale.window_tokens, trial.data_seed
@@ -186,7 +176,7 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         for trial in missing:
-            settle(plan.ledger.trial(trial), interrupted=True)
+            reconcile(plan.ledger.trial(trial), interrupted=True)
         done = sum(plan.is_done(trial) for trial in plan.trials)
         console.print(
             f"\n[bold]Interrupted.[/] {done} of {len(plan.trials)} trials are finished and kept; the same command goes "
@@ -195,18 +185,18 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
         raise
 
 
-def job_overrides(trial: str, runs_dir: Path, **proposal: str | int) -> list[str]:
+def job_overrides(trial: str, runs_dir: Path, **candidate: str | int) -> list[str]:
     """What a job is told: quoted, as 22292e012950 is a trial and would be read as a number.
 
     Args:
         trial: its id.
         runs_dir: the ledger's.
-        proposal: of which study it is one; see `Proposal`.
+        candidate: of which study it is one; see `Candidate`.
     """
     told = [f"trial_id={quoted(trial)}", f"runs_dir={quoted(str(runs_dir))}"]
-    if proposal:
-        parts = [f"{key}:{quoted(value) if isinstance(value, str) else value}" for key, value in proposal.items()]
-        told.append(f"proposal={{{','.join(parts)}}}")
+    if candidate:
+        parts = [f"{key}:{quoted(value) if isinstance(value, str) else value}" for key, value in candidate.items()]
+        told.append(f"candidate={{{','.join(parts)}}}")
     return told
 
 
@@ -217,9 +207,9 @@ def _launch(plan: Plan, trials: list[str], launch: Launch) -> set[str]:
     plan.freeze_trials(trials)
     jobs = [job_overrides(trial, plan.ledger.runs_dir) for trial in trials]
     for trial, one in zip(trials, launch(jobs), strict=True):
-        settle(plan.ledger.trial(trial), interrupted=False)
+        reconcile(plan.ledger.trial(trial), interrupted=False)
         if one.status != JobStatus.COMPLETED:
-            settle_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
+            reconcile_unstarted(plan.ledger.trial(trial), plan.evaluation_id, str(one._return_value))
             failed.add(trial)
     return failed
 
@@ -235,7 +225,7 @@ def _report_missing(plan: Plan, console: Console) -> bool:
     told: dict[str, str] = {}
     for trial, cell in missing.items():
         folder = plan.ledger.trial(trial)
-        if folder.status == Status.PLANNED:
+        if folder.status == Status.PENDING:
             console.print(f"\n[bold]Ended early:[/] {escape(cell.label)}  [dim]{trial}[/]  {_place(folder)}")
             continue
         failure = failure_of(folder)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.identity import CODE_VERSIONS
 from ablate.lessons.grid_results import GridResults
 from ablate.objectives.infill import FORMATS
 from ablate.objectives.noise import NOISES
 from ablate.objectives.tasks import TASKS
+from ablate.versions import CODE_VERSIONS
 
 
 def stale_trials(results: GridResults) -> dict[str, list[str]]:

@@ -15,27 +15,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from ablate.grid.job import settle
-from ablate.records.files import LedgerError
+from ablate.console import clock, short
+from ablate.errors import LedgerError
+from ablate.grid.job import reconcile
 from ablate.records.ledger import Ledger, Status
 from ablate.records.metrics import TRAINING_LOSS, last_metrics
 
 POLL_SECONDS = 0.5
-
-
-def short(number: float) -> str:
-    """1234567 → 1.23M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"
-
-
-def clock(seconds: float) -> str:
-    """83 → 1:23."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Watched(Protocol):
@@ -133,23 +119,23 @@ class Watch:
             if trial in self._done:
                 continue
             folder = self.ledger.trial(trial)
-            settle(folder, interrupted=False)
+            reconcile(folder, interrupted=False)
             record, newest = folder.record(), last_metrics(folder.metrics_path)
             status = record["status"]
             if status == Status.RUNNING:
                 done += float(newest.get("progress", 0.0))
-                speed += float(newest.get("speed/source_tokens_per_second", 0.0))
+                speed += float(newest.get("speed/train_tokens_per_second", 0.0))
                 losses += [float(newest[TRAINING_LOSS])] if TRAINING_LOSS in newest else []
                 self._show_running(trial, cell, newest)
-            elif status != Status.PLANNED and record["updated_at"] >= self._since:
+            elif status != Status.PENDING and record["updated_at"] >= self._since:
                 done += 1
                 self._show_ended(trial, cell, record)
                 if status != Status.FAILED:
-                    self._done[trial] = float(newest.get("data/source_tokens", 0))
+                    self._done[trial] = float(newest.get("data/train_tokens", 0))
             else:
                 # What an earlier run left behind says nothing of this one.
                 newest = {}
-            tokens += float(newest.get("data/source_tokens", 0))
+            tokens += float(newest.get("data/train_tokens", 0))
         self._progress.update(self._grid, completed=done, detail=self._grid_detail(done, tokens, speed, losses))
 
     def _grid_detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
@@ -168,7 +154,7 @@ class Watch:
         # A trial whose first logged row is a validation has no loss yet.
         if TRAINING_LOSS not in newest:
             return
-        share, rate = float(newest["progress"]), float(newest["speed/source_tokens_per_second"])
+        share, rate = float(newest["progress"]), float(newest["speed/train_tokens_per_second"])
         seconds = float(newest["speed/training_seconds"])
         left = f"{clock(seconds * (1 - share) / share)} left" if share < 1 else "scoring …"
         detail = f"{left}, loss {newest[TRAINING_LOSS]:.3f}, {short(rate)} tokens/s"

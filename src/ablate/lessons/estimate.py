@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ablate.lessons.boundary import Bools, Boundary, Floats, boundaries, standard_errors
 from ablate.lessons.contrast import Contrast
+from ablate.lessons.critical_values import Bools, CriticalValue, Floats, critical_values, standard_errors
 
 # Up to so many trials the seeds that would be needed are found by simulation; beyond it errors shrink with the root.
 MOST_SIMULATED_TRIALS, LEAST_SIMULATED_SEEDS = 400, 16
@@ -105,10 +105,10 @@ def _telling(values_CS: Floats) -> Bools:
 
 def _boundary(
     weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float, *, is_rough: bool = False
-) -> Boundary:
+) -> CriticalValue:
     used_CA = weights_CA[:, (weights_CA != 0).any(axis=0)]
     at = sorted({seeds, *(look for look in looks if look > 1)})
-    found = boundaries(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9), is_rough)
+    found = critical_values(tuple(map(tuple, used_CA.tolist())), tuple(at), round(1 - confidence, 9), is_rough)
     return found[at.index(seeds)]
 
 

@@ -14,9 +14,9 @@ from ablate.lessons.contrast import Contrast, against_baseline
 from ablate.records.ledger import Status
 from ablate.records.logs import Logs
 
-MOST_UNMATCHED_SHARE = 0.01
+MAX_UNMATCHED_FRACTION = 0.01
 # Of the shorter arm, how much the last digest that both logged must cover.
-LEAST_CHECKED_SHARE = 0.9
+MIN_CHECKED_FRACTION = 0.9
 UNIGRAM = "bpb_full_unigram"
 # What is left of weights that cancel.
 LEAST_WEIGHT = 1e-12
@@ -239,11 +239,11 @@ class GridResults:
         if accounting.empty:
             return
         counts = accounting[matched_on]
-        if counts.max() > (1 + MOST_UNMATCHED_SHARE) * counts.min():
+        if counts.max() > (1 + MAX_UNMATCHED_FRACTION) * counts.min():
             given = ", ".join(f"{arm} {count:,.0f}" for arm, count in counts.items())
             raise IncomparableError(
                 f"The arms differ by {counts.max() / counts.min() - 1:.1%} in {matched_on}, on which the lesson is "
-                f"matched: {given}. At most {MOST_UNMATCHED_SHARE:.0%} is allowed."
+                f"matched: {given}. At most {MAX_UNMATCHED_FRACTION:.0%} is allowed."
             )
         if self.declaration["pairing"] == "windows":
             self._check_paired()
@@ -254,7 +254,7 @@ class GridResults:
             if self.summary(record):
                 by_seed.setdefault(seed, []).append((arm, record))
         for seed, of_seed in by_seed.items():
-            ends = {(record["counters"]["source_tokens"], record["counters"]["windows"]) for _, record in of_seed}
+            ends = {(record["counters"]["train_tokens"], record["counters"]["windows"]) for _, record in of_seed}
             # Arms that read as many tokens end in one digest; only where they did not are their logs compared.
             if len(ends) > 1:
                 self._check_logs_paired(seed, of_seed)
@@ -262,13 +262,13 @@ class GridResults:
     def _check_logs_paired(self, seed: str, of_seed: list[tuple[Arm, dict[str, Any]]]) -> None:
         chains = []
         for arm, record in of_seed:
-            rows = self.logs.history([record["trial_id"]], "", ["data/source_tokens", "data/windows"])
-            tokens = rows["data/source_tokens"].astype(int)
+            rows = self.logs.history([record["trial_id"]], "", ["data/train_tokens", "data/windows"])
+            tokens = rows["data/train_tokens"].astype(int)
             chains.append((arm.label, dict(zip(tokens, rows["data/windows"].astype(str), strict=True))))
         for (one, first), (other, second) in combinations(chains, 2):
             shared = first.keys() & second.keys()
             shorter = min(max(first), max(second))
-            if not shared or max(shared) < LEAST_CHECKED_SHARE * shorter:
+            if not shared or max(shared) < MIN_CHECKED_FRACTION * shorter:
                 raise IncomparableError(
                     f"With seed {seed} the arms {one} and {other} were logged at different steps, so that nothing "
                     "tells whether they read the same windows. Run both with the same tracking.log_every_steps, "

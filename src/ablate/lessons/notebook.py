@@ -10,23 +10,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ablate.lessons.cost import cost_table, costs
-from ablate.lessons.curves import draw_curves
-from ablate.lessons.figure import METADATA, style
-from ablate.lessons.forest import draw_forest
+from ablate.errors import LedgerError
+from ablate.lessons.aa_test import aa_table, aa_test
 from ablate.lessons.grid_results import IncomparableError
-from ablate.lessons.identical import identical_comparisons, identical_table
 from ablate.lessons.lesson import Lesson, lesson
 from ablate.lessons.metric import metric
-from ablate.lessons.noise import noise_shares
-from ablate.lessons.paper import IDENTICAL, IDENTICAL_SEEDS, NOT_RUN, newest_by_name
-from ablate.lessons.prose import nothing_to_compare, question
-from ablate.lessons.table import accounting_table, lesson_table
-from ablate.lessons.table import notes as notes_of
-from ablate.lessons.written import markdown_table
+from ablate.lessons.power import cost_table, costs
+from ablate.lessons.variance import variance_fractions
 from ablate.records.archive import Archive
-from ablate.records.files import LedgerError
 from ablate.records.logs import Logs, open_logs
+from ablate.reports.curves import draw_curves
+from ablate.reports.figure import METADATA, style
+from ablate.reports.forest import draw_forest
+from ablate.reports.paper import IDENTICAL, IDENTICAL_SEEDS, NOT_RUN, newest_by_name
+from ablate.reports.prose import nothing_to_compare, question
+from ablate.reports.table import accounting_table, lesson_table
+from ablate.reports.table import notes as notes_of
+from ablate.reports.written import markdown_table
 
 if TYPE_CHECKING:
     from IPython.display import Image, Markdown
@@ -71,7 +71,7 @@ def logs() -> Logs:
     if source == "ledger":
         print(f"Read: the {'archive' if is_archive else 'ledger'} {folder}")
         return declared
-    from ablate.records.wandb_logs import OfflineWandbLogs, ProjectLogs
+    from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
 
     found = OfflineWandbLogs(folder, declared) if source == "offline" else ProjectLogs(source, declared)
     print(f"Read: {found.where}")
@@ -185,7 +185,7 @@ def noise(lessons: Mapping[str, Lesson]) -> "Markdown":
 def _shares(found: Lesson) -> pd.DataFrame:
     rows = []
     for comparison in found.comparisons:
-        shares = noise_shares(found.results, comparison.contrast)
+        shares = variance_fractions(found.results, comparison.contrast)
         if shares is None or shares.total == 0:
             continue
         rows.append(
@@ -210,7 +210,7 @@ def settled(lessons: Mapping[str, Lesson]) -> "Markdown":
 def _order(found: Lesson) -> pd.DataFrame:
     """One row from the arms' means over seeds at each place; none where nothing was scored while it trained."""
     primary, values = found.results.primary_metric, found.results.values(found.results.primary_metric)
-    tuned = f"tune/{primary}"
+    tuned = f"val/{primary}"
     history = found.results.history(list(values.index), [PROGRESS, tuned])
     if not {PROGRESS, tuned} <= set(history):
         return pd.DataFrame()
@@ -246,7 +246,7 @@ def identical(logs: Logs) -> "Markdown":
     same = [results for name, results in newest_by_name(logs).items() if name.startswith(IDENTICAL)]
     if len(same) != 2 or any(results.values(same[0].primary_metric).empty for results in same):
         return _markdown(f"{IDENTICAL}_0, {IDENTICAL}_1: {NOT_RUN}: see analysis/README.md")
-    found = identical_comparisons(same[0], same[1], same[0].primary_metric, IDENTICAL_SEEDS)
+    found = aa_test(same[0], same[1], same[0].primary_metric, IDENTICAL_SEEDS)
     if not found:
         return _markdown(f"Fewer than {IDENTICAL_SEEDS} seeds are finished in both grids.")
     claimed = sum(pair.is_false for pair in found)
@@ -255,7 +255,7 @@ def identical(logs: Logs) -> "Markdown":
         f"{claimed} of {len(found)} comparisons claim a difference that is not there: {claimed / len(found):.0%}, 95% "
         f"interval {share.low:.0%} to {share.high:.0%}; {1 - same[0].declaration['confidence']:.0%} are allowed to.",
         "",
-        markdown_table(identical_table(found), numbers_from=1),
+        markdown_table(aa_table(found), numbers_from=1),
     )
 
 

@@ -26,13 +26,13 @@ def tuning_notes(found: Lesson) -> list[str]:
     chosen = "; ".join(
         f"{label} "
         + ", ".join(f"`{key}={value:g}`" if isinstance(value, float) else f"`{key}={value}`" for key, value in values)
-        + f" ({arm['score']:.4f}; {arm['ended']} of {arm['ended'] + arm['pruned']} proposals trained to the end, "
-        f"{arm['source_tokens'] / 1e6:.3g}M tokens)"
+        + f" ({arm['score']:.4f}; {arm['ended']} of {arm['ended'] + arm['pruned']} candidates trained to the end, "
+        f"{arm['train_tokens'] / 1e6:.3g}M tokens)"
         for label, arm in arms.items()
         if (values := list(arm["values"].items()))
     )
     return [
-        f"Tuned by {by} on the tune split's {sweep['metrics'][0]}, {sweep['n_trials']} proposals an arm under seed "
+        f"Tuned by {by} on the validation split's {sweep['metrics'][0]}, {sweep['n_trials']} candidates an arm under seed "
         f"{sweep['tune_seed']}; the seeds here are others. Chosen: {chosen}.",
         *_against_untuned(found),
     ]

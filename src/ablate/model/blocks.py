@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.model.attention import Visibility, attend
 from ablate.model.rotary import rotate
 
@@ -35,7 +35,7 @@ class BlockShape:
     width: int
     heads: int
     key_value_heads: int
-    inner_width: int
+    mlp_width: int
     norm_eps: float
 
     @classmethod
@@ -43,10 +43,10 @@ class BlockShape:
         """The shape of the trial's blocks."""
         return cls(
             kind=trial.block.kind,
-            width=trial.scale.width,
-            heads=trial.scale.heads,
+            width=trial.scale.d_model,
+            heads=trial.scale.n_heads,
             key_value_heads=trial.key_value_heads,
-            inner_width=trial.inner_width,
+            mlp_width=trial.mlp_width,
             norm_eps=trial.block.norm_eps,
         )
 
@@ -78,8 +78,8 @@ class GPTJBlock(nn.Module):
         self.norm = shape.norm()
         self.qkv = _qkv(shape)
         self.attention_out = nn.Linear(shape.width, shape.width, bias=False)
-        self.mlp_in = nn.Linear(shape.width, shape.inner_width)
-        self.mlp_out = nn.Linear(shape.inner_width, shape.width)
+        self.mlp_in = nn.Linear(shape.width, shape.mlp_width)
+        self.mlp_out = nn.Linear(shape.mlp_width, shape.width)
         self.cross = CrossAttention(shape) if crosses else None
 
     def forward(self, x_BTC: Tensor, angles: Angles, visibility: Visibility, memory: Memory | None = None) -> Tensor:
@@ -104,9 +104,9 @@ class LlamaBlock(nn.Module):
         self.qkv = _qkv(shape)
         self.attention_out = nn.Linear(shape.width, shape.width, bias=False)
         self.mlp_norm = shape.norm()
-        self.mlp_gate = nn.Linear(shape.width, shape.inner_width, bias=False)
-        self.mlp_in = nn.Linear(shape.width, shape.inner_width, bias=False)
-        self.mlp_out = nn.Linear(shape.inner_width, shape.width, bias=False)
+        self.mlp_gate = nn.Linear(shape.width, shape.mlp_width, bias=False)
+        self.mlp_in = nn.Linear(shape.width, shape.mlp_width, bias=False)
+        self.mlp_out = nn.Linear(shape.mlp_width, shape.width, bias=False)
         self.cross = CrossAttention(shape) if crosses else None
 
     def forward(self, x_BTC: Tensor, angles: Angles, visibility: Visibility, memory: Memory | None = None) -> Tensor:

@@ -1,6 +1,6 @@
 """The model of a trial, by its architecture."""
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.model.decoder import Decoder
 from ablate.model.encoder_decoder import EncoderDecoder
 

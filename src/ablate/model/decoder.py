@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.model.attention import Backend, Visibility, product_dtype
 from ablate.model.blocks import BlockShape
 from ablate.model.initialisation import initialise
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         decoder = cls(
             BlockShape.of(trial),
             vocabulary=vocabulary,
-            layers=trial.scale.layers,
+            layers=trial.scale.n_layers,
             rotary_width=trial.rotary_width,
             rotary_base=trial.block.rotary_base,
             honours_regions=trial.architecture.kind == "prefix_decoder",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.model.attention import Backend, Visibility, product_dtype, run_bounds
 from ablate.model.blocks import Angles, BlockShape, Memory
 from ablate.model.initialisation import initialise
@@ -144,7 +144,7 @@ class EncoderDecoder(nn.Module):
             BlockShape.of(trial),
             vocabulary=vocabulary,
             encoder_layers=trial.architecture.encoder_layers,
-            layers=trial.scale.layers,
+            layers=trial.scale.n_layers,
             rotary_width=trial.rotary_width,
             rotary_base=trial.block.rotary_base,
             activation_checkpointing=trial.scale.activation_checkpointing,

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.model.hf_config import config_of, qkv_groups_of, read_config, weight_files
 
@@ -59,7 +59,7 @@ def to_hugging_face(
     """`config.json` and the weights as transformers has them. Arguments and errors as of `config_of`."""
     config = config_of(trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
     found = {theirs: weights[ours] for ours, theirs in _names(trial).items()}
-    for layer in range(trial.scale.layers):
+    for layer in range(trial.scale.n_layers):
         qkv = weights[f"blocks.{layer}.qkv.weight"]
         if trial.block.kind == "gptj":
             found[f"transformer.h.{layer}.attn.qkv_proj.weight"] = grouped(qkv, qkv_groups)
@@ -95,7 +95,7 @@ def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:
         return theirs[name].float()
 
     found = {ours: take(name) for ours, name in names.items()}
-    for layer in range(trial.scale.layers):
+    for layer in range(trial.scale.n_layers):
         found[f"blocks.{layer}.qkv.weight"] = _fused(take, layer, trial, qkv_groups_of(config))
     if unknown := sorted(theirs.keys() - taken):
         raise UsageError(f"init_from={folder}: has weights that our blocks don't have: {', '.join(unknown[:8])}.")
@@ -114,18 +114,18 @@ def _names(trial: TrialConfig) -> dict[str, str]:
     is_llama = trial.block.kind == "llama"
     block, ends = (_LLAMA_BLOCK, _LLAMA_ENDS) if is_llama else (_CODEGEN_BLOCK, _CODEGEN_ENDS)
     place = "model.layers" if is_llama else "transformer.h"
-    layers = range(trial.scale.layers)
+    layers = range(trial.scale.n_layers)
     inner = {f"blocks.{n}.{ours}": f"{place}.{n}.{theirs}" for n in layers for ours, theirs in block.items()}
     return ends | inner
 
 
 def _head_width(trial: TrialConfig) -> int:
-    return trial.scale.width // trial.scale.heads
+    return trial.scale.d_model // trial.scale.n_heads
 
 
 def _rows(trial: TrialConfig) -> list[int]:
     """How many rows of a fused projection make queries, keys and values."""
-    return [heads * _head_width(trial) for heads in (trial.scale.heads, trial.key_value_heads, trial.key_value_heads)]
+    return [heads * _head_width(trial) for heads in (trial.scale.n_heads, trial.key_value_heads, trial.key_value_heads)]
 
 
 def grouped(qkv: Tensor, groups: int) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 
 # The model-parallel shards of the TPUs that CodeGen was trained on; stock transformers knows no other number.
@@ -54,15 +54,15 @@ def shape_of_trial(trial: TrialConfig) -> dict[str, Any]:
     scale, block = trial.scale, trial.block
     return {
         "block.kind": block.kind,
-        "scale.layers": scale.layers,
-        "scale.width": scale.width,
-        "scale.heads": scale.heads,
+        "scale.n_layers": scale.n_layers,
+        "scale.d_model": scale.d_model,
+        "scale.n_heads": scale.n_heads,
         "block.key_value_heads": trial.key_value_heads,
-        "block.inner_ratio": trial.inner_width / scale.width,
-        "block.rotary_share": trial.rotary_width / (scale.width // scale.heads),
+        "block.mlp_ratio": trial.mlp_width / scale.d_model,
+        "block.partial_rotary_factor": trial.rotary_width / (scale.d_model // scale.n_heads),
         "block.rotary_base": block.rotary_base,
         "block.norm_eps": block.norm_eps,
-        "tokenizer.entries": trial.tokenizer.entries,
+        "tokenizer.vocab_size": trial.tokenizer.vocab_size,
     }
 
 
@@ -87,15 +87,15 @@ def _codegen_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_other("activation_function", config.get("activation_function", "gelu_new"), "gelu_new", "gelu_pytorch_tanh")
     return {
         "block.kind": "gptj",
-        "scale.layers": config["n_layer"],
-        "scale.width": width,
-        "scale.heads": heads,
+        "scale.n_layers": config["n_layer"],
+        "scale.d_model": width,
+        "scale.n_heads": heads,
         "block.key_value_heads": heads,
-        "block.inner_ratio": _inner_ratio(config.get("n_inner") or 4 * width, width),
-        "block.rotary_share": config["rotary_dim"] / (width // heads),
+        "block.mlp_ratio": _inner_ratio(config.get("n_inner") or 4 * width, width),
+        "block.partial_rotary_factor": config["rotary_dim"] / (width // heads),
         "block.rotary_base": CODEGEN_ROTARY_BASE,
         "block.norm_eps": config.get("layer_norm_epsilon", 1e-5),
-        "tokenizer.entries": config["vocab_size"],
+        "tokenizer.vocab_size": config["vocab_size"],
     }
 
 
@@ -110,15 +110,15 @@ def _llama_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_other("head_dim", config.get("head_dim") or width // heads, width // heads)
     return {
         "block.kind": "llama",
-        "scale.layers": config["num_hidden_layers"],
-        "scale.width": width,
-        "scale.heads": heads,
+        "scale.n_layers": config["num_hidden_layers"],
+        "scale.d_model": width,
+        "scale.n_heads": heads,
         "block.key_value_heads": config.get("num_key_value_heads") or heads,
-        "block.inner_ratio": _inner_ratio(config["intermediate_size"], width),
-        "block.rotary_share": 1.0,
+        "block.mlp_ratio": _inner_ratio(config["intermediate_size"], width),
+        "block.partial_rotary_factor": 1.0,
         "block.rotary_base": float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
         "block.norm_eps": config.get("rms_norm_eps", 1e-6),
-        "tokenizer.entries": config["vocab_size"],
+        "tokenizer.vocab_size": config["vocab_size"],
     }
 
 
@@ -129,10 +129,10 @@ def _refuse_other(key: str, given: Any, *allowed: Any) -> None:
         )
 
 
-def _inner_ratio(inner_width: int, width: int) -> float:
-    if inner_width % 8:
-        raise UsageError(f"config.json: {inner_width} channels inside the MLP: our blocks have a multiple of 8.")
-    return inner_width / width
+def _inner_ratio(mlp_width: int, width: int) -> float:
+    if mlp_width % 8:
+        raise UsageError(f"config.json: {mlp_width} channels inside the MLP: our blocks have a multiple of 8.")
+    return mlp_width / width
 
 
 def qkv_groups_of(config: Mapping[str, Any]) -> int:
@@ -163,7 +163,7 @@ def config_of(trial: TrialConfig, *, qkv_groups: int, end_of_text: int) -> dict[
     _check_exportable(trial, qkv_groups)
     shared = {
         "dtype": "float32",
-        "vocab_size": trial.tokenizer.entries,
+        "vocab_size": trial.tokenizer.vocab_size,
         "initializer_range": trial.scale.init_std,
         "tie_word_embeddings": False,
         "bos_token_id": end_of_text,
@@ -179,10 +179,10 @@ def _codegen_config(trial: TrialConfig, qkv_groups: int) -> dict[str, Any]:
     return {
         "architectures": ["CodeGenForCausalLM"],
         "model_type": "codegen",
-        "n_layer": scale.layers,
-        "n_embd": scale.width,
-        "n_head": scale.heads,
-        "n_inner": trial.inner_width,
+        "n_layer": scale.n_layers,
+        "n_embd": scale.d_model,
+        "n_head": scale.n_heads,
+        "n_inner": trial.mlp_width,
         "n_positions": scale.context_tokens,
         "n_ctx": scale.context_tokens,
         "rotary_dim": trial.rotary_width,
@@ -200,11 +200,11 @@ def _llama_config(trial: TrialConfig) -> dict[str, Any]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "num_hidden_layers": scale.layers,
-        "hidden_size": scale.width,
-        "num_attention_heads": scale.heads,
+        "num_hidden_layers": scale.n_layers,
+        "hidden_size": scale.d_model,
+        "num_attention_heads": scale.n_heads,
         "num_key_value_heads": trial.key_value_heads,
-        "intermediate_size": trial.inner_width,
+        "intermediate_size": trial.mlp_width,
         "max_position_embeddings": scale.context_tokens,
         # The first for transformers 4, the second for transformers 5.
         "rope_theta": block.rotary_base,
@@ -217,17 +217,17 @@ def _llama_config(trial: TrialConfig) -> dict[str, Any]:
 
 
 def _check_exportable(trial: TrialConfig, qkv_groups: int) -> None:
-    block, heads = trial.block, trial.scale.heads
+    block, heads = trial.block, trial.scale.n_heads
     if trial.architecture.kind == "encoder_decoder":
         raise UsageError(
             "architecture=encoder_decoder: transformers has no encoder-decoder of these blocks. Allowed: trials of "
             "causal_decoder and prefix_decoder."
         )
     if block.kind == "llama":
-        if trial.rotary_width != trial.scale.width // heads:
+        if trial.rotary_width != trial.scale.d_model // heads:
             raise UsageError(
-                f"block.rotary_share={block.rotary_share}: transformers' Llama turns all channels of a head. "
-                "Allowed: trials with block.rotary_share=1.0."
+                f"block.partial_rotary_factor={block.partial_rotary_factor}: transformers' Llama turns all channels of a head. "
+                "Allowed: trials with block.partial_rotary_factor=1.0."
             )
         return
     if block.rotary_base != CODEGEN_ROTARY_BASE:
@@ -238,6 +238,6 @@ def _check_exportable(trial: TrialConfig, qkv_groups: int) -> None:
         divisors = [number for number in range(1, heads + 1) if heads % number == 0]
         stock = "" if heads % STOCK_QKV_GROUPS == 0 else " Stock transformers opens 4 groups only."
         raise UsageError(
-            f"--qkv-groups {qkv_groups}: does not divide scale.heads={heads}. "
+            f"--qkv-groups {qkv_groups}: does not divide scale.n_heads={heads}. "
             f"Allowed: {', '.join(map(str, divisors))}.{stock}"
         )

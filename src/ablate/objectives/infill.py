@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.config import InfillConfig, Share
+from ablate.config.trial import InfillConfig, Share
 from ablate.errors import UsageError
-from ablate.objectives.cutter import Cutter
 from ablate.objectives.example import SpecialTokens, Tokens, parted
 from ablate.objectives.registry import Component, Parameters, Registry, no_problem
+from ablate.objectives.splitter import TokenSplitter
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Infill:
         return prompt
 
     def __call__(
-        self, piece_T: Tokens, rng: np.random.Generator, special: SpecialTokens, cutter: Cutter | None
+        self, piece_T: Tokens, rng: np.random.Generator, special: SpecialTokens, splitter: TokenSplitter | None
     ) -> Tokens:
         """The piece, in its own order or with a middle at its end.
 
@@ -130,21 +130,23 @@ class Infill:
         opening_T, text_T, closing_T = parted(piece_T, special)
         if rng.random() >= self.rate or len(text_T) == 0:
             return piece_T
-        prefix_T, middle_T, suffix_T = self._thirds(text_T, rng, cutter)
+        prefix_T, middle_T, suffix_T = self._thirds(text_T, rng, splitter)
         prompt_T = self.prompt(prefix_T, suffix_T, rng, special)
         return written(opening_T, prompt_T, middle_T, special.end_of_mask, closing_T)
 
-    def _thirds(self, text_T: Tokens, rng: np.random.Generator, cutter: Cutter | None) -> tuple[Tokens, Tokens, Tokens]:
+    def _thirds(
+        self, text_T: Tokens, rng: np.random.Generator, splitter: TokenSplitter | None
+    ) -> tuple[Tokens, Tokens, Tokens]:
         """Prefix, middle and suffix: two borders are drawn uniformly, as Bavarian et al. do (section 3)."""
         if self.level == "token":
             first, last = sorted(rng.integers(0, len(text_T), size=2, endpoint=True))
             return text_T[:first], text_T[first:last], text_T[last:]
-        assert cutter is not None, "the grid refuses a tokenizer that can't split"
-        characters = cutter.characters(text_T)
+        assert splitter is not None, "the grid refuses a tokenizer that can't split"
+        characters = splitter.characters(text_T)
         if self.level == "char":
             borders = rng.integers(0, characters, size=2, endpoint=True)
         else:
-            places = np.append(cutter.lines(text_T), characters)
+            places = np.append(splitter.lines(text_T), characters)
             borders = places[rng.integers(0, len(places), size=2)]
-        prefix_T, middle_T, suffix_T = cutter.cut(text_T, np.sort(borders))
+        prefix_T, middle_T, suffix_T = splitter.cut(text_T, np.sort(borders))
         return prefix_T, middle_T, suffix_T

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablate.config import Share
+from ablate.config.trial import Share
 from ablate.objectives.registry import Component, Parameters, Registry, disordered, no_problem
 
 Spans = NDArray[np.int64]

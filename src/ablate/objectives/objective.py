@@ -8,13 +8,13 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config import InfillConfig, ObjectiveConfig
+from ablate.config.trial import InfillConfig, ObjectiveConfig
 from ablate.errors import UsageError
-from ablate.objectives.cutter import Cutter
 from ablate.objectives.example import Example, SpecialTokens, Tokens
 from ablate.objectives.infill import Infill
 from ablate.objectives.noise import Noise, checked_noise
 from ablate.objectives.randomness import keyed_rng
+from ablate.objectives.splitter import TokenSplitter
 from ablate.objectives.tasks import TASKS, Task
 
 MODES = ("R", "S", "X")
@@ -124,14 +124,14 @@ class Objective:
         arms: the tasks and their probabilities.
         infill: what may be done to a piece before the task; None for nothing.
         special: ids that transforms write.
-        cutter: cuts text inside of tokens; None where the tokenizer can't.
+        splitter: cuts text inside of tokens; None where the tokenizer can't.
         data_seed: with the row's number, the key of every draw.
     """
 
     arms: tuple[Arm, ...]
     infill: Infill | None
     special: SpecialTokens
-    cutter: Cutter | None
+    splitter: TokenSplitter | None
     data_seed: int
 
     @classmethod
@@ -141,11 +141,11 @@ class Objective:
         infill: InfillConfig,
         special: SpecialTokens,
         data_seed: int,
-        cutter: Cutter | None = None,
+        splitter: TokenSplitter | None = None,
     ) -> "Objective":
         """Looks the names up; see `checked_arms` and `Infill.of` for what is refused."""
         arms = checked_arms(objective)
-        return cls(arms, active_infill(infill, arms), special, cutter, data_seed)
+        return cls(arms, active_infill(infill, arms), special, splitter, data_seed)
 
     def example(self, row: int, tokens_T: Tokens, document_tokens: tuple[int, ...]) -> tuple[Example, int]:
         """The row's example and the index of its task: pure in (data_seed, row, tokens).
@@ -162,7 +162,7 @@ class Objective:
         pieces = [tokens_T] if merges else _pieces(tokens_T, document_tokens)
         if infill is not None:
             rng = keyed_rng(self.data_seed, row, "infill")
-            pieces = [infill(piece_T, rng, self.special, self.cutter) for piece_T in pieces]
+            pieces = [infill(piece_T, rng, self.special, self.splitter) for piece_T in pieces]
         rng = keyed_rng(self.data_seed, row, arm.task.name)
         return Example.joined([arm.example(piece_T, rng, self.special) for piece_T in pieces]), index
 

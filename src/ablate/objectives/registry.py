@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from ablate.errors import FailureError, UsageError
-from ablate.parsing import checked_parameters, nearest
+from ablate.config.parse import checked_parameters
+from ablate.errors import FailureError, UsageError, nearest
 
 ENTRY_POINTS = "ablate.components"
 

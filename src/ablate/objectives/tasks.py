@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config import Positive, Share
+from ablate.config.trial import Positive, Share
 from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
 from ablate.objectives.noise import NOISES, Spans
 from ablate.objectives.registry import Component, Parameters, Registry, disordered, no_problem
@@ -76,33 +76,33 @@ def causal(tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -
 @task(
     code_version=2,
     keeps_order=True,
-    emits_region=lambda parameters: parameters["share_max"] > 0,
-    problem=lambda parameters: disordered(parameters, "share_min"),
-    is_causal=lambda parameters: parameters["share_max"] == 0,
+    emits_region=lambda parameters: parameters["fraction_max"] > 0,
+    problem=lambda parameters: disordered(parameters, "fraction_min"),
+    is_causal=lambda parameters: parameters["fraction_max"] == 0,
 )
 def prefix(
     tokens_T: Tokens,
     rng: np.random.Generator,
     special: SpecialTokens,
     *,
-    share_min: Share,
-    share_max: Share,
-    share_alpha: Positive,
-    share_beta: Positive,
+    fraction_min: Share,
+    fraction_max: Share,
+    fraction_alpha: Positive,
+    fraction_beta: Positive,
 ) -> Example:
     """Prefix language model (T5, section 3.2.3; CodeGen2, section 3.1): loss only after a bidirectional prefix.
 
-    The prefix's share of the piece is share_min + (share_max − share_min) · Beta(share_alpha, share_beta), which is
+    The prefix's share of the piece is fraction_min + (fraction_max − fraction_min) · Beta(fraction_alpha, fraction_beta), which is
     uniform for Beta(1, 1); at least one token comes after it.
 
     >>> special = SpecialTokens.counted_from(0, mask_sentinels=2)
     >>> rng = np.random.default_rng(0)
-    >>> knobs = dict(share_min=0.5, share_max=0.5, share_alpha=1.0, share_beta=1.0)
+    >>> knobs = dict(fraction_min=0.5, fraction_max=0.5, fraction_alpha=1.0, fraction_beta=1.0)
     >>> example = prefix(np.array([20, 21, 22, 23], np.int32), rng, special, **knobs)
     >>> example.tokens_T.tolist(), example.region_T.tolist(), example.loss_T.tolist()
     ([20, 21, 22, 23], [1, 1, 0, 0], [False, False, True, True])
     """
-    share = share_min + (share_max - share_min) * rng.beta(share_alpha, share_beta)
+    share = fraction_min + (fraction_max - fraction_min) * rng.beta(fraction_alpha, fraction_beta)
     length = min(round(share * len(tokens_T)), len(tokens_T) - 1)
     return Example.of_piece(tokens_T, region_tokens=length, loss_from=length)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.records.files import read_versioned, replacing, write_json, write_text
+from ablate.files import read_versioned, replacing, write_json, write_text
 from ablate.records.ledger import FORMAT, Status
 from ablate.records.logs import KEYS, Logs, one_table
 
@@ -72,7 +72,7 @@ class Archive:
 
     def record(self, trial_id: str) -> dict[str, Any]:
         """A trial's record."""
-        empty = {"format": FORMAT, "trial_id": trial_id, "status": Status.PLANNED, "evaluations": {}}
+        empty = {"format": FORMAT, "trial_id": trial_id, "status": Status.PENDING, "evaluations": {}}
         return self._trials.get(trial_id, empty)
 
     def history(

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.records.files import LedgerError, NewerFormatError, read_versioned, sync, write_json
+from ablate.errors import LedgerError, NewerFormatError
+from ablate.files import read_versioned, sync, write_json
 
 log = logging.getLogger(__name__)
 

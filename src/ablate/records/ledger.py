@@ -29,8 +29,9 @@ from typing import Any
 
 import yaml
 
+from ablate.errors import LedgerError
+from ablate.files import read_versioned, write_json, write_text
 from ablate.records.checkpoints import Checkpoints
-from ablate.records.files import LedgerError, read_versioned, write_json, write_text
 from ablate.records.lease import Holder, Lease, live_holder
 from ablate.records.process import this_host
 
@@ -44,7 +45,7 @@ TRAINED = ("counters", "training_seconds", "parameters", "data_fingerprint", "re
 class Status(StrEnum):
     """How far a trial is."""
 
-    PLANNED = "planned"
+    PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
@@ -131,7 +132,7 @@ class TrialFolder:
         record = {
             "format": FORMAT,
             "trial_id": self.trial_id,
-            "status": Status.PLANNED,
+            "status": Status.PENDING,
             "evaluations": {},
             "attempts": [],
         }
@@ -149,12 +150,12 @@ class TrialFolder:
         """Sets keys of the record, atomically. Only the lease's holder does so while the trial runs."""
         write_json(self.path / "record.json", {**self.record(), **changes, "updated_at": time.time()})
 
-    def set_aside(self) -> None:
+    def archive_attempt(self) -> None:
         """Moves what an earlier attempt left behind to `attempts/<number>`, so that the next one begins anew."""
         record = self.record()
         place = self.path / "attempts" / f"{len(record['attempts']):02}"
         # The record first: weights that it does not know of are no result.
-        kept = {name: value for name, value in record.items() if name not in (*TRAINED, "tune_evaluations")}
+        kept = {name: value for name, value in record.items() if name not in (*TRAINED, "val_evaluations")}
         write_json(self.path / "record.json", kept)
         for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
             if (self.path / name).exists():

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ablate.records.files import read_versioned
+from ablate.files import read_versioned
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.logs import one_table
 from ablate.records.metrics import read_metrics

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from ablate.records.files import LedgerError
+from ablate.errors import LedgerError
 
 KEYS = ("trial_id", "step")
 

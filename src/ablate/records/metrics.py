@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ablate.records.files import LedgerError
+from ablate.errors import LedgerError
 
-TUNE = "tune/"
+VALIDATION = "val/"
 TRAINING_LOSS = "train/loss"
 
 
@@ -69,11 +69,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def read_tune(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]]:
-    """What a log has of the tune split: how many evaluations there were, of so many over the whole budget, and each."""
+def read_validation(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]]:
+    """What a log has of the validation split: how many evaluations there were, of so many over the whole budget, and each."""
     found = []
     for row in read_metrics(path):
-        scores = {name.removeprefix(TUNE): value for name, value in row.items() if name.startswith(TUNE)}
+        scores = {name.removeprefix(VALIDATION): value for name, value in row.items() if name.startswith(VALIDATION)}
         if scores:
             found.append((int(row["progress"] * evaluations), scores))
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import __version__
-from ablate.records.files import write_text
+from ablate.files import write_text
 
 PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
 

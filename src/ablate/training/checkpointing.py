@@ -8,8 +8,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
-from ablate.config import CheckpointConfig
-from ablate.data.steps import Step
+from ablate.config.trial import CheckpointConfig
+from ablate.data.batches.train_batches import TrainBatch
 from ablate.records.checkpoints import Checkpoints
 from ablate.training.divergence import DivergedError
 from ablate.training.log import TrialLog
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 STATE = "state.pt"
 
 
-class Timetable:
+class CheckpointSchedule:
     """When the next save is due.
 
     Args:
@@ -44,11 +44,11 @@ class Timetable:
     def saved(self, started_seconds: float, ended_seconds: float) -> None:
         """Training waited from start to end; however slow the disk, that is at most its share of the time."""
         waited = ended_seconds - started_seconds
-        self._due_at = ended_seconds + max(self.config.every_seconds, waited / self.config.most_share_of_time)
+        self._due_at = ended_seconds + max(self.config.every_seconds, waited / self.config.max_time_fraction)
 
 
 class Checkpointing(pl.Callback):
-    """Saves at steps' boundaries, and at the next one when the process is asked to end.
+    """Saves at steps' critical_values, and at the next one when the process is asked to end.
 
     Args:
         store: where checkpoints lie.
@@ -56,7 +56,7 @@ class Checkpointing(pl.Callback):
         trial_log: stands before this callback, so that a state holds the row of its own step.
         preemption: whether the process was asked to end.
         state: to go on from; None to begin.
-        memory_share: how much of the memory that is free a snapshot may take.
+        memory_fraction: how much of the memory that is free a snapshot may take.
 
     Attributes:
         saves: how many were begun.
@@ -70,13 +70,13 @@ class Checkpointing(pl.Callback):
         preemption: Preemption,
         state: State | None,
         *,
-        memory_share: float,
+        memory_fraction: float,
     ) -> None:
         self.store = store
         self.config = config
         self.trial_log = trial_log
         self.preemption = preemption
-        self.memory_share = memory_share
+        self.memory_fraction = memory_fraction
         self._state = state
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
@@ -91,10 +91,10 @@ class Checkpointing(pl.Callback):
         if self._state is not None:
             restore(self._state, pl_module, self.trial_log)
             self._state = None
-        self._timetable = Timetable(self.config, time.monotonic())
+        self._timetable = CheckpointSchedule(self.config, time.monotonic())
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Step, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: TrainBatch, batch_idx: int
     ) -> None:
         """Saves, if it is time to."""
         assert isinstance(pl_module, TrialModule)
@@ -144,7 +144,7 @@ class Checkpointing(pl.Callback):
             state = captured(module, self.trial_log)
             if at_once:
                 self._write(state)
-            elif size_bytes(state) < self.memory_share * available_bytes():
+            elif size_bytes(state) < self.memory_fraction * available_bytes():
                 self._pending = self._pool.submit(self._write, snapshot(state))
             else:
                 self._tell_of_waiting(state)
@@ -165,7 +165,7 @@ class Checkpointing(pl.Callback):
                 "Training waits while checkpoints are written: a snapshot of %.1f GB is more than %.0f%% of the memory "
                 "that is free.",
                 size_bytes(state) / 1e9,
-                100 * self.memory_share,
+                100 * self.memory_fraction,
             )
 
     def _finish(self) -> None:

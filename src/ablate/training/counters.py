@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from ablate.config import BudgetConfig
+from ablate.config.trial import BudgetConfig
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Counters:
     """
 
     steps: int = 0
-    source_tokens: int = 0
+    train_tokens: int = 0
     input_tokens: int = 0
     loss_tokens: int = 0
-    cut_tokens: int = 0
+    truncated_tokens: int = 0
     flops: float = 0.0
     windows: str = ""
 

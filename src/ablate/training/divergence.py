@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.config import DivergenceConfig
+from ablate.config.trial import DivergenceConfig
 
 
 class DivergedError(RuntimeError):
@@ -23,7 +23,7 @@ class DivergedError(RuntimeError):
 
 
 @dataclass
-class DivergenceWatch:
+class DivergenceDetector:
     """Sees each step before its update is applied.
 
     The loss *rose* when its mean over the last `window_steps` steps lies `rise_nats` above the lowest such mean of

@@ -1,4 +1,4 @@
-"""Steps as a Lightning data source."""
+"""TrainBatches as a Lightning data source."""
 
 import multiprocessing
 import os
@@ -8,19 +8,19 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from ablate.data.steps import Step, Steps
+from ablate.data.batches.train_batches import TrainBatch, TrainBatches
 
 # The trial ends at its budget, not at the end of its data: rows never run out.
 ENDLESS = 2**40
 
 
-class StepDataset(Dataset[Step]):
-    """Steps by number; a worker's copy is as good as any other, as a step depends on its number alone."""
+class TrainBatchDataset(Dataset[TrainBatch]):
+    """TrainBatches by number; a worker's copy is as good as any other, as a step depends on its number alone."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: TrainBatches) -> None:
         self.steps = steps
 
-    def __getitem__(self, step: int) -> Step:
+    def __getitem__(self, step: int) -> TrainBatch:
         return self.steps[step]
 
     def __len__(self) -> int:
@@ -47,13 +47,13 @@ def _end_with_parent(worker: int) -> None:
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
-def step_loader(steps: Steps, *, first_step: int, workers: int) -> "DataLoader[Step]":
-    """Steps from `first_step` on, in order.
+def batch_loader(steps: TrainBatches, *, first_step: int, workers: int) -> "DataLoader[TrainBatch]":
+    """TrainBatches from `first_step` on, in order.
 
     Workers are forked from the server that trials are forked from: a fork of a trial would copy its threads' locks.
     """
     return DataLoader(
-        StepDataset(steps),
+        TrainBatchDataset(steps),
         batch_size=None,
         sampler=range(first_step, ENDLESS),
         num_workers=workers,

@@ -6,19 +6,19 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from ablate.data.steps import Step
-from ablate.data.stream import Stream
+from ablate.data.batches.stream import Stream
+from ablate.data.batches.train_batches import TrainBatch
 from ablate.evaluation.evaluator import Evaluator
-from ablate.records.metrics import TUNE, MetricsWriter
-from ablate.records.mirror import Mirror
+from ablate.records.metrics import VALIDATION, MetricsWriter
+from ablate.records.wandb.writer import WandbWriter
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
-from ablate.training.pruning import Judge
+from ablate.training.pruning import Pruner
 
 
 class TrialLog(pl.Callback):
-    """Writes a row at the first step, at every n-th and at the last, and one at each evaluation on the tune split.
+    """Writes a row at the first step, at every n-th and at the last, and one at each evaluation on the validation split.
 
     `train/loss` is the mean over the steps since it was written last, in nats per loss token of the trial's own
     objective: it compares seeds of one arm, not arms.
@@ -26,21 +26,21 @@ class TrialLog(pl.Callback):
     Attributes:
         training_seconds: up to the newest row, over all attempts, scoring aside.
         checkpoint_seconds: the part of them that training waited for checkpoints.
-        evaluation_seconds: that it waited for scoring on the tune split; no part of them.
-        newest_tune: what the newest scoring on the tune split found.
-        is_pruned: whether the judge said then that the trial is worth no more.
+        evaluation_seconds: that it waited for scoring on the validation split; no part of them.
+        newest_validation: what the newest scoring on the validation split found.
+        is_pruned: whether the pruner said then that the trial is worth no more.
     """
 
     def __init__(
         self,
         writer: MetricsWriter,
-        mirror: Mirror,
+        mirror: WandbWriter,
         evaluator: Evaluator,
         stream: Stream,
         *,
         every_steps: int,
         evaluations: int,
-        judge: Judge | None = None,
+        pruner: Pruner | None = None,
     ) -> None:
         self.writer = writer
         self.mirror = mirror
@@ -48,9 +48,9 @@ class TrialLog(pl.Callback):
         self.stream = stream
         self.every_steps = every_steps
         self.evaluations = evaluations
-        self.judge = judge
+        self.pruner = pruner
         self.done_evaluations = 0
-        self.newest_tune: dict[str, float] = {}
+        self.newest_validation: dict[str, float] = {}
         self.is_pruned = False
         self._losses: list[float] = []
         self._last_tokens = 0
@@ -63,7 +63,7 @@ class TrialLog(pl.Callback):
         self._last_time = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Step, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: TrainBatch, batch_idx: int
     ) -> None:
         """Writes the row of this step, if it is one that is logged."""
         assert isinstance(pl_module, TrialModule)
@@ -76,12 +76,12 @@ class TrialLog(pl.Callback):
         is_due = due > self.done_evaluations
         if is_due:
             self.done_evaluations = due
-            found |= self._tune_metrics(pl_module)
+            found |= self._validation_metrics(pl_module)
         if found:
             self._append(pl_module, found)
-        if is_due and self.judge is not None:
+        if is_due and self.pruner is not None:
             # Asked at the end too, which is a measurement like the others.
-            self.is_pruned = self.judge.is_to_prune(due, self.newest_tune) and not pl_module.is_done
+            self.is_pruned = self.pruner.should_prune(due, self.newest_validation) and not pl_module.is_done
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Writes how a diverged trial came to its end: the steps since the last row."""
@@ -102,7 +102,7 @@ class TrialLog(pl.Callback):
         found: dict[str, float] = {}
         rows = module.counters.steps * module.trial.budget.rows_per_step
         for source, (share, epochs) in self.stream.reading(rows).items():
-            found |= {f"data/share/{source}": share, f"data/epochs/{source}": epochs}
+            found |= {f"data/fraction/{source}": share, f"data/epochs/{source}": epochs}
         return found
 
     @staticmethod
@@ -122,13 +122,13 @@ class TrialLog(pl.Callback):
     def _speed(self, counters: Counters) -> dict[str, float]:
         now = time.perf_counter()
         seconds = now - self._last_time
-        tokens = counters.source_tokens - self._last_tokens
+        tokens = counters.train_tokens - self._last_tokens
         self.training_seconds += seconds
-        self._last_time, self._last_tokens = now, counters.source_tokens
+        self._last_time, self._last_tokens = now, counters.train_tokens
         return {
             "speed/training_seconds": self.training_seconds,
             "speed/checkpoint_seconds": self.checkpoint_seconds,
-            "speed/source_tokens_per_second": tokens / seconds,
+            "speed/train_tokens_per_second": tokens / seconds,
         }
 
     def state(self) -> dict[str, Any]:
@@ -152,16 +152,16 @@ class TrialLog(pl.Callback):
         self.evaluation_seconds = state.get("evaluation_seconds", 0.0)
         self.done_evaluations = state["done_evaluations"]
 
-    def _tune_metrics(self, module: TrialModule) -> dict[str, float]:
+    def _validation_metrics(self, module: TrialModule) -> dict[str, float]:
         started = time.perf_counter()
         module.model.eval()
         with module.trainer.precision_plugin.forward_context():
-            found = self.evaluator.tune_summary(module.model)
+            found = self.evaluator.validation_summary(module.model)
         module.model.train()
         # Scoring is no training: its time stays out of tokens per second.
         seconds = time.perf_counter() - started
         self._last_time += seconds
         self.evaluation_seconds += seconds
-        self.newest_tune = found
-        scores = {f"{TUNE}{name}": value for name, value in found.items()}
+        self.newest_validation = found
+        scores = {f"{VALIDATION}{name}": value for name, value in found.items()}
         return {"speed/evaluation_seconds": self.evaluation_seconds, **scores}

@@ -10,14 +10,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ablate.config import TrialConfig
-from ablate.data.batch import Batch
-from ablate.data.steps import Step, chained_digest
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.batch import Batch
+from ablate.data.batches.train_batches import TrainBatch, chained_digest
 from ablate.model.build import Model
 from ablate.model.flops import training_flops
 from ablate.model.loss import summed_nll
 from ablate.training.counters import Counters
-from ablate.training.divergence import DivergenceWatch
+from ablate.training.divergence import DivergenceDetector
 from ablate.training.optimizer import adamw, learning_rate
 
 
@@ -46,7 +46,7 @@ class TrialModule(pl.LightningModule):
         self.target = target
         self.counters = Counters(windows=data_fingerprint[:32])
         self.last_loss = self.gradient_norm = float("nan")
-        self.divergence = DivergenceWatch(trial.divergence)
+        self.divergence = DivergenceDetector(trial.divergence)
         if trial.compile:
             self.model.compile()
 
@@ -54,11 +54,11 @@ class TrialModule(pl.LightningModule):
         """See `adamw`."""
         return adamw(self.model, self.trial.optimizer)
 
-    def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
+    def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
         """Nothing yet: each micro-batch moves by itself."""
         return batch
 
-    def training_step(self, step: Step, batch_idx: int) -> None:
+    def training_step(self, step: TrainBatch, batch_idx: int) -> None:
         """One optimizer step over all micro-batches.
 
         Raises:
@@ -104,16 +104,16 @@ class TrialModule(pl.LightningModule):
         hidden_BTC = self.model(ids, documents, positions, regions)
         return summed_nll(hidden_BTC.flatten(0, 1), self.model.head, targets.flatten(), weights.flatten())
 
-    def _counted(self, step: Step) -> Counters:
+    def _counted(self, step: TrainBatch) -> Counters:
         """The counters after a step."""
         before = self.counters
         input_tokens, loss_tokens = self._over_ranks(step.input_tokens), self._over_ranks(step.loss_tokens)
         return Counters(
             steps=before.steps + 1,
-            source_tokens=before.source_tokens + int(self._over_ranks(step.source_tokens)),
+            train_tokens=before.train_tokens + int(self._over_ranks(step.train_tokens)),
             input_tokens=before.input_tokens + int(input_tokens),
             loss_tokens=before.loss_tokens + int(loss_tokens),
-            cut_tokens=before.cut_tokens + int(self._over_ranks(step.cut_tokens)),
+            truncated_tokens=before.truncated_tokens + int(self._over_ranks(step.truncated_tokens)),
             flops=before.flops + self._over_ranks(training_flops(self.model, **vars(step.work))),
             windows=chained_digest(before.windows, step.windows),
         )

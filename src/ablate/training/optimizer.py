@@ -4,7 +4,7 @@ import math
 
 from torch import nn, optim
 
-from ablate.config import OptimizerConfig, ScheduleConfig
+from ablate.config.trial import OptimizerConfig, ScheduleConfig
 
 
 def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
@@ -23,11 +23,11 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
 def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
     """The rate at so many tokens of the budget.
 
-    Linear warm-up to the peak, cosine down to `final_share` of it at the horizon, level after that.
+    Linear warm-up to the peak, cosine down to `final_fraction` of it at the horizon, level after that.
     """
-    warmup_tokens = config.warmup_share * config.horizon_tokens
+    warmup_tokens = config.warmup_fraction * config.decay_tokens
     if budget_tokens < warmup_tokens:
         return peak * budget_tokens / warmup_tokens
-    progress = (budget_tokens - warmup_tokens) / (config.horizon_tokens - warmup_tokens)
+    progress = (budget_tokens - warmup_tokens) / (config.decay_tokens - warmup_tokens)
     falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return peak * (config.final_share + (1 - config.final_share) * falling)
+    return peak * (config.final_fraction + (1 - config.final_fraction) * falling)

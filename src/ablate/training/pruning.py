@@ -8,10 +8,10 @@ class PrunedError(RuntimeError):
     """The trial's study has no more use for it; it ended where it can go on."""
 
 
-class Judge(Protocol):
-    """Whom a trial asks at each evaluation on the tune split."""
+class Pruner(Protocol):
+    """Whom a trial asks at each evaluation on the validation split."""
 
-    def is_to_prune(self, step: int, metrics: Mapping[str, float]) -> bool:
+    def should_prune(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Whether it is worth no more.
 
         Args:

@@ -9,29 +9,29 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ablate.config import TrialConfig
-from ablate.data.document import Split
-from ablate.data.shards import Shards, open_shards
-from ablate.data.steps import Steps
+from ablate.config.trial import TrialConfig
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.corpus.document import Split
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
-from ablate.identity import tune_id
+from ablate.files import replacing
+from ablate.identity import validation_id
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
-from ablate.records.files import replacing
 from ablate.records.ledger import TrialFolder
-from ablate.records.metrics import MetricsWriter, read_metrics, read_tune, write_parquet
-from ablate.records.mirror import Mirror
+from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
+from ablate.records.wandb.writer import WandbWriter
 from ablate.training.checkpointing import Checkpointing, load_newest
 from ablate.training.divergence import DivergedError
-from ablate.training.loader import step_loader
+from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
-from ablate.training.pruning import Judge, PrunedError
+from ablate.training.pruning import PrunedError, Pruner
 from ablate.training.weights import initial_weights
 
 # Of the memory that is free, for all trials of a host: their own needs go up and down.
-LARGEST_SNAPSHOT_SHARE = 0.5
+MAX_SNAPSHOT_FRACTION = 0.5
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -39,11 +39,11 @@ def run_trial(
     trial: TrialConfig,
     folder: TrialFolder,
     evaluation_id: str,
-    mirror: Mirror,
+    mirror: WandbWriter,
     preemption: Preemption,
     *,
     split: Split = "test",
-    judge: Judge | None = None,
+    pruner: Pruner | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains what is not yet trained, from its newest checkpoint on, and scores.
 
@@ -54,33 +54,33 @@ def run_trial(
         mirror: started and not yet closed.
         preemption: whether this process was asked to end.
         split: what is scored at the end. `tune` is for a trial that a sweep chooses by: it leaves the test split alone.
-        judge: asked at each evaluation on the tune split whether to go on.
+        pruner: asked at each evaluation on the validation split whether to go on.
 
     Returns:
         The record's evaluations, for `test` this one among them; what the training found is in the record already, and
-        so is what was found on the tune split.
+        so is what was found on the validation split.
 
     Raises:
         DivergedError: the training is lost.
         PreemptedError: asked to end; what was trained is in a checkpoint.
-        PrunedError: the judge would not go on; what was trained is in a checkpoint.
+        PrunedError: the pruner would not go on; what was trained is in a checkpoint.
         LedgerError: a checkpoint or a log that can't be used or written.
     """
     torch.set_num_threads(trial.hardware.threads_per_trial)
     shards = open_shards(trial)
     evaluator = Evaluator(trial, shards)
-    model = build_model(trial, trial.tokenizer.entries)
+    model = build_model(trial, trial.tokenizer.vocab_size)
     trainer = build_trainer(trial)
     if folder.is_trained:
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
-        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption, judge)
+        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption, pruner)
     folder.checkpoints.clear()
     model.eval()
     record = folder.record()
-    if split == "tune":
-        _score_tune(trial, folder, trainer, model, evaluator)
+    if split == "validation":
+        _score_validation(trial, folder, trainer, model, evaluator)
         return dict(record["evaluations"])
     with trainer.precision_plugin.forward_context():
         documents, summary = evaluator.test_documents(model)
@@ -95,16 +95,16 @@ def run_trial(
     return {**evaluations, evaluation_id: summary}
 
 
-def _score_tune(
+def _score_validation(
     trial: TrialConfig, folder: TrialFolder, trainer: pl.Trainer, model: Model, evaluator: Evaluator
 ) -> None:
-    """Scores on the tune split what was not scored so at the end of its training."""
-    known = folder.record().get("tune_evaluations", {})
-    if tune_id(trial) in known:
+    """Scores on the validation split what was not scored so at the end of its training."""
+    known = folder.record().get("val_evaluations", {})
+    if validation_id(trial) in known:
         return
     with trainer.precision_plugin.forward_context():
-        found = evaluator.tune_summary(model)
-    folder.update(tune_evaluations={**known, tune_id(trial): found})
+        found = evaluator.validation_summary(model)
+    folder.update(val_evaluations={**known, validation_id(trial): found})
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:
@@ -136,11 +136,11 @@ def _train(
     model: Model,
     shards: Shards,
     evaluator: Evaluator,
-    mirror: Mirror,
+    mirror: WandbWriter,
     preemption: Preemption,
-    judge: Judge | None,
+    pruner: Pruner | None,
 ) -> None:
-    steps = Steps(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
+    steps = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
     module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
     folder.checkpoints.sweep()
     state = load_newest(folder.checkpoints)
@@ -149,7 +149,7 @@ def _train(
     first_step = state["counters"]["steps"] if state else 0
     folder.checkpoints.remove_after(first_step)
     # What the rows of the log below `tune/` are made of.
-    scored = [tune_id(trial), trial.evaluation.tune_evaluations]
+    scored = [validation_id(trial), trial.evaluation.val_evaluations]
     folder.update_attempt(from_step=first_step, tune=scored)
     writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
     log = TrialLog(
@@ -158,8 +158,8 @@ def _train(
         evaluator,
         steps.stream,
         every_steps=trial.tracking.log_every_steps,
-        evaluations=trial.evaluation.tune_evaluations,
-        judge=judge,
+        evaluations=trial.evaluation.val_evaluations,
+        pruner=pruner,
     )
     checkpointing = Checkpointing(
         folder.checkpoints,
@@ -167,15 +167,15 @@ def _train(
         log,
         preemption,
         state,
-        memory_share=LARGEST_SNAPSHOT_SHARE / trial.hardware.parallel_trials,
+        memory_fraction=MAX_SNAPSHOT_FRACTION / trial.hardware.parallel_trials,
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
-        if judge is not None and all(attempt.get("tune") == scored for attempt in folder.record()["attempts"]):
-            _judge_what_is_known(judge, folder, trial.evaluation.tune_evaluations)
+        if pruner is not None and all(attempt.get("validation") == scored for attempt in folder.record()["attempts"]):
+            _judge_what_is_known(pruner, folder, trial.evaluation.val_evaluations)
         # Asked to end before the first step, Lightning exits by itself after it; what was asked is told below.
         with preemption.deferred(), contextlib.suppress(SIGTERMException):
-            trainer.fit(module, step_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))
+            trainer.fit(module, batch_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))
     finally:
         checkpointing.close()
         writer.close()
@@ -192,7 +192,7 @@ def _train(
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in model.parameters()),
         data_fingerprint=shards.fingerprint,
-        tune_evaluations={tune_id(trial): log.newest_tune} if log.newest_tune else {},
+        val_evaluations={validation_id(trial): log.newest_validation} if log.newest_validation else {},
         reading={
             source: {"share": share, "epochs": epochs}
             for source, (share, epochs) in steps.stream.reading(
@@ -203,16 +203,16 @@ def _train(
     preemption.check()
 
 
-def _judge_what_is_known(judge: Judge, folder: TrialFolder, evaluations: int) -> None:
-    """Tells a judge what was measured before it was asked, by an earlier attempt or for another study.
+def _judge_what_is_known(pruner: Pruner, folder: TrialFolder, evaluations: int) -> None:
+    """Tells a pruner what was measured before it was asked, by an earlier attempt or for another study.
 
     Raises:
         PrunedError: by that, the trial is not worth going on with.
     """
-    is_to_prune, step = False, 0
-    for step, found in read_tune(folder.metrics_path, evaluations):
-        is_to_prune = judge.is_to_prune(step, found)
-    if is_to_prune:
+    should_prune, step = False, 0
+    for step, found in read_validation(folder.metrics_path, evaluations):
+        should_prune = pruner.should_prune(step, found)
+    if should_prune:
         raise PrunedError(_pruned_at(step / evaluations))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ablate.config import TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.errors import FailureError
 from ablate.model.hf import Weights, from_hugging_face
 from ablate.records.ledger import Ledger

@@ -1,6 +1,6 @@
-"""Asks the studies of a sweep for proposals, has them run, and tells the studies what came of them.
+"""Asks the studies of a sweep for candidates, has them run, and tells the studies what came of them.
 
-Whatever a killed sweep left is taken up by the next one: a proposal that was asked for is in its study, what was
+Whatever a killed sweep left is taken up by the next one: a candidate that was asked for is in its study, what was
 trained of it is in the ledger, and which sweep works on it is told by that sweep's lease.
 """
 
@@ -18,18 +18,19 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from ablate.config.parse import trial_to_container
+from ablate.console import counted
 from ablate.errors import UsageError
-from ablate.grid.job import failure_of, is_tuned, settle, settle_unstarted
+from ablate.grid.job import failure_of, is_validated, reconcile, reconcile_unstarted
 from ablate.grid.launch import Interrupts, handling
-from ablate.grid.run import counted, interrupt, job_overrides
+from ablate.grid.run import interrupt, job_overrides
 from ablate.grid.watch import POLL_SECONDS, Watch
-from ablate.identity import evaluation_id, semantic, tune_id
-from ablate.parsing import trial_to_container
+from ablate.identity import evaluation_id, semantic, validation_id
 from ablate.records.lease import HeldElsewhereError, live_holder
 from ablate.records.ledger import Status
-from ablate.records.metrics import read_tune
+from ablate.records.metrics import read_validation
 from ablate.tuning.study import COUNTED, ArmStudy
-from ablate.tuning.sweep import Sweep, Variant, shown, texts
+from ablate.tuning.tuning import Sweep, Variant, shown, texts
 
 # How long a sweep may take to say that a trial it asked for is its own.
 NAMELESS_SECONDS = 30.0
@@ -38,7 +39,7 @@ Launch = Callable[[Iterable[list[str]]], Sequence[JobReturn]]
 
 @dataclass(frozen=True)
 class Asked:
-    """A proposal of an arm's study that has not come to its end.
+    """A candidate of an arm's study that has not come to its end.
 
     Attributes:
         study: that made it.
@@ -86,7 +87,7 @@ class Loop:
     _tried: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, launch: Launch) -> None:
-        """Returns when every study has its proposals and all of them came to an end, here or in another process.
+        """Returns when every study has its candidates and all of them came to an end, here or in another process.
 
         Args:
             launch: runs jobs as they come and returns when all have ended.
@@ -112,11 +113,11 @@ class Loop:
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             for asked in self._open.values():
-                settle(self.sweep.ledger.trial(asked.variant.trial_id), interrupted=True)
+                reconcile(self.sweep.ledger.trial(asked.variant.trial_id), interrupted=True)
             ended = sum(study.ended for study in self.studies.values())
             total = sum(study.n_trials for study in self.studies.values())
             self.console.print(
-                f"\n[bold]Interrupted.[/] {ended} of {total} proposals came to an end and are kept; the same command "
+                f"\n[bold]Interrupted.[/] {ended} of {total} candidates came to an end and are kept; the same command "
                 "goes on with the others."
             )
             raise
@@ -215,19 +216,19 @@ class Loop:
         self.sweep.ledger.plan(variant.trial_id, trial_to_container(variant.trial), about)
         folder = self.sweep.ledger.trial(variant.trial_id)
         # How it ended before, or that it died with an earlier command, says nothing of how it ends now.
-        settle(folder, interrupted=True)
+        reconcile(folder, interrupted=True)
         if folder.status in (Status.FAILED, Status.PRUNED):
             with contextlib.suppress(HeldElsewhereError), folder.lease:
-                folder.update(status=Status.PLANNED, failure=None)
+                folder.update(status=Status.PENDING, failure=None)
         self._launched[variant.trial_id] = asked
 
     def _settle(self, ended: Sequence[JobReturn]) -> None:
-        """Tells of every proposal that was launched, now that the processes of all have ended."""
+        """Tells of every candidate that was launched, now that the processes of all have ended."""
         for asked, one in zip(self._order, ended, strict=True):
             folder, key = self.sweep.ledger.trial(asked.variant.trial_id), (asked.study.name, asked.trial.number)
-            settle(folder, interrupted=False)
+            reconcile(folder, interrupted=False)
             if one.status != JobStatus.COMPLETED:
-                settle_unstarted(folder, evaluation_id(asked.variant.trial), str(one._return_value))
+                reconcile_unstarted(folder, evaluation_id(asked.variant.trial), str(one._return_value))
             if key not in self._open or self._told(asked):
                 continue
             if one.status == JobStatus.COMPLETED:
@@ -239,12 +240,12 @@ class Loop:
         self._order.clear()
 
     def _told(self, asked: Asked) -> bool:
-        """Tells a proposal's study how it ended, if it did."""
+        """Tells a candidate's study how it ended, if it did."""
         folder = self.sweep.ledger.trial(asked.variant.trial_id)
         record, study, number = folder.record(), asked.study, asked.trial.number
         status = record["status"]
         is_own_ending = (study.name, number) in self._open and asked.variant.trial_id in self._launched
-        if is_tuned(record, tune_id(asked.variant.trial)):
+        if is_validated(record, validation_id(asked.variant.trial)):
             values = self._values(asked, record)
             with contextlib.suppress(UpdateFinishedTrialError):
                 self._report_what_is_known(asked, record)
@@ -264,7 +265,7 @@ class Loop:
 
     def _values(self, asked: Asked, record: Mapping[str, Any]) -> list[float] | None:
         """What a trial is judged by; None where it diverged."""
-        found = record.get("tune_evaluations", {}).get(tune_id(asked.variant.trial))
+        found = record.get("val_evaluations", {}).get(validation_id(asked.variant.trial))
         if found is None:
             return None
         counted_there = {**record["counters"], **{name: record.get(name) for name in COUNTED if name in record}}
@@ -273,15 +274,15 @@ class Loop:
         return values if all(map(math.isfinite, values)) else None
 
     def _report_what_is_known(self, asked: Asked, record: Mapping[str, Any]) -> None:
-        """What was measured on the way, of a trial that did not run for this proposal alone."""
+        """What was measured on the way, of a trial that did not run for this candidate alone."""
         evaluation = asked.variant.trial.evaluation
-        scored = [tune_id(asked.variant.trial), evaluation.tune_evaluations]
-        if len(self.sweep.metrics) > 1 or any(attempt.get("tune") != scored for attempt in record["attempts"]):
+        scored = [validation_id(asked.variant.trial), evaluation.val_evaluations]
+        if len(self.sweep.metrics) > 1 or any(attempt.get("validation") != scored for attempt in record["attempts"]):
             return
         [name] = self.sweep.metrics
         reported = asked.study.reported(asked.trial.number)
         folder = self.sweep.ledger.trial(asked.variant.trial_id)
-        for step, found in read_tune(folder.metrics_path, evaluation.tune_evaluations):
+        for step, found in read_validation(folder.metrics_path, evaluation.val_evaluations):
             if name in found and step not in reported:
                 asked.trial.report(found[name], step)
                 # Pruners of rungs count who was asked there.

@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.console import counted, short
 from ablate.errors import UsageError
 from ablate.grid.launch import start_server
 from ablate.grid.plan import Plan
-from ablate.grid.run import counted, prepare_data
-from ablate.grid.watch import short
+from ablate.grid.run import prepare_data
 from ablate.records.lease import Lease
 from ablate.records.ledger import Ledger
 from ablate.records.metrics import last_metrics
-from ablate.records.storage import open_storage, storage_errors
+from ablate.records.optuna.storage import open_storage, storage_errors
 from ablate.tuning.loop import Launch, Loop
 from ablate.tuning.study import ArmStudy
-from ablate.tuning.sweep import Sweep, texts
+from ablate.tuning.tuning import Sweep, texts
 
 # Of a front, so many rows.
 MOST_ROWS = 20
@@ -73,7 +73,7 @@ def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
         best = study.best
         if best is None or study.ended < study.n_trials:
             raise UsageError(
-                f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} proposals came to an end"
+                f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} candidates came to an end"
                 + (", and none of them was trained to its end. " if study.ended and best is None else ". ")
                 + f"Go on with: {sweep.command}"
             )
@@ -106,9 +106,9 @@ def as_sweeper(sweep: Sweep) -> Iterator[str]:
 def _show_plan(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
     left = sum(max(0, study.n_trials - study.ended) for study in studies.values())
     console.print(
-        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(studies), 'arm')} × {counted(sweep.n_trials, 'proposal')} of "
+        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(studies), 'arm')} × {counted(sweep.n_trials, 'candidate')} of "
         f"{escape(', '.join(dimension.key for dimension in sweep.space.dimensions))} by "
-        f"{escape(', '.join(sweep.metrics))} on the tune split, {left} to come. "
+        f"{escape(', '.join(sweep.metrics))} on the validation split, {left} to come. "
         f"Ledger: {escape(str(sweep.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
@@ -116,7 +116,7 @@ def _show_plan(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) 
     if len({study.name for study in studies.values()}) < len(studies):
         raise UsageError("Two arms of this sweep have one study. Leave hydra.sweeper.study null.")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for header in ("arm", "study", "proposals"):
+    for header in ("arm", "study", "candidates"):
         table.add_column(header)
     for label, study in studies.items():
         table.add_row(escape(label), escape(study.name), f"{study.ended}/{study.n_trials}")
@@ -129,9 +129,9 @@ def _spent(ledger: Ledger, study: ArmStudy) -> dict[str, float]:
     for trial_id in {trial.user_attrs["trial_id"] for trial in study.trials() if "trial_id" in trial.user_attrs}:
         folder = ledger.trial(trial_id)
         counters = folder.record().get("counters") or {}
-        tokens += counters.get("source_tokens") or last_metrics(folder.metrics_path).get("data/source_tokens", 0)
+        tokens += counters.get("train_tokens") or last_metrics(folder.metrics_path).get("data/train_tokens", 0)
     states = {"ended": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    return {**{name: len(study.trials(state)) for name, state in states.items()}, "source_tokens": tokens}
+    return {**{name: len(study.trials(state)) for name, state in states.items()}, "train_tokens": tokens}
 
 
 def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
@@ -146,7 +146,7 @@ def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console)
         best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
         for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
             values = texts(trial.user_attrs["values"])
-            told = [str(spent[name]) for name in ("ended", "pruned", "failed")] + [short(spent["source_tokens"])]
+            told = [str(spent[name]) for name in ("ended", "pruned", "failed")] + [short(spent["train_tokens"])]
             table.add_row(
                 escape(label if place == 0 else ""),
                 *(values.get(key, "") for key in keys),
@@ -156,7 +156,7 @@ def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console)
             )
         if len(best) > MOST_ROWS:
             table.add_row("", f"… and {len(best) - MOST_ROWS} more")
-    console.print("\n[bold]Tuned[/], on the tune split" + ("" if len(sweep.metrics) == 1 else ": the fronts"))
+    console.print("\n[bold]Tuned[/], on the validation split" + ("" if len(sweep.metrics) == 1 else ": the fronts"))
     console.print(table)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import optuna
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from ablate.errors import UsageError
-from ablate.parsing import nearest
-from ablate.sweep_config import DimensionConfig, Value
+from ablate.config.tuning import DimensionConfig, Value
+from ablate.errors import UsageError, nearest
 
 # Digits that are kept of a number that was drawn: a label that can be read, and far finer than any loss can tell.
 DIGITS = 5

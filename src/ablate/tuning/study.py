@@ -10,11 +10,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.errors import UsageError
+from ablate.config.tuning import TuningConfig
+from ablate.errors import UsageError, nearest
 from ablate.identity import differences
 from ablate.lessons.metric import METRICS, metric
-from ablate.parsing import nearest
-from ablate.records.studies import (
+from ablate.records.optuna.studies import (
     ABOUT,
     PRUNERS,
     SAMPLERS,
@@ -24,11 +24,10 @@ from ablate.records.studies import (
     pruner_of,
     quietly,
 )
-from ablate.sweep_config import SweepConfig
 from ablate.tuning.space import Space
 
-# What a trial's record counts, beside the metrics on the tune split; of each, less is better.
-COUNTED = ("flops", "parameters", "source_tokens", "input_tokens", "loss_tokens", "training_seconds")
+# What a trial's record counts, beside the metrics on the validation split; of each, less is better.
+COUNTED = ("flops", "parameters", "train_tokens", "input_tokens", "loss_tokens", "training_seconds")
 
 
 def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
@@ -44,7 +43,7 @@ def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
         )
     if pruner != "none" and names[0] in COUNTED:
         raise UsageError(
-            f"hydra.sweeper.pruner={pruner}: is asked on the tune split, where {names[0]} is not measured. Type "
+            f"hydra.sweeper.pruner={pruner}: is asked on the validation split, where {names[0]} is not measured. Type "
             "hydra.sweeper.pruner=none."
         )
     return names
@@ -58,8 +57,8 @@ def directions(names: tuple[str, ...]) -> list[StudyDirection]:
     ]
 
 
-def make_sampler(sweep: SweepConfig, space: Space) -> BaseSampler:
-    """The sweep's sampler, which draws the same proposals however often it was killed. Raises UsageError."""
+def make_sampler(sweep: TuningConfig, space: Space) -> BaseSampler:
+    """The sweep's sampler, which draws the same candidates however often it was killed. Raises UsageError."""
     given = dict(sweep.samplers.get(sweep.sampler, {}))
     if sweep.sampler == "grid":
         return SAMPLERS["grid"](_grid(space, given), seed=sweep.sampler_seed)
@@ -69,8 +68,8 @@ def make_sampler(sweep: SweepConfig, space: Space) -> BaseSampler:
     return KeyedSampler(lambda seed: make(seed=seed), sweep.sampler_seed)
 
 
-def grid_size(sweep: SweepConfig, space: Space) -> int | None:
-    """How many proposals there are at all; None where a sampler does not go through them."""
+def grid_size(sweep: TuningConfig, space: Space) -> int | None:
+    """How many candidates there are at all; None where a sampler does not go through them."""
     if sweep.sampler != "grid":
         return None
     size = 1
@@ -93,7 +92,7 @@ def _grid(space: Space, given: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: values for dimension in space.dimensions for name, values in dimension.grid(points).items()}
 
 
-def checked_pruner(sweep: SweepConfig, most_steps: int) -> dict[str, Any]:
+def checked_pruner(sweep: TuningConfig, most_steps: int) -> dict[str, Any]:
     """The sweep's pruner as a study keeps it, for the processes that ask it. Raises UsageError."""
     given = dict(sweep.pruners.get(sweep.pruner, {}))
     if sweep.pruner == "none":
@@ -101,15 +100,15 @@ def checked_pruner(sweep: SweepConfig, most_steps: int) -> dict[str, Any]:
     _checked("pruner", sweep.pruner, PRUNERS[sweep.pruner], given)
     if most_steps < 2:
         raise UsageError(
-            f"hydra.sweeper.pruner={sweep.pruner}: is asked at each of evaluation.tune_evaluations={most_steps}, and "
-            "only before the last can it prune. Raise it, e.g. evaluation.tune_evaluations=9."
+            f"hydra.sweeper.pruner={sweep.pruner}: is asked at each of evaluation.val_evaluations={most_steps}, and "
+            "only before the last can it prune. Raise it, e.g. evaluation.val_evaluations=9."
         )
     if sweep.pruner == "hyperband":
         given.setdefault("max_resource", most_steps)
         if given.get("min_resource", 1) >= most_steps:
             raise UsageError(
                 f"hydra.sweeper.pruners.hyperband.min_resource={given['min_resource']}: prunes nothing before it, and "
-                f"the last evaluation is evaluation.tune_evaluations={most_steps}. Lower it, or raise that."
+                f"the last evaluation is evaluation.val_evaluations={most_steps}. Lower it, or raise that."
             )
     made = {"kind": sweep.pruner, "parameters": given}
     try:
@@ -143,9 +142,9 @@ class ArmStudy:
 
     Attributes:
         study: Optuna's.
-        n_trials: how many proposals are to come to an end.
-        failed_now: proposals that failed in this command; another one tries them again.
-        refused_now: proposals that can't be run, in this command.
+        n_trials: how many candidates are to come to an end.
+        failed_now: candidates that failed in this command; another one tries them again.
+        refused_now: candidates that can't be run, in this command.
     """
 
     study: optuna.Study
@@ -169,7 +168,7 @@ class ArmStudy:
             name: its name.
             sampler: who proposes.
             about: what it is for, as plain values; the pruner may change from one command to the next, the rest not.
-            n_trials: how many proposals are to come to an end.
+            n_trials: how many candidates are to come to an end.
 
         Raises:
             UsageError: a study of this name that was made for something else.
@@ -210,12 +209,12 @@ class ArmStudy:
 
     @property
     def ended(self) -> int:
-        """How many proposals came to an end, of those that were to."""
+        """How many candidates came to an end, of those that were to."""
         return len(first_ended(self.study, self.n_trials))
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing more is to be asked: as many proposals are made as were wanted, or none can be run."""
+        """Whether nothing more is to be asked: as many candidates are made as were wanted, or none can be run."""
         if self.trials(TrialState.WAITING):
             return False
         return self._made + self.failed_now >= self.n_trials or self.refused_now >= self.n_trials
@@ -276,4 +275,4 @@ class ArmStudy:
 
 
 def _fixed(about: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in about.items() if name in ("space", "metrics", "arm", "tune")}
+    return {name: value for name, value in about.items() if name in ("space", "metrics", "arm", "validation")}

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.errors import UsageError
-from ablate.parsing import nearest
+from ablate.errors import UsageError, nearest
 from ablate.records.ledger import Ledger, TrialFolder
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ablate.errors import UsageError
-from ablate.records.dashboard import save, spec, workspace
 from ablate.records.logs import open_logs
+from ablate.records.wandb.workspace import save, spec, workspace
 from ablate.verbs.arguments import Arguments
 
 FLAGS = {"--save": "saves it in W&B, where you are logged in, in place of printing it"}

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.config import Kind
+from ablate.config.trial import Kind
+from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.grid.run import make_console
 from ablate.identity import Difference, differences, kind_of_key
 from ablate.verbs.arguments import Arguments, trial_named
 from ablate.verbs.why import reasons, recorded_semantic

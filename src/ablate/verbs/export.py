@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.config import TrialConfig
+from ablate.config.parse import trial_from_container
+from ablate.config.trial import TrialConfig
+from ablate.console import make_console
 from ablate.errors import FailureError, UsageError
-from ablate.grid.run import make_console
 from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
-from ablate.parsing import trial_from_container
 from ablate.records.ledger import Status, TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
 
@@ -83,7 +83,7 @@ def _fill(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int
     import torch
     from safetensors.torch import save_file
 
-    from ablate.data.shards import open_shards
+    from ablate.data.tokens.shards import open_shards
     from ablate.model.hf import to_hugging_face
 
     tokenizer = open_shards(trial).tokenizer
@@ -121,7 +121,7 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         "layout, fp32, trained in a study of pre-training: it is a measurement and not a product.",
         "",
         f"- options: {chosen or 'the defaults'}",
-        f"- trained on {counters['source_tokens']:,} source tokens, {counters['loss_tokens']:,} of loss, of "
+        f"- trained on {counters['train_tokens']:,} source tokens, {counters['loss_tokens']:,} of loss, of "
         f"{', '.join(trial.mixture.weights)}",
         f"- at most {trial.scale.context_tokens:,} tokens of context",
         "- the tokenizer adds nothing by itself; in training each document begins and ends with its end-of-text token",

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.grid.run import make_console
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ablate.errors import UsageError
+from ablate.console import counted, make_console
+from ablate.errors import LedgerError, UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, counted, make_console
+from ablate.grid.run import Launch
 from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.report import report
-from ablate.records.files import LedgerError
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.reports.report import report
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 
 if TYPE_CHECKING:
-    from ablate.lessons.page import Sweep
+    from ablate.reports.page import Sweep
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
-    from ablate.tuning.sweep import Sweep as TunedSweep
+    from ablate.tuning.tuning import Sweep as TunedSweep
 
 FLAGS = {"--html": "one page with all of it, lessons.html, in place of tables in the terminal"}
 
@@ -86,7 +86,7 @@ def _page(
     """One page of all lessons and sweeps that there are. Returns 1, with the reasons, where there is none."""
     from ablate.lessons.grid_results import IncomparableError
     from ablate.lessons.lesson import lesson
-    from ablate.lessons.page import write_page
+    from ablate.reports.page import write_page
 
     found: list[Lesson] = []
     for one in results:
@@ -113,8 +113,8 @@ def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Cons
     """The sweeps whose studies can be read; of the others it is said why not."""
     if not sweeps:
         return []
-    from ablate.lessons.page import Sweep
-    from ablate.records.studies import studies_of
+    from ablate.records.optuna.studies import studies_of
+    from ablate.reports.page import Sweep
 
     found = []
     for sweep in sweeps:

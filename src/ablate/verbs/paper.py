@@ -5,11 +5,11 @@ from pathlib import Path
 
 import yaml
 
+from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.grid.run import make_console
-from ablate.lessons.paper import newest_by_name, write_paper
 from ablate.records.archive import write_archive
 from ablate.records.provenance import commit_of
+from ablate.reports.paper import newest_by_name, write_paper
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.grid.job import settle
+from ablate.grid.job import reconcile
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, make_console, run
+from ablate.grid.run import Launch, run
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
@@ -53,15 +54,15 @@ def plan_again(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bo
     count = 0
     for folder in folders:
         # A trial whose whole command was killed still says that it runs.
-        settle(folder, interrupted=False)
+        reconcile(folder, interrupted=False)
         status = folder.status
         if status not in ENDED:
             continue
         try:
             with folder.lease:
                 if is_fresh or status == Status.DIVERGED:
-                    folder.set_aside()
-                folder.update(status=Status.PLANNED, failure=None)
+                    folder.archive_attempt()
+                folder.update(status=Status.PENDING, failure=None)
         except HeldElsewhereError as error:
             console.print(f"{folder.trial_id}: left alone, {escape(str(error))}", highlight=False)
             continue

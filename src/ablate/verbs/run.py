@@ -9,7 +9,7 @@ from ablate.grid.run import Launch, run
 
 if TYPE_CHECKING:
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
-    from ablate.tuning.sweep import Sweep
+    from ablate.tuning.tuning import Sweep
 
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:

@@ -19,7 +19,7 @@ def logs_of(given: Arguments) -> Logs:
     source = given.options.get("wandb")
     if source is None:
         return declared
-    from ablate.records.wandb_logs import OfflineWandbLogs, ProjectLogs
+    from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
 
     if source == "offline":
         return OfflineWandbLogs(given.ledger.runs_dir, declared)

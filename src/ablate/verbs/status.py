@@ -13,19 +13,18 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.errors import UsageError
+from ablate.console import clock, make_console, short
+from ablate.errors import LedgerError, UsageError
 from ablate.grid.job import DIED
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, make_console
-from ablate.grid.watch import clock, short
-from ablate.records.files import LedgerError
+from ablate.grid.run import Launch
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
-    from ablate.tuning.sweep import Sweep
+    from ablate.tuning.tuning import Sweep
 
 FLAGS = {
     "--json": "a list of objects, for programs",
@@ -34,7 +33,7 @@ FLAGS = {
 }
 MOST_FINISHED = 20
 LOOK_SECONDS = 2.0
-ORDER = [Status.RUNNING, Status.FAILED, Status.DIVERGED, Status.PLANNED, Status.PRUNED, Status.FINISHED]
+ORDER = [Status.RUNNING, Status.FAILED, Status.DIVERGED, Status.PENDING, Status.PRUNED, Status.FINISHED]
 STYLES = {Status.RUNNING: "cyan", Status.FAILED: "red", Status.DIVERGED: "magenta", Status.FINISHED: "green"}
 
 
@@ -59,7 +58,7 @@ class TrialStatus:
     progress: float
     step: int | None
     train_loss: float | None
-    source_tokens_per_second: float | None
+    train_tokens_per_second: float | None
     seconds_left: float | None
     checkpoint_step: int | None
     attempts: int
@@ -93,7 +92,7 @@ class TrialStatus:
             progress=progress,
             step=record["counters"]["steps"] if is_done and "counters" in record else newest.get("step"),
             train_loss=newest.get("train/loss"),
-            source_tokens_per_second=newest.get("speed/source_tokens_per_second") if is_running else None,
+            train_tokens_per_second=newest.get("speed/train_tokens_per_second") if is_running else None,
             seconds_left=seconds * (1 - progress) / progress if is_running and seconds and progress else None,
             checkpoint_step=None if is_done else folder.checkpoints.newest_step,
             attempts=len(attempts),
@@ -135,7 +134,7 @@ def of_sweep(
 
 def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
     """What it proposed, and the trials of its tuned arms."""
-    from ablate.records.studies import studies_of
+    from ablate.records.optuna.studies import studies_of
 
     proposed: set[str] = set()
     if ledger.sweep_path(sweep_id).exists():
@@ -200,7 +199,7 @@ def _view(found: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group:
             f"[{style}]{one.status}[/]" if style else one.status,
             "" if one.status == Status.FINISHED else f"{one.progress:.0%}",
             "" if one.train_loss is None else f"{one.train_loss:.3f}",
-            "" if one.source_tokens_per_second is None else short(one.source_tokens_per_second),
+            "" if one.train_tokens_per_second is None else short(one.train_tokens_per_second),
             "" if one.seconds_left is None else clock(one.seconds_left),
         )
     lines = [head, table] if found else [head]

@@ -5,11 +5,12 @@ from typing import Any
 
 from rich.console import Console
 
+from ablate.config.parse import trial_from_container, trial_to_container
+from ablate.console import make_console
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, make_console
+from ablate.grid.run import Launch
 from ablate.identity import Difference, differences, kind_of_key, semantic
-from ablate.parsing import trial_from_container, trial_to_container
 from ablate.records.ledger import TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
 

@@ -28,7 +28,7 @@ class AblateSweeper(Sweeper):
         params: swept keys and their values, of an experiment; the command line's own come first.
         exclude: patterns of arms that the grid leaves out.
         zip: lists of keys that vary together.
-        tuning: what a sweep does to each arm before they are compared; see `SweepConfig`.
+        tuning: what a sweep does to each arm before they are compared; see `TuningConfig`.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class AblateSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Expands, checks and runs the grid or sweep. Raises SystemExit(1) when a trial failed."""
+        from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
         from ablate.grid.plan import Plan
-        from ablate.grid.run import make_console
 
         console = make_console()
         # What these print is for programs.
@@ -95,7 +95,7 @@ class AblateSweeper(Sweeper):
 
     def _sweep(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
         from ablate.errors import UsageError
-        from ablate.tuning.sweep import Sweep
+        from ablate.tuning.tuning import Sweep
 
         if not hasattr(verb, "of_sweep"):
             raise UsageError(f"{self.verb} takes no sweep. Leave sweeps out, or give values in place of intervals.")

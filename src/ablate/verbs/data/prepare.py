@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from ablate.config import TrialConfig
-from ablate.data.progress import shown_progress
-from ablate.data.shards import Shards, open_shards, shard_folder
+from ablate.config.trial import TrialConfig
+from ablate.data.corpus.progress import shown_progress
+from ablate.data.tokens.shards import Shards, open_shards, shard_folder
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 

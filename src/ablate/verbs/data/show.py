@@ -7,9 +7,9 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from ablate.data.batch import Batch
-from ablate.data.steps import Steps
-from ablate.data.tokenizer import Tokenizer
+from ablate.data.batches.batch import Batch
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.tokenizer import Tokenizer
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 from ablate.verbs.data.prepare import made
@@ -40,14 +40,14 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
             continue
         shown.add(cell.arm.label)
         shards = made(cell.trial)
-        steps = Steps(cell.trial, shards)
+        steps = TrainBatches(cell.trial, shards)
         console.rule(f"{cell.label}", align="left")
         for row in [int(number) for number in names] or list(_one_of_each_kind(steps)):
             _show(row, steps, shards.tokenizer, console)
     return 0
 
 
-def _one_of_each_kind(steps: Steps) -> Iterator[int]:
+def _one_of_each_kind(steps: TrainBatches) -> Iterator[int]:
     """The first row of each task, and of each task the first that holds structure (a middle, masks)."""
     structure = set(steps.objective.special.names()) - {steps.objective.special.end_of_text}
     seen: set[tuple[int, bool]] = set()
@@ -59,8 +59,8 @@ def _one_of_each_kind(steps: Steps) -> Iterator[int]:
             yield row
 
 
-def _show(row: int, steps: Steps, tokenizer: Tokenizer, console: Console) -> None:
-    batch, source_tokens, cut_tokens = steps.batch([row])
+def _show(row: int, steps: TrainBatches, tokenizer: Tokenizer, console: Console) -> None:
+    batch, train_tokens, truncated_tokens = steps.batch([row])
     arm = steps.objective.arms[int(batch.task_B[0])]
     tokens = int((batch.document_BT > 0).sum())
     asked = int(batch.loss_weight_BT.sum())
@@ -68,10 +68,10 @@ def _show(row: int, steps: Steps, tokenizer: Tokenizer, console: Console) -> Non
         f"row {row}",
         arm.label if arm.label == arm.task.name else f"{arm.label} ({arm.task.name})",
         steps.stream.sources[int(batch.source_B[0])],
-        f"{source_tokens} source tokens",
+        f"{train_tokens} source tokens",
         f"{tokens} in the row",
         f"{asked} asked for",
-        *([f"{cut_tokens} cut"] if cut_tokens else []),
+        *([f"{truncated_tokens} cut"] if truncated_tokens else []),
     ]
     console.print(f"[bold]{' · '.join(facts)}[/]", highlight=False)
     console.print(rendered(batch, tokenizer, console.width), highlight=False)

@@ -5,12 +5,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.config import PACKINGS, TrialConfig
-from ablate.data.card import CardTable, card, tables
-from ablate.data.corpus import prepared_corpus
-from ablate.data.progress import shown_progress
-from ablate.data.shards import Shards
-from ablate.data.stream import Stream
+from ablate.config.trial import PACKINGS, TrialConfig
+from ablate.data.batches.stream import Stream
+from ablate.data.corpus.corpus import prepared_corpus
+from ablate.data.corpus.progress import shown_progress
+from ablate.data.tokens.card import CardTable, card, tables
+from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 from ablate.verbs.data.prepare import each_data, made

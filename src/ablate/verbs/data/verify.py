@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.data.corpus import Corpus, corpus_folder
-from ablate.data.progress import shown_progress
-from ablate.data.shards import Shards, shard_folder
-from ablate.data.token_file import file_sha256, shard_sha256
+from ablate.data.corpus.corpus import Corpus, corpus_folder
+from ablate.data.corpus.progress import shown_progress
+from ablate.data.tokens.shards import Shards, shard_folder
+from ablate.data.tokens.token_file import file_sha256, shard_sha256
 from ablate.errors import FailureError, UsageError
 from ablate.grid.plan import Plan
 from ablate.verbs.data.prepare import each_data

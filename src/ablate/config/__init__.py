@@ -1,0 +1,1 @@
+"""The types of a configuration, and what parses and checks them."""

@@ -1,0 +1,30 @@
+"""The terminal, and numbers as it shows them. Imports nothing of ablate."""
+
+import sys
+
+from rich.console import Console
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """The terminal; 120 columns where there is none, so that a log is readable."""
+    return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
+
+
+def counted(number: int, noun: str) -> str:
+    """1 arm, 2 arms."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def short(number: float) -> str:
+    """1234567 → 1.23M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def clock(seconds: float) -> str:
+    """83 → 1:23."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,1 @@
+"""From raw text to documents: read, clean, split, merge."""

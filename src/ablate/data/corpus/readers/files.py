@@ -1,0 +1,30 @@
+"""Your own text: files below a folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ablate.data.corpus.readers.paths import FilesBelow, in_parts
+from ablate.data.corpus.readers.reader import Part, Problem, RawDocument, document_of
+
+LANGUAGES = {
+    ".c": "C", ".h": "C", ".cc": "C++", ".cpp": "C++", ".cxx": "C++", ".hpp": "C++", ".cs": "C#", ".css": "CSS",
+    ".go": "Go", ".hs": "Haskell", ".html": "HTML", ".java": "Java", ".jl": "Julia", ".js": "JavaScript",
+    ".json": "JSON", ".jsx": "JavaScript", ".kt": "Kotlin", ".lua": "Lua", ".md": "Markdown", ".php": "PHP",
+    ".pl": "Perl", ".py": "Python", ".pyi": "Python", ".r": "R", ".rb": "Ruby", ".rs": "Rust", ".rst": "Text",
+    ".scala": "Scala", ".sh": "Shell", ".sql": "SQL", ".swift": "Swift", ".tex": "TeX", ".ts": "TypeScript",
+    ".tsx": "TypeScript", ".txt": "Text", ".yaml": "YAML", ".yml": "YAML",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFiles(FilesBelow):
+    """UTF-8 files."""
+
+    def parts(self) -> list[Part]:
+        """Files by path, small ones together."""
+        return in_parts(self.files())
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each file."""
+        for path in part.files:
+            yield document_of(path, str(path), LANGUAGES.get(path.suffix.lower(), ""))

@@ -1,0 +1,118 @@
+"""A data set of the Hugging Face hub, streamed, or a folder in the layout of one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ablate.data.corpus.readers.columns import Columns
+from ablate.data.corpus.readers.reader import Part, Problem, RawDocument
+from ablate.errors import FailureError, UsageError
+
+# The hub does not say what a file will be when it is read.
+_FILE_BYTES = 256_000_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub(Columns):
+    """What `datasets.load_dataset` gives for the same arguments, read as a stream: nothing is kept but its documents.
+
+    `files` reads only so many of the files, the first ones.
+    """
+
+    path: str
+    name: str | None
+    data_dir: str | None
+    data_files: tuple[str, ...] | None
+    split: str
+    revision: str | None
+    files: int | None
+
+    def parts(self) -> list[Part]:
+        """Each file.
+
+        Raises:
+            UsageError: no such data set, split, file or column.
+            FailureError: the hub can't be reached, or asks for a login.
+        """
+        stream = self._stream()
+        count = stream.num_shards if self.files is None else min(self.files, stream.num_shards)
+        features = self._explained(lambda: stream._resolve_features().features)
+        self.check(_fields(features), f"the data set {self.path}")
+        root = Path(self.path).expanduser()
+        local = tuple(sorted(path for path in root.rglob("*") if path.is_file())) if root.is_dir() else ()
+        size_bytes = sum(path.stat().st_size for path in local) // stream.num_shards if local else _FILE_BYTES
+        return [
+            Part(f"{number} of {stream.num_shards}", size_bytes, local, (number, number + 1)) for number in range(count)
+        ]
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each row of the file."""
+        stream = self._stream()
+        rows = iter(stream.shard(stream.num_shards, part.span[0]))
+        row = 0
+        while (found := self._explained(lambda: next(rows, None))) is not None:
+            document = self.document(found, f"{self.path}, file {part.span[0]}, row {row}")
+            row += 1
+            if document is not None:
+                yield document
+
+    def _stream(self) -> Any:
+        try:
+            import datasets
+        except ImportError:
+            raise FailureError(
+                f"The hub's data set {self.path} is read with the package datasets, which is not installed.\n"
+                "Install it from a checkout: pip install -e '.[hub]'"
+            ) from None
+        given = {
+            "name": self.name,
+            "data_dir": self.data_dir,
+            "data_files": None if self.data_files is None else list(self.data_files),
+            "revision": self.revision,
+        }
+        arguments = {key: value for key, value in given.items() if value is not None}
+        root = Path(self.path).expanduser()
+        path = str(root) if root.is_dir() else self.path
+        return self._explained(lambda: datasets.load_dataset(path, split=self.split, streaming=True, **arguments))
+
+    def _explained(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives; what goes wrong is said in our words."""
+        from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            return ask()
+        except DatasetNotFoundError as error:
+            if "gated" in str(error).lower():
+                raise FailureError(
+                    f"The data set {self.path} is gated. Accept its terms at\n"
+                    f"  https://huggingface.co/datasets/{self.path}\n"
+                    "and log in on this machine:  hf auth login   (or HF_TOKEN=… in the environment)."
+                ) from None
+            raise UsageError(
+                f"corpus: the hub has no data set {self.path} (revision {self.revision or 'main'}) that you may read. "
+                "Check path= and revision=; a private one needs a login (hf auth login, or HF_TOKEN=…)."
+            ) from None
+        except (DataFilesNotFoundError, FileNotFoundError, ValueError) as error:
+            raise UsageError(
+                f"corpus: the data set {self.path} has not what was asked for with name={self.name} "
+                f"data_dir={self.data_dir} data_files={self.data_files} split={self.split}: {error}"
+            ) from None
+        except HfHubHTTPError as error:
+            raise FailureError(
+                f"The hub refused the data set {self.path}: {error}. Where it asks for a login: hf auth login, or "
+                "HF_TOKEN=…"
+            ) from None
+        except OSError as error:
+            raise FailureError(
+                f"The data set {self.path} cannot be reached ({error}). The same command goes on where this one ended; "
+                "without a network, give path= a folder with the data set's files."
+            ) from None
+
+
+def _fields(features: Any) -> dict[str, Any]:
+    """Names of columns and what they are, by name."""
+    return {name: _fields(kind) if isinstance(kind, dict) else kind for name, kind in features.items()}

@@ -1,0 +1,101 @@
+"""JSON lines: an object a line, also compressed."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.data.corpus.readers.columns import Columns, lacking, unknown_column
+from ablate.data.corpus.readers.paths import PART_BYTES, FilesBelow, in_parts
+from ablate.data.corpus.readers.reader import MOST_BYTES, Part, Problem, RawDocument, text_of, too_long
+from ablate.errors import FailureError
+
+COMPRESSED = (".gz", ".zst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonLines(FilesBelow, Columns):
+    """Files of JSON lines; `.gz` and `.zst` are compressed."""
+
+    def parts(self) -> list[Part]:
+        """Small files together, large ones by bytes; compressed ones can't be cut."""
+        whole, pieces = [], []
+        for path in self.files():
+            size = path.stat().st_size
+            if path.suffix in COMPRESSED or size <= PART_BYTES:
+                whole.append(path)
+            else:
+                spans = [(first, min(size, first + PART_BYTES)) for first in range(0, size, PART_BYTES)]
+                pieces += [Part(f"{path}:{span[0]}", span[1] - span[0], (path,), span) for span in spans]
+        return (in_parts(whole) if whole else []) + pieces
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each line that begins in the part.
+
+        Raises:
+            UsageError: a column that no row has, of whole files or of the first part of a large one; its end may be a
+                few rows that happen to lack one.
+        """
+        unseen, first = self.columns, None
+        for path in part.files:
+            for place, line in _lines(path, *part.span):
+                name = f"{path}, byte {place}"
+                found: RawDocument | Problem | None
+                if isinstance(row := _row(line, name), dict):
+                    first, unseen = first or row, lacking(row, unseen)
+                    found = self.document(row, name)
+                else:
+                    found = row
+                if found is not None:
+                    yield found
+        if first is not None and unseen and part.span[0] == 0:
+            raise unknown_column(part.label, unseen[0], first)
+
+
+def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
+    """The object of a line; None of an empty one."""
+    if line is None:
+        return too_long(name)
+    if not line.strip():
+        return None
+    text = text_of(line, name)
+    if isinstance(text, Problem):
+        return text
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return Problem("bad_json", f"{name}: not JSON ({error}). Mend the line, or leave it out.")
+    if not isinstance(row, dict):
+        return Problem("bad_json", f"{name}: not an object. Mend the line, or leave it out.")
+    return row
+
+
+def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+    """Lines that begin in first … last − 1 (all of them where last is 0), and where; None for one that is too long."""
+    import pyarrow as pa
+
+    try:
+        with pa.input_stream(str(path), compression="detect") as raw, io.BufferedReader(raw, 2**20) as stream:
+            place = first
+            if first:
+                # A line that ends before `first` tells that one begins there.
+                stream.seek(first - 1)
+                place += _skip_line(stream) - 1
+            while (not last or place < last) and (line := stream.readline(MOST_BYTES)):
+                is_whole = len(line) < MOST_BYTES or line.endswith(b"\n")
+                yield place, line if is_whole else None
+                place += len(line) if is_whole else len(line) + _skip_line(stream)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise FailureError(f"{path}: cannot be read to its end ({error}). Copy it anew from where it came.") from None
+
+
+def _skip_line(stream: io.BufferedReader) -> int:
+    """How many bytes the rest of the line has."""
+    skipped_bytes = 0
+    while line := stream.readline(2**20):
+        skipped_bytes += len(line)
+        if line.endswith(b"\n"):
+            break
+    return skipped_bytes

@@ -1,0 +1,111 @@
+"""Texts that come with pip packages. They are read as data; nothing is imported or run."""
+
+import ast
+import bz2
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.data.corpus.readers.reader import Part, Problem, RawDocument, bytes_of_file, document_of
+from ablate.errors import FailureError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFiles:
+    """The files of an installed package whose path matches a glob pattern."""
+
+    package: str
+    version: str
+    pattern: str
+    language: str
+
+    def parts(self) -> list[Part]:
+        """The whole package."""
+        return [_part(self.package, *self._files())]
+
+    def _files(self) -> list[Path]:
+        files = sorted(_installed(self.package, self.version), key=str)
+        return [Path(str(file.locate())) for file in files if file.match(self.pattern)]
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each file, in the order of their paths."""
+        root = Path(str(importlib.metadata.distribution(self.package).locate_file("")))
+        for path in part.files:
+            yield document_of(path, f"{self.package}/{path.relative_to(root)}", self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneFile:
+    """A file of an installed package."""
+
+    package: str
+    version: str
+    file: str
+    language: str
+
+    def parts(self) -> list[Part]:
+        """The whole file."""
+        return [_part(self.package, one_file(self.package, self.version, self.file))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WikipediaDump(_OneFile):
+    """The articles of a bz2-compressed MediaWiki dump, without markup or redirects."""
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each article."""
+        from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+
+        with bz2.open(part.files[0]) as dump:
+            for title, markup, _ in extract_pages(dump, ("0",)):
+                if not markup.lstrip().lower().startswith("#redirect"):
+                    text = re.sub("'{2,}", "", filter_wiki(markup))
+                    yield RawDocument(f"wikipedia/{title}", re.sub(r"\n{3,}", "\n\n", text).strip(), self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BibleChapters(_OneFile):
+    """The chapters of a `pythonbible` translation.
+
+    The package holds one call `Bible(version, text, starts, ends, …)`, whose verse numbers are 1BBCCCVVV-like:
+    book × 1 000 000 + chapter × 1 000 + verse.
+    """
+
+    def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
+        """Each chapter."""
+        module = ast.parse(bytes_of_file(part.files[0]))
+        call = next(node for node in ast.walk(module) if isinstance(node, ast.Call))
+        text, starts, ends = (ast.literal_eval(argument) for argument in call.args[1:4])
+        chapters: dict[int, list[int]] = {}
+        for verse in sorted(starts):
+            chapters.setdefault(verse // 1000, []).append(verse)
+        for chapter, verses in chapters.items():
+            name = f"bible/{chapter // 1000}/{chapter % 1000}"
+            yield RawDocument(name, text[starts[verses[0]] : ends[verses[-1]]].strip(), self.language)
+
+
+def _part(package: str, *files: Path) -> Part:
+    return Part(package, sum(path.stat().st_size for path in files), files)
+
+
+def _installed(package: str, version: str) -> list[importlib.metadata.PackagePath]:
+    try:
+        found = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed"
+    if found != version:
+        raise FailureError(
+            f"What is to be read is in the package {package} {version}; here it is {found}.\n"
+            f"Install it: pip install '{package}=={version}' (all of them, from a checkout: pip install -e '.[demo]')"
+        )
+    return importlib.metadata.files(package) or []
+
+
+def one_file(package: str, version: str, file: str) -> Path:
+    """A file of an installed package of this version. Raises FailureError where it is not there."""
+    for candidate in _installed(package, version):
+        if str(candidate) == file:
+            return Path(str(candidate.locate()))
+    raise FailureError(f"The package {package} {version} holds no file {file}. Reinstall it.")

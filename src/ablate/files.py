@@ -1,0 +1,76 @@
+"""Files that are either old or new, never half, and on the disk when it is said."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import LedgerError, NewerFormatError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A scratch path beside `path` that takes its place when the block ends well, and is gone otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        sync(scratch)
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON atomically."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
+    """The content of a JSON file that says which format it has.
+
+    Raises:
+        FileNotFoundError: there is none.
+        LedgerError: no record of ours.
+        NewerFormatError: of a format that this version does not know.
+    """
+    try:
+        content = read_json(path)
+        found = content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(
+            f"{path}: not a record of ablate's ({type(error).__name__}: {error}). Move it away."
+        ) from None
+    if found > known_format:
+        raise NewerFormatError(
+            f"{path}: written by a newer ablate (format {found}, this one knows {known_format}). "
+            "Update ablate, or choose another runs_dir."
+        )
+    assert isinstance(content, dict)
+    return content

@@ -1,0 +1,322 @@
+"""W&B as a source of lessons: offline files or a project. What was to be decided stands in the ledger or archive."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate.errors import LedgerError
+from ablate.records.ledger import FORMAT, Status
+from ablate.records.logs import Logs, one_table
+from ablate.records.wandb.run_files import read_run
+
+# What W&B adds to a row, to a configuration.
+OWN = ("_step", "_runtime", "_timestamp", "_wandb")
+ABOUT, TEST = "ablate", "test/"
+# Of what a trial's end tells, the numbers that are no whole ones. JSON on its way through W&B has one kind of number.
+WITH_A_POINT = ("flops", "training_seconds", "share", "epochs")
+# From so many files on, processes are worth their start.
+MANY_FILES = 100
+
+
+@dataclass
+class OfflineWandbLogs:
+    """Offline runs below a folder, by the ids of their trials; see `Logs`.
+
+    Attributes:
+        folder: holds `run-<trial id>.wandb` at any depth, as a ledger does.
+        declared: where grids are declared.
+        problems: what is wrong with files that were read, one message each.
+    """
+
+    folder: Path
+    declared: Logs
+    problems: list[str] = field(default_factory=list)
+    _runs: dict[str, "_Run"] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"W&B's offline files below {self.folder}"
+
+    def grids(self) -> list[dict[str, Any]]:
+        """The grids that are declared."""
+        return self.declared.grids()
+
+    def record(self, trial_id: str) -> dict[str, Any]:
+        """What W&B knows of a trial, as its record. Raises LedgerError where no run of any trial is there."""
+        if trial_id not in self._runs:
+            # A lesson asks for one after another; all at once are read by several processes.
+            self._read(self._beside(trial_id))
+        return self._runs[trial_id].record(trial_id)
+
+    def history(
+        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The one table. Raises LedgerError where no run of any trial is there."""
+        self._read(trial_ids)
+        return _table({trial: self._runs[trial] for trial in trial_ids}, evaluation_id, columns)
+
+    def documents(self, trial_id: str, evaluation_id: str) -> None:
+        """W&B has none."""
+
+    def _beside(self, trial_id: str) -> list[str]:
+        grids = [{trial for arm in grid["arms"] for trial in arm["trials"].values()} for grid in self.declared.grids()]
+        return sorted({trial_id}.union(*(trials for trials in grids if trial_id in trials)))
+
+    def _read(self, trial_ids: Iterable[str]) -> None:
+        """Reads the files of these trials that were not read yet."""
+        wanted = [trial for trial in dict.fromkeys(trial_ids) if trial not in self._runs]
+        if not wanted:
+            return
+        if not self._paths:
+            raise LedgerError(
+                f"{self.folder}: no offline run of W&B's is below it. Trials write them with tracking=offline, which "
+                "is the default."
+            )
+        paths = [path for trial in wanted for path in self._paths.get(trial, [])]
+        read = dict(zip(paths, _read_all(paths), strict=True))
+        self.problems += [problem for attempt in read.values() for problem in attempt.problems]
+        for trial in wanted:
+            self._runs[trial] = _Run.of([read[path] for path in self._paths.get(trial, [])])
+
+    @cached_property
+    def _paths(self) -> dict[str, list[Path]]:
+        """By trial, in the order in which they were begun: of `offline-run-<time>-<id>` or `run-<time>-<id>`."""
+        found: dict[str, list[Path]] = {}
+        paths = self.folder.glob("**/*run-*/run-*.wandb")
+        for path in sorted(paths, key=lambda path: (path.parent.name.partition("run-")[2], path)):
+            found.setdefault(path.stem.removeprefix("run-"), []).append(path)
+        return found
+
+
+@dataclass
+class ProjectLogs:
+    """A W&B project, by the ids of its runs; see `Logs`. All points of a run are read, none are sampled.
+
+    Attributes:
+        project: `entity/project`.
+        declared: where grids are declared.
+        api: W&B's; made when it is first needed.
+        problems: what is missing in the project, one message each.
+
+    Raises:
+        LedgerError: a project without its entity.
+    """
+
+    project: str
+    declared: Logs
+    api: Any = None
+    problems: list[str] = field(default_factory=list)
+    _runs: dict[str, "_Run"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses a name that W&B would read in another way."""
+        parts = self.project.split("/")
+        if len(parts) != 2 or not all(parts):
+            raise LedgerError(f"wandb={self.project}: takes offline, or ENTITY/PROJECT as in a project's address.")
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"the W&B project {self.project}"
+
+    def grids(self) -> list[dict[str, Any]]:
+        """The grids that are declared."""
+        return self.declared.grids()
+
+    def record(self, trial_id: str) -> dict[str, Any]:
+        """What W&B knows of a trial, as its record. Raises LedgerError where the project can't be read."""
+        return self._run(trial_id).record(trial_id)
+
+    def history(
+        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The one table. Raises LedgerError where the project can't be read."""
+        return _table({trial: self._run(trial) for trial in trial_ids}, evaluation_id, columns)
+
+    def documents(self, trial_id: str, evaluation_id: str) -> None:
+        """W&B has none."""
+
+    def _run(self, trial_id: str) -> "_Run":
+        if trial_id not in self._runs:
+            attempts = [attempt for attempt in [self._attempt(trial_id)] if attempt]
+            self.problems += [problem for attempt in attempts for problem in attempt.problems]
+            self._runs[trial_id] = _Run.of(attempts)
+        return self._runs[trial_id]
+
+    def _attempt(self, trial_id: str) -> "_Attempt | None":
+        import wandb
+
+        address = f"{self.project}/{trial_id}"
+        try:
+            self.api = self.api or wandb.Api()
+            run = self.api.run(address)
+            config, summary, state = dict(run.config), dict(run.summary_metrics), run.state
+            rows = [dict(row) for row in run.scan_history()]
+        except Exception as error:  # Its own errors, those of its service and those of the network share no class.
+            if "could not find run" in str(error).lower():
+                self.problems.append(
+                    f"{address}: no such run. If the trial was run offline: wandb sync, with its wandb/offline-run-* "
+                    "folder."
+                )
+                return None
+            raise LedgerError(
+                f"{self.where}: can't be read ({error}). Is its name ENTITY/PROJECT, and are you logged in (wandb "
+                "login)?"
+            ) from error
+        if state == "running":
+            # One that was taken up again has the summary of its earlier attempt.
+            summary.pop(f"{ABOUT}/status", None)
+        return _Attempt.of(address, config, summary, rows)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One run of W&B's: an attempt at a trial, or all of them where they were logged online.
+
+    Attributes:
+        about: what the trial's end told: status, evaluation, counters.
+        rows: of the training's log.
+        scores: on the test split.
+    """
+
+    config: Mapping[str, Any]
+    about: Mapping[str, Any]
+    rows: pd.DataFrame
+    scores: Mapping[str, float]
+    problems: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls, where: str, config: Mapping[str, Any], summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> "_Attempt":
+        about = {name.removeprefix(f"{ABOUT}/"): value for name, value in summary.items() if _is_about(name)}
+        scores = {
+            name.removeprefix(TEST): float(value)
+            for row in rows
+            for name, value in row.items()
+            if name.startswith(TEST)
+        }
+        trained = [row for row in rows if any(_is_trained(name) for name in row)]
+        table = pd.DataFrame(trained)
+        if trained:
+            table = table.rename(columns={"_step": "step"})
+            table = table[[name for name in table if name == "step" or _is_trained(str(name))]]
+            table["step"] = table["step"].astype("int64")
+        unknown = (
+            f"{where}: has test scores and no ablate/evaluation_id that tells what was scored: logged by an earlier "
+            "ablate, or killed at its end. They are left out; the ledger has them."
+        )
+        problems = [unknown] if scores and "evaluation_id" not in about else []
+        return cls(config, _typed(about), table, scores, problems)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A trial, as its attempts in order tell it."""
+
+    config: Mapping[str, Any]
+    about: Mapping[str, Any]
+    rows: pd.DataFrame
+    evaluations: Mapping[str, Mapping[str, float]]
+    status: Status
+
+    @classmethod
+    def of(cls, attempts: Sequence[_Attempt]) -> "_Run":
+        config: dict[str, Any] = {}
+        about: dict[str, Any] = {}
+        evaluations: dict[str, Mapping[str, float]] = {}
+        rows, status = pd.DataFrame(), Status.PENDING
+        for attempt in attempts:
+            config |= attempt.config
+            about |= attempt.about
+            if attempt.scores and "evaluation_id" in attempt.about:
+                evaluations[attempt.about["evaluation_id"]] = attempt.scores
+            # What was finished and is scored once more stays finished, however that ends.
+            if status != Status.FINISHED or not attempt.rows.empty:
+                status = Status(attempt.about.get("status", Status.RUNNING))
+            if rows.empty:
+                rows = attempt.rows
+            elif not attempt.rows.empty:
+                # A later attempt goes back to its checkpoint, and logs again what came after it.
+                kept = rows[rows["step"] < attempt.rows["step"].iloc[0]]
+                rows = pd.concat([kept, attempt.rows], ignore_index=True)
+        return cls(config, about, rows, evaluations, status)
+
+    def record(self, trial_id: str) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "trial_id": trial_id,
+            "semantic": {name: value for name, value in self.config.items() if name not in (ABOUT, *OWN)},
+            **self.config.get(ABOUT, {}),
+            **{name: value for name, value in self.about.items() if name != "evaluation_id"},
+            "evaluations": {evaluation: dict(scores) for evaluation, scores in self.evaluations.items()},
+            "status": self.status,
+        }
+
+    def part(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
+        """Its rows, scores aside."""
+        if self.rows.empty:
+            return None
+        part = self.rows[[name for name in self.rows if name == "step" or columns is None or name in columns]].copy()
+        part.insert(0, "trial_id", trial_id)
+        return part
+
+
+def _is_about(name: str) -> bool:
+    return name.startswith(f"{ABOUT}/")
+
+
+def _is_trained(name: str) -> bool:
+    return name not in OWN and not name.startswith(TEST)
+
+
+def _typed(value: Any, name: str = "") -> Any:
+    """What a trial's end told, with the kinds of numbers that the ledger has."""
+    if isinstance(value, dict):
+        return {inner: _typed(found, inner) for inner, found in value.items()}
+    if isinstance(value, int | float):
+        return float(value) if name in WITH_A_POINT else int(value)
+    return value
+
+
+def _table(runs: Mapping[str, _Run], evaluation_id: str, columns: Sequence[str] | None) -> pd.DataFrame:
+    parts = [part for trial, run in runs.items() if (part := run.part(trial, columns)) is not None]
+    scores = {
+        trial: dict(run.evaluations[evaluation_id]) for trial, run in runs.items() if evaluation_id in run.evaluations
+    }
+    return one_table(parts, scores, columns)
+
+
+def _read_attempt(path: Path) -> _Attempt:
+    file = read_run(path)
+    attempt = _Attempt.of(str(path), file.config, file.summary(f"{ABOUT}/"), file.rows)
+    # A file without its end is one problem, also where it lacks what is told there.
+    return replace(attempt, problems=[file.problem]) if file.problem else attempt
+
+
+def _read_all(paths: Sequence[Path]) -> list[_Attempt]:
+    if len(paths) >= MANY_FILES and _can_have_workers():
+        # A worker that was killed costs time and nothing else.
+        with (
+            suppress(BrokenProcessPool),
+            ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver")) as pool,
+        ):
+            return list(pool.map(_read_attempt, paths, chunksize=8))
+    return [_read_attempt(path) for path in paths]
+
+
+def _can_have_workers() -> bool:
+    """A worker imports the main module: a plain script would run once more in each."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or not hasattr(main, "__file__")

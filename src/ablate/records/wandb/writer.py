@@ -1,0 +1,128 @@
+"""The W&B mirror of a trial's log. The only module that writes to W&B while trials run.
+
+It runs in a thread of its own and takes rows from a queue: importing wandb and starting its service cost a second that
+no trial waits for, and a W&B that hangs or fails stops no trial. The ledger is the truth.
+"""
+
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+log = logging.getLogger(__name__)
+
+INIT_SECONDS = 30.0
+FINISH_SECONDS = 60.0
+
+
+class WandbWriter:
+    """A W&B run with the trial's id.
+
+    Args:
+        mode: `offline` writes files below `folder` that `wandb sync` can upload later; `disabled` does nothing.
+        project: W&B's project.
+        folder: the trial's folder.
+        trial_id: becomes the run's id.
+        config: the semantic config.
+        group: the first grid that asked for the trial.
+        tags: the chosen options.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["offline", "online", "disabled"],
+        project: str,
+        folder: Path,
+        trial_id: str,
+        config: dict[str, Any],
+        group: str | None,
+        tags: list[str],
+    ) -> None:
+        # Rows by step; without a step, what the run as a whole came to.
+        self._rows: queue.Queue[tuple[int | None, dict[str, Any]] | None] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._folder = folder
+        if mode == "disabled":
+            return
+        about = {
+            "mode": mode,
+            "project": project,
+            "dir": folder,
+            "id": trial_id,
+            "name": trial_id,
+            "resume": "allow" if mode == "online" else None,
+            "group": group,
+            "job_type": "trial",
+            # W&B takes tags of up to 64 characters.
+            "tags": [tag[:64] for tag in tags],
+            "config": config,
+        }
+        self._thread = threading.Thread(target=self._work, args=(about,), name="wandb", daemon=True)
+        self._thread.start()
+
+    def append(self, step: int, values: dict[str, Any]) -> None:
+        """Queues one row."""
+        if self._thread is not None:
+            self._rows.put((step, values))
+
+    def conclude(self, values: dict[str, Any]) -> None:
+        """Queues what the run as a whole came to: W&B's summary."""
+        if self._thread is not None:
+            self._rows.put((None, values))
+
+    def close(self) -> None:
+        """Waits until the run's files are whole, but not for ever."""
+        if self._thread is not None:
+            self._rows.put(None)
+            self._thread.join(FINISH_SECONDS)
+            if self._thread.is_alive():
+                # What it has written to its own files does not need the network.
+                log.warning(
+                    "W&B did not finish within %.0f s. Later: wandb sync %s", FINISH_SECONDS, self._folder / "wandb"
+                )
+            self._thread = None
+
+    def _work(self, about: dict[str, Any]) -> None:
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        try:
+            import wandb
+
+            run = self._begin(wandb, about)
+            while (row := self._rows.get()) is not None:
+                step, values = row
+                if step is None:
+                    run.summary.update(values)
+                else:
+                    run.log(values, step=step)
+            run.finish()
+        except Exception as error:
+            log.warning("W&B mirror off for the rest of this trial: %s", error)
+
+    @staticmethod
+    def _begin(wandb: Any, about: dict[str, Any]) -> Any:
+        """The run; an offline one where W&B can't be reached, so that its rows can be synced later."""
+
+        def begin(**changes: Any) -> Any:
+            settings = wandb.Settings(
+                silent=True,
+                console="off",
+                x_disable_stats=True,
+                disable_git=True,
+                save_code=False,
+                init_timeout=INIT_SECONDS,
+            )
+            return wandb.init(**{**about, **changes}, settings=settings)
+
+        try:
+            return begin()
+        except Exception as error:
+            if about["mode"] != "online":
+                raise
+            # Its service still holds the id of the run that did not begin.
+            wandb.teardown()
+            run = begin(mode="offline", resume=None)
+            log.warning("W&B can't be reached (%s). Later: wandb sync %s", error, Path(run.dir).parent)
+            return run

@@ -1,0 +1,1 @@
+"""What shows a lesson: terminal, Markdown, CSV, LaTeX, plots, page, paper."""

@@ -1,0 +1,45 @@
+"""What all figures share: colours, size, and files that have the same bytes for the same results."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablate.files import replacing
+
+# Okabe and Ito's palette: told apart by readers with any colour vision.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# No date and no random names.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Figures made and saved inside look alike, and their SVG names are those of the last time."""
+    with matplotlib.rc_context(
+        {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "ablate"}
+    ):
+        yield
+
+
+def quiet_grid(axis: Axes) -> None:
+    """Lines behind the data that do not ask to be looked at."""
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    """Writes `<name>.<format>` for each format, and returns the paths."""
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        with style(), replacing(path) as scratch:
+            figure.savefig(scratch, format=suffix, dpi=160, metadata=METADATA[suffix])
+    return paths

@@ -1,0 +1,1 @@
+"""Jobs, launchers and the scheduler that runs a source of trials."""
