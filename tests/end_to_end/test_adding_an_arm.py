@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import command
+from tests.support.command_line import command
+from tests.support.text import write_text
 
 DOC = Path(__file__).parents[2] / "docs" / "adding-an-arm.md"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_text
+from tests.support.text import write_text
 
 SMALL = ["tokenizer.vocab_size=340", "tokenizer.mask_sentinels=16", "scale.window_tokens=40", "mixture=text"]
 

@@ -17,9 +17,9 @@ from ablate.grid.initial import resolve_init_from
 from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
 from ablate.records.ledger import Ledger, TrialFolder
-from tests.conftest import MakeTrial, write_text
-from tests.end_to_end.test_grid import ablate
-from tests.end_to_end.test_verbs import verb
+from tests.support.command_line import ablate, verb
+from tests.support.text import write_text
+from tests.support.trials import MakeTrial
 
 SHAPE = ["scale.n_heads=4", "budget.train_tokens=8000", "optimizer.learning_rate=1e-2"]
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ablate.grid.run import quoted
-from tests.conftest import write_text
+from tests.support.command_line import ablate, command, start, wait_for
+from tests.support.text import write_text
 
-TINY = [
-    "corpus=files",
-    "mixture=text",
-    "corpus.test_fraction=0.2",
-    "corpus.val_fraction=0.2",
-    "scale.n_layers=1",
-    "scale.d_model=32",
-    "scale.n_heads=2",
-    "scale.context_tokens=48",
-    "scale.window_tokens=40",
-    "tokenizer.vocab_size=340",
-    "budget.train_tokens=800",
-    "evaluation.passage_bytes=80",
-    "evaluation.test_documents_per_source=4",
-    "evaluation.val_documents_per_source=2",
-    "tracking.log_every_steps=2",
-]
 GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
-
-
-def command(folder: Path, *arguments: str) -> list[str]:
-    text, cache = quoted(str(folder / "text")), quoted(str(folder / "cache"))
-    places = [f"corpus.sources.text.files.path={text}", f"cache_dir={cache}"]
-    given = {argument.split("=")[0] for argument in arguments}
-    tiny = [option for option in TINY if option.split("=")[0] not in given]
-    return [sys.executable, "-m", "ablate", *arguments, *tiny, *places]
-
-
-def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=240)
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -155,24 +125,6 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str
     (trial / "model.pt").unlink()
     assert ablate(folder, *grid, "budget.train_tokens=320").returncode == 0
     assert records(folder)["mixed 7"]["status"] == "finished"
-
-
-def wait_for(condition: Any, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(folder, *arguments),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def count(folder: Path, status: str, seeds: tuple[str, ...]) -> int:

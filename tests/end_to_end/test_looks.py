@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import ablate
+from tests.support.command_line import ablate
+from tests.support.text import write_text
 
 # Two looks, at two seeds and at three; nothing is as small as that effect, so that only differences are words.
 LESSON = [

@@ -24,7 +24,7 @@ from ablate.lessons import notebook
 from ablate.lessons.grid_results import GridResults
 from ablate.records.archive import Archive, write_archive
 from ablate.records.ledger_logs import LedgerLogs
-from tests.unit.test_lessons import ledger_of, make_grid
+from tests.support.ledgers import ledger_of, make_grid
 
 ANALYSIS = Path(__file__).parents[2] / "analysis"
 NOTEBOOKS = sorted(path.stem for path in ANALYSIS.glob("*.py"))

@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from ablate import CONF
 from ablate.records.optuna.studies import studies_of
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import ablate, command
+from tests.support.command_line import ablate, command
+from tests.support.text import write_text
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 SMALL = ["evaluation.val_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"]

@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import ablate, command, start, wait_for
+from tests.support.command_line import ablate, command, start, verb, wait_for
+from tests.support.text import write_text
 
 GRID = ["-m", "optimizer.learning_rate=1e-3,40", "seed=0,1", "optimizer.clip_norm=0", "divergence.window_steps=2"]
-
-
-def verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ablate", *words], cwd=folder, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ from ablate.grid.launch import start_server
 from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
 from ablate.records.ledger import Ledger, Status, TrialFolder
-from tests.conftest import small_container, write_text
+from tests.support.text import write_text
+from tests.support.trials import small_container
 
 Arm = Callable[[random.Random], None]
 

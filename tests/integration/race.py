@@ -24,8 +24,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ablate.records.metrics import read_metrics
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import command
+from tests.support.command_line import command
+from tests.support.text import write_text
 
 PAUSE_SECONDS = (0.5, 3.0)
 

@@ -22,8 +22,8 @@ from typing import Any
 import optuna
 
 from ablate.records.optuna.studies import studies_of
-from tests.conftest import write_text
-from tests.end_to_end.test_grid import command
+from tests.support.command_line import command
+from tests.support.text import write_text
 
 PROPOSALS = 10
 WORDS = [

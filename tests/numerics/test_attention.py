@@ -16,20 +16,8 @@ from ablate.data.tokens.shards import Shards
 from ablate.model.attention import Blocks, Fused, Visibility, attend, visible_BTT, visible_intervals
 from ablate.model.block_attention import block_attention, block_jobs
 from ablate.model.build import Model, build_model
-from tests.conftest import ARMS, MakeTrial
-
-ROWS = {
-    "one document": ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
-    "prefix": ([1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]),
-    "full prefix": ([1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]),
-    "two documents": ([1, 1, 1, 2, 2, 2], [0, 0, 0, 0, 0, 0]),
-    "two regions in two documents": ([1, 1, 1, 2, 2, 2], [1, 1, 0, 2, 2, 0]),
-    "two regions in one segment": ([1, 1, 1, 1, 1, 1], [1, 1, 0, 2, 2, 0]),
-    "padding": ([1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]),
-    "documents and padding": ([1, 1, 2, 2, 2, 0], [0, 0, 0, 0, 0, 0]),
-    "merged documents of a region each": ([1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 2, 2]),
-}
-
+from tests.support.rows import ROWS
+from tests.support.trials import ARMS, MakeTrial
 
 # torch.compile imports parts of torch that torch itself deprecates.
 # And its call of the C++ compiler does not quote paths.

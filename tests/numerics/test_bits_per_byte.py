@@ -13,24 +13,12 @@ from ablate.evaluation.passages import passages
 from ablate.evaluation.reading import Reading, score_readings, views
 from ablate.evaluation.suites.bits_per_byte import score, unigram_rows
 from ablate.evaluation.table import summary
-from ablate.model.build import Model, build_model
-from ablate.objectives.example import Tokens
+from ablate.model.build import build_model
 from ablate.objectives.prompt import Prompt
-from tests.conftest import MakeTrial
+from tests.support.scoring import nll_one_by_one
+from tests.support.trials import MakeTrial
 
 CONTEXT = 48
-
-
-def nll_one_by_one(model: Model, prompt: Prompt, scored_S: Tokens) -> list[float]:
-    """The nll of each scored token, from a pass of its own over what the token may see."""
-    read = [*prompt.tokens_T.tolist(), *scored_S.tolist()]
-    found = []
-    for end in range(len(prompt.tokens_T), len(read)):
-        seen = torch.tensor([read[:end]])
-        regions = (torch.arange(end)[None] < prompt.region_tokens).long()
-        hidden = model(seen, torch.ones_like(seen), torch.arange(end)[None], regions)
-        found.append(-float(model.head(hidden[0, -1]).log_softmax(-1)[read[end]]))
-    return found
 
 
 @pytest.mark.parametrize("objective", ["causal", "prefix", "mixed_prefix", "span_corruption", "ul2_modes"])

@@ -12,8 +12,8 @@ from ablate.errors import UsageError
 from ablate.model.attention import visible_BTT
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
-from tests.conftest import MakeTrial
-from tests.numerics.test_attention import ROWS
+from tests.support.rows import ROWS
+from tests.support.trials import MakeTrial
 
 ENCODER_DECODER = "architecture=encoder_decoder"
 

@@ -22,7 +22,7 @@ from ablate.errors import UsageError
 from ablate.model.decoder import Decoder
 from ablate.model.hf import from_hugging_face, to_hugging_face
 from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial, weight_files
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 VOCABULARY = 340
 # What fp32 leaves of the same sums in another order.

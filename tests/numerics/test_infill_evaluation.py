@@ -11,8 +11,8 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.suites.infill import KINDS, _fitted, middles
 from ablate.evaluation.table import summary
 from ablate.model.build import build_model
-from tests.conftest import MakeTrial
-from tests.numerics.test_bits_per_byte import nll_one_by_one
+from tests.support.scoring import nll_one_by_one
+from tests.support.trials import MakeTrial
 
 ARMS = {
     "causal": "objective=causal",

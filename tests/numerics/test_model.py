@@ -15,7 +15,7 @@ from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
 from ablate.model.loss import nll_and_hits, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 
 def test_codegen2_1b_has_its_shape() -> None:

@@ -20,8 +20,8 @@ from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
 from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.trial import run_trial
-from tests.conftest import MakeTrial
-from tests.numerics.test_training import no_mirror, trained
+from tests.support.training import no_mirror, trained
+from tests.support.trials import MakeTrial
 
 OVERRIDES = ("objective=mixed", "hardware.micro_batch_rows=2", "budget.train_tokens=3200", "checkpoint.every_steps=3")
 

@@ -2,43 +2,22 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from ablate.config.trial import TrialConfig
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.identity import evaluation_id, trial_id
 from ablate.model.decoder import Decoder
-from ablate.records.ledger import TrialFolder
-from ablate.records.metrics import read_metrics
-from ablate.records.wandb.writer import WandbWriter
 from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import learning_rate
 from ablate.training.preemption import Preemption
 from ablate.training.trial import budget_target, build_trainer, run_trial
-from tests.conftest import ARMS, MakeTrial
-
-
-def no_mirror(folder: Path) -> WandbWriter:
-    return WandbWriter(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
-
-
-def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
-    folder = TrialFolder(path)
-    path.mkdir(parents=True)
-    folder.begin_attempt()
-    folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(path), Preemption()))
-    weights = torch.load(folder.model_path, weights_only=True)
-    rows = [
-        {name: value for name, value in row.items() if not name.startswith("speed/")}
-        for row in read_metrics(folder.metrics_path)
-    ]
-    return weights, rows, folder
+from tests.support.training import no_mirror, trained
+from tests.support.trials import ARMS, MakeTrial
 
 
 @pytest.mark.parametrize("arm", ["causal", "prefix", "mixed_prefix", "ul2_modes", "joint"])

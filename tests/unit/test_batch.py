@@ -13,7 +13,7 @@ from ablate.grid.expand import default_container
 from ablate.model.attention import visible_BTT
 from ablate.objectives.example import Example
 from ablate.objectives.objective import Objective
-from tests.conftest import ARMS, MakeTrial
+from tests.support.trials import ARMS, MakeTrial
 
 
 @pytest.mark.parametrize("arm", ARMS)

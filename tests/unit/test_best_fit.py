@@ -11,7 +11,7 @@ from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.token_file import write_token_file
 from ablate.data.tokens.token_source import TokenSource
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 
 def naive(lengths: list[int], capacity: int) -> list[list[int]]:

@@ -16,7 +16,8 @@ from ablate.data.corpus.recipe import check_readers
 from ablate.data.tokens.shards import open_shards, shard_folder
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
-from tests.conftest import MakeTrial, write_text
+from tests.support.text import write_text
+from tests.support.trials import MakeTrial
 
 QUIET = Progress(disable=True)
 

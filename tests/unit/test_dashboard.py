@@ -10,7 +10,7 @@ import pytest
 
 from ablate.errors import LedgerError
 from ablate.records.wandb.workspace import save, spec, workspace
-from tests.unit.test_lessons import make_grid
+from tests.support.ledgers import make_grid
 
 
 def section_of(grid: dict[str, Any]) -> dict[str, Any]:

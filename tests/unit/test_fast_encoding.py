@@ -14,7 +14,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from ablate.data.tokens.fast_encoding import fast_encoding
 from ablate.data.tokens.vocabulary import WHITESPACE_RUNS, build
-from tests.unit.test_tokenizer import SAMPLE, config_of
+from tests.support.tokenizers import SAMPLE, config_of
 
 LETTERS = "ab \nx'é1."
 

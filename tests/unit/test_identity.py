@@ -9,7 +9,7 @@ from ablate.config.parse import composed_from_container, trial_from_container, t
 from ablate.config.trial import Kind, StageConfig
 from ablate.grid.expand import default_container
 from ablate.identity import differences, evaluation_id, kind_of, kind_of_key, semantic, trial_id
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
 GOLDEN = {

@@ -6,7 +6,7 @@ from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatch, TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.training.loader import batch_loader
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 STAGES = "mixture.stages=[{from_fraction:0.5,weights:{code:1,english:3}}]"
 

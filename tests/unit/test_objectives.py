@@ -17,7 +17,7 @@ from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
 from ablate.objectives.infill import FORMATS, Infill
 from ablate.objectives.objective import Objective, checked_arms
 from ablate.objectives.tasks import TASKS, prefix, span_corruption
-from tests.inverse import source_of
+from tests.support.inverse import source_of
 
 SPECIAL = SpecialTokens.counted_from(0, mask_sentinels=300)
 EOT = SPECIAL.end_of_text

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pytest
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson, lesson
 from ablate.reports.page import page, write_page
-from tests.unit.test_lessons import ledger_of, make_grid
+from tests.support.html import Tags, table
+from tests.support.ledgers import ledger_of, make_grid
 
 NASTY, MARKUP = '<b>&"x #0072b2 $\\frac$ id="a_1"', "&lt;b&gt;&amp;"
 
@@ -32,45 +32,12 @@ def made(tmp_path: Path) -> list[Lesson]:
     return [lesson(GridResults(results.logs, results.grid), stale), lesson(GridResults(alone.logs, alone.grid))]
 
 
-class Tags(HTMLParser):
-    """Every tag's attributes, the text, and that what is opened is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.opened: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in ("meta", "link", "br"):
-            self.opened.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.opened.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def card(text: str, name: str) -> str:
     """The card of a contrast."""
     cards = re.findall(r'<li class="card.*?</li>', text, re.DOTALL)
     [found] = [one for one in cards if f"<h3>{name}</h3>" in one]
     assert isinstance(found, str)
     return found
-
-
-def table(text: str, kind: str) -> list[list[str]]:
-    """The cells of the first table of a class."""
-    found = re.search(rf'<table class="{kind}">.*?</table>', text, re.DOTALL)
-    assert found, kind
-    rows = re.findall(r"<tr.*?</tr>", found[0], re.DOTALL)
-    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
 
 
 def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ablate.records.logs import open_logs
 from ablate.reports.paper import write_paper
 from ablate.reports.table import notes
 from ablate.versions import CODE_VERSIONS
-from tests.unit.test_lessons import ledger_of, make_grid
+from tests.support.ledgers import ledger_of, make_grid
 
 PUBLISHED: list[dict[str, Any]] = [
     {"lesson": name, "shows": "scores", "kind": "table", "word": "it helps", "published": []}

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -13,7 +12,7 @@ from ablate.grid.job import reconcile
 from ablate.records.ledger import FORMAT, Ledger, Status
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
 from ablate.records.provenance import provenance
-from ablate.records.wandb.writer import WandbWriter
+from tests.support.wandb_runs import mirror
 
 
 def test_a_file_is_old_or_new_and_never_half(tmp_path: Path) -> None:
@@ -159,22 +158,10 @@ def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) 
     assert provenance(stranger, diffs)["git_commit"] is None, "a package below somebody's repository is not of it"
 
 
-def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> WandbWriter:
-    return WandbWriter(
-        mode=mode,
-        project="ablate",
-        folder=folder,
-        trial_id="0123456789ab",
-        config={"objective": [["causal", 1, 1.0, {}]]},
-        group="grid",
-        tags=["objective=causal", "x" * 100],
-    )
-
-
 def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
     """Read back by W&B's own command, in a process of its own, as its service prints after pytest has captured."""
     program = (
-        "from pathlib import Path; from tests.unit.test_records import mirror\n"
+        "from pathlib import Path; from tests.support.wandb_runs import mirror\n"
         f"run = mirror(Path({str(tmp_path)!r}))\n"
         "for step in (1, 2, 5): run.append(step, {'train/loss': 8.0 / step, 'data/windows': 'ab'})\n"
         "run.close()\n"
@@ -192,7 +179,7 @@ def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
 def test_where_w_and_b_cannot_be_reached_the_run_is_offline(tmp_path: Path) -> None:
     program = (
         "import logging; from pathlib import Path; from ablate.records.wandb import writer as m\n"
-        "from tests.unit.test_records import mirror\n"
+        "from tests.support.wandb_runs import mirror\n"
         "logging.basicConfig(); m.INIT_SECONDS = 1.0\n"
         f"run = mirror(Path({str(tmp_path)!r}), 'online')\n"
         "run.append(1, {'train/loss': 1.625})\n"

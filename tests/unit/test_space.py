@@ -11,7 +11,7 @@ from ablate.config.parse import tuning_from_container
 from ablate.config.tuning import DimensionConfig
 from ablate.errors import UsageError
 from ablate.tuning.space import MISSING, Space, check_key
-from tests.unit.test_studies import SWEEP
+from tests.support.tunings import SWEEP
 
 ARM = {"objective": "causal", "optimizer.learning_rate": 6e-3}
 

@@ -9,7 +9,7 @@ from ablate.data.batches.epoch_order import Order
 from ablate.data.batches.stream import Stream
 from ablate.data.tokens.shards import Shards
 from ablate.errors import FailureError, UsageError
-from tests.conftest import MakeTrial
+from tests.support.trials import MakeTrial
 
 MakeStream = Callable[..., Stream]
 

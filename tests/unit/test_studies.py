@@ -31,26 +31,11 @@ from ablate.records.optuna.studies import (
 )
 from ablate.tuning.space import Space
 from ablate.tuning.study import ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
+from tests.support.tunings import SWEEP
 
 SPACE = Space.of(
     {"rate": DimensionConfig(low=1e-4, high=1e-1, log=True), "share": DimensionConfig(low=0.0, high=1.0, step=0.25)}
 )
-
-
-SWEEP: dict[str, Any] = {
-    "n_trials": 6,
-    "space": {},
-    "metrics": None,
-    "tune_seed": 0,
-    "sampler_seed": 3,
-    "sampler": "tpe",
-    "samplers": {},
-    "pruner": "none",
-    "pruners": {},
-    "study": None,
-    "storage": None,
-    "batch": None,
-}
 
 
 def sweep(**changes: Any) -> TuningConfig:

@@ -15,27 +15,17 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from ablate.config.parse import composed_from_container
-from ablate.config.trial import TokenizerConfig
 from ablate.data.tokens.shards import shard_folder
 from ablate.data.tokens.text_splitter import TextSplitter
 from ablate.data.tokens.tokenizer import Tokenizer, special_tokens
 from ablate.data.tokens.vocabulary import byte_letters, check_tokenizer, file_can_split, least_entries, tokenizer_sha256
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
+from tests.support.tokenizers import SAMPLE, config_of
 
-SAMPLE = (
-    "one\n \ntwo\n \n" * 3
-    + "def add(self, other):\n    return self.value + other\n\n\tthe word  and the   verse é ∑ — 12345\n" * 3
-)
 STRUCTURE = "<|endoftext|> <mask_1><sep><eom> <pre>x<suf>y<mid> <mode_R> "
 # More spaces than CodeGen has a token for.
 RUN = " " * 32 + "x"
-
-
-def config_of(kind: str, **changes: Any) -> TokenizerConfig:
-    chosen: dict[str, Any] = {"path": None, "sha256": None, "mask_sentinels": 8}
-    entries = {"bpe": 400, "bytes": 384, "gpt2": 50_368, "codegen2": 51_200, "file": 600}[kind]
-    return TokenizerConfig(kind=kind, **{"vocab_size": entries, **chosen, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from ablate.lessons.lesson import lesson
 from ablate.lessons.tuning import tuning_notes, untuned
 from ablate.reports.page import Sweep, page
 from ablate.reports.study_figures import study_figures
-from tests.unit.test_lessons import ledger_of, make_grid
-from tests.unit.test_page import Tags, table
+from tests.support.html import Tags, table
+from tests.support.ledgers import ledger_of, make_grid
 
 ARM = {"ended": 5, "pruned": 3, "failed": 0, "train_tokens": 2.5e6, "trial_id": "t", "number": 1, "study": "s"}
 SWEEP: dict[str, Any] = {

@@ -1,0 +1,18 @@
+"""The configuration of a small tuning."""
+
+from typing import Any
+
+SWEEP: dict[str, Any] = {
+    "n_trials": 6,
+    "space": {},
+    "metrics": None,
+    "tune_seed": 0,
+    "sampler_seed": 3,
+    "sampler": "tpe",
+    "samplers": {},
+    "pruner": "none",
+    "pruners": {},
+    "study": None,
+    "storage": None,
+    "batch": None,
+}
