@@ -44,7 +44,7 @@ HEAVY = {
     "wandb_workspaces": {"records/wandb/workspace.py"},
     "hydra": {"grid", "tuning", "hydra_plugins"},
     "omegaconf": {"grid", "tuning", "hydra_plugins"},
-    "optuna": {"tuning", "records/optuna/", "reports/study_figures.py", "reports/page.py"},
+    "optuna": {"tuning", "records/optuna/", "reports/study_figures.py", "reports/tuning_section.py"},
     "sqlalchemy": {"records/optuna/storage.py"},
 }
 

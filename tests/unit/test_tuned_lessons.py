@@ -10,8 +10,9 @@ from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson
 from ablate.lessons.tuning import tuning_notes, untuned
-from ablate.reports.page import Sweep, page
+from ablate.reports.page import page
 from ablate.reports.study_figures import study_figures
+from ablate.reports.tuning_section import TuningStudies
 from tests.support.html import Tags, table
 from tests.support.ledgers import ledger_of, make_grid
 
@@ -125,7 +126,7 @@ def test_a_study_in_which_nothing_ended_has_no_figure_that_fails() -> None:
 
 
 def test_sweeps_on_the_page(tmp_path: Path) -> None:
-    shown = Sweep(SWEEP, {"causal": study(1, 1), "mixed": study(1, 2)})
+    shown = TuningStudies(SWEEP, {"causal": study(1, 1), "mixed": study(1, 2)})
     text = page([], {}, [shown])
     assert page([], {}, [shown]) == text
     assert Tags(text).opened == []
@@ -142,4 +143,4 @@ def test_sweeps_on_the_page(tmp_path: Path) -> None:
 
 def test_a_sweep_in_which_nothing_ended_is_on_the_page_too() -> None:
     empty = optuna.create_study()
-    assert "Nothing came to its end yet." in page([], {}, [Sweep(SWEEP, {"causal": empty})])
+    assert "Nothing came to its end yet." in page([], {}, [TuningStudies(SWEEP, {"causal": empty})])

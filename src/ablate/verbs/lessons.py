@@ -19,7 +19,7 @@ from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 
 if TYPE_CHECKING:
-    from ablate.reports.page import Sweep
+    from ablate.reports.tuning_section import TuningStudies
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep as TunedSweep
 
@@ -109,17 +109,17 @@ def _page(
     return 0
 
 
-def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Console) -> "list[Sweep]":
+def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Console) -> "list[TuningStudies]":
     """The sweeps whose studies can be read; of the others it is said why not."""
     if not sweeps:
         return []
     from ablate.records.optuna.studies import studies_of
-    from ablate.reports.page import Sweep
+    from ablate.reports.tuning_section import TuningStudies
 
     found = []
     for sweep in sweeps:
         try:
-            found.append(Sweep(sweep, studies_of(sweep, runs_dir)))
+            found.append(TuningStudies(sweep, studies_of(sweep, runs_dir)))
         except LedgerError as error:
             console.print(f"{sweep['sweep_id']}: its studies are left out. {error}", markup=False, soft_wrap=True)
     return found

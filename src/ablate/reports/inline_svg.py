@@ -1,0 +1,68 @@
+"""Figures as SVG elements of an HTML page, in the page's font and colours."""
+
+import io
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ablate.reports.figure import COLOURS, METADATA, style
+from ablate.reports.forest import COLOUR_OF
+
+# A page has a light and a dark palette, so figures are drawn in colours that stand for the page's variables.
+INK, GRID = "#010203", "#010204"
+NEUTRAL = {INK: "currentColor", GRID: "var(--grid)", "#555555": "currentColor"}
+OF_VERDICTS = NEUTRAL | {colour: f"var(--{verdict})" for verdict, colour in COLOUR_OF.items()}
+OF_ARMS = NEUTRAL | {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
+
+
+def page_style() -> AbstractContextManager[None]:
+    """The style to draw in; text stays text, and a label is never parsed as a formula."""
+    return matplotlib.rc_context(
+        {
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": GRID,
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+        }
+    )
+
+
+def inline_svg(figure: Figure, prefix: str, paints: Mapping[str, str], **saving: Any) -> dict[str, Any]:
+    """The figure's SVG content, with `width` and `height` in points.
+
+    Args:
+        figure: drawn within `page_style`.
+        prefix: of its ids, which no other figure of the page has.
+        paints: colour → CSS paint.
+        saving: passed to `Figure.savefig`.
+    """
+    file = io.StringIO()
+    with style():
+        figure.savefig(file, format="svg", transparent=True, metadata=METADATA["svg"], **saving)
+    text = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", file.getvalue(), flags=re.DOTALL)
+    inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    # Only tags change: a label may have any text.
+    content = re.sub(r"<[^>]*>", lambda tag: _page_tag(tag[0], prefix, paints), inside)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert size
+    width, height = (round(float(points), 2) for points in size.groups())
+    return {"width": width, "height": height, "content": re.sub(r"\n\s*", "\n", content)}
+
+
+def _page_tag(tag: str, prefix: str, paints: Mapping[str, str]) -> str:
+    # Nothing refers to a group.
+    tag = re.sub(r'<g id="[^"]*"', "<g", tag)
+    tag = re.sub(r'\bid="', f'id="{prefix}-', tag)
+    tag = re.sub(r'(?:xlink:)?(href="|url\()#', rf"\1#{prefix}-", tag)
+    tag = re.sub(r" font-family: [^;]*;", "", tag)
+    for colour, paint in paints.items():
+        tag = tag.replace(colour.lower(), paint)
+    return tag
