@@ -1,8 +1,5 @@
 """Bad input, from the command line: one clear message, the right exit code, no traceback, nothing started."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from ablate.config.parse import composed_from_container, trial_from_container, t
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.grid.run import job_overrides
+from tests.support.in_process import run_in_process
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
@@ -80,14 +78,9 @@ WRONG = [
 ]
 
 
-def ablate(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ablate", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
-
-
 @pytest.mark.parametrize(("command", "code", "message"), WRONG)
 def test_wrong_input_is_told(command: str, code: int, message: str, tmp_path: Path) -> None:
-    done = ablate(*command.split(), cwd=tmp_path)
+    done = run_in_process(tmp_path, *command.split())
     assert message in done.stderr
     assert done.returncode == code
     assert done.stderr.startswith("ablate: ")
@@ -97,8 +90,8 @@ def test_wrong_input_is_told(command: str, code: int, message: str, tmp_path: Pa
 
 def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\xfe\xff")
-    done = ablate(
-        "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'bad.txt'}", cwd=tmp_path
+    done = run_in_process(
+        tmp_path, "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'bad.txt'}"
     )
     assert done.returncode == 1
     assert "bad.txt: not UTF-8 (byte 0 is 0xfe)" in done.stderr
@@ -106,8 +99,8 @@ def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("")
-    done = ablate(
-        "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'empty.txt'}", cwd=tmp_path
+    done = run_in_process(
+        tmp_path, "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'empty.txt'}"
     )
     assert done.returncode == 1
     assert "corpus.sources.text: each split needs a document" in done.stderr
@@ -115,19 +108,19 @@ def test_an_empty_file_is_told(tmp_path: Path) -> None:
 
 def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("in the way")
-    done = ablate("budget=smoke", cwd=tmp_path)
+    done = run_in_process(tmp_path, "budget=smoke")
     assert done.returncode == 1
     assert f"{tmp_path}/runs: cannot write the ledger" in done.stderr
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:
-    done = ablate("scale.d_model=-1", cwd=tmp_path, ABLATE_DEBUG="1")
+    done = run_in_process(tmp_path, "scale.d_model=-1", environment={"ABLATE_DEBUG": "1"})
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 
 
 def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
-    done = ablate("--help", cwd=tmp_path)
+    done = run_in_process(tmp_path, "--help")
     assert done.returncode == 0
     for verb in VERBS:
         assert f"  {verb} " in done.stdout
@@ -138,7 +131,7 @@ def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
 
 
 def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
-    done = ablate("objective=prefix", "--cfg", "job", cwd=tmp_path)
+    done = run_in_process(tmp_path, "objective=prefix", "--cfg", "job")
     assert done.returncode == 0
     assert "fraction_max: 1.0" in done.stdout
     assert list(tmp_path.iterdir()) == []

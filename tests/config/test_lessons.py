@@ -1,7 +1,5 @@
 """The lessons of conf/experiment, and what a declaration refuses, without training anything."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.declaration import check_lesson, declared
 from ablate.grid.expand import Arm, Seeds, default_container
 from ablate.identity import trial_id
+from tests.support.in_process import run_in_process
 
 LESSONS = sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))
 AT_SCALE = [
@@ -25,8 +24,7 @@ AT_SCALE = [
 
 
 def status(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "ablate", "status", "--json", *arguments, f"runs_dir={folder}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    done = run_in_process(folder, "status", "--json", *arguments, f"runs_dir={folder}")
     assert done.returncode == 0, done.stderr
     found = yaml.safe_load(done.stdout)
     assert isinstance(found, list)

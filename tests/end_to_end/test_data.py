@@ -1,22 +1,18 @@
 """`data prepare`, `stats` and `verify` from the command line, and what a user meets who brings bad data."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.in_process import Completed, run_in_process
 from tests.support.text import write_text
 
 SMALL = ["tokenizer.vocab_size=340", "tokenizer.mask_sentinels=16", "scale.window_tokens=40", "mixture=text"]
 
 
-def data(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    given = [*words, *SMALL, f"cache_dir={folder / 'cache'}"]
-    return subprocess.run(
-        [sys.executable, "-m", "ablate", "data", *given], cwd=folder, capture_output=True, text=True, timeout=120
-    )
+def data(folder: Path, *words: str) -> Completed:
+    return run_in_process(folder, "data", *words, *SMALL, f"cache_dir={folder / 'cache'}")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from ablate.grid.initial import resolve_init_from
 from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
 from ablate.records.ledger import Ledger, TrialFolder
-from tests.support.command_line import ablate, verb
+from tests.support.command_line import ablate
+from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 from tests.support.trials import MakeTrial
 
@@ -69,7 +70,7 @@ def test_transformers_opens_it_and_writes_the_same(
 
     folder, trials = world
     place = tmp_path / "a model"
-    done = verb(folder, "export", trials[block].trial_id[:8], str(place))
+    done = run_in_process(folder, "export", trials[block].trial_id[:8], str(place))
     assert done.returncode == 0, done.stderr
     assert str(place) in done.stdout
     opened: Any = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True)
@@ -96,7 +97,7 @@ def test_transformers_opens_it_and_writes_the_same(
 def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path) -> None:
     folder, trials = world
     source = trials["gptj"]
-    assert verb(folder, "export", source.trial_id, str(tmp_path / "card")).returncode == 0
+    assert run_in_process(folder, "export", source.trial_id, str(tmp_path / "card")).returncode == 0
     card = (tmp_path / "card" / "README.md").read_text()
     [(evaluation, scores)] = source.record()["evaluations"].items()
     score = scores["bpb_full"]
@@ -111,7 +112,9 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
     ):
         assert part in card
     assert "groups" not in card
-    told = verb(folder, "export", source.trial_id, str(tmp_path / "two"), "--qkv-groups", "2", "runs_dir=runs")
+    told = run_in_process(
+        folder, "export", source.trial_id, str(tmp_path / "two"), "--qkv-groups", "2", "runs_dir=runs"
+    )
     assert "Its 2 groups are for CodeGen2's own modelling code" in told.stdout, told.stderr
     assert "lie in 2 groups" in (tmp_path / "two" / "README.md").read_text()
     assert json.loads((tmp_path / "two" / "config.json").read_text())["qkv_groups"] == 2
@@ -139,7 +142,7 @@ def test_what_cannot_be_exported_is_told(
     planned.config_path.write_text(trials["gptj"].config_path.read_text())
     names = {"TRIAL": trials["gptj"].trial_id, "PENDING": planned.trial_id}
     try:
-        done = verb(folder, "export", *[names.get(word, word) for word in words])
+        done = run_in_process(folder, "export", *[names.get(word, word) for word in words])
     finally:
         planned.config_path.unlink()
         planned.path.rmdir()
@@ -192,7 +195,7 @@ def test_a_model_of_transformers_is_trained_further(
     from transformers import AutoModelForCausalLM
 
     folder, trials = world
-    assert verb(folder, "export", trials[block].trial_id, str(tmp_path / "ours")).returncode == 0
+    assert run_in_process(folder, "export", trials[block].trial_id, str(tmp_path / "ours")).returncode == 0
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     model.save_pretrained(tmp_path / "theirs")
     known = list(Ledger(folder / "runs").trials())

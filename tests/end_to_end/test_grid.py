@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.command_line import ablate, command, start, wait_for
+from tests.support.command_line import ablate, start, wait_for
+from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
 GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
@@ -90,8 +89,7 @@ def test_the_same_command_again_trains_nothing(finished: tuple[Path, str]) -> No
     table = printed[printed.index("Does changing") :]
     assert again.stdout.endswith(table)
     for verb in (["lessons"], ["lessons", *GRID]):
-        words = command(folder, *verb) if len(verb) > 1 else [sys.executable, "-m", "ablate", *verb]
-        shown = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        shown = ablate(folder, *verb) if len(verb) > 1 else run_in_process(folder, *verb)
         assert shown.returncode == 0, shown.stderr
         assert table in shown.stdout
 

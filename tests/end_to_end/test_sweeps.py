@@ -6,7 +6,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from optuna.trial import TrialState
 from ablate import CONF
 from ablate.records.optuna.studies import studies_of
 from tests.support.command_line import ablate, command
+from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
@@ -46,8 +46,9 @@ def attempts(folder: Path) -> dict[str, int]:
 
 
 def paged(folder: Path) -> str:
-    words = [sys.executable, "-m", "ablate", "lessons", "--html"]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
+    done = run_in_process(folder, "lessons", "--html")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +291,5 @@ def test_every_space_is_possible_for_the_arms_that_its_header_names(name: str, t
         for line in (CONF / "sweeps" / f"{name}.yaml").read_text().splitlines()
         if "python -m ablate " in line
     ]
-    words = [sys.executable, "-m", "ablate", "status", *typed, "--json"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    done = run_in_process(tmp_path, "status", *typed, "--json")
     assert done.stdout == "[]\n", done.stderr

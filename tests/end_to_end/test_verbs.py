@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import ablate, command, start, verb, wait_for
+from tests.support.command_line import ablate, start, wait_for
+from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
 GRID = ["-m", "optimizer.learning_rate=1e-3,40", "seed=0,1", "optimizer.clip_norm=0", "divergence.window_steps=2"]
@@ -35,7 +36,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 
 
 def statuses(folder: Path, *words: str) -> dict[str, dict[str, Any]]:
-    shown = verb(folder, "status", "--json", *words)
+    shown = run_in_process(folder, "status", "--json", *words)
     assert shown.returncode == 0, shown.stderr
     return {one["trial_id"]: one for one in json.loads(shown.stdout)}
 
@@ -49,14 +50,12 @@ def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) 
     assert finished["options"] == {"optimizer.learning_rate": "0.001", "seed": "0"}
     assert (failed["status"], failed["failure"]) == ("failed", "OSError: disk")
     assert set(statuses(folder, trials["40 0"][:8])) == {trials["40 0"]}
-    shown = verb(folder, "status").stdout
+    shown = run_in_process(folder, "status").stdout
     assert "4 trials: 1 failed, 2 diverged, 1 finished." in shown
     assert f"{trials['0.001 1']} failed: OSError: disk" in shown
     [grid] = (folder / "runs" / "grids").glob("*.json")
     assert len(statuses(folder, grid.stem)) == 4
-    of_grid = subprocess.run(
-        command(folder, "status", "--json", *GRID, "replicates=1"), cwd=folder, capture_output=True, text=True
-    )
+    of_grid = ablate(folder, "status", "--json", *GRID, "replicates=1")
     assert {one["trial_id"] for one in json.loads(of_grid.stdout)} == set(trials.values())
 
 
@@ -82,17 +81,12 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
 
 def test_why_tells_what_makes_two_trials(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
-    told = verb(folder, "why", trials["0.001 0"], trials["40 0"]).stdout
+    told = run_in_process(folder, "why", trials["0.001 0"], trials["40 0"]).stdout
     assert "two trials, because of\n  optimizer.learning_rate: 0.001 → 40.0\n" in told
-    told = verb(folder, "why", trials["0.001 0"][:6], trials["0.001 0"]).stdout
+    told = run_in_process(folder, "why", trials["0.001 0"][:6], trials["0.001 0"]).stdout
     assert "are one trial" in told
     same = [*GRID[3:], "optimizer.learning_rate=1e-3", "seed=0", "tracking.log_every_steps=3"]
-    other = subprocess.run(
-        command(folder, "why", trials["0.001 0"], *same, "block.partial_rotary_factor=1.0"),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+    other = ablate(folder, "why", trials["0.001 0"], *same, "block.partial_rotary_factor=1.0")
     assert "block.partial_rotary_factor: 0.5 → 1.0\n" in other.stdout, other.stdout + other.stderr
     assert "What differs besides and makes no other id:\n" in other.stdout
     assert "tracking.log_every_steps: 2 → 3" in other.stdout
@@ -100,7 +94,7 @@ def test_why_tells_what_makes_two_trials(ledger: tuple[Path, dict[str, str]]) ->
 
 def test_diff_tells_all(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
-    told = verb(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
+    told = run_in_process(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
     for part in ("configuration: makes two ids", "optimizer.learning_rate: 0.001 → 40.0  (+40)", "what came out"):
         assert part in told
     assert 'status: "finished" → "diverged"' in told
@@ -111,7 +105,7 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     [grid] = (folder / "runs" / "grids").glob("*.json")
     diverged = folder / "runs" / trials["40 1"]
     assert list(diverged.glob("checkpoints/step-*"))
-    told = verb(folder, "retry", trials["40 1"]).stdout
+    told = run_in_process(folder, "retry", trials["40 1"]).stdout
     assert f"{trials['40 1']}: was diverged, planned again from the beginning" in told
     assert json.loads(grid.read_text())["command"] in told
     assert not list(diverged.glob("checkpoints/step-*"))
@@ -124,7 +118,7 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     assert "unstable 2/2" in done.stdout
     assert done.returncode == 0
     assert statuses(folder)[trials["0.001 1"]]["status"] == "finished"
-    nothing = verb(folder, "retry", trials["0.001 1"])
+    nothing = run_in_process(folder, "retry", trials["0.001 1"])
     assert "Nothing failed or diverged here." in nothing.stdout
 
 
@@ -143,19 +137,19 @@ def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]
     subprocess.run(["touch", "-d", "1 hour ago", str(scratch)], check=True)
     fresh = trial / ".record.json.abc"
     fresh.write_bytes(b"being written")
-    listed = verb(folder, "gc")
+    listed = run_in_process(folder, "gc")
     assert listed.returncode == 0, listed.stderr
     assert "2.0 MB can go: python -m ablate gc --delete" in listed.stdout
     for path in [*left, lease, scratch]:
         assert str(path.relative_to(folder / "runs")) in listed.stdout
         assert path.exists()
     assert fresh.name not in listed.stdout
-    removed = verb(folder, "gc", "--delete")
+    removed = run_in_process(folder, "gc", "--delete")
     assert "4 of 4 removed." in removed.stdout, removed.stdout + removed.stderr
     assert not any(path.exists() for path in [*left, lease, scratch])
     assert fresh.exists()
     fresh.unlink()
-    assert "Nothing can go." in verb(folder, "gc").stdout
+    assert "Nothing can go." in run_in_process(folder, "gc").stdout
 
 
 def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -163,9 +157,9 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
     orphan = folder / "runs" / "ffffffffffff"
     orphan.mkdir()
     (orphan / "config.yaml").write_text("a: 1\n")
-    assert "ffffffffffff" not in verb(folder, "gc").stdout
-    assert "trials that no grid or sweep names" in verb(folder, "gc", "--trials").stdout
-    verb(folder, "gc", "--trials", "--delete")
+    assert "ffffffffffff" not in run_in_process(folder, "gc").stdout
+    assert "trials that no grid or sweep names" in run_in_process(folder, "gc", "--trials").stdout
+    run_in_process(folder, "gc", "--trials", "--delete")
     assert not orphan.exists()
 
 
@@ -188,7 +182,7 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
 )
 def test_a_wrong_word_is_told(ledger: tuple[Path, dict[str, str]], words: list[str], told: str) -> None:
     folder, _ = ledger
-    done = verb(folder, *words)
+    done = run_in_process(folder, *words)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -200,7 +194,7 @@ def test_a_ledger_of_a_newer_ablate_is_refused(ledger: tuple[Path, dict[str, str
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "format": 99}))
     for words in (["status"], ["lessons"]):
-        done = verb(folder, *words)
+        done = run_in_process(folder, *words)
         assert done.returncode == 1
         assert "written by a newer ablate (format 99, this one knows 1). Update ablate" in done.stderr
     path.write_text(before)

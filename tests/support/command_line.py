@@ -1,12 +1,13 @@
-"""`python -m ablate` in a process of its own, on a small corpus of files."""
+"""Commands on a small corpus of files, in this process or in one of their own."""
 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ablate.grid.run import quoted
+from tests.support.in_process import Completed, run_in_process
 
 TINY = [
     "corpus=files",
@@ -27,19 +28,26 @@ TINY = [
 ]
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
+def with_tiny(folder: Path, *arguments: str) -> list[str]:
+    """Add what makes trials small and names the folder's text and cache."""
     text, cache = quoted(str(folder / "text")), quoted(str(folder / "cache"))
     places = [f"corpus.sources.text.files.path={text}", f"cache_dir={cache}"]
     given = {argument.split("=")[0] for argument in arguments}
-    tiny = [option for option in TINY if option.split("=")[0] not in given]
-    return [sys.executable, "-m", "ablate", *arguments, *tiny, *places]
+    return [*arguments, *(option for option in TINY if option.split("=")[0] not in given), *places]
 
 
-def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=240)
+def command(folder: Path, *arguments: str) -> list[str]:
+    """Return the words of `python -m ablate` for a small grid."""
+    return [sys.executable, "-m", "ablate", *with_tiny(folder, *arguments)]
+
+
+def ablate(folder: Path, *arguments: str) -> Completed:
+    """Run a small grid in this process."""
+    return run_in_process(folder, *with_tiny(folder, *arguments))
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a small grid in a process group of its own."""
     return subprocess.Popen(
         command(folder, *arguments),
         cwd=folder,
@@ -50,14 +58,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(condition: Any, seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+    """Wait until the condition is true; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.1)
-
-
-def verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ablate", *words], cwd=folder, capture_output=True, text=True, timeout=120
-    )
