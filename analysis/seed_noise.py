@@ -9,50 +9,48 @@
 # %% [markdown]
 # # How much of a difference is noise?
 #
-# The paper gives no seeds, error bars or tests. Here is what those of our lessons say: how many seeds each verdict
-# takes, where the noise comes from, and how often the whole machinery claims a difference between two things that are
-# the same.
+# The paper has no seeds, error bars or tests. Ours say how many seeds each verdict requires, where the noise comes
+# from, and how often a difference is claimed between two arms that are the same.
 
 # %%
-from ablate.lessons import notebook
+import cells
 
-logs = notebook.logs()
-lessons = notebook.every(logs)
+logs = cells.logs()
+lessons = cells.every(logs)
 
 # %% [markdown]
-# ## What a verdict costs
+# ## Seeds that a verdict requires
 #
-# Of comparisons of two arms: seeds per arm until the measured difference is told from 0, at 5% and with 80% power, if
-# nothing else were compared. *Paired*: both arms start from the same values and, where the data is not what is
-# compared, read the same windows, and their difference is tested seed by seed. *Welch*: the same trials as if they were
-# not paired. The more the arms correlate under shared seeds, the more pairing saves. The numbers rest on deviations
-# that were themselves measured on few seeds: read them as orders of magnitude.
+# For comparisons of two arms: seeds per arm that detect the measured difference at the 5% level with 80% power, without
+# other comparisons. *Paired*: the arms share initial values and, unless the data is the factor, windows; their
+# difference is tested seed by seed. *Welch*: the same trials as if unpaired. The more the arms correlate under shared
+# seeds, the more pairing saves. The deviations were measured on few seeds, so the numbers are orders of magnitude.
 
 # %%
-notebook.cost(lessons)
+cells.required_seeds(lessons)
 
 # %% [markdown]
-# ## Where the noise comes from
+# ## Variance components
 #
-# Shares of the variance of each declared comparison, were everything drawn anew: seeds (which move all documents
-# together), documents (the same for every seed), and how the two meet. The intervals of a lesson cover other seeds on
-# these documents; the last column is the standard error with other documents too.
+# Fractions of each declared comparison's variance: seeds (which move all documents together), documents (the same for
+# every seed), and their interaction. A lesson's intervals cover other seeds on these documents; the last column is the
+# standard error with other documents too.
 
 # %%
-notebook.noise(lessons)
+cells.variance(lessons)
 
 # %% [markdown]
-# ## A thing beside itself
+# ## A/A test
 #
 # The grids `seed_noise_0` and `seed_noise_1` are one configuration under two initialisations, compared in groups of
-# three shared data seeds. Every claim of a difference is a false one; a share well above what is allowed would take the
-# weight from all our words.
+# three shared data seeds. Every claimed difference is a false positive. If there are many more than allowed, no verdict
+# can be trusted.
 
 # %%
-notebook.identical(logs)
+cells.aa_comparisons(logs)
 
 # %% [markdown]
 # ## What would change this
 #
-# More seeds sharpen the costs and the shares, more groups the count of false claims. `bench/calibration.py` asks the
-# same of simulated grids, by the thousand, also where noise is unequal or heavy-tailed (docs/statistics.md).
+# More seeds sharpen the first two tables, more groups the count of false positives. `bench/calibration.py` simulates
+# thousands of grids, also with unequal or heavy-tailed noise (docs/statistics.md).

@@ -100,7 +100,7 @@ def grids(noise: Noise, arms: int, looks: tuple[int, ...], effect: float, count:
     seeds_N, open_N = np.zeros(count, np.int64), np.ones(count, bool)
     for limit, seeds in zip(limits, looks, strict=True):
         mean_NC, error_NC = standard_errors(weights_CA @ values_NAS[:, :, :seeds], sizes_C)
-        reach_NC = limit.critical * error_NC
+        reach_NC = limit.value * error_NC
         low_NC[open_N], high_NC[open_N] = (mean_NC - reach_NC)[open_N], (mean_NC + reach_NC)[open_N]
         seeds_N[open_N] = seeds
         undecided_NC = (low_NC <= 0) & (high_NC >= 0) & ~_equivalent(low_NC, high_NC)

@@ -41,9 +41,9 @@ def test_one_comparison_is_a_paired_t_test(seeds: int) -> None:
 )
 def test_with_many_seeds_critical_values_are_dunnetts(comparisons: int, degrees: int, published: float) -> None:
     weights = tuple((-1.0, *(float(arm == row) for arm in range(comparisons))) for row in range(comparisons))
-    [found] = critical_values(weights, (degrees // comparisons + 1 + 60,), 0.05)
-    assert found.critical == pytest.approx(published, abs=0.06)
-    assert found.critical > published - 0.02
+    [critical] = critical_values(weights, (degrees // comparisons + 1 + 60,), 0.05)
+    assert critical.value == pytest.approx(published, abs=0.06)
+    assert critical.value > published - 0.02
 
 
 @pytest.mark.parametrize("noises", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1)])
@@ -140,11 +140,11 @@ def test_an_arm_that_is_not_there_takes_only_its_own_comparisons() -> None:
 
 def test_detectable_effects_are_detected_in_four_of_five() -> None:
     rng = np.random.default_rng(3)
-    [boundary] = critical_values(((-1.0, 1.0),), (5,), 0.05)
+    [critical] = critical_values(((-1.0, 1.0),), (5,), 0.05)
     hits = 0
     for _ in range(800):
         values = pd.DataFrame(rng.normal(size=(2, 5)), index=["a", "b"])
-        values.loc["b"] += boundary.detectable
+        values.loc["b"] += critical.minimum_detectable_effect
         hits += not covers(to_baseline(values))
     assert hits / 800 == pytest.approx(0.8, abs=0.04)
 

@@ -11,11 +11,11 @@ import pytest
 
 from ablate.errors import LedgerError
 from ablate.grid.stale import stale_trials
-from ablate.lessons.aa_test import AATest, aa_test
+from ablate.lessons.aa_test import AAComparison, aa_test
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson
-from ablate.lessons.power import costs
-from ablate.lessons.variance import variance_fractions
+from ablate.lessons.power import required_seeds
+from ablate.lessons.variance import variance_components
 from ablate.records.archive import write_archive
 from ablate.records.logs import open_logs
 from ablate.reports.paper import write_paper
@@ -24,7 +24,7 @@ from ablate.versions import CODE_VERSIONS
 from tests.support.ledgers import ledger_of, make_grid
 
 PUBLISHED: list[dict[str, Any]] = [
-    {"lesson": name, "shows": "scores", "kind": "table", "word": "it helps", "published": []}
+    {"lesson": name, "shows": "scores", "kind": "table", "claim": "it helps", "published": []}
     for name in ("lesson_x", "lesson_y")
 ]
 
@@ -118,30 +118,30 @@ def test_an_arm_without_the_metric_is_told(tmp_path: Path) -> None:
 
 def test_pairing_saves_seeds(tmp_path: Path) -> None:
     """The made-up grid's seeds move both arms by a hundred times their noise."""
-    [cost, _] = costs(named(tmp_path))
-    assert cost.correlation > 0.99
-    assert cost.difference == pytest.approx(-0.1, abs=0.01)
-    assert cost.paired_seeds == 2
-    assert cost.welch_seeds is not None
+    [seeds, _] = required_seeds(named(tmp_path))
+    assert seeds.correlation > 0.99
+    assert seeds.difference == pytest.approx(-0.1, abs=0.01)
+    assert seeds.paired == 2
+    assert seeds.welch is not None
     # The seeds' own deviation is 0.158: 2 (z + z)² σ² / δ².
-    assert cost.welch_seeds == pytest.approx(2 * 2.8**2 * 0.158**2 / 0.1**2, abs=4)
+    assert seeds.welch == pytest.approx(2 * 2.8**2 * 0.158**2 / 0.1**2, abs=4)
 
 
-def test_a_thing_compared_with_itself(tmp_path: Path) -> None:
+def test_an_aa_test_counts_false_positives(tmp_path: Path) -> None:
     one, _ = make_grid(tmp_path / "one", {"causal": 0.0}, seeds=7, name="seed_noise_0")
 
-    def found(offset: float) -> list[AATest]:
-        """Against a grid of one arm that differs by its noise and so much."""
+    def comparisons(offset: float) -> list[AAComparison]:
+        """With a grid of one arm that differs by its noise and `offset`."""
         other, _ = make_grid(tmp_path / str(offset), {"causal": 0.0, "other": offset}, seeds=7, name="seed_noise_1")
         other.grid["arms"] = other.grid["arms"][1:]
-        return aa_test(one, GridResults(other.logs, other.grid), "bpb_full", 3)
+        return list(aa_test(one, GridResults(other.logs, other.grid), "bpb_full", 3))
 
-    assert [pair.data_seeds for pair in found(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
-    assert not any(pair.is_false for pair in found(0.0))
-    assert all(pair.is_false for pair in found(0.5))
+    assert [pair.data_seeds for pair in comparisons(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
+    assert not any(pair.is_false_positive for pair in comparisons(0.0))
+    assert all(pair.is_false_positive for pair in comparisons(0.5))
 
 
-def test_noise_shares_find_what_was_put_in(tmp_path: Path) -> None:
+def test_variance_components_recover_simulated_ones(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     seeds, documents = 40, 300
     results, _ = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, seeds=seeds)
@@ -166,10 +166,10 @@ def test_noise_shares_find_what_was_put_in(tmp_path: Path) -> None:
             table.to_parquet(path)
             ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_full": float(bits.mean())}})
     fresh = GridResults(results.logs, results.grid)
-    shares = variance_fractions(fresh, fresh.contrasts[0])
-    assert shares is not None
-    assert shares.document == pytest.approx(0.4**2 / documents, rel=0.2)
-    assert shares.seed_by_document == pytest.approx(0.6**2 / documents / seeds, rel=0.1)
-    assert shares.seed == pytest.approx(0.05**2 / seeds, rel=0.5)
+    variance = variance_components(fresh, fresh.contrasts[0])
+    assert variance is not None
+    assert variance.document == pytest.approx(0.4**2 / documents, rel=0.2)
+    assert variance.seed_by_document == pytest.approx(0.6**2 / documents / seeds, rel=0.1)
+    assert variance.seed == pytest.approx(0.05**2 / seeds, rel=0.5)
     difference = fresh.values("bpb_full").loc["other"] - fresh.values("bpb_full").loc["causal"]
-    assert shares.of_seeds == pytest.approx(difference.var(ddof=1) / seeds)
+    assert variance.of_seeds == pytest.approx(difference.var(ddof=1) / seeds)

@@ -1,1 +1,1 @@
-"""From the ledger to a lesson: a declaration, estimates with intervals, a verdict, a table and a figure."""
+"""The statistics of a lesson: contrasts, critical values, estimates, verdicts, power, variance components."""

@@ -1,6 +1,6 @@
-"""A/A: the whole machinery on arms that are the same, so that every difference it claims is a false one."""
+"""A/A tests: compare a configuration with itself, to count how often a difference is claimed that is not there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,14 +11,8 @@ from ablate.lessons.grid_results import GridResults
 
 
 @dataclass(frozen=True)
-class AATest:
-    """One A/A comparison: two initialisations of one configuration over the same orders of the data.
-
-    Attributes:
-        data_seeds: the seeds of the comparison.
-        difference: with its interval, in the metric's unit.
-        is_false: whether the interval excludes 0.
-    """
+class AAComparison:
+    """Two initialisations of one configuration over the same data seeds; the interval is in the metric's unit."""
 
     data_seeds: tuple[str, ...]
     difference: float
@@ -26,47 +20,30 @@ class AATest:
     high: float
 
     @property
-    def is_false(self) -> bool:
-        """Whether a difference is claimed that is not there."""
+    def is_false_positive(self) -> bool:
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
-def aa_test(one: GridResults, other: GridResults, metric: str, seeds: int) -> list[AATest]:
-    """Compares two grids of one arm each, which differ in `init_seed`, in groups of so many shared data seeds.
+def aa_test(a: GridResults, b: GridResults, metric: str, seeds: int) -> Iterator[AAComparison]:
+    """Compare two grids of one arm that differ in `init_seed` alone, in groups of shared data seeds.
 
     Args:
-        one: a grid of `init_seed=0 data_seed=0,1,2,…`.
-        other: the same with another `init_seed`.
-        metric: what is compared.
-        seeds: of each comparison; what is left over is not used.
+        a: a grid like `init_seed=0 data_seed=0,1,2,…`.
+        b: the same grid with another `init_seed`.
+        metric: the metric to compare.
+        seeds: the size of a group; seeds that fill no group are left out.
     """
-    rows = {"one": _by_data_seed(one, metric), "other": _by_data_seed(other, metric)}
+    rows = {"a": _by_data_seed(a, metric), "b": _by_data_seed(b, metric)}
     values = pd.DataFrame.from_dict(rows, orient="index").dropna(axis="columns")
-    contrasts = list(against_baseline(["one", "other"], "one", metric))
-    found = []
+    contrasts = list(against_baseline(["a", "b"], "a", metric))
     for first in range(0, values.shape[1] - seeds + 1, seeds):
-        part = values.iloc[:, first : first + seeds]
-        [comparison] = compare(part, contrasts, one.declaration["confidence"], [seeds]).comparisons
+        group = values.iloc[:, first : first + seeds]
+        [comparison] = compare(group, contrasts, a.declaration["confidence"], [seeds]).comparisons
         if comparison.low is not None and comparison.high is not None:
-            found.append(AATest(tuple(part.columns), comparison.difference, comparison.low, comparison.high))
-    return found
+            yield AAComparison(tuple(group.columns), comparison.difference, comparison.low, comparison.high)
 
 
 def _by_data_seed(results: GridResults, metric: str) -> dict[str, float]:
     [row] = results.values(metric).to_dict(orient="records")
     return {str(seed).split("/")[-1]: float(value) for seed, value in row.items()}
-
-
-def aa_table(found: Sequence[AATest]) -> pd.DataFrame:
-    """A row per comparison, for people."""
-    return pd.DataFrame(
-        [
-            {
-                "data seeds": ", ".join(one.data_seeds),
-                "difference": f"{one.difference:+.4f}",
-                "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
-                "claimed": "a difference" if one.is_false else "",
-            }
-            for one in found
-        ]
-    )

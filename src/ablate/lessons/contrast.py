@@ -1,13 +1,13 @@
-"""What a lesson compares: weighted sums of arms, declared before anything runs.
+"""Contrasts: the weighted sums of arms that a lesson tests, declared before anything runs.
 
-A contrast's weights sum to 0: an arm minus the baseline, a factor's main effect, an interaction of two, or one that
-the user names. Its value under a seed is the same sum of that seed's trials, so that what the seed does to all arms
-drops out.
+The weights sum to 0. A contrast is an arm minus the baseline, a main effect, an interaction of two factors, or one
+that the user names. Its value under a seed is the same sum over that seed's trials, which cancels what the seed does
+to all arms alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
 
 
@@ -16,9 +16,9 @@ class Contrast:
     """A weighted sum of arms that is compared with 0.
 
     Attributes:
-        name: for people; of a comparison with the baseline, the arm's label.
-        metric: what it is measured by.
-        weights: by the arm's label; they sum to 0.
+        name: shown to users; the arm's label where an arm is compared with the baseline.
+        metric: the metric whose values are summed.
+        weights: arm label → weight; they sum to 0.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Contrast:
 
     @property
     def size(self) -> float:
-        """√(Σ w²): its standard deviation under one seed, in units of a trial's noise."""
+        """√(Σ w²): the standard deviation of its value under one seed, in units of one trial's noise."""
         return float(sum(weight**2 for weight in self.weights.values()) ** 0.5)
 
 
@@ -35,56 +35,55 @@ Options = Mapping[str, Mapping[str, str]]
 
 
 def against_baseline(labels: Sequence[str], baseline: str, metric: str) -> Iterator[Contrast]:
-    """Each other arm minus the baseline."""
+    """Yield each other arm minus the baseline."""
     for label in labels:
         if label != baseline:
             yield Contrast(label, metric, {label: 1.0, baseline: -1.0})
 
 
 def main_effects(options: Options, metric: str) -> Iterator[Contrast]:
-    """What each level of a factor does against its first, as the mean over all choices of the other factors.
+    """Yield each level of a factor minus the factor's first level, averaged over the other factors.
 
     Args:
-        options: of each arm, factor → level; a full factorial.
-        metric: what it is measured by.
+        options: arm label → factor → level; a full factorial.
+        metric: the metric of the contrasts.
 
     Raises:
-        ValueError: not every combination of levels is there.
+        ValueError: a combination of levels is missing.
     """
     for factor, levels in checked_levels(options).items():
         first, *others = levels
-        share = len(levels) / len(options)
+        weight = len(levels) / len(options)
         for level in others:
-            signs = {level: share, first: -share}
+            signs = {level: weight, first: -weight}
             weights = {arm: signs[chosen[factor]] for arm, chosen in options.items() if chosen[factor] in signs}
             yield Contrast(f"{factor}: {level} − {first}", metric, weights)
 
 
 def interactions(options: Options, metric: str) -> Iterator[Contrast]:
-    """For two factors, how much more a level of one does under a level of the other than under its first.
+    """Yield how much larger the effect of one factor's level is under a level of another factor than under its first.
 
-    Takes and raises what `main_effects` does.
+    Arguments and errors are those of `main_effects`.
     """
     levels = checked_levels(options)
-    for (one, (first, *others)), (other, (second, *more)) in combinations(levels.items(), 2):
-        share = len(levels[one]) * len(levels[other]) / len(options)
-        for level in others:
-            for beside in more:
-                rows, columns = {level: 1, first: -1}, {beside: 1, second: -1}
-                weights = {
-                    arm: share * rows[chosen[one]] * columns[chosen[other]]
-                    for arm, chosen in options.items()
-                    if chosen[one] in rows and chosen[other] in columns
-                }
-                yield Contrast(f"{one}: {level} × {other}: {beside}", metric, weights)
+    for (a, (first_a, *others_a)), (b, (first_b, *others_b)) in combinations(levels.items(), 2):
+        weight = len(levels[a]) * len(levels[b]) / len(options)
+        for level_a, level_b in product(others_a, others_b):
+            signs_a, signs_b = {level_a: 1, first_a: -1}, {level_b: 1, first_b: -1}
+            weights = {
+                arm: weight * signs_a[chosen[a]] * signs_b[chosen[b]]
+                for arm, chosen in options.items()
+                if chosen[a] in signs_a and chosen[b] in signs_b
+            }
+            yield Contrast(f"{a}: {level_a} × {b}: {level_b}", metric, weights)
 
 
 def checked_levels(options: Options) -> dict[str, list[str]]:
-    """The levels of each factor, in order. Raises ValueError where a combination of them is no arm."""
+    """Return factor → levels, in order of appearance. Raises ValueError where a combination of levels is not an arm."""
     factors = list(next(iter(options.values())))
     levels = {factor: list(dict.fromkeys(chosen[factor] for chosen in options.values())) for factor in factors}
     expected = prod(map(len, levels.values()))
     if len(options) != expected:
-        shape = " × ".join(f"{len(of_factor)} of {factor}" for factor, of_factor in levels.items())
+        shape = " × ".join(f"{len(names)} of {factor}" for factor, names in levels.items())
         raise ValueError(f"a full factorial ({shape}) has {expected} arms, this grid has {len(options)}")
     return levels

@@ -166,7 +166,7 @@ def tidy(found: Lesson) -> pd.DataFrame:
         shared = {
             "seeds": estimate.seeds,
             "residual_noise": estimate.noise,
-            "detectable_effect": estimate.detectable,
+            "detectable_effect": estimate.minimum_detectable_effect,
             "correlation_between_arms": estimate.correlation,
         }
         by_name = {comparison.contrast.name: comparison for comparison in estimate.comparisons}

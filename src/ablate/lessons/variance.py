@@ -1,10 +1,10 @@
-"""Where the noise of a comparison comes from: seeds, held-out documents, or how the two meet.
+"""Variance components of a contrast: seeds, held-out documents, and their interaction.
 
-A comparison's interval covers other seeds on the same documents. What other documents would add is told beside it.
+A comparison's interval covers other seeds on the same documents; these components say what other documents would add.
 Shapes: `S` seeds, `D` documents of one source.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ from ablate.lessons.grid_results import GridResults
 
 
 @dataclass(frozen=True)
-class VarianceFractions:
-    """The variance of an estimate, by what would be drawn anew; in the metric's unit, squared."""
+class VarianceComponents:
+    """The variance of an estimate by its cause, in the metric's unit squared."""
 
     seed: float
     document: float
@@ -25,20 +25,20 @@ class VarianceFractions:
 
     @property
     def total(self) -> float:
-        """With other seeds and other documents."""
+        """The variance with other seeds and other documents."""
         return self.seed + self.document + self.seed_by_document
 
     @property
     def of_seeds(self) -> float:
-        """With other seeds on these documents: what the interval covers."""
+        """The variance with other seeds on the same documents, which the interval covers."""
         return self.seed + self.seed_by_document
 
 
-def variance_fractions(results: GridResults, contrast: Contrast) -> VarianceFractions | None:
-    """The shares of a contrast on its metric; None where logs keep no documents or there are not two of each.
+def variance_components(results: GridResults, contrast: Contrast) -> VarianceComponents | None:
+    """Estimate the components from mean squares of a seeds × documents table per source.
 
-    Two-way tables of seeds and documents, one per source, by their mean squares (Searle et al. 1992, section 4.3); the
-    metric is the mean of its sources, each bits over bytes.
+    The metric is the mean over sources, each bits over bytes. None where the logs keep no scores of single documents,
+    or with fewer than two seeds or documents. (Searle et al. 1992, section 4.3.)
     """
     tables = _tables(results, contrast)
     if tables is None or min(min(table.shape) for table in tables.values()) < 2:
@@ -54,24 +54,25 @@ def variance_fractions(results: GridResults, contrast: Contrast) -> VarianceFrac
         interaction += residual / documents / seeds / sources**2
     of_seeds = np.mean([table.mean(axis=1) for table in tables.values()], axis=0)
     both = float(of_seeds.var(ddof=1)) / len(of_seeds)
-    # Where the seeds spread less than documents alone would make them, all of it is the documents'.
-    return VarianceFractions(max(0.0, both - interaction), document, min(interaction, both))
+    # Seeds may vary less than the interaction alone predicts; the seed component is then 0.
+    return VarianceComponents(max(0.0, both - interaction), document, min(interaction, both))
 
 
 def _tables(results: GridResults, contrast: Contrast) -> dict[str, Floats] | None:
-    """By source, the contrast of each seed and document, scaled so that the mean over documents is the metric's."""
+    """Return source → contrast values, scaled so that their mean over documents is the metric."""
     name, _, source = contrast.metric.partition("/")
     weighted = []
     for arm in results.arms:
         for seed, trial in arm.trials.items():
             if arm.label in contrast.weights and seed in results.values(contrast.metric).columns:
-                found = results.logs.documents(trial, results.grid["evaluation_id"])
-                if found is None:
+                documents = results.logs.documents(trial, results.grid["evaluation_id"])
+                if documents is None:
                     return None
-                kept = found[(found["metric"] == name) & found["source"].isin([source] if source else found["source"])]
-                part = kept.groupby(["source", "document"], as_index=False)[["amount", "units"]].sum()
-                weighted.append(part.assign(seed=seed, amount=part["amount"] * contrast.weights[arm.label]))
-    if not weighted or all(part.empty for part in weighted):
+                sources = [source] if source else documents["source"]
+                kept = documents[(documents["metric"] == name) & documents["source"].isin(sources)]
+                totals = kept.groupby(["source", "document"], as_index=False)[["amount", "units"]].sum()
+                weighted.append(totals.assign(seed=seed, amount=totals["amount"] * contrast.weights[arm.label]))
+    if not weighted or all(table.empty for table in weighted):
         return None
     return dict(_by_source(pd.concat(weighted, ignore_index=True), len(contrast.weights)))
 
@@ -81,15 +82,3 @@ def _by_source(weighted: pd.DataFrame, arms: int) -> Iterable[tuple[str, Floats]
         amounts = rows.pivot_table(index="seed", columns="document", values="amount", aggfunc="sum")
         units = rows.groupby("document")["units"].sum() / (arms * len(amounts))
         yield str(source), amounts.to_numpy() * len(units) / float(units.sum())
-
-
-def sentence(shares: Mapping[str, VarianceFractions], seeds: int) -> str:
-    """Which population the intervals cover, with the numbers, for the widest of these comparisons."""
-    name, widest = max(shares.items(), key=lambda item: item[1].total)
-    total = widest.total or 1.0
-    return (
-        f"The intervals cover other seeds on these documents. With other documents too, the standard error of {name} "
-        f"over {seeds} seeds would be {widest.total**0.5:.4f}, not {widest.of_seeds**0.5:.4f}: of that variance, "
-        f"seeds {widest.seed / total:.0%}, documents {widest.document / total:.0%}, seed × document "
-        f"{widest.seed_by_document / total:.0%}."
-    )

@@ -9,22 +9,22 @@ from typing import Any
 import pandas as pd
 
 from ablate.files import write_json, write_text
-from ablate.lessons.aa_test import aa_table, aa_test
+from ablate.lessons.aa_test import aa_test
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson, lesson
-from ablate.lessons.power import cost_table, costs
 from ablate.records.logs import Logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
+from ablate.reports.noise_tables import aa_table, required_seeds_table
 from ablate.reports.prose import nothing_to_compare, question
 from ablate.reports.table import accounting_table, lesson_table, notes
 from ablate.reports.written import markdown_table, write_table
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
-# Pairs of one-arm grids of one configuration under two initialisations, by the beginning of their names.
-IDENTICAL = "seed_noise"
-IDENTICAL_SEEDS = 3
+# The names of an A/A test's two grids begin with this: one configuration under two initialisations.
+AA_GRIDS = "seed_noise"
+AA_SEEDS = 3
 NOT_RUN = "not yet run"
 
 
@@ -54,7 +54,7 @@ def write_paper(logs: Logs, published: Sequence[Mapping[str, Any]], folder: Path
     results = newest_by_name(logs)
     found, gaps = {}, {}
     for name, of_lesson in results.items():
-        if name.startswith(IDENTICAL):
+        if name.startswith(AA_GRIDS):
             continue
         try:
             one = lesson(of_lesson)
@@ -92,15 +92,14 @@ def _write_lesson(name: str, found: Lesson, folder: Path) -> Iterator[Path]:
 
 
 def _write_noise(found: Mapping[str, Lesson], results: Mapping[str, GridResults], folder: Path) -> Iterator[Path]:
-    """What the noise of all trials says: the cost of each verdict, and comparisons of a thing with itself."""
-    tables = [cost_table(costs(one.results), name) for name, one in found.items()]
-    tables = [table for table in tables if not table.empty]
-    if tables:
-        yield from write_table(pd.concat(tables, ignore_index=True), folder / "tables", "cost_of_a_verdict", 3)
-    same = [one for name, one in results.items() if name.startswith(IDENTICAL) and one.metrics()]
+    """Writes the seeds that each verdict requires, and the A/A test."""
+    table = required_seeds_table(found)
+    if not table.empty:
+        yield from write_table(table, folder / "tables", "required_seeds", 3)
+    same = [one for name, one in results.items() if name.startswith(AA_GRIDS) and one.metrics()]
     if len(same) == 2:
-        comparisons = aa_test(same[0], same[1], same[0].primary_metric, IDENTICAL_SEEDS)
-        yield from write_table(aa_table(comparisons), folder / "tables", "identical_arms", 1)
+        comparisons = aa_test(same[0], same[1], same[0].primary_metric, AA_SEEDS)
+        yield from write_table(aa_table(comparisons), folder / "tables", "aa_test", 1)
 
 
 def _index(paper: Paper, published: Sequence[Mapping[str, Any]]) -> str:
@@ -110,7 +109,7 @@ def _index(paper: Paper, published: Sequence[Mapping[str, Any]]) -> str:
         {
             "lesson": row["lesson"],
             "the paper": f"{row['kind']}: {row['shows']}",
-            "its word": row["word"],
+            "its claim": row["claim"],
             "its figures": "; ".join(f"{one['what']} {one['value']:.2f} ({one['from']})" for one in row["published"]),
             "ours": _ours(paper, str(row["lesson"])),
         }

@@ -1,17 +1,18 @@
 """What a lesson says in words: the question, what each metric asks, and what the arms were trained for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ablate.lessons.critical_values import POWER
 from ablate.lessons.estimate import Estimate
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.metric import metric
-from ablate.lessons.variance import sentence, variance_fractions
+from ablate.lessons.variance import VarianceComponents, variance_components
+from ablate.reports.noise_tables import variance_fractions
 
 # With fewer, a baseline twice as noisy as the arms is allowed for, and more can't be seen.
 ENOUGH_SEEDS_FOR_ANY_NOISE = 5
-# Of documents, the contrasts that are asked for their shares: each reads every trial's.
-MOST_ASKED_FOR_SHARES = 8
+# Contrasts whose variance components are computed: each reads the documents of every trial.
+MAX_VARIANCE_CONTRASTS = 8
 
 
 def listed(labels: Sequence[str], most: int = 6) -> str:
@@ -125,7 +126,7 @@ def _estimate_notes(found: Lesson, name: str, estimate: Estimate) -> list[str]:
         return ["One seed shows no noise, so nothing can be decided. Run more: replicates=3."]
     if not estimate.comparisons:
         return [f"{name}: no declared comparison has all its arms."]
-    if estimate.noise is None or estimate.detectable is None:
+    if estimate.noise is None or estimate.minimum_detectable_effect is None:
         return [f"{name}: every seed gave one value, so there is no noise to compare with, and no interval."]
     looks, effect = declaration["looks"], declaration["smallest_effect"]
     held = f"all {len(found.results.contrasts)} declared comparisons" if len(found.results.contrasts) > 1 else "it"
@@ -138,24 +139,36 @@ def _estimate_notes(found: Lesson, name: str, estimate: Estimate) -> list[str]:
         f"({_what_seeds_vary(found)}), hold together for {held}.",
         f"One trial's noise: {estimate.noise:.4f} {unit}."
         + ("" if estimate.correlation is None else f" Arms under one seed correlate at {estimate.correlation:.2f}.")
-        + f" Detectable: {estimate.detectable:.4f} with {POWER:.0%} power; declared as mattering: {effect:g}.{needed}",
+        + f" Detectable: {estimate.minimum_detectable_effect:.4f} with {POWER:.0%} power; declared as mattering: {effect:g}."
+        + needed,
     ]
-    shares = {
-        one.contrast.name: found_shares
-        for one in estimate.comparisons[:MOST_ASKED_FOR_SHARES]
-        if (found_shares := variance_fractions(found.results, one.contrast)) is not None
+    variances = {
+        comparison.contrast.name: variance
+        for comparison in estimate.comparisons[:MAX_VARIANCE_CONTRASTS]
+        if (variance := variance_components(found.results, comparison.contrast)) is not None
     }
     notes.append(
-        sentence(shares, estimate.seeds)
-        if shares
+        _variance_note(variances, estimate.seeds)
+        if variances
         else "The intervals cover other seeds on these documents; these logs keep no documents to say more."
     )
-    if estimate.loudest is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
+    if estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
         notes.append(
-            f"{estimate.seeds} seeds hardly show which arms are noisier (here up to {estimate.loudest:.1f} times): the "
+            f"{estimate.seeds} seeds hardly show which arms are noisier (here up to {estimate.noise_ratio:.1f} times): the "
             "intervals allow for a baseline twice as noisy as the arms, not for more."
         )
     return notes
+
+
+def _variance_note(variances: Mapping[str, VarianceComponents], seeds: int) -> str:
+    """What the intervals cover, with the variance components of the contrast with the largest variance."""
+    name, variance = max(variances.items(), key=lambda item: item[1].total)
+    seed, document, interaction = variance_fractions(variance).values()
+    return (
+        f"The intervals cover other seeds on these documents. With other documents too, the standard error of {name} "
+        f"over {seeds} seeds would be {variance.total**0.5:.4f}, not {variance.of_seeds**0.5:.4f}: of that variance, "
+        f"seeds {seed:.0%}, documents {document:.0%}, seed × document {interaction:.0%}."
+    )
 
 
 def _gaps(found: Lesson) -> list[str]:

@@ -1,0 +1,62 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+# The lesson to show, by its name: one of the five, or any other with a `lesson.name`.
+import os
+
+LESSON = os.environ.get("ABLATE_LESSON", "lesson1_prefix_lm")
+
+# %%
+import cells
+
+logs = cells.logs()
+lesson = cells.find(logs, LESSON)
+cells.text(LESSON, "heading", "paper", "here")
+
+# %%
+cells.declaration(lesson)
+
+# %% [markdown]
+# ## The answer
+#
+# A comparison is *equivalent* if its whole interval lies within ± the smallest effect; else *better* or *worse* if the
+# interval excludes 0; else *undecided*. Lower is better.
+
+# %%
+cells.text(LESSON, "reading")
+
+# %%
+cells.table(lesson)
+
+# %%
+cells.comparisons(lesson)
+
+# %%
+cells.curves(lesson)
+
+# %% [markdown]
+# How certain that is, and what each arm read and computed:
+
+# %%
+cells.notes(lesson)
+
+# %%
+cells.accounting(lesson)
+
+# %% [markdown]
+# ## What others found
+
+# %%
+cells.text(LESSON, "others")
+
+# %% [markdown]
+# ## What would change the verdict
+
+# %%
+cells.text(LESSON, "what_would_change_it")
