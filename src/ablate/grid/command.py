@@ -1,67 +1,83 @@
-"""Hydra, called with our defaults, and its errors in words that say what to type."""
+"""Call Hydra with our defaults, and reword its errors to say what to type."""
 
+import difflib
 import os
 import re
 import shlex
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ablate import CONF
 from ablate.config.tuning import TuningConfig
-from ablate.errors import UsageError, nearest
-from ablate.grid import job
+from ablate.errors import UsageError, UserError, nearest
 from ablate.grid.expand import default_container
-from ablate.grid.run import quoted
 
 # Of Hydra's own node, what is for users.
 SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(TuningConfig)))
 
 
-def run_hydra(verb: str, arguments: list[str], names: list[str], *, printing: bool) -> int:
-    """Runs Hydra over the arguments.
+def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing: bool) -> int:
+    """Run Hydra over a command and return the exit code.
 
     Args:
         verb: what is done with the grid.
         arguments: the command line without the verb.
-        names: what the verb was given besides overrides.
-        printing: whether a flag asks Hydra to print and run nothing.
+        names: words of the verb's own: flags, ids, numbers.
+        is_printing: whether a flag asks Hydra to print and run nothing.
 
     Raises:
-        UsageError: what Hydra could not compose, reworded.
-        SystemExit: when a trial failed.
+        UserError: what Hydra could not compose, reworded, or what the verb raises.
     """
-    # No shell puts the home folder in after a key with dots, and Hydra's grammar knows no tilde.
+    # A shell does not expand ~ after a dotted key, and Hydra's grammar does not know it.
     arguments = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in arguments]
-    is_grid = bool({"-m", "--multirun"} & set(arguments))
-    command = shlex.join(["python", "-m", "ablate", *arguments])
-    if not printing:
-        arguments = [
+    words = arguments
+    if not is_printing:
+        words = [
             "--multirun",
-            *(word for word in arguments if word not in ("-m", "--multirun")),
+            *(word for word in arguments if word != "-m"),
             f"hydra.sweeper.verb={verb}",
-            f"hydra.sweeper.is_grid={str(is_grid).lower()}",
-            f"hydra.sweeper.command={quoted(command)}",
+            f"hydra.sweeper.is_grid={str('-m' in arguments).lower()}",
+            f"hydra.sweeper.command={quoted(shlex.join(['python', '-m', 'ablate', *arguments]))}",
             f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
         ]
-    sys.argv = [sys.argv[0], *arguments]
-    # Hydra prints and exits 1 on its own errors unless it is told to raise them.
+    before = sys.argv
+    sys.argv = [before[0], *words]
+    # Hydra prints its own errors and exits unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job.run)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_run_job)()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(reworded(error)) from error
     except ValueError as error:
-        # Hydra also says so with a plain ValueError; one from anywhere else is not the user's.
-        if isinstance(error, UsageError) or not _is_hydras(error):
+        # Hydra also raises plain ValueErrors; one from anywhere else is a fault.
+        if isinstance(error, UserError) or not _is_hydras(error):
             raise
         raise UsageError(str(error)) from error
+    finally:
+        sys.argv = before
     return 0
+
+
+def quoted(value: str) -> str:
+    """Quote a value for Hydra's override grammar."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _run_job(config: DictConfig) -> None:
+    from ablate.grid import job
+
+    job.run(config)
 
 
 def _is_hydras(error: Exception) -> bool:
@@ -76,7 +92,7 @@ def reworded(error: Exception) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: no such choice. {nearest(choice, error.options or [])}"
     if found := re.match(r"Could not override '(?P<key>[^']+)'", text):
-        return f"{found['key']}: unknown key. {_known_beside(found['key'])}"
+        return f"{found['key']}: unknown key. {_suggestion(found['key'])}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: has no default; give it on the command line: {error.full_key}=…"
     if found := re.search(r"Could not find match for|No match in the defaults list|Multiple values for", text):
@@ -84,12 +100,26 @@ def reworded(error: Exception) -> str:
     return text
 
 
-def _known_beside(key: str) -> str:
-    """The keys that stand beside a key which is not there, in the default configuration."""
-    node: object = default_container() | {"hydra": {"sweeper": dict.fromkeys(SWEEPER_KEYS)}}
-    *parents, last = key.split(".")
-    for parent in parents:
-        node = node.get(parent) if isinstance(node, dict) else None
-    if not isinstance(node, dict):
-        return _known_beside(".".join(parents)) if parents else ""
-    return nearest(last, map(str, node))
+def _suggestion(key: str) -> str:
+    """What a key that is not there may have meant, and the keys that stand beside it in the default configuration."""
+    keys = list(_dotted(default_container() | {"hydra": {"sweeper": dict.fromkeys(SWEEPER_KEYS)}}))
+    parent, _, last = key.rpartition(".")
+    while parent and parent not in keys:
+        parent, _, last = parent.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in keys if known.rpartition(".")[0] == parent}
+    names = {known: known.rpartition(".")[2] for known in keys}
+    meant = (
+        [known for known, name in names.items() if name == last]
+        or [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
+        or [known for known, name in names.items() if last == "".join(part[:1] for part in name.split("_"))]
+        or [known for known, name in names.items() if name in difflib.get_close_matches(last, names.values(), n=1)]
+    )
+    hint = f"Did you mean {' or '.join(meant[:3])}? " if meant else ""
+    return f"{hint}Allowed: {', '.join(sorted(beside))}."
+
+
+def _dotted(container: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in container.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{above}{key}.")

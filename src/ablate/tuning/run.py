@@ -19,6 +19,7 @@ from ablate.records.lease import Lease
 from ablate.records.ledger import Ledger
 from ablate.records.metrics import last_metrics
 from ablate.records.optuna.storage import open_storage, storage_errors
+from ablate.records.optuna.studies import first_ended, studies_of
 from ablate.tuning.loop import Launch, Loop
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Sweep, texts
@@ -46,7 +47,9 @@ def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: 
     sweep.ledger.check_writable()
     studies = sweep.studies(open_storage(sweep.storage))
     sweep.record()
-    _show_plan(sweep, studies, console)
+    if len({study.name for study in studies.values()}) < len(studies):
+        raise UsageError("Two arms of this sweep have one study. Leave hydra.sweeper.study null.")
+    _show_plan(sweep, {label: study.ended for label, study in studies.items()}, console)
     if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
         start_server("optuna")
         prepare_data([variant.trial for samples in sweep.samples.values() for variant in samples], console)
@@ -59,6 +62,14 @@ def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: 
     if len(sweep.metrics) > 1:
         return 0
     return run_grid(tuned_plan(sweep, studies))
+
+
+def preview(sweep: Sweep, console: Console) -> None:
+    """Show the arms, their studies and how many candidates are left. Writes nothing."""
+    path = sweep.ledger.sweep_path(sweep.sweep_id)
+    studies = studies_of(sweep.ledger.sweep(sweep.sweep_id), sweep.ledger.runs_dir) if path.exists() else {}
+    ended = {label: len(first_ended(study, sweep.n_trials)) for label, study in studies.items()}
+    _show_plan(sweep, {label: ended.get(label, 0) for label in sweep.names}, console)
 
 
 def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
@@ -103,23 +114,21 @@ def as_sweeper(sweep: Sweep) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show_plan(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
-    left = sum(max(0, study.n_trials - study.ended) for study in studies.values())
+def _show_plan(sweep: Sweep, ended: Mapping[str, int], console: Console) -> None:
+    left = sum(max(0, sweep.n_trials - count) for count in ended.values())
     console.print(
-        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(studies), 'arm')} × {counted(sweep.n_trials, 'candidate')} of "
+        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(ended), 'arm')} × {counted(sweep.n_trials, 'candidate')} of "
         f"{escape(', '.join(dimension.key for dimension in sweep.space.dimensions))} by "
         f"{escape(', '.join(sweep.metrics))} on the validation split, {left} to come. "
         f"Ledger: {escape(str(sweep.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
     )
-    if len({study.name for study in studies.values()}) < len(studies):
-        raise UsageError("Two arms of this sweep have one study. Leave hydra.sweeper.study null.")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ("arm", "study", "candidates"):
         table.add_column(header)
-    for label, study in studies.items():
-        table.add_row(escape(label), escape(study.name), f"{study.ended}/{study.n_trials}")
+    for label, count in ended.items():
+        table.add_row(escape(label), escape(sweep.names[label]), f"{count}/{sweep.n_trials}")
     console.print(table)
 
 

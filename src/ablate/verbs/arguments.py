@@ -1,83 +1,71 @@
-"""The words after a verb about a ledger: names, flags, and where the ledger is."""
+"""The words after a verb about a ledger: names, flags, and settings such as where the ledger is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from ablate.errors import UsageError, nearest
+from ablate.errors import UsageError
 from ablate.records.ledger import Ledger, TrialFolder
+from ablate.verbs.table import Verb
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a verb was given.
+    """The parsed words.
 
     Attributes:
-        ledger: below `runs_dir=…`, or below `runs` in the current folder.
-        names: ids of trials or grids.
-        flags: those that were given.
-        options: other `key=value` that were given, by key.
+        names: words that are neither flags nor settings: ids, names of lessons, a folder.
+        flags: the flags, with the values of those that take one.
+        settings: NAME=VALUE words, by name.
     """
 
-    ledger: Ledger
+    verb: Verb
     names: tuple[str, ...]
-    flags: frozenset[str]
-    options: Mapping[str, str]
+    flags: Mapping[str, str]
+    settings: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls,
-        verb: str,
-        arguments: Sequence[str],
-        flags: Mapping[str, str],
-        takes: str,
-        options: Sequence[str] = (),
-        runs_dir: str = "runs",
-    ) -> "Arguments":
-        """Parses the words.
+    def of(cls, verb: Verb, words: Sequence[str], flags: Mapping[str, str]) -> "Arguments":
+        """Split the words of a verb. Raises UsageError for one that the verb does not take."""
+        settings = dict(word.split("=", 1) for word in words if "=" in word)
+        names = tuple(word for word in words if "=" not in word)
+        arguments = cls(verb, names, flags, settings)
+        for key, value in settings.items():
+            if key not in verb.settings:
+                raise arguments.error(f"takes no {key}={value}" + (" without -m" if len(verb.usage) > 1 else ""))
+        if names and not verb.choices and all("=" in word for word in verb.takes):
+            raise arguments.error("takes no names")
+        return arguments
 
-        Args:
-            verb: for messages.
-            arguments: the words after it.
-            flags: what this verb knows, with what it does.
-            takes: what it takes besides, for messages.
-            options: the keys that it knows beside `runs_dir`.
-            runs_dir: where the ledger is if nothing says so.
+    def error(self, problem: str) -> UsageError:
+        """What is wrong with the words, and what the verb takes."""
+        usage = "\n".join(f"  ablate {self.verb.name} {form}" for form in self.verb.usage)
+        given = " ".join([self.verb.name, *self.names])
+        return UsageError(f"{given}: {problem}. Usage:\n{usage}\n`ablate {self.verb.name} --help` tells more.")
 
-        Raises:
-            UsageError: a word that means nothing here, or no such folder.
-        """
-        names: list[str] = []
-        given, chosen = set(), {}
-        for word in arguments:
-            key, is_option, value = word.partition("=")
-            if word.startswith("-"):
-                if word not in flags:
-                    known = nearest(word, flags) if flags else "It takes none."
-                    raise UsageError(f"{verb} {word}: no such flag. {known}")
-                given.add(word)
-            elif not is_option:
-                names.append(word)
-            elif key == "runs_dir":
-                runs_dir = value
-            elif key in options:
-                chosen[key] = value
-            else:
-                raise UsageError(f"{verb} {word}: takes {takes}.")
-        folder = Path(runs_dir).expanduser().absolute()
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that runs_dir=PATH names. Raises UsageError where there is no such folder."""
+        folder = Path(self.settings.get("runs_dir", self.verb.runs_dir)).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")
-        return cls(Ledger(folder), tuple(names), frozenset(given), chosen)
+        return Ledger(folder)
+
+    def trial(self, name: str) -> TrialFolder:
+        """The trial with this id, or with the one id that begins with it. Raises UsageError."""
+        return trial_named(self.ledger, name)
 
 
 def trial_named(ledger: Ledger, name: str) -> TrialFolder:
-    """The trial with this id, or with the one id that begins so. Raises UsageError."""
+    """The trial with this id, or with the one id that begins with it. Raises UsageError."""
     known = [folder.trial_id for folder in ledger.trials()]
-    found = [trial for trial in known if trial.startswith(name)]
-    if len(found) == 1 or name in known:
-        return ledger.trial(name if name in known else found[0])
-    if found:
-        raise UsageError(f"{name}: begins the ids of {len(found)} trials: {', '.join(found[:8])}. Give more of it.")
+    matching = [name] if name in known else [trial for trial in known if trial.startswith(name)]
+    if len(matching) == 1:
+        return ledger.trial(matching[0])
+    if matching:
+        listed = ", ".join(matching[:8])
+        raise UsageError(f"{name}: {len(matching)} trial ids begin with it: {listed}. Give more digits.")
     raise UsageError(
-        f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `python -m ablate status` lists them."
+        f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `ablate status` lists them."
     )

@@ -1,53 +1,116 @@
-"""`diff`: everything in which two trials differ: configuration, code and machine, results."""
+"""`diff`: why two trials have different ids, and everything else in which they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
+from ablate.config.parse import trial_from_container, trial_to_container
 from ablate.config.trial import Kind
 from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.identity import Difference, differences, kind_of_key
+from ablate.grid.plan import Plan
+from ablate.grid.run import Launch
+from ablate.identity import Difference, differences, kind_of_key, semantic
+from ablate.records.ledger import TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
-from ablate.verbs.why import reasons, recorded_semantic
 
-TAKES = "two trial ids and runs_dir=PATH"
-# Of a record, what a reader compares; the rest is what `why` tells, or times and paths.
 RESULTS = ("status", "counters", "training_seconds", "parameters", "data_fingerprint", "evaluations")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compares two trials of a ledger. Raises UsageError."""
-    given = Arguments.of("diff", arguments, {}, TAKES)
-    if len(given.names) != 2:
-        raise UsageError(f"diff takes {TAKES}.")
-    first, second = (trial_named(given.ledger, name) for name in given.names)
-    console = make_console()
-    console.print(f"{first.trial_id} → {second.trial_id}", highlight=False)
-    one, other = first.frozen(), second.frozen()
-    semantic = reasons(recorded_semantic(first), recorded_semantic(second), one, other)
-    _section("configuration: makes two ids", semantic, console)
-    told = {difference.key for difference in semantic}
-    rest = [difference for difference in differences(one, other) if difference.key not in told]
-    for kind, title in (
-        (None, "spelled differently"),
-        (Kind.EVALUATION, "evaluation"),
-        (Kind.OPERATIONAL, "operational"),
-    ):
-        of_kind = [difference for difference in rest if kind_of_key(difference.key) == kind]
-        _section(f"configuration: {title}", of_kind, console)
-    first_record, second_record = first.record(), second.record()
-    _section("code and machine", _of(first_record, second_record, ("provenance",)), console)
-    _section("what came out", _of(first_record, second_record, RESULTS), console)
+@dataclass(frozen=True)
+class Side:
+    """One of the two trials.
+
+    Attributes:
+        semantic: the canonical form that its id was made of.
+        config: its configuration.
+        choices: config group → choice.
+        record: its record; None for a trial that a command would run.
+    """
+
+    trial_id: str
+    semantic: dict[str, Any]
+    config: dict[str, Any]
+    choices: Mapping[str, str]
+    record: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, folder: TrialFolder) -> "Side":
+        """A trial of the ledger. Raises UsageError for one that another version of ablate froze."""
+        record, config = folder.record(), folder.frozen()
+        try:
+            canonical = record.get("semantic") or semantic(trial_from_container(config))
+        except UsageError as error:
+            raise UsageError(f"{folder.trial_id}: frozen by another version of ablate:\n{error}") from None
+        return cls(folder.trial_id, canonical, config, record.get("choices", {}), record)
+
+
+def main(arguments: Arguments) -> int:
+    """Compare two trials of a ledger. Raises UsageError."""
+    if len(arguments.names) != 2:
+        raise arguments.error("diff takes two trial ids")
+    first, second = (Side.of(trial_named(arguments.ledger, name)) for name in arguments.names)
+    _show(first, second, make_console())
     return 0
 
 
-def _of(first: dict[str, Any], second: dict[str, Any], keys: Sequence[str]) -> list[Difference]:
+def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+    """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
+    if len(names) != 1 or len(plan.cells) != 1:
+        raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(names)} ids.")
+    [cell] = plan.cells
+    second = Side(cell.trial_id, semantic(cell.trial), trial_to_container(cell.trial), cell.arm.choices)
+    _show(Side.of(trial_named(plan.ledger, names[0])), second, console)
+    return 0
+
+
+def _show(first: Side, second: Side, console: Console) -> None:
+    reasons = id_reasons(first, second)
+    same = "one trial, as nothing that changes a result differs"
+    summary = f"two trials, because of {'; '.join(_summary(first, second, reasons))}" if reasons else same
+    console.print(f"{first.trial_id} → {second.trial_id}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    _section("configuration: makes two ids", reasons, console)
+    shown = {difference.key for difference in reasons}
+    rest = [difference for difference in differences(first.config, second.config) if difference.key not in shown]
+    titles = {None: "spelled differently", Kind.EVALUATION: "evaluation", Kind.OPERATIONAL: "operational"}
+    for kind, title in titles.items():
+        _section(f"configuration: {title}", [one for one in rest if kind_of_key(one.key) == kind], console)
+    if first.record is not None and second.record is not None:
+        _section("code and machine", _of(first.record, second.record, ("provenance",)), console)
+        _section("results", _of(first.record, second.record, RESULTS), console)
+
+
+def _summary(first: Side, second: Side, reasons: Sequence[Difference]) -> dict[str, None]:
+    """The reasons in one line: a config group by its choices, where these differ."""
+    parts = []
+    for reason in reasons:
+        group = reason.key.split(".")[0]
+        before, after = first.choices.get(group), second.choices.get(group)
+        parts.append(str(reason) if before == after else f"{group}: {before} → {after}")
+    return dict.fromkeys(parts)
+
+
+def id_reasons(first: Side, second: Side) -> list[Difference]:
+    """The differences that make two ids, by the keys of the configuration where it has keys for them."""
+    canonical = differences(first.semantic, second.semantic)
+    parts = {difference.key.split(".")[0] for difference in canonical}
+    written = [
+        difference
+        for difference in differences(first.config, second.config)
+        if difference.key.split(".")[0] in parts and kind_of_key(difference.key) is None
+    ]
+    # Nobody wrote these: a new version of our code, or text that changed under one path.
+    unwritten = [one for one in canonical if one.key.startswith("code_versions.") or not written]
+    return written + unwritten
+
+
+def _of(first: Mapping[str, Any], second: Mapping[str, Any], keys: Sequence[str]) -> list[Difference]:
     return differences(*({key: record.get(key) for key in keys} for record in (first, second)))
 
 
-def _section(title: str, found: list[Difference], console: Console) -> None:
+def _section(title: str, found: Sequence[Difference], console: Console) -> None:
     if not found:
         return
     console.print(f"[bold]{title}[/]", highlight=False)

@@ -1,9 +1,8 @@
-"""`export`: a finished trial as a folder that transformers opens."""
+"""`export`: write a finished trial as a folder that transformers opens."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +14,45 @@ from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
 from ablate.records.ledger import Status, TrialFolder
 from ablate.verbs.arguments import Arguments, trial_named
 
-TAKES = "a trial id, a folder that is new or empty, and of --qkv-groups N and runs_dir=PATH what you need"
-QKV_GROUPS = "--qkv-groups"
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Writes a trial's model, tokenizer and card.
+def main(arguments: Arguments) -> int:
+    """Write a trial's model, tokenizer and card.
 
     Raises:
-        UsageError: no such trial, one that is not finished or has no counterpart, or a folder that is not empty.
-        FailureError: a folder that can't be written.
+        UsageError: a trial that is unknown, unfinished or has no counterpart, or a folder that is not empty.
+        FailureError: a folder that cannot be written.
     """
-    words, qkv_groups = _without_groups(arguments)
-    given = Arguments.of("export", words, {QKV_GROUPS: "groups of CodeGen's fused projection"}, TAKES)
-    if len(given.names) != 2:
-        raise UsageError(f"export takes {TAKES}:\n  python -m ablate export 22fc508283ba my-model")
-    source, folder = trial_named(given.ledger, given.names[0]), Path(given.names[1]).expanduser().absolute()
+    if len(arguments.names) != 2:
+        raise arguments.error("takes a trial id and a folder")
+    name, place = arguments.names
+    qkv_groups = _whole_number("--qkv-groups", arguments.flags.get("--qkv-groups", str(STOCK_QKV_GROUPS)))
+    source, folder = trial_named(arguments.ledger, name), Path(place).expanduser().absolute()
     if source.status != Status.FINISHED:
         raise UsageError(
-            f"{source.trial_id}: is {source.status}, and only finished trials are exported. "
-            f"`python -m ablate status {source.trial_id}` tells more; its command again goes on with it."
+            f"{source.trial_id}: is {source.status}; only finished trials can be exported. "
+            f"`ablate status {source.trial_id}` tells more; the command that started it resumes it."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
-            f"{folder}: is there and not empty. Name a new folder: "
-            f"python -m ablate export {source.trial_id} {given.names[1]}-{source.trial_id}"
+            f"{folder}: exists and is not empty. Name a new folder: "
+            f"ablate export {source.trial_id} {place}-{source.trial_id}"
         )
     trial = trial_from_container(source.frozen())
-    # Told before anything heavy is imported; the token's number makes no difference here.
+    # Refuses what cannot be exported before anything heavy is imported; the token's number does not matter here.
     config_of(trial, qkv_groups=qkv_groups, end_of_text=0)
     _write(folder, source, trial, qkv_groups)
-    _tell(folder, source, trial, qkv_groups)
+    _report(folder, source, trial, qkv_groups)
     return 0
 
 
-def _without_groups(arguments: Sequence[str]) -> tuple[list[str], int]:
-    """The other words, and N of `--qkv-groups N` or `--qkv-groups=N`."""
-    words, value = list(arguments), str(STOCK_QKV_GROUPS)
-    for place, word in enumerate(arguments):
-        flag, has_value, value_here = word.partition("=")
-        if flag == QKV_GROUPS:
-            taken = 1 if has_value else 2
-            value = value_here if has_value else "".join(arguments[place + 1 : place + 2])
-            del words[place : place + taken]
-            break
+def _whole_number(flag: str, value: str) -> int:
     if not value.isdecimal() or int(value) == 0:
-        raise UsageError(f"{QKV_GROUPS} {value}: should be a whole number above 0, as in {QKV_GROUPS} 8.")
-    return words, int(value)
+        raise UsageError(f"{flag} {value}: should be a whole number above 0, as in {flag} 8.")
+    return int(value)
 
 
 def _write(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
-    """Writes beside the folder and gives it its name when whole."""
+    """Write a sibling folder and rename it when it is complete."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -121,7 +108,7 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         "layout, fp32, trained in a study of pre-training: it is a measurement and not a product.",
         "",
         f"- options: {chosen or 'the defaults'}",
-        f"- trained on {counters['train_tokens']:,} source tokens, {counters['loss_tokens']:,} of loss, of "
+        f"- trained on {counters['train_tokens']:,} train tokens, {counters['loss_tokens']:,} of loss, of "
         f"{', '.join(trial.mixture.weights)}",
         f"- at most {trial.scale.context_tokens:,} tokens of context",
         "- the tokenizer adds nothing by itself; in training each document begins and ends with its end-of-text token",
@@ -165,7 +152,7 @@ def _not_carried(trial: TrialConfig, kind: str, qkv_groups: int) -> list[str]:
     return lines
 
 
-def _tell(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
+def _report(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
     console = make_console()
     console.print(f"{source.trial_id}: written to {folder}", markup=False, highlight=False, soft_wrap=True)
     if trial.block.kind == "gptj" and qkv_groups != STOCK_QKV_GROUPS:

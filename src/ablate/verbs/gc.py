@@ -1,21 +1,16 @@
-"""`gc`: what of a ledger can go; nothing goes before `--delete`."""
+"""`gc`: list files of a ledger that can be deleted; `--delete` deletes them."""
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.console import make_console
-from ablate.errors import UsageError
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, Status, TrialFolder
 from ablate.verbs.arguments import Arguments
 
-FLAGS = {
-    "--delete": "removes what is listed",
-    "--trials": "also whole trials that no grid or sweep names",
-}
 # A file that is being written lives for a moment; one of a process that died stays.
 LEAST_SCRATCH_AGE_SECONDS = 600.0
 KINDS = {
@@ -23,7 +18,7 @@ KINDS = {
     "lease": "leases of processes that died",
     "checkpoint": "checkpoints of finished trials",
     "set aside": "earlier attempts of trials that finished since",
-    "trial": "trials that no grid or sweep names",
+    "trial": "trials that no grid or tuning names",
 }
 
 
@@ -37,55 +32,44 @@ class Garbage:
 
     @property
     def size_bytes(self) -> int:
-        """With all that lies in it."""
+        """The size of the file, or of all files in the folder."""
         files = [self.path] if self.path.is_file() else [path for path in self.path.rglob("*") if path.is_file()]
         return sum(path.stat().st_size for path in files)
 
-    def remove(self) -> None:
-        """Removes it."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
-        else:
-            self.path.unlink(missing_ok=True)
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Lists what can go, and with `--delete` removes it. Raises UsageError."""
-    given = Arguments.of("gc", arguments, FLAGS, "runs_dir=PATH and the flags " + " ".join(FLAGS))
-    if given.names:
-        raise UsageError(f"gc {given.names[0]}: takes no names, only {' '.join(FLAGS)} and runs_dir=PATH.")
-    console = make_console()
-    found = list(garbage(given.ledger, with_trials="--trials" in given.flags))
-    total = 0
+def main(arguments: Arguments) -> int:
+    """List what can be deleted; with `--delete`, delete it."""
+    console, ledger = make_console(), arguments.ledger
+    items = list(garbage(ledger, with_trials="--trials" in arguments.flags))
+    megabytes = 0.0
     for kind, text in KINDS.items():
-        of_kind = [one for one in found if one.kind == kind]
-        size = sum(one.size_bytes for one in of_kind)
-        total += size
-        if of_kind:
-            console.print(f"{len(of_kind):,} × {text}: {size / 1e6:,.1f} MB", highlight=False)
-            for one in of_kind:
-                path = one.path.relative_to(given.ledger.runs_dir)
+        if of_kind := [item for item in items if item.kind == kind]:
+            size = sum(item.size_bytes for item in of_kind) / 1e6
+            megabytes += size
+            console.print(f"{len(of_kind):,} × {text}: {size:,.1f} MB", highlight=False)
+            for item in of_kind:
+                path = item.path.relative_to(ledger.runs_dir)
                 console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
-    if not found:
-        console.print("Nothing can go.")
-    elif "--delete" not in given.flags:
-        console.print(f"{total / 1e6:,.1f} MB can go: python -m ablate gc --delete", highlight=False, soft_wrap=True)
+    if not items:
+        console.print("Nothing can be deleted.")
+    elif "--delete" not in arguments.flags:
+        console.print(f"{megabytes:,.1f} MB can be deleted: ablate gc --delete", highlight=False, soft_wrap=True)
     else:
-        removed = sum(_removed(one, given.ledger) for one in found)
-        console.print(f"{removed:,} of {len(found):,} removed.", highlight=False)
+        deleted = sum(_delete(item, ledger) for item in items)
+        console.print(f"{deleted:,} of {len(items):,} deleted.", highlight=False)
     return 0
 
 
 def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
-    """Everything that nothing needs; trials that a process works on are passed over."""
+    """Everything that nothing needs; trials that a process runs are skipped."""
     oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
     yield from (Garbage("scratch", path, None) for path in _older(ledger.runs_dir.glob(".gone-*"), oldest))
     yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
-    named, sweeps = _named(ledger), {sweep["sweep_id"] for sweep in ledger.sweeps()}
+    named, tunings = _named(ledger), {tuning["sweep_id"] for tuning in ledger.sweeps()}
     for folder in ledger.trials():
         if folder.is_held:
             continue
-        if with_trials and folder.trial_id not in named and folder.record().get("first_grid") not in sweeps:
+        if with_trials and folder.trial_id not in named and folder.record().get("first_grid") not in tunings:
             yield Garbage("trial", folder.path, folder)
             continue
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))
@@ -105,22 +89,26 @@ def _named(ledger: Ledger) -> set[str]:
     return {folder.trial_id for path in ledger.grids() for folder in ledger.trials_of(ledger.grid(path.stem))}
 
 
-def _removed(one: Garbage, ledger: Ledger) -> bool:
-    """Removes it, under its trial's lease; whether that was possible."""
-    if one.trial is None:
-        one.remove()
+def _delete(item: Garbage, ledger: Ledger) -> bool:
+    """Delete under the trial's lease, and return whether that was possible."""
+    if item.trial is None:
+        _remove(item.path)
         return True
     try:
-        with one.trial.lease:
-            if one.kind == "trial":
-                if one.trial.trial_id in _named(ledger):
-                    # Planned since it was listed.
-                    return False
-                gone = one.path.rename(one.path.with_name(f".gone-{one.trial.trial_id}"))
-                shutil.rmtree(gone)
-            elif one.kind != "lease":
-                one.remove()
+        with item.trial.lease:
+            # A grid may have named it since it was listed.
+            if item.kind == "trial" and item.trial.trial_id not in _named(ledger):
+                _remove(item.path.rename(item.path.with_name(f".gone-{item.trial.trial_id}")))
+            elif item.kind not in ("trial", "lease"):
+                _remove(item.path)
     except HeldElsewhereError:
         return False
-    # Taking the lease and giving it back clears away those of the dead.
-    return not one.path.exists()
+    # Taking and releasing the lease removes those of dead processes.
+    return not item.path.exists()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`lessons`: prints and writes again what grids found."""
+"""`lessons`: print and rewrite the lessons of grids."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,43 +23,39 @@ if TYPE_CHECKING:
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep as TunedSweep
 
-FLAGS = {"--html": "one page with all of it, lessons.html, in place of tables in the terminal"}
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Reports the grids or lessons of these names, or the newest one; with --html, all.
+def main(arguments: Arguments) -> int:
+    """Report the grids or lessons of these names, or the newest grid; with --html, all.
 
     Raises:
-        UsageError: no such grid, or nothing that this verb knows.
-        LedgerError: nothing that can be read.
+        UsageError: no such grid.
+        LedgerError: logs that cannot be read.
     """
-    takes = f"grid ids or names of lessons, {sources.TAKES}; or with -m a grid's overrides"
-    given = Arguments.of("lessons", arguments, FLAGS, takes, sources.OPTIONS)
-    logs = sources.logs_of(given)
+    logs = sources.logs_of(arguments)
     grids = logs.grids()
-    sweeps = given.ledger.sweeps() if "--html" in given.flags else []
+    sweeps = arguments.ledger.sweeps() if "--html" in arguments.flags else []
     if not grids and not sweeps:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
-    asked_sweeps = {name for name in given.names if name in {sweep["sweep_id"] for sweep in sweeps}}
-    chosen = [_named(grids, name, logs.where) for name in given.names if name not in asked_sweeps]
+    asked_sweeps = {name for name in arguments.names if name in {sweep["sweep_id"] for sweep in sweeps}}
+    chosen = [_named(grids, name, logs.where) for name in arguments.names if name not in asked_sweeps]
     # An archive is kept as it was written.
-    is_ledger = (given.ledger.runs_dir / "grids").is_dir()
-    if "--html" in given.flags:
-        of_all = [GridResults(logs, grid) for grid in (chosen if given.names else grids)]
-        if given.names:
+    is_ledger = (arguments.ledger.runs_dir / "grids").is_dir()
+    if "--html" in arguments.flags:
+        of_all = [GridResults(logs, grid) for grid in (chosen if arguments.names else grids)]
+        if arguments.names:
             wanted = asked_sweeps | {one.grid.get("sweep", {}).get("sweep_id") for one in of_all}
             sweeps = [sweep for sweep in sweeps if sweep["sweep_id"] in wanted]
-        folder = given.ledger.runs_dir if is_ledger else Path()
-        return _page(of_all, folder, console, sources.links(given, of_all), sweeps)
+        folder = arguments.ledger.runs_dir if is_ledger else Path()
+        return _page(of_all, folder, console, sources.links(arguments, of_all), sweeps)
     reported = [
-        report(one, given.ledger.lesson_folder(one.grid_id) if is_ledger else None, console, stale_trials(one))
+        report(one, arguments.ledger.lesson_folder(one.grid_id) if is_ledger else None, console, stale_trials(one))
         for one in [GridResults(logs, grid) for grid in chosen or grids[:1]]
     ]
     for problem in getattr(logs, "problems", []):
         console.print(f"• {problem}", markup=False, soft_wrap=True)
-    if not given.names and len(grids) > 1:
-        console.print("\nOther grids here (python -m ablate lessons GRID_ID):")
+    if not arguments.names and len(grids) > 1:
+        console.print("\nOther grids here (ablate lessons GRID_ID):")
         for grid in grids[1:]:
             console.print(f"  {grid['grid_id']}  {grid['command']}", highlight=False)
     return 0 if all(reported) else 1
@@ -83,7 +79,7 @@ def _page(
     links: Mapping[str, str] | None = None,
     sweeps: Sequence[Mapping[str, Any]] = (),
 ) -> int:
-    """One page of all lessons and sweeps that there are. Returns 1, with the reasons, where there is none."""
+    """Write one page of these lessons and tunings. Returns 1, with the reasons, where there is none."""
     from ablate.lessons.grid_results import IncomparableError
     from ablate.lessons.lesson import lesson
     from ablate.reports.page import write_page
@@ -110,7 +106,7 @@ def _page(
 
 
 def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Console) -> "list[TuningStudies]":
-    """The sweeps whose studies can be read; of the others it is said why not."""
+    """The tunings whose studies can be read; for the others, print why not."""
     if not sweeps:
         return []
     from ablate.records.optuna.studies import studies_of
@@ -128,14 +124,14 @@ def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Cons
 def of_sweep(
     sweep: "TunedSweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
 ) -> int:
-    """Reports the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
+    """Report the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
     from ablate.tuning.run import plan_of_recorded
 
     return of_grid(plan_of_recorded(sweep), names, launch, console)
 
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
-    """Reports the grid of these overrides. Raises UsageError where it was never run."""
+    """Report the grid of these overrides. Raises UsageError where it was never run."""
     path = plan.ledger.grid_path(plan.grid_id)
     if not path.exists():
         raise UsageError(
@@ -152,7 +148,7 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
 
 
 def _earlier(plan: Plan) -> str:
-    """Of a lesson by this name that was run with other cells: it is stale, and this is what changed."""
+    """Say that a lesson of this name is stale, because it was run with other cells."""
     name = plan.declaration["name"]
     grids = [plan.ledger.grid(path.stem) for path in plan.ledger.grids()] if name else []
     for grid in grids:
@@ -161,6 +157,6 @@ def _earlier(plan: Plan) -> str:
             changed = sum(trial not in known for trial in plan.trials)
             return (
                 f"{name} was run as {grid['grid_id']} and is stale: {changed} of its {len(plan.trials)} cells are "
-                "others now (why TRIAL with these overrides says what changed), or its declaration is. "
+                "others now (`ablate diff TRIAL` with these overrides says what changed), or its declaration is. "
             )
     return ""

@@ -1,6 +1,5 @@
 """`paper`: every table and figure of every named lesson, from the logs alone."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -13,38 +12,30 @@ from ablate.reports.paper import newest_by_name, write_paper
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 
-OPTIONS = (*sources.OPTIONS, "out", "archive", "published")
-DATA, OUT, PUBLISHED = "analysis/data", "analysis/out", "analysis/codegen2.yaml"
+OUT, PUBLISHED = "analysis/out", "analysis/codegen2.yaml"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Writes tables, figures, an index and a manifest; with `archive=DIR` also the compact logs that they need.
+def main(arguments: Arguments) -> int:
+    """Write tables, figures, an index and a manifest; with `archive=DIR` also the compact logs that they need.
 
     Raises:
-        UsageError: nothing that this verb knows, or no named lesson.
-        LedgerError: nothing that can be read.
+        UsageError: no named lesson, or no file of published results.
+        LedgerError: logs that cannot be read.
     """
-    takes = (
-        f"{sources.TAKES}, out=DIR ({OUT}), archive=DIR (keeps the compact logs there), published=FILE (what another "
-        f"paper shows; {PUBLISHED})"
-    )
-    given = Arguments.of("paper", arguments, {}, takes, OPTIONS, runs_dir=DATA)
-    if given.names:
-        raise UsageError(f"paper {given.names[0]}: takes {takes}.")
-    logs = sources.logs_of(given)
+    logs = sources.logs_of(arguments)
     lessons = newest_by_name(logs)
     if not lessons:
         raise UsageError(
-            f"{logs.where}: no named lesson was run here. Run one: python -m ablate experiment=lesson2_infill, or any "
-            "grid with lesson.name=…"
+            f"{logs.where}: no named lesson was run here. Run one: ablate experiment=lesson2_infill, or any grid "
+            "with lesson.name=…"
         )
-    if folder := given.options.get("archive"):
+    if folder := arguments.settings.get("archive"):
         logs = write_archive(logs, [results.grid for results in lessons.values()], Path(folder).expanduser())
-    path = Path(given.options.get("published", PUBLISHED)).expanduser()
-    if "published" in given.options and not path.exists():
+    path = Path(arguments.settings.get("published", PUBLISHED)).expanduser()
+    if "published" in arguments.settings and not path.exists():
         raise UsageError(f"published={path}: no such file.")
     published = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
-    out = Path(given.options.get("out", OUT)).expanduser()
+    out = Path(arguments.settings.get("out", OUT)).expanduser()
     paper = write_paper(logs, published, out, commit_of(Path(__file__)))
     console = make_console()
     for name, found in paper.lessons.items():

@@ -1,26 +1,37 @@
-"""`run`: trains what is missing and ends in the lesson."""
+"""`run`: train the trials that are missing, then print the lesson; `--dry-run` only shows them."""
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, run
+from ablate.grid.run import Launch, run, show_cells
 
 if TYPE_CHECKING:
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep
 
+DRY = "Dry run: nothing was run, and nothing written into the ledger."
+
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
-    """Runs the grid."""
-    return run(plan, launch, console)
+    """Run the grid."""
+    if "--dry-run" not in names:
+        return run(plan, launch, console)
+    show_cells(plan, plan.missing(), console)
+    console.print(DRY)
+    return 0
 
 
 def of_sweep(
     sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
 ) -> int:
-    """Tunes every arm, then runs the grid of the tuned ones."""
+    """Tune every arm, then run the grid of the tuned arms."""
+    from ablate.tuning.run import preview
     from ablate.tuning.run import run as run_sweep
 
-    return run_sweep(sweep, launch_as_they_come, lambda plan: run(plan, launch, console), console)
+    if "--dry-run" not in names:
+        return run_sweep(sweep, launch_as_they_come, lambda plan: run(plan, launch, console), console)
+    preview(sweep, console)
+    console.print(DRY)
+    return 0

@@ -1,10 +1,10 @@
-"""`status`: how far each trial of a ledger is."""
+"""`status`: each trial's state, progress, loss and ETA."""
 
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.console import clock, make_console, short
-from ablate.errors import LedgerError, UsageError
+from ablate.errors import LedgerError
 from ablate.grid.job import DIED
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep
 
-FLAGS = {
-    "--json": "a list of objects, for programs",
-    "--once": "prints once, also while trials run",
-    "--all": "every finished trial, however many",
-}
 MOST_FINISHED = 20
 LOOK_SECONDS = 2.0
 ORDER = [Status.RUNNING, Status.FAILED, Status.DIVERGED, Status.PENDING, Status.PRUNED, Status.FINISHED]
@@ -43,10 +38,10 @@ class TrialStatus:
 
     Attributes:
         options: what its first grid swept, and its seed.
-        progress: share of the budget that is spent, as far as it is logged.
-        checkpoint_step: from which it would go on; None for the beginning.
-        host: where the newest attempt runs or ran.
-        failure: the message of what ended it.
+        progress: fraction of the budget that is spent, by the newest row of its log.
+        checkpoint_step: the step that it would resume from; None for the beginning.
+        host: the machine of the newest attempt.
+        failure: the message of the error that ended it.
         scores: metrics by evaluation id.
     """
 
@@ -70,13 +65,13 @@ class TrialStatus:
 
     @classmethod
     def of(cls, folder: TrialFolder) -> "TrialStatus":
-        """What one look tells; nothing is written."""
+        """Read a trial's record and log. Writes nothing."""
         record = folder.record()
         status, attempts = Status(record["status"]), record["attempts"]
         failure = (record.get("failure") or {}).get("message")
         is_running = status == Status.RUNNING
         if is_running and not folder.is_held:
-            # Whoever runs a grid will say so in the record; a reader does not write.
+            # The next command that runs the grid records it; this one only reads.
             status = Status.FINISHED if record.get("is_scoring") else Status.FAILED
             failure, is_running = DIED, False
         is_done = status == Status.FINISHED
@@ -104,36 +99,34 @@ class TrialStatus:
         )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Shows trials by id, of grids and sweeps by id, or all. Raises UsageError."""
-    given = Arguments.of(
-        "status", arguments, FLAGS, "ids of trials, grids or sweeps and runs_dir=PATH, or with -m a grid's overrides"
-    )
-    folders = [folder for name in given.names for folder in _named(given.ledger, name)]
+def main(arguments: Arguments) -> int:
+    """Show the trials of these ids (of trials, grids or tunings), or all. Raises UsageError."""
+    ledger = arguments.ledger
+    folders = [folder for name in arguments.names for folder in _named(ledger, name)]
 
     def look() -> Iterable[TrialFolder]:
-        return folders if given.names else given.ledger.trials()
+        return folders if arguments.names else ledger.trials()
 
-    _show(look, given.ledger, given.flags, make_console())
+    _show(look, ledger, arguments.flags, make_console())
     return 0
 
 
 def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
-    """Shows the trials of a grid, also those that were never planned."""
-    _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, frozenset(names), console)
+    """Show the trials of a grid, also those that the ledger does not have yet."""
+    _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, names, console)
     return 0
 
 
 def of_sweep(
     sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
 ) -> int:
-    """Shows the trials that the sweep asked for, and those of its tuned arms as soon as there are some."""
-    _show(lambda: _of_sweep(sweep.ledger, sweep.sweep_id), sweep.ledger, frozenset(names), console)
+    """Show a tuning's candidates, and the trials of its tuned arms once there are some."""
+    _show(lambda: _of_sweep(sweep.ledger, sweep.sweep_id), sweep.ledger, names, console)
     return 0
 
 
 def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
-    """What it proposed, and the trials of its tuned arms."""
+    """A tuning's candidates, and the trials of its tuned arms."""
     from ablate.records.optuna.studies import studies_of
 
     proposed: set[str] = set()
@@ -155,59 +148,61 @@ def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
         return [trial_named(ledger, name)]
 
 
-def _show(look: Callable[[], Iterable[TrialFolder]], ledger: Ledger, flags: frozenset[str], console: Console) -> None:
-    if unknown := flags - FLAGS.keys():
-        raise UsageError(f"status: {', '.join(sorted(unknown))}: no such flag.")
-    found = [TrialStatus.of(folder) for folder in look()]
+def _show(look: Callable[[], Iterable[TrialFolder]], ledger: Ledger, flags: Container[str], console: Console) -> None:
+    trials = [TrialStatus.of(folder) for folder in look()]
     if "--json" in flags:
-        json.dump([asdict(one) for one in found], sys.stdout, indent=1, ensure_ascii=False)
+        json.dump([asdict(trial) for trial in trials], sys.stdout, indent=1, ensure_ascii=False)
         print()
         return
-    runs = any(one.status == Status.RUNNING for one in found)
-    if not runs or "--once" in flags or not console.is_terminal:
-        console.print(_view(found, ledger, is_whole="--all" in flags))
+    if not _is_any_running(trials) or "--once" in flags or not console.is_terminal:
+        console.print(_view(trials, ledger, is_whole="--all" in flags))
         return
-    with Live(_view(found, ledger, is_whole=False), console=console, auto_refresh=False) as live:
-        while any(one.status == Status.RUNNING for one in found):
+    with Live(_view(trials, ledger, is_whole=False), console=console, auto_refresh=False) as live:
+        while _is_any_running(trials):
             time.sleep(LOOK_SECONDS)
             try:
-                found = [TrialStatus.of(folder) for folder in look()]
+                trials = [TrialStatus.of(folder) for folder in look()]
             except (OSError, LedgerError):
-                # A share that hiccups costs a look.
+                # A network file system may fail for a moment.
                 continue
-            live.update(_view(found, ledger, is_whole=False), refresh=True)
+            live.update(_view(trials, ledger, is_whole=False), refresh=True)
 
 
-def _view(found: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group:
-    counts = Counter(one.status for one in found)
-    told = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status]) or "nothing yet"
-    noun = "trial" if len(found) == 1 else "trials"
-    head = f"{len(found):,} {noun}: {told}. Ledger: {escape(str(ledger.runs_dir))}"
+def _is_any_running(trials: Iterable[TrialStatus]) -> bool:
+    return any(trial.status == Status.RUNNING for trial in trials)
+
+
+def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group:
+    counts = Counter(trial.status for trial in trials)
+    by_status = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status]) or "nothing yet"
+    noun = "trial" if len(trials) == 1 else "trials"
+    head = f"{len(trials):,} {noun}: {by_status}. Ledger: {escape(str(ledger.runs_dir))}"
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for header in ("trial", "options", "state", "at", "loss", "tokens/s", "left"):
-        is_number = header in ("at", "loss", "tokens/s", "left")
+    for header in ("trial", "options", "state", "progress", "loss", "tokens/s", "ETA"):
+        is_number = header in ("progress", "loss", "tokens/s", "ETA")
         table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=header == "trial")
-    found = sorted(found, key=lambda one: (ORDER.index(Status(one.status)), one.first_grid or "", one.trial_id))
-    others = [one for one in found if one.status != Status.FINISHED]
-    finished = found[len(others) :]
+    trials = sorted(
+        trials, key=lambda trial: (ORDER.index(Status(trial.status)), trial.first_grid or "", trial.trial_id)
+    )
+    others = [trial for trial in trials if trial.status != Status.FINISHED]
+    finished = trials[len(others) :]
     shown = finished if is_whole else finished[:MOST_FINISHED]
-    for one in [*others, *shown]:
-        style = STYLES.get(Status(one.status), "")
+    for trial in [*others, *shown]:
+        style = STYLES.get(Status(trial.status), "")
         table.add_row(
-            one.trial_id,
-            escape(" ".join(f"{key}={value}" for key, value in one.options.items())),
-            f"[{style}]{one.status}[/]" if style else one.status,
-            "" if one.status == Status.FINISHED else f"{one.progress:.0%}",
-            "" if one.train_loss is None else f"{one.train_loss:.3f}",
-            "" if one.train_tokens_per_second is None else short(one.train_tokens_per_second),
-            "" if one.seconds_left is None else clock(one.seconds_left),
+            trial.trial_id,
+            escape(" ".join(f"{key}={value}" for key, value in trial.options.items())),
+            f"[{style}]{trial.status}[/]" if style else trial.status,
+            "" if trial.status == Status.FINISHED else f"{trial.progress:.0%}",
+            "" if trial.train_loss is None else f"{trial.train_loss:.3f}",
+            "" if trial.train_tokens_per_second is None else short(trial.train_tokens_per_second),
+            "" if trial.seconds_left is None else clock(trial.seconds_left),
         )
-    lines = [head, table] if found else [head]
+    lines = [head, table] if trials else [head]
     if len(shown) < len(finished):
-        lines.append(f"… and {len(finished) - len(shown):,} more that are finished (--all)")
-    told_of: set[str] = set()
-    for one in others:
-        if one.failure and one.failure not in told_of:
-            told_of.add(one.failure)
-            lines.append(f"[dim]{one.trial_id}[/] {one.status}: {escape(one.failure.splitlines()[0])}")
+        lines.append(f"… and {len(finished) - len(shown):,} more finished trials (--all)")
+    # Each failure once, under the first trial that has it.
+    failures = {trial.failure: trial for trial in reversed(others) if trial.failure}
+    for failure, trial in reversed(failures.items()):
+        lines.append(f"[dim]{trial.trial_id}[/] {trial.status}: {escape(str(failure).splitlines()[0])}")
     return Group(*lines)

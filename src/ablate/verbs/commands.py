@@ -1,0 +1,221 @@
+"""The command line as click commands, built from the verb table. Imports nothing heavy before a verb needs it."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ablate import CONF, __version__
+from ablate.errors import UsageError, nearest
+from ablate.verbs.completion import complete_word, completer
+from ablate.verbs.options import choices_of, groups
+from ablate.verbs.table import HYDRA_FLAGS, OVERRIDES, PRINTING, VERBS, Composes, Flag, Verb
+
+SETTINGS = {"help_option_names": ["--help", "-h"], "max_content_width": 120}
+HELP = Flag(("--help", "-h"), "print this help")
+HYDRA_NAMES = [name for flag in HYDRA_FLAGS for name in flag.names]
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command and return its exit code.
+
+    Raises:
+        UserError: a command that is wrong, or work that failed.
+    """
+    try:
+        with _Ablate("ablate").make_context("ablate", arguments) as context:
+            code: int = context.command.invoke(context)
+            return code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.NoSuchOption as error:
+        raise _no_such_flag(error) from None
+    except click.UsageError as error:
+        raise UsageError(error.format_message()) from None
+
+
+def _no_such_flag(error: click.NoSuchOption) -> UsageError:
+    verb, given = VERBS[str(error.ctx.command.name)] if error.ctx else VERBS["run"], error.option_name
+    if verb.composes is Composes.NOTHING and given in HYDRA_NAMES:
+        return UsageError(f"{verb.name} takes no grid. Leave {given} out.")
+    known = [name for flag in (*_flags(verb), HELP) for name in flag.names]
+    words = given if verb.name == "run" else f"{verb.name} {given}"
+    return UsageError(f"{words}: no such flag. {nearest(given, known)}")
+
+
+def _flags(verb: Verb) -> tuple[Flag, ...]:
+    return verb.flags if verb.composes is Composes.NOTHING else (*verb.flags, *HYDRA_FLAGS)
+
+
+class _Ablate(click.Group):
+    """The program. A command without a verb runs; without any word it prints the help."""
+
+    def __init__(self, name: str) -> None:
+        version = click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version)
+        super().__init__(name, params=[version], context_settings=SETTINGS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the verb first: Hydra's flags may stand before it."""
+        if not args and not ctx.resilient_parsing:
+            args = ["--help"]
+        elif args and args[0] not in (*HELP.names, "--version"):
+            place = _place_of_verb(args)
+            args = ["run", *args] if place is None else [args[place], *args[:place], *args[place + 1 :]]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Build the command of a verb."""
+        return _VerbCommand(VERBS[cmd_name])
+
+    def get_help(self, ctx: click.Context) -> str:
+        """List verbs, groups and choices."""
+        return overview()
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """A verb, or the first word of `run`."""
+        verbs = [CompletionItem(name, help=verb.help) for name, verb in VERBS.items() if name.startswith(incomplete)]
+        run = self.get_command(ctx, "run").shell_complete(ctx, incomplete) if incomplete.startswith("-") else []
+        return [*verbs, *run, *complete_word(VERBS["run"], (), incomplete)]
+
+
+def _place_of_verb(arguments: list[str]) -> int | None:
+    takes_value = [name for flag in HYDRA_FLAGS if flag.value for name in flag.names]
+    words = iter(enumerate(arguments))
+    for place, word in words:
+        if not word.startswith("-"):
+            return place if word in VERBS else None
+        if word in takes_value:
+            next(words, None)
+    return None
+
+
+def _print_version(ctx: click.Context, option: click.Parameter, is_given: bool) -> None:
+    if is_given and not ctx.resilient_parsing:
+        click.echo(f"ablate {__version__}")
+        ctx.exit()
+
+
+class _VerbCommand(click.Command):
+    """A verb of the table."""
+
+    def __init__(self, verb: Verb) -> None:
+        def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+            return complete_word(verb, ctx.params.get("words") or (), incomplete)
+
+        flags = [click.Option([*flag.names, flag.parameter], is_flag=not flag.value) for flag in _flags(verb)]
+        words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
+        super().__init__(verb.name, params=[*flags, words], context_settings=SETTINGS)
+        self.verb = verb
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Do what the verb does."""
+        flags = {flag.names[0]: ctx.params[flag.parameter] for flag in _flags(self.verb)}
+        return _dispatch(self.verb, list(ctx.params["words"]), {name: value for name, value in flags.items() if value})
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Usage, what the verb takes, its flags, and examples."""
+        verb = self.verb
+        usage = "\n       ".join(f"ablate {verb.name} {form}" for form in verb.usage)
+        formatter.write(f"Usage: {usage}\n\n{verb.help[0].upper()}{verb.help[1:]}.\n")
+        composes = verb.composes is not Composes.NOTHING
+        words = {**verb.choices, **verb.takes, **(OVERRIDES if composes else {})}
+        for title, rows in (
+            ("Takes", list(words.items())),
+            ("Flags", _records((*verb.flags, HELP))),
+            ("Hydra's flags", _records(HYDRA_FLAGS) if composes else []),
+        ):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        with formatter.section("Examples"):
+            for example in verb.examples:
+                formatter.write(f"  {example}\n")
+
+
+def _records(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
+    return [(f"{', '.join(flag.names)} {flag.value}".strip(), flag.help) for flag in flags]
+
+
+def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
+    is_grid = "-m" in flags
+    # An experiment and a search space are grids by themselves.
+    names_grid = is_grid or any(word.startswith(("experiment=", "sweeps=")) for word in words)
+    if verb.composes is Composes.NOTHING and names_grid:
+        raise UsageError(f"{verb.name} takes no grid. Leave {'-m' if is_grid else 'experiment= and sweeps='} out.")
+    keys = {word.partition("=")[0] for word in words if "=" in word}
+    composes_one = verb.composes is Composes.TRIAL and keys > verb.settings
+    hydra = {name: value for name, value in flags.items() if name in HYDRA_NAMES}
+    own = {name: value for name, value in flags.items() if name not in HYDRA_NAMES}
+    if verb.is_for_ledger and not (names_grid or composes_one):
+        from ablate.verbs.arguments import Arguments
+
+        code: int = import_module(f"ablate.verbs.{verb.name}").main(Arguments.of(verb, words, own))
+        return code
+    takes_names = bool(verb.choices) or verb.composes is Composes.TRIAL
+    names = [word for word in words if takes_names and "=" not in word and not word.startswith("~")]
+    if verb.choices and names[:1] not in [[choice] for choice in verb.choices]:
+        raise UsageError(f"{' '.join([verb.name, *names])}: takes one of {', '.join(verb.choices)} first.")
+    overrides = [word for word in words if word not in names]
+    _check_overrides(overrides)
+    is_printing = any(name in PRINTING for name in hydra)
+    if is_printing and is_grid:
+        raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
+    from ablate.grid.command import run_hydra
+
+    hydra_words = [word for name, value in hydra.items() for word in ([name] if value is True else [name, value])]
+    return run_hydra(verb.name, [*hydra_words, *overrides], [*names, *own], is_printing=is_printing)
+
+
+def _check_overrides(words: list[str]) -> None:
+    """Refuse a word that is no override (KEY=VALUE, ~KEY)."""
+    for word in words:
+        if "=" in word or word.startswith("~"):
+            continue
+        if word in VERBS:
+            raise UsageError(f"{word}: a verb comes first: ablate {word} …")
+        problem = f"no such verb. {nearest(word, VERBS)}" if word == words[0] else "what should it be?"
+        raise UsageError(f"{word}: {problem} Options have the form key=value.")
+
+
+def overview() -> str:
+    """What `ablate --help` prints."""
+    examples = {
+        "-m objective=causal,prefix,mixed": "a grid: arms × 3 seeds, then the lesson",
+        "experiment=lesson2_infill": "a lesson declared in conf/experiment",
+        "-m sweeps=learning_rate objective=causal,mixed": "the same, each arm tuned before",
+        "objective=mixed budget=smoke": "one trial",
+        "status": "each trial's state, progress, loss and ETA",
+        "lessons": "the newest grid's lesson again",
+    }
+    return "\n".join(
+        [
+            "ablate: change one thing in pre-training, train again, and get a verdict that holds.",
+            "",
+            *(f"  ablate {words:<48}{text}" for words, text in examples.items()),
+            "",
+            "Verbs (the first word; `ablate VERB --help` prints a verb's own help):",
+            *(f"  {verb.name:<12}{verb.help}" for verb in VERBS.values()),
+            "",
+            "Options (group=choice; several choices with -m make arms; the first is the default):",
+            *(f"  {group:<14}{', '.join(choices_of(group))}" for group in groups()),
+            "",
+            "Any value below them: budget.train_tokens=1e6 optimizer.learning_rate=1e-3 seed=0,1,2 replicates=5",
+            "  precision=bf16 runs_dir=PATH cache_dir=PATH lesson.smallest_effect=0.01 lesson.baseline=causal",
+            "Grids that are no full product:",
+            "  'hydra.sweeper.exclude=[{architecture: causal_decoder, objective: mixed}]'",
+            "  'hydra.sweeper.zip=[[scale, optimizer.learning_rate]]'",
+            "Flags:  -m  grid     --cfg job  print the composed configuration     --version     --hydra-help",
+            f"Defaults: {CONF}",
+        ]
+    )
+
+
+def answer(instruction: str) -> int:
+    """Answer a shell that completes a command, as in `bash_complete`; what is typed is in the environment."""
+    print(completer(instruction.partition("_")[0], _Ablate("ablate")).complete())
+    return 0

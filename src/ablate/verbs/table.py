@@ -1,0 +1,210 @@
+"""The verbs of the command line: what each does, takes and composes. Imports nothing heavy.
+
+A verb's module is `ablate.verbs.NAME`. `main(arguments)` serves a ledger, `of_grid(plan, names, launch, console)` the
+grid that the command's overrides compose, and `of_sweep(...)` the tuning of such a grid; all return the exit code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Composes(Enum):
+    """What Hydra composes for a verb."""
+
+    NOTHING = "nothing"
+    TRIAL = "a trial"
+    GRID = "a grid"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option of the command line.
+
+    Attributes:
+        names: its spellings, the first as in messages.
+        value: the name of its value; "" for a switch.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    value: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """Its name in a click command."""
+        return self.names[0].lstrip("-").replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        usage: what may follow it, one line per form.
+        composes: what its overrides compose.
+        is_for_ledger: whether it has a form that composes nothing.
+        takes: each word that it takes, with its meaning; NAME=VALUE is a setting.
+        choices: what its first word may be, where that is fixed.
+        runs_dir: where the ledger is unless runs_dir=PATH says so.
+    """
+
+    name: str
+    help: str
+    usage: tuple[str, ...]
+    examples: tuple[str, str]
+    composes: Composes = Composes.NOTHING
+    is_for_ledger: bool = True
+    takes: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    runs_dir: str = "runs"
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The keys of the settings that it takes."""
+        return frozenset(word.partition("=")[0] for word in self.takes if "=" in word)
+
+
+RUNS_DIR = {"runs_dir=PATH": "the folder of the ledger (default: runs)"}
+LOGS = {
+    "runs_dir=PATH": "a ledger, or an archive such as analysis/data (default: runs)",
+    "wandb=SOURCE": "read the numbers from W&B: offline (its files in the ledger) or ENTITY/PROJECT",
+}
+OVERRIDES = {
+    "KEY=VALUE": "what the configuration changes, as objective=prefix; `ablate --help` lists groups and choices"
+}
+EXAMPLE_ID = "22fc508283ba"
+
+_TABLE = (
+    Verb(
+        "run",
+        "train the trials that are missing, then print the lesson (the default verb)",
+        ("[KEY=VALUE …]", "-m KEY=VALUE,VALUE …", "experiment=NAME"),
+        ("ablate -m objective=causal,prefix replicates=5", "ablate experiment=lesson2_infill --dry-run"),
+        Composes.GRID,
+        is_for_ledger=False,
+        flags=(Flag(("--dry-run",), "show the arms, their trials and what would run; write nothing into the ledger"),),
+    ),
+    Verb(
+        "status",
+        "show each trial's state, progress, loss and ETA",
+        ("[ID …] [runs_dir=PATH]", "-m KEY=VALUE …"),
+        ("ablate status", "ablate status -m objective=causal,prefix --json"),
+        Composes.GRID,
+        takes={"ID": "a trial, grid or tuning; a trial's first digits are enough (default: every trial)", **RUNS_DIR},
+        flags=(
+            Flag(("--json",), "print a JSON list with an object per trial"),
+            Flag(("--once",), "print once and return, although trials are running"),
+            Flag(("--all",), "list every finished trial, however many"),
+        ),
+    ),
+    Verb(
+        "lessons",
+        "print and rewrite lessons",
+        ("[NAME …] [runs_dir=PATH] [wandb=SOURCE]", "-m KEY=VALUE …"),
+        ("ablate lessons", "ablate lessons lesson2_infill --html"),
+        Composes.GRID,
+        takes={"NAME": "a grid's id or a lesson's name (default: the newest grid; with --html, all)", **LOGS},
+        flags=(Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"),),
+    ),
+    Verb(
+        "paper",
+        "write the tables and figures of all named lessons, from logs alone",
+        ("[runs_dir=PATH] [wandb=SOURCE] [out=DIR] [archive=DIR] [published=FILE]",),
+        ("ablate paper", "ablate paper runs_dir=runs out=paper archive=paper/data"),
+        takes={
+            **LOGS,
+            "runs_dir=PATH": "a ledger or an archive (default: analysis/data)",
+            "out=DIR": "where to write (default: analysis/out)",
+            "archive=DIR": "keep the compact logs there that the lessons need",
+            "published=FILE": "results of another paper to set beside ours (default: analysis/codegen2.yaml)",
+        },
+        runs_dir="analysis/data",
+    ),
+    Verb(
+        "dashboard",
+        "print or save a W&B workspace for the lessons",
+        ("[NAME …] [runs_dir=PATH] [project=ENTITY/PROJECT]",),
+        ("ablate dashboard lesson2_infill", "ablate dashboard --save project=my-team/ablate"),
+        takes={
+            "NAME": "a grid's id or a lesson's name (default: all named lessons, or the newest grid)",
+            **RUNS_DIR,
+            "project=ENTITY/PROJECT": "the W&B project that has the trials",
+        },
+        flags=(Flag(("--save",), "save the workspace in W&B, where you are logged in, instead of printing it"),),
+    ),
+    Verb(
+        "data",
+        "prepare, inspect or verify the text that a grid reads",
+        ("prepare|stats|verify [KEY=VALUE …]", "show [ROW …] [KEY=VALUE …]"),
+        ("ablate data prepare corpus=files mixture=text corpus.sources.text.files.path=~/text", "ablate data show 0 7"),
+        Composes.GRID,
+        is_for_ledger=False,
+        choices={
+            "prepare": "read, clean and tokenize the corpus",
+            "show": "print rows as a model reads them; without numbers, one of each kind",
+            "stats": "print what the corpus has and how it fills rows",
+            "verify": "compare every prepared file with its SHA-256",
+        },
+        flags=(Flag(("--markdown",), "stats: print the data card"),),
+    ),
+    Verb(
+        "diff",
+        "explain why two trials have different ids, and list all other differences",
+        ("ID ID [runs_dir=PATH]", "ID KEY=VALUE …"),
+        (f"ablate diff {EXAMPLE_ID} b43cf0752947", f"ablate diff {EXAMPLE_ID} objective=mixed seed=0"),
+        Composes.TRIAL,
+        takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
+    ),
+    Verb(
+        "retry",
+        "reset failed and diverged trials; with -m, also run them",
+        ("ID … [runs_dir=PATH]", "-m KEY=VALUE …"),
+        (f"ablate retry {EXAMPLE_ID}", "ablate retry -m objective=causal,mixed"),
+        Composes.GRID,
+        takes={"ID": "a trial or a grid", **RUNS_DIR},
+        flags=(Flag(("--fresh",), "start from the beginning, not from the last checkpoint"),),
+    ),
+    Verb(
+        "export",
+        "write a finished trial as a folder that transformers opens",
+        ("ID DIR [runs_dir=PATH]",),
+        (f"ablate export {EXAMPLE_ID} my-model", f"ablate export {EXAMPLE_ID} my-model --qkv-groups 8"),
+        takes={"ID": "a finished trial", "DIR": "a folder that is new or empty", **RUNS_DIR},
+        flags=(
+            Flag(("--qkv-groups",), "groups of CodeGen's fused projection: 4 (default), or 8 for CodeGen2's code", "N"),
+        ),
+    ),
+    Verb(
+        "gc",
+        "list files that can be deleted; --delete deletes them",
+        ("[runs_dir=PATH]",),
+        ("ablate gc", "ablate gc --trials --delete"),
+        takes=RUNS_DIR,
+        flags=(
+            Flag(("--delete",), "delete what is listed"),
+            Flag(("--trials",), "also whole trials that no grid or tuning names"),
+        ),
+    ),
+    Verb(
+        "completion",
+        "print the script that makes a shell complete verbs, flags, options and choices",
+        ("bash|zsh|fish",),
+        ('eval "$(ablate completion bash)"   # in ~/.bashrc', "ablate completion fish | source   # in config.fish"),
+        choices={shell: f"for {shell}" for shell in ("bash", "zsh", "fish")},
+    ),
+)
+VERBS = {verb.name: verb for verb in _TABLE}
+
+# Hydra's own flags, for verbs that compose. Those below PRINTING print something and run nothing.
+HYDRA_FLAGS = (
+    Flag(("-m", "--multirun"), "run a grid: several values of an option make arms"),
+    Flag(("--cfg",), "print the composed configuration and run nothing", "job"),
+    Flag(("--package",), "print only this part of the configuration", "KEY"),
+    Flag(("--resolve",), "print the configuration with its references resolved"),
+    Flag(("--config-dir",), "a folder with more choices for the groups", "DIR"),
+    Flag(("--info",), "print how Hydra found the configuration", "all"),
+    Flag(("--hydra-help",), "print Hydra's own help"),
+)
+PRINTING = ("--cfg", "--info", "--hydra-help")
