@@ -6,17 +6,18 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate import CONF
-from ablate.__main__ import GROUPS, VERBS
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.grid.run import job_overrides
+from ablate.verbs.options import groups
+from ablate.verbs.table import VERBS
 from tests.support.in_process import run_in_process
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
     ("objective=causl", 2, "objective=causl: no such choice. Did you mean causal? Allowed: causal, mixed,"),
-    ("budget.train_token=5", 2, "budget.train_token: unknown key. Did you mean train_tokens?"),
+    ("budget.train_token=5", 2, "budget.train_token: unknown key. Did you mean budget.train_tokens?"),
     ("+budget.foo=1", 2, "budget.foo: unknown key. Allowed: matched_on, rows_per_step, train_tokens."),
     ("seed=1.5", 2, "seed=1.5: a seed is a whole number from 0 up"),
     ("-m seed=0,-1", 2, "seed=-1: a seed is a whole number from 0 up"),
@@ -72,7 +73,7 @@ WRONG = [
     ("runs_dir=null", 2, "runs_dir=null: should be the path of a folder."),
     ("trian", 2, "trian: no such verb."),
     ("lessons", 2, "there is no ledger here."),
-    ("lessons objective=causal", 2, "takes grid ids or names of lessons, runs_dir=PATH"),
+    ("lessons objective=causal", 2, "lessons: takes no objective=causal without -m. Usage:\n  ablate lessons [NAME …]"),
     ("lessons -m objective=causal,prefix", 2, "was not run below"),
     ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "pip install 'sympy==0.0.1'"),
 ]
@@ -124,7 +125,7 @@ def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
     assert done.returncode == 0
     for verb in VERBS:
         assert f"  {verb} " in done.stdout
-    for group in GROUPS:
+    for group in groups():
         [line] = [line for line in done.stdout.splitlines() if line.startswith(f"  {group} ")]
         choices = set(line.removeprefix(f"  {group}").strip().split(", "))
         assert choices == {path.stem for path in (CONF / group).glob("[!_]*.yaml")}
@@ -158,7 +159,7 @@ TOGETHER = {
 }
 
 
-CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))]
+CHOICES = [f"{group}={path.stem}" for group in groups() for path in sorted((CONF / group).glob("[!_]*.yaml"))]
 
 
 @pytest.mark.parametrize("choice", CHOICES)

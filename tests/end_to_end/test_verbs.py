@@ -79,25 +79,25 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
     assert (one["status"], "died without a word" in one["failure"]) == ("failed", True)
 
 
-def test_why_tells_what_makes_two_trials(ledger: tuple[Path, dict[str, str]]) -> None:
+def test_diff_explains_two_ids_and_lists_the_rest(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
-    told = run_in_process(folder, "why", trials["0.001 0"], trials["40 0"]).stdout
-    assert "two trials, because of\n  optimizer.learning_rate: 0.001 → 40.0\n" in told
-    told = run_in_process(folder, "why", trials["0.001 0"][:6], trials["0.001 0"]).stdout
-    assert "are one trial" in told
+    printed = run_in_process(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
+    first, *_ = printed.splitlines()
+    assert first.endswith("two trials, because of optimizer.learning_rate: 0.001 → 40.0")
+    for part in ("configuration: makes two ids", "optimizer.learning_rate: 0.001 → 40.0  (+40)", "results"):
+        assert part in printed
+    assert 'status: "finished" → "diverged"' in printed
+    assert "one trial" in run_in_process(folder, "diff", trials["0.001 0"][:6], trials["0.001 0"]).stdout
+
+
+def test_diff_compares_a_trial_with_what_a_command_would_run(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
     same = [*GRID[3:], "optimizer.learning_rate=1e-3", "seed=0", "tracking.log_every_steps=3"]
-    other = ablate(folder, "why", trials["0.001 0"], *same, "block.partial_rotary_factor=1.0")
-    assert "block.partial_rotary_factor: 0.5 → 1.0\n" in other.stdout, other.stdout + other.stderr
-    assert "What differs besides and makes no other id:\n" in other.stdout
-    assert "tracking.log_every_steps: 2 → 3" in other.stdout
-
-
-def test_diff_tells_all(ledger: tuple[Path, dict[str, str]]) -> None:
-    folder, trials = ledger
-    told = run_in_process(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
-    for part in ("configuration: makes two ids", "optimizer.learning_rate: 0.001 → 40.0  (+40)", "what came out"):
-        assert part in told
-    assert 'status: "finished" → "diverged"' in told
+    other = ablate(folder, "diff", trials["0.001 0"], *same, "block.partial_rotary_factor=1.0", "objective=prefix")
+    first, *_ = other.stdout.splitlines()
+    assert "block.partial_rotary_factor: 0.5 → 1.0" in first
+    assert "objective: causal → prefix" in first, other.stdout + other.stderr
+    assert "configuration: operational\n  tracking.log_every_steps: 2 → 3\n" in other.stdout
 
 
 def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -106,14 +106,14 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     diverged = folder / "runs" / trials["40 1"]
     assert list(diverged.glob("checkpoints/step-*"))
     told = run_in_process(folder, "retry", trials["40 1"]).stdout
-    assert f"{trials['40 1']}: was diverged, planned again from the beginning" in told
+    assert f"{trials['40 1']}: was diverged, reset; it starts from the beginning" in told
     assert json.loads(grid.read_text())["command"] in told
     assert not list(diverged.glob("checkpoints/step-*"))
     assert list(diverged.glob("attempts/01/checkpoints/step-*"))
     assert (diverged / "attempts" / "01" / "metrics.jsonl").exists()
     assert statuses(folder)[trials["40 1"]]["status"] == "pending"
     done = ablate(folder, "retry", *GRID)
-    assert f"{trials['0.001 1']}: was failed, planned again" in done.stdout
+    assert f"{trials['0.001 1']}: was failed, reset" in done.stdout
     assert "3 to run" in done.stdout
     assert "unstable 2/2" in done.stdout
     assert done.returncode == 0
@@ -139,17 +139,17 @@ def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]
     fresh.write_bytes(b"being written")
     listed = run_in_process(folder, "gc")
     assert listed.returncode == 0, listed.stderr
-    assert "2.0 MB can go: python -m ablate gc --delete" in listed.stdout
+    assert "2.0 MB can be deleted: ablate gc --delete" in listed.stdout
     for path in [*left, lease, scratch]:
         assert str(path.relative_to(folder / "runs")) in listed.stdout
         assert path.exists()
     assert fresh.name not in listed.stdout
     removed = run_in_process(folder, "gc", "--delete")
-    assert "4 of 4 removed." in removed.stdout, removed.stdout + removed.stderr
+    assert "4 of 4 deleted." in removed.stdout, removed.stdout + removed.stderr
     assert not any(path.exists() for path in [*left, lease, scratch])
     assert fresh.exists()
     fresh.unlink()
-    assert "Nothing can go." in run_in_process(folder, "gc").stdout
+    assert "Nothing can be deleted." in run_in_process(folder, "gc").stdout
 
 
 def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -158,7 +158,7 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
     orphan.mkdir()
     (orphan / "config.yaml").write_text("a: 1\n")
     assert "ffffffffffff" not in run_in_process(folder, "gc").stdout
-    assert "trials that no grid or sweep names" in run_in_process(folder, "gc", "--trials").stdout
+    assert "trials that no grid or tuning names" in run_in_process(folder, "gc", "--trials").stdout
     run_in_process(folder, "gc", "--trials", "--delete")
     assert not orphan.exists()
 
@@ -169,13 +169,9 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
         (["status", "nothing"], "nothing: no such trial below"),
         (["status", "--jsn"], "status --jsn: no such flag. Did you mean --json?"),
         (["status", "runs_dir=nowhere"], "there is no ledger here"),
-        (
-            ["status", "objective=causal"],
-            "takes ids of trials, grids or sweeps and runs_dir=PATH, or with -m a grid's overrides",
-        ),
-        (["why"], "why takes two trial ids"),
-        (["diff", "a"], "diff takes two trial ids"),
-        (["retry"], "retry takes ids of trials or grids"),
+        (["status", "objective=causal"], "takes no objective=causal without -m. Usage:\n  ablate status [ID …]"),
+        (["diff", "a"], "diff a: diff takes two trial ids"),
+        (["retry"], "retry: takes ids of trials or grids"),
         (["gc", "-m"], "gc takes no grid. Leave -m out."),
         (["gc", "all"], "gc all: takes no names"),
     ],
