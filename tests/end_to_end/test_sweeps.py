@@ -231,7 +231,7 @@ WRONG = [
     (["optimizer.learning_rate=interval(1e-2,1e-4)"], "low=0.01 must be below high=0.0001."),
     (["optimizer.learning_rate=tag(log,interval(0.0,1e-4))"], "log: true needs low above 0, and it is 0."),
     (["optimizer.learning_rate=interval(-1.0,1.0)"], "optimizer.learning_rate=-1, which hydra.sweeper.space allows:"),
-    ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one number"),
+    ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one metric"),
     ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean sampler?"),
     ([RATE, "seed=0,1"], "is the seed that tunes"),
     (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
@@ -266,7 +266,7 @@ def test_another_space_under_a_name_and_a_locked_storage_are_told(swept: tuple[P
     assert ablate(folder, "-m", RATE, *named, *SMALL).returncode == 0
     other = ablate(folder, "-m", RATE.replace("1e-1", "1e-2"), *named, *SMALL)
     assert other.returncode == 2
-    assert "the study mine was made for another sweep" in other.stderr
+    assert "the study mine belongs to another tuning" in other.stderr
     assert "space.optimizer.learning_rate.high: 0.1 → 0.01" in other.stderr
     holding = sqlite3.connect(folder / "studies.db", isolation_level=None)
     holding.execute("BEGIN EXCLUSIVE")

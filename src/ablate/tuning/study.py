@@ -1,5 +1,6 @@
-"""One arm's study: what it proposes, what was found of that, and who works on it."""
+"""The Optuna study of one arm: its sampler, its pruner, and its candidates."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,110 +27,112 @@ from ablate.records.optuna.studies import (
 )
 from ablate.tuning.space import Space
 
-# What a trial's record counts, beside the metrics on the validation split; of each, less is better.
+# Counts of a trial's record that a study may minimise, beside metrics on the validation split.
 COUNTED = ("flops", "parameters", "train_tokens", "input_tokens", "loss_tokens", "training_seconds")
 
 
 def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
-    """The metrics that a sweep judges by. Raises UsageError."""
+    """Return the metrics that a tuning minimises or maximises. Raises UsageError."""
     known = [*METRICS, *COUNTED]
     for name in names:
         if name.split("/")[0] not in known:
             raise UsageError(f"hydra.sweeper.metrics: {name}: no such metric. {nearest(name, known)}")
     if len(names) > 1 and pruner != "none":
         raise UsageError(
-            f"hydra.sweeper.pruner={pruner}: prunes by one number, and hydra.sweeper.metrics has {len(names)} "
+            f"hydra.sweeper.pruner={pruner}: prunes by one metric, and hydra.sweeper.metrics has {len(names)} "
             f"({', '.join(names)}). Type hydra.sweeper.pruner=none, or give one metric."
         )
     if pruner != "none" and names[0] in COUNTED:
         raise UsageError(
-            f"hydra.sweeper.pruner={pruner}: is asked on the validation split, where {names[0]} is not measured. Type "
+            f"hydra.sweeper.pruner={pruner}: prunes by scores on the validation split, and {names[0]} is none. Type "
             "hydra.sweeper.pruner=none."
         )
     return names
 
 
 def directions(names: tuple[str, ...]) -> list[StudyDirection]:
-    """Which way is better."""
+    """Return the direction of each metric."""
     return [
         StudyDirection.MINIMIZE if name in COUNTED or metric(name).less_is_better else StudyDirection.MAXIMIZE
         for name in names
     ]
 
 
-def make_sampler(sweep: TuningConfig, space: Space) -> BaseSampler:
-    """The sweep's sampler, which draws the same candidates however often it was killed. Raises UsageError."""
-    given = dict(sweep.samplers.get(sweep.sampler, {}))
-    if sweep.sampler == "grid":
-        return SAMPLERS["grid"](_grid(space, given), seed=sweep.sampler_seed)
-    make = _checked("sampler", sweep.sampler, SAMPLERS[sweep.sampler], given)
-    # Made once here, so that what it does not take is told before the first trial.
-    make(seed=sweep.sampler_seed)
-    return KeyedSampler(lambda seed: make(seed=seed), sweep.sampler_seed)
+def make_sampler(config: TuningConfig, space: Space) -> BaseSampler:
+    """Return a sampler that suggests the same candidates however often it is restarted. Raises UsageError."""
+    parameters = dict(config.samplers.get(config.sampler, {}))
+    if config.sampler == "grid":
+        return SAMPLERS["grid"](_grid(space, parameters), seed=config.sampler_seed)
+    make = _checked("sampler", config.sampler, SAMPLERS[config.sampler], parameters)
+    # Raises an error about its parameters before the first trial.
+    make(seed=config.sampler_seed)
+    return KeyedSampler(lambda seed: make(seed=seed), config.sampler_seed)
 
 
-def grid_size(sweep: TuningConfig, space: Space) -> int | None:
-    """How many candidates there are at all; None where a sampler does not go through them."""
-    if sweep.sampler != "grid":
+def grid_size(config: TuningConfig, space: Space) -> int | None:
+    """Return the number of points of a grid search; None for other samplers."""
+    if config.sampler != "grid":
         return None
-    size = 1
-    for values in _grid(space, dict(sweep.samplers.get("grid", {}))).values():
-        size *= len(values)
-    return size
+    return math.prod(map(len, _grid(space, dict(config.samplers.get("grid", {}))).values()))
 
 
-def _grid(space: Space, given: dict[str, Any]) -> dict[str, list[Any]]:
-    points = given.pop("points", 8)
-    if given or not isinstance(points, int) or points < 2:
+def _grid(space: Space, parameters: dict[str, Any]) -> dict[str, list[Any]]:
+    points = parameters.pop("points", 8)
+    if parameters or not isinstance(points, int) or points < 2:
         raise UsageError(
-            f"hydra.sweeper.samplers.grid: takes points, a whole number from 2 on; given {given or points}."
+            f"hydra.sweeper.samplers.grid: takes points, an integer of at least 2; got {parameters or points}."
         )
-    if hanging := [dimension.key for dimension in space.dimensions if dimension.config.when]:
+    if conditional := [dimension.key for dimension in space.dimensions if dimension.config.when]:
         raise UsageError(
-            f"hydra.sweeper.sampler=grid: {', '.join(hanging)} is asked for only now and then (when), which a grid "
-            "can't. Choose tpe or random."
+            f"hydra.sweeper.sampler=grid: does not support when, which {', '.join(conditional)} has. Choose tpe or "
+            "random."
         )
     return {name: values for dimension in space.dimensions for name, values in dimension.grid(points).items()}
 
 
-def checked_pruner(sweep: TuningConfig, most_steps: int) -> dict[str, Any]:
-    """The sweep's pruner as a study keeps it, for the processes that ask it. Raises UsageError."""
-    given = dict(sweep.pruners.get(sweep.pruner, {}))
-    if sweep.pruner == "none":
+def checked_pruner(config: TuningConfig, evaluations: int) -> dict[str, Any]:
+    """Return the pruner as a study stores it, for the processes that use it. Raises UsageError.
+
+    Args:
+        config: names the pruner and its parameters.
+        evaluations: how often a trial is scored on the validation split.
+    """
+    parameters = dict(config.pruners.get(config.pruner, {}))
+    if config.pruner == "none":
         return {"kind": "none", "parameters": {}}
-    _checked("pruner", sweep.pruner, PRUNERS[sweep.pruner], given)
-    if most_steps < 2:
+    _checked("pruner", config.pruner, PRUNERS[config.pruner], parameters)
+    if evaluations < 2:
         raise UsageError(
-            f"hydra.sweeper.pruner={sweep.pruner}: is asked at each of evaluation.val_evaluations={most_steps}, and "
-            "only before the last can it prune. Raise it, e.g. evaluation.val_evaluations=9."
+            f"hydra.sweeper.pruner={config.pruner}: prunes at every validation but the last, and there is no other with "
+            f"evaluation.val_evaluations={evaluations}. Raise it, e.g. evaluation.val_evaluations=9."
         )
-    if sweep.pruner == "hyperband":
-        given.setdefault("max_resource", most_steps)
-        if given.get("min_resource", 1) >= most_steps:
+    if config.pruner == "hyperband":
+        parameters.setdefault("max_resource", evaluations)
+        if parameters.get("min_resource", 1) >= evaluations:
             raise UsageError(
-                f"hydra.sweeper.pruners.hyperband.min_resource={given['min_resource']}: prunes nothing before it, and "
-                f"the last evaluation is evaluation.val_evaluations={most_steps}. Lower it, or raise that."
+                f"hydra.sweeper.pruners.hyperband.min_resource={parameters['min_resource']}: nothing is pruned before "
+                f"it, and the last evaluation is evaluation.val_evaluations={evaluations}. Lower it, or raise that."
             )
-    made = {"kind": sweep.pruner, "parameters": given}
+    pruner = {"kind": config.pruner, "parameters": parameters}
     try:
-        pruner_of(made)
+        pruner_of(pruner)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"hydra.sweeper.pruners.{sweep.pruner}: {error}") from None
-    return made
+        raise UsageError(f"hydra.sweeper.pruners.{config.pruner}: {error}") from None
+    return pruner
 
 
 def _checked(
-    kind: str, name: str, component: Callable[..., Any], given: Mapping[str, Any]
+    kind: str, name: str, component: Callable[..., Any], parameters: Mapping[str, Any]
 ) -> Callable[..., BaseSampler]:
     allowed = parameters_of(component)
-    for key in given:
+    for key in parameters:
         if key not in allowed:
             raise UsageError(f"hydra.sweeper.{kind}s.{name}.{key}: unknown key. {nearest(key, allowed)}")
 
     def make(**more: Any) -> Any:
         try:
             with quietly():
-                return component(**given, **more)
+                return component(**parameters, **more)
         except (TypeError, ValueError, ImportError) as error:
             raise UsageError(f"hydra.sweeper.{kind}s.{name}: {error}") from None
 
@@ -141,10 +144,10 @@ class ArmStudy:
     """The study of one arm.
 
     Attributes:
-        study: Optuna's.
-        n_trials: how many candidates are to come to an end.
-        failed_now: candidates that failed in this command; another one tries them again.
-        refused_now: candidates that can't be run, in this command.
+        study: Optuna's study.
+        n_trials: the number of candidates to train or prune.
+        failed_now: candidates that failed in this command; the next command retries them.
+        refused_now: candidates of this command with an invalid configuration.
     """
 
     study: optuna.Study
@@ -161,17 +164,17 @@ class ArmStudy:
         about: dict[str, Any],
         n_trials: int,
     ) -> "ArmStudy":
-        """Opens a study, or makes it.
+        """Open or create a study.
 
         Args:
-            storage: where it is kept.
-            name: its name.
-            sampler: who proposes.
-            about: what it is for, as plain values; the pruner may change from one command to the next, the rest not.
-            n_trials: how many candidates are to come to an end.
+            storage: the study's storage.
+            name: the study's name.
+            sampler: suggests the candidates.
+            about: what defines the study, as plain values. Only the pruner may differ from an earlier command's.
+            n_trials: the number of candidates to train or prune.
 
         Raises:
-            UsageError: a study of this name that was made for something else.
+            UsageError: the study exists and was created for something else.
         """
         study = optuna.create_study(
             storage=storage,
@@ -180,18 +183,18 @@ class ArmStudy:
             directions=directions(tuple(about["metrics"])),
             load_if_exists=True,
         )
-        known = study.user_attrs.get(ABOUT)
-        if known is None and study.get_trials(deepcopy=False):
+        earlier = study.user_attrs.get(ABOUT)
+        if earlier is None and study.get_trials(deepcopy=False):
             raise UsageError(
-                f"hydra.sweeper.study: the study {name} is there and was not made by ablate. Give another name."
+                f"hydra.sweeper.study: the study {name} exists and was not created by ablate. Choose another name."
             )
-        if known is not None and (changed := differences(_fixed(known), _fixed(about))):
-            listed = "\n".join(f"  {difference}" for difference in changed)
+        if earlier is not None and (changed := differences(_fixed(earlier), _fixed(about))):
+            changes = "\n".join(f"  {difference}" for difference in changed)
             raise UsageError(
-                f"hydra.sweeper.study: the study {name} was made for another sweep, and its trials say nothing of this "
-                f"one:\n{listed}\nGive another name, or null for one of its own."
+                f"hydra.sweeper.study: the study {name} belongs to another tuning, so its trials can't be used here:\n"
+                f"{changes}\nChoose another name, or null for one of its own."
             )
-        if known != about:
+        if earlier != about:
             study.set_user_attr(ABOUT, about)
             with quietly():
                 study.set_metric_names(about["metrics"])
@@ -204,17 +207,17 @@ class ArmStudy:
         return self.study.study_name
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Its trials in these states, or all."""
+        """Its trials in these states, or all of them."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     @property
     def ended(self) -> int:
-        """How many candidates came to an end, of those that were to."""
+        """How many of the `n_trials` candidates ended."""
         return len(first_ended(self.study, self.n_trials))
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing more is to be asked: as many candidates are made as were wanted, or none can be run."""
+        """Whether to ask for no more candidates: there are enough, or none is valid."""
         if self.trials(TrialState.WAITING):
             return False
         return self._made + self.failed_now >= self.n_trials or self.refused_now >= self.n_trials
@@ -224,54 +227,54 @@ class ArmStudy:
         return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING))
 
     def ask(self, sweeper: str) -> optuna.Trial:
-        """A new trial, in which nothing is drawn yet, under the name of who asks."""
+        """Ask for a new trial, without parameters yet, under the name of this process's sweeper."""
         trial = self.study.ask()
         trial.set_user_attr("sweeper", sweeper)
         return trial
 
-    def adopt(self, found: FrozenTrial, sweeper: str) -> optuna.Trial:
-        """A trial that a sweeper left when it was killed; what was drawn in it stays.
+    def adopt(self, orphan: FrozenTrial, sweeper: str) -> optuna.Trial:
+        """Take over a trial of a sweeper that was killed; its parameters stay.
 
         Raises:
-            UpdateFinishedTrialError: another sweeper was faster, and it has come to its end.
+            UpdateFinishedTrialError: another sweeper took it over earlier, and it has ended.
         """
-        trial = optuna.Trial(self.study, found._trial_id)
+        trial = optuna.Trial(self.study, orphan._trial_id)
         trial.set_user_attr("sweeper", sweeper)
         return trial
 
     def refuse(self, trial: optuna.Trial, reason: str) -> None:
-        """Ends a trial that can't be run as it was drawn, for good."""
+        """Fail a trial with an invalid configuration; it is not retried."""
         trial.set_user_attr("refused", reason)
         self.refused_now += 1
         self.tell(trial.number, TrialState.FAIL)
 
     def try_again(self) -> None:
-        """Puts what failed in an earlier command before what comes next, once each."""
-        everything = self.trials()
-        tried = {trial.user_attrs.get("again") for trial in everything}
-        for trial in everything:
+        """Enqueue the trials that failed in an earlier command, once each."""
+        trials = self.trials()
+        retried = {trial.user_attrs.get("again") for trial in trials}
+        for trial in trials:
             is_refused = "refused" in trial.user_attrs
             if self._made >= self.n_trials:
                 return
-            if trial.state == TrialState.FAIL and trial.number not in tried and not is_refused:
+            if trial.state == TrialState.FAIL and trial.number not in retried and not is_refused:
                 self.study.enqueue_trial(dict(trial.params), user_attrs={"again": trial.number})
 
     def reported(self, number: int) -> set[int]:
-        """The steps at which a trial has told what was measured."""
+        """The steps at which a trial has reported intermediate values."""
         return {step for trial in self.trials() if trial.number == number for step in trial.intermediate_values}
 
     def tell(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
-        """Says how a trial ended; of one that another process told of, nothing."""
+        """Set how a trial ended, unless another process has set it."""
         self.study.tell(number, values=values, state=state, skip_if_finished=True)
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial that came to its end; None while there is none, and where there are several metrics."""
-        done = [trial for trial in first_ended(self.study, self.n_trials) if trial.state == TrialState.COMPLETE]
-        if len(self.study.directions) > 1 or not done:
+        """The best completed trial; None while there is none, and with several metrics."""
+        completed = [trial for trial in first_ended(self.study, self.n_trials) if trial.state == TrialState.COMPLETE]
+        if len(self.study.directions) > 1 or not completed:
             return None
         sign = 1 if self.study.direction == StudyDirection.MINIMIZE else -1
-        return min(done, key=lambda trial: sign * trial.values[0])
+        return min(completed, key=lambda trial: sign * trial.values[0])
 
 
 def _fixed(about: Mapping[str, Any]) -> dict[str, Any]:

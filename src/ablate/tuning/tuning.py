@@ -30,7 +30,7 @@ from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.optuna.storage import storage_errors
 from ablate.records.optuna.studies import storage_of
 from ablate.records.provenance import provenance
-from ablate.tuning.space import MISSING, Dimension, Found, Space, check_key, dimension_of
+from ablate.tuning.space import MISSING, Dimension, Lookup, Space, check_key, dimension_of
 from ablate.tuning.study import COUNTED, ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 
 Say = Callable[[str], None]
@@ -85,15 +85,15 @@ class Variants:
         self._composer = Composer(loader, master, [])
         self._resolver = resolver
         self._seeds = seeds
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, Lookup] = {}
 
-    def found(self, arm: Arm) -> Found:
+    def found(self, arm: Arm) -> Lookup:
         """What a key is in an arm as it comes: the choice of a config group, or a value."""
         if arm.label not in self._found:
             self._found[arm.label] = self._as_it_comes(arm)
         return self._found[arm.label]
 
-    def _as_it_comes(self, arm: Arm) -> Found:
+    def _as_it_comes(self, arm: Arm) -> Lookup:
         def of_arm(key: str) -> Any:
             if key in choices or self._composer.options_of(key):
                 return choices.get(key)
@@ -366,7 +366,7 @@ def _samples(arm: Arm, space: Space, variants: Variants) -> list[tuple[str, Vari
             place = f"hydra.sweeper.space.{dimension.key}.when.{key}"
             if found(key) is MISSING:
                 raise UsageError(f"{place}: no such key.")
-            variants.check_choices(key, dimension.wanted(key), place)
+            variants.check_choices(key, dimension.required(key), place)
     made: list[tuple[str, Variant]] = []
     checked: set[str] = set()
     for varied, values in space.corners(found):
