@@ -50,14 +50,16 @@ class Dimension:
         return {self.key: self._suggest(trial, self.key)}
 
     def _suggest(self, trial: optuna.Trial, name: str) -> Value:
-        distribution = self.distributions[name]
-        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-            choice: Value = trial.suggest_categorical(name, distribution.choices)
-            return choice
-        low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
-        if isinstance(distribution, optuna.distributions.IntDistribution):
-            return trial.suggest_int(name, low, high, step=step, log=log)
-        return _rounded(trial.suggest_float(name, low, high, step=step, log=log))
+        match self.distributions[name]:
+            case optuna.distributions.CategoricalDistribution() as values:
+                choice: Value = trial.suggest_categorical(name, values.choices)
+                return choice
+            case optuna.distributions.IntDistribution() as values:
+                return trial.suggest_int(name, values.low, values.high, step=values.step, log=values.log)
+            case optuna.distributions.FloatDistribution() as values:
+                return _rounded(trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log))
+            case _:
+                raise AssertionError(name)
 
     @property
     def _names(self) -> list[str]:
