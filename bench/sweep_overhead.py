@@ -25,8 +25,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from ablate import CONF
+from ablate.evaluation.suite import validation_id
 from ablate.grid.expand import Seeds
-from ablate.identity import validation_id
 from ablate.records.optuna.storage import open_storage
 from ablate.records.optuna.studies import SAMPLERS, KeyedSampler, quietly
 from ablate.tuning.loop import Loop

@@ -16,7 +16,7 @@ from ablate.config.trial import Kind, MixtureConfig, TrialConfig
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Arm, active_infill, checked_arms
 from ablate.objectives.tasks import TASKS
-from ablate.versions import CODE_VERSIONS, EVALUATION_CODE_VERSION
+from ablate.versions import CODE_VERSIONS
 
 
 def kind_of(owner: type, name: str) -> Kind | None:
@@ -58,7 +58,8 @@ def _without(config: Any, *unwanted: Kind) -> Any:
     }
 
 
-def _corpus(trial: TrialConfig) -> dict[str, Any]:
+def corpus_content(trial: TrialConfig) -> dict[str, Any]:
+    """What identifies a trial's documents and their splits, wherever they lie."""
     assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
     container = _without(trial.corpus)
     del container["sources"]
@@ -80,7 +81,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
         # Nothing is drawn where weights are given.
         container["init_seed"] = None
     container["mixture"] |= _mixture(trial.mixture, is_drawn=not is_causal or container["infill"] is not None)
-    container["corpus"] = _corpus(trial)
+    container["corpus"] = corpus_content(trial)
     container["code_versions"] = CODE_VERSIONS
     assert isinstance(container, dict)
     return container
@@ -129,17 +130,6 @@ def digest12(content: Any) -> str:
 def trial_id(trial: TrialConfig) -> str:
     """The id. Raises UsageError for an objective that can't be (see `checked_arms`)."""
     return digest12(semantic(trial))
-
-
-def evaluation_id(trial: TrialConfig) -> str:
-    """The id of how a trial is scored: equal ids mean equal bytes, scored by equal code."""
-    return digest12([_without(trial.evaluation, Kind.OPERATIONAL), _corpus(trial), EVALUATION_CODE_VERSION])
-
-
-def validation_id(trial: TrialConfig) -> str:
-    """The id of what a trial is judged by on the validation split: equal ids mean equal bytes, scored by equal code."""
-    scored = _without(trial.evaluation, Kind.OPERATIONAL)
-    return digest12([scored, trial.evaluation.val_documents_per_source, _corpus(trial), EVALUATION_CODE_VERSION])
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Code versions of the components that have no registry of their own.
 
-A version is bumped only when its component's numbers change: every trial that used it gets a new id. Tasks, noises
-and infill formats carry their own versions.
+A version is bumped only when its component's numbers change: every trial that used it gets a new id. Tasks, noises,
+infill formats and evaluation suites carry their own versions.
 """
 
 CODE_VERSIONS = {"data": 3, "model": 2, "training": 1}
-EVALUATION_CODE_VERSION = 2

@@ -33,7 +33,7 @@ WRONG = [
     ("-m objective=causal,prefix scale.d_model=128,-1", 2, "scale.d_model=-1: should be greater than 0."),
     ("-m objective=causal,prefix lesson.baseline=mixed", 2, "no arm has this label. Allowed: causal, prefix."),
     ("-m objective=causal,prefix lesson.primary_metric=bpb_ful", 2, "Did you mean bpb_full?"),
-    ("-m evaluation.passage_bytes=100,200", 2, "are scored in different ways"),
+    ("-m evaluation.suites.bits_per_byte.passage_bytes=100,200", 2, "are scored in different ways"),
     ("-m budget=demo,smoke", 2, "The arms' budgets differ by more than 1%"),
     ("-m lesson.smallest_effect=0.1,0.2", 2, "belongs to the grid as a whole; give one value."),
     ("++seed=x", 2, "seed=x: a seed is a whole number"),

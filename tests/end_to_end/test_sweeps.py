@@ -21,7 +21,7 @@ from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
-SMALL = ["evaluation.val_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"]
+SMALL = ["evaluation.val_evaluations=4", "evaluation=bits_per_byte", "tracking=none"]
 SWEEP = ["-m", RATE, "objective=causal,mixed", "replicates=2", "hydra.sweeper.n_trials=3", *SMALL]
 PRUNED = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruners.median.n_startup_trials=1"]
 
@@ -239,7 +239,10 @@ WRONG = [
     ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
     ([RATE, "lesson.baseline=prefix"], "no arm has this label"),
     (["hardware.threads_per_trial=interval(1,2)"], "hardware.threads_per_trial: changes no trial"),
-    (["evaluation.passage_bytes=int(interval(80,90))"], "changes what is scored, so its points can't be compared."),
+    (
+        ["evaluation.suites.bits_per_byte.passage_bytes=int(interval(80,90))"],
+        "changes what is scored, so its points can't be compared.",
+    ),
     (
         ["schedule.decay_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
         "scores no infilling",

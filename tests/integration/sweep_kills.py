@@ -28,7 +28,7 @@ from tests.support.text import write_text
 PROPOSALS = 10
 WORDS = [
     *("-m", "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "objective=causal,mixed", "replicates=2"),
-    *("evaluation.val_evaluations=4", "evaluation.infill_documents_per_source=0", "tracking=none"),
+    *("evaluation.val_evaluations=4", "evaluation=bits_per_byte", "tracking=none"),
     *(f"hydra.sweeper.n_trials={PROPOSALS}", "hydra.sweeper.pruner=median", "checkpoint.every_steps=5"),
     *("hydra.sweeper.pruners.median.n_startup_trials=2", "budget.train_tokens=24000"),
 ]

@@ -3,16 +3,18 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from ablate.data.tokens.shards import Shards
 from ablate.evaluation.evaluator import Evaluator
-from ablate.evaluation.passages import passages
-from ablate.evaluation.reading import Reading, score_readings, views
-from ablate.evaluation.suites.bits_per_byte import score, unigram_rows
-from ablate.evaluation.table import summary
+from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.passages import Passage, passages
+from ablate.evaluation.reading import Reading, views
+from ablate.evaluation.scoring import Reader
+from ablate.evaluation.suite import suite_ids
+from ablate.evaluation.suites.bits_per_byte import passage_rows, unigram_rows
+from ablate.evaluation.table import summary, table
 from ablate.model.build import build_model
 from ablate.objectives.prompt import Prompt
 from tests.support.scoring import nll_one_by_one
@@ -21,20 +23,25 @@ from tests.support.trials import MakeTrial
 CONTEXT = 48
 
 
+def passages_of(held_out: HeldOut) -> list[Passage]:
+    return passages(held_out, **held_out.trial.evaluation.suites["bits_per_byte"])
+
+
 @pytest.mark.parametrize("objective", ["causal", "prefix", "mixed_prefix", "span_corruption", "ul2_modes"])
 def test_scores_are_those_of_one_token_at_a_time(make_trial: MakeTrial, shards: Shards, objective: str) -> None:
     trial = make_trial(f"objective={objective}", "tokenizer.mask_sentinels=16")
     model = build_model(trial, 340).eval()
-    evaluator = Evaluator(trial, shards)
-    some = [passage for passage in evaluator.test.passages if len(passage.first_T) + len(passage.second_T) <= 40][:3]
+    held_out = HeldOut(trial, shards, "test")
+    prompts = held_out.prompts
+    some = [passage for passage in passages_of(held_out) if len(passage.first_T) + len(passage.second_T) <= 40][:3]
     assert some
-    table = score(model, some, evaluator.prompts, context_tokens=CONTEXT, rows_per_batch=2)
+    scores = table(passage_rows(Reader(model, CONTEXT, rows_per_batch=2), some, prompts))
     with torch.no_grad():
         for passage in some:
             both_T = np.concatenate([passage.first_T, passage.second_T])
-            full = nll_one_by_one(model, evaluator.prompts.start(), both_T)
-            own = nll_one_by_one(model, evaluator.prompts.continuation(passage.first_T), passage.second_T)
-            bits = table[table["document"] == passage.document].set_index("metric")["amount"]
+            full = nll_one_by_one(model, prompts.start(), both_T)
+            own = nll_one_by_one(model, prompts.continuation(passage.first_T), passage.second_T)
+            bits = scores[scores["document"] == passage.document].set_index("metric")["amount"]
             assert bits["bpb_full"] == pytest.approx(sum(full) / math.log(2), rel=1e-4)
             assert bits["bpb_continuation"] == pytest.approx(sum(own) / math.log(2), rel=1e-4)
 
@@ -55,9 +62,9 @@ def test_each_objective_reads_the_first_half_in_its_own_way(make_trial: MakeTria
         ),
     }
     for objective, (tokens, region_tokens) in expected.items():
-        prompt = Evaluator(make_trial(f"objective={objective}"), shards).prompts.continuation(text_T)
+        prompt = HeldOut(make_trial(f"objective={objective}"), shards, "test").prompts.continuation(text_T)
         assert (prompt.tokens_T.tolist(), prompt.region_tokens) == (tokens, region_tokens), objective
-    causal = Evaluator(make_trial("objective=prefix", "architecture=causal_decoder"), shards).prompts
+    causal = HeldOut(make_trial("objective=prefix", "architecture=causal_decoder"), shards, "test").prompts
     assert causal.continuation(text_T).region_tokens == 0
 
 
@@ -80,13 +87,13 @@ def test_a_prompt_longer_than_the_context_loses_its_start() -> None:
 
 def test_a_passage_longer_than_the_context_is_scored_on_all_its_bytes(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial()
-    model, evaluator = build_model(trial, 340).eval(), Evaluator(trial, shards)
-    one = [passage for passage in evaluator.test.passages if len(passage.first_T) > 8][:1]
-    length = 1 + len(one[0].first_T) + len(one[0].second_T)
+    model, held_out = build_model(trial, 340).eval(), HeldOut(trial, shards, "test")
+    passage = next(passage for passage in passages_of(held_out) if len(passage.first_T) > 8)
+    length = 1 + len(passage.first_T) + len(passage.second_T)
 
     def bits(context_tokens: int) -> float:
-        table = score(model, one, evaluator.prompts, context_tokens=context_tokens, rows_per_batch=4)
-        return float(table.set_index("metric")["amount"]["bpb_full"])
+        scores = table(passage_rows(Reader(model, context_tokens, rows_per_batch=4), [passage], held_out.prompts))
+        return float(scores.set_index("metric")["amount"]["bpb_full"])
 
     assert bits(length) == bits(10 * length)
     # Untrained, every token costs about log2(V): a token left out or scored twice would show.
@@ -103,18 +110,19 @@ def test_first_choices_are_the_model_s(make_trial: MakeTrial) -> None:
             hidden = model(seen, torch.ones_like(seen), torch.arange(seen.shape[1])[None], torch.zeros_like(seen))
             chosen.append(int(model.head(hidden[0, -1]).argmax()))
     readings = [Reading(prompt, np.array(chosen, np.int32)), Reading(prompt, np.array([*chosen[:-1], 7], np.int32))]
-    first, second = score_readings(model, readings, context_tokens=CONTEXT, rows_per_batch=8)
+    first, second = Reader(model, CONTEXT, rows_per_batch=8).score(readings)
     assert first.is_first_choice_S.all()
     assert second.is_first_choice_S.tolist() == [True, True, True, False]
 
 
 def test_passages_are_bytes_not_tokens(make_trial: MakeTrial, shards: Shards) -> None:
-    config = make_trial().evaluation
-    texts = dict(shards.held_out("test", "code"))
-    for passage in passages(shards, config, "test", ["code"], 4):
-        text = texts[passage.document].encode()
+    trial = make_trial()
+    passage_bytes = trial.evaluation.suites["bits_per_byte"]["passage_bytes"]
+    texts = {source: dict(shards.held_out("test", source)) for source in ("code", "english")}
+    for passage in passages_of(HeldOut(trial, shards, "test")):
+        text = texts[passage.source][passage.document].encode()
         total = passage.first_bytes + passage.second_bytes
-        assert config.passage_bytes - 3 <= total <= config.passage_bytes
+        assert passage_bytes - 3 <= total <= passage_bytes
         both = shards.tokenizer.decode(passage.first_T) + shards.tokenizer.decode(passage.second_T)
         assert both.encode() == text[:total]
         assert abs(passage.first_bytes - passage.second_bytes) <= 4
@@ -122,18 +130,20 @@ def test_passages_are_bytes_not_tokens(make_trial: MakeTrial, shards: Shards) ->
 
 def test_summary_weighs_bytes_inside_a_source_and_sources_alike(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial()
-    documents, found = Evaluator(trial, shards).test_documents(build_model(trial, 340).eval())
+    evaluator, model = Evaluator(trial, shards), build_model(trial, 340).eval()
+    [result] = evaluator.score(model, [suite_ids(trial)["bits_per_byte"]]).values()
+    documents, metrics = result.documents, result.metrics
     full = documents[documents["metric"] == "bpb_full"]
     code = full[full["source"] == "code"]
-    assert found["bpb_full/code"] == pytest.approx(code["amount"].sum() / code["units"].sum())
-    assert found["bpb_full"] == pytest.approx((found["bpb_full/code"] + found["bpb_full/english"]) / 2)
+    assert metrics["bpb_full/code"] == pytest.approx(code["amount"].sum() / code["units"].sum())
+    assert metrics["bpb_full"] == pytest.approx((metrics["bpb_full/code"] + metrics["bpb_full/english"]) / 2)
     assert len(code) == 4
-    assert summary(documents)["bpb_full"] == found["bpb_full"]
+    assert summary(documents)["bpb_full"] == metrics["bpb_full"]
 
 
 def test_unigram_of_equal_probabilities_costs_log2_of_the_vocabulary(make_trial: MakeTrial, shards: Shards) -> None:
-    some = [passage for passage in Evaluator(make_trial(), shards).test.passages if passage.source == "code"]
+    some = [passage for passage in passages_of(HeldOut(make_trial(), shards, "test")) if passage.source == "code"]
     tokens = sum(len(passage.first_T) + len(passage.second_T) for passage in some)
     total_bytes = sum(passage.first_bytes + passage.second_bytes for passage in some)
-    found: pd.DataFrame = unigram_rows(some, np.full(340, 1 / 340))
-    assert summary(found)["bpb_full_unigram"] == pytest.approx(math.log2(340) * tokens / total_bytes)
+    scores = table(unigram_rows(some, np.full(340, 1 / 340)))
+    assert summary(scores)["bpb_full_unigram"] == pytest.approx(math.log2(340) * tokens / total_bytes)

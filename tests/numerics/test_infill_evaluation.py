@@ -1,16 +1,19 @@
 """Infilling is scored on the same bytes for every arm, each in the format that it was trained in."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from ablate.config.trial import TrialConfig
 from ablate.data.tokens.shards import Shards
-from ablate.evaluation.evaluator import Evaluator
-from ablate.evaluation.suites.infill import KINDS, _fitted, middles
-from ablate.evaluation.table import summary
-from ablate.model.build import build_model
+from ablate.evaluation.evaluator import Evaluator, SuiteResult
+from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.suite import suite_id
+from ablate.evaluation.suites.infill import KINDS, Middle, _fitted, middles
+from ablate.model.build import Model, build_model
 from tests.support.scoring import nll_one_by_one
 from tests.support.trials import MakeTrial
 
@@ -27,10 +30,24 @@ ARMS = {
 }
 
 
+def middles_of(held_out: HeldOut) -> list[Middle]:
+    return middles(held_out, **held_out.trial.evaluation.suites["infill"])
+
+
+def score(trial: TrialConfig, shards: Shards, model: Model) -> SuiteResult:
+    [result] = Evaluator(trial, shards).score(model, [suite_id(trial, "infill")]).values()
+    return result
+
+
+def reordered(trial: TrialConfig) -> TrialConfig:
+    sources = dict(reversed(trial.corpus.sources.items()))
+    return replace(trial, corpus=replace(trial.corpus, sources=sources))
+
+
 def test_middles_are_the_text_of_their_documents(make_trial: MakeTrial, shards: Shards) -> None:
-    config = make_trial("evaluation.infill_context_bytes=50", "evaluation.infill_middle_bytes=40").evaluation
-    found = middles(shards, config, "test", ["code", "english"], 4)
-    again = middles(shards, config, "test", ["english", "code"], 4)
+    held_out = HeldOut(make_trial(), shards, "test")
+    found = middles(held_out, documents_per_source=4, context_bytes=50, middle_bytes=40)
+    again = middles(HeldOut(reordered(held_out.trial), shards, "test"), 4, 50, 40)
     assert [str(middle) for middle in found] == [str(middle) for middle in again]
     assert {middle.kind for middle in found} <= set(KINDS)
     assert sum(middle.kind == "random_span" for middle in found) == 8
@@ -60,11 +77,13 @@ def test_lines_are_drawn_among_those_that_fit_and_are_not_blank() -> None:
 def test_each_arm_is_asked_in_its_own_format(make_trial: MakeTrial, shards: Shards, name: str) -> None:
     """Against the tokens written by hand, and one forward pass per token."""
     trial = make_trial(
-        *ARMS[name].split(), "evaluation.infill_documents_per_source=2", "evaluation.infill_context_bytes=20"
+        *ARMS[name].split(),
+        "evaluation.suites.infill.documents_per_source=2",
+        "evaluation.suites.infill.context_bytes=20",
     )
-    evaluator, special = Evaluator(trial, shards), shards.tokenizer.special
+    held_out, special = HeldOut(trial, shards, "test"), shards.tokenizer.special
     prefix_T, suffix_T = np.array([5, 6], np.int32), np.array([8], np.int32)
-    prompt = evaluator.prompts.infill(prefix_T, suffix_T, np.random.default_rng(3))
+    prompt = held_out.prompts.infill(prefix_T, suffix_T, np.random.default_rng(3))
     end, mask = special.end_of_text, special.masks[0]
     psm = [end, special.prefix, 5, 6, special.suffix, 8, special.middle]
     sentinel = [end, 5, 6, mask, 8, end, special.separator, mask]
@@ -85,27 +104,29 @@ def test_each_arm_is_asked_in_its_own_format(make_trial: MakeTrial, shards: Shar
     else:
         assert (prompt.tokens_T.tolist(), prompt.region_tokens) in expected
     model = build_model(trial, 340).eval()
-    documents, found = evaluator.test_documents(model)
-    assert ("infill_bpb_both" in found) == (name != "causal")
-    assert found["infill_bpb_left"] == pytest.approx(
-        found["infill_bpb_left/code"] / 2 + found["infill_bpb_left/english"] / 2
+    result = score(trial, shards, model)
+    documents, metrics = result.documents, result.metrics
+    assert ("infill_bpb_both" in metrics) == (name != "causal")
+    assert metrics["infill_bpb_left"] == pytest.approx(
+        metrics["infill_bpb_left/code"] / 2 + metrics["infill_bpb_left/english"] / 2
     )
     if prompt is not None and name != "joint":
-        middle = next(middle for middle in evaluator.test.middles if middle.kind == "random_span")
-        of_it = [other for other in evaluator.test.middles if other.document == middle.document]
+        chosen = middles_of(held_out)
+        first = next(middle for middle in chosen if middle.kind == "random_span")
+        of_document = [middle for middle in chosen if middle.document == first.document]
         with torch.no_grad():
             nll = 0.0
-            for other in of_it:
-                asked = evaluator.prompts.infill(other.prefix_T, other.suffix_T, np.random.default_rng(0))
-                assert asked is not None
-                nll += sum(nll_one_by_one(model, asked, other.middle_T))
-        row = documents[(documents["metric"] == "infill_bpb_both") & (documents["document"] == middle.document)]
+            for middle in of_document:
+                prompt = held_out.prompts.infill(middle.prefix_T, middle.suffix_T, np.random.default_rng(0))
+                assert prompt is not None
+                nll += sum(nll_one_by_one(model, prompt, middle.middle_T))
+        row = documents[(documents["metric"] == "infill_bpb_both") & (documents["document"] == first.document)]
         assert row["amount"].item() == pytest.approx(nll / math.log(2), rel=1e-4)
-        assert row["units"].item() == sum(other.middle_bytes for other in of_it)
+        assert row["units"].item() == sum(middle.middle_bytes for middle in of_document)
 
 
 def test_sides_that_do_not_fit_lose_what_is_farthest(make_trial: MakeTrial, shards: Shards) -> None:
-    middle = middles(shards, make_trial().evaluation, "test", ["code"], 1)[0]
+    middle = middles_of(HeldOut(make_trial(), shards, "test"))[0]
     room = len(middle.middle_T) + 8 + 20
     fitted = _fitted(middle, room)
     assert len(fitted.prefix_T) + len(fitted.suffix_T) <= 20
@@ -116,17 +137,19 @@ def test_sides_that_do_not_fit_lose_what_is_farthest(make_trial: MakeTrial, shar
 
 def test_a_model_that_knows_the_middle_meets_it(make_trial: MakeTrial, shards: Shards) -> None:
     """Trained on the very prompts, exact match becomes 1: the measure can be reached, end token included."""
-    trial = make_trial("infill=psm", "evaluation.infill_documents_per_source=1", "evaluation.infill_context_bytes=12")
-    evaluator = Evaluator(trial, shards)
+    trial = make_trial(
+        "infill=psm", "evaluation.suites.infill.documents_per_source=1", "evaluation.suites.infill.context_bytes=12"
+    )
+    held_out = HeldOut(trial, shards, "test")
     model = build_model(trial, 340)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     end = shards.tokenizer.special.end_of_mask
     rows = []
-    for middle in evaluator.test.middles:
-        prompt = evaluator.prompts.infill(middle.prefix_T, middle.suffix_T, np.random.default_rng(0))
+    for middle in middles_of(held_out):
+        prompt = held_out.prompts.infill(middle.prefix_T, middle.suffix_T, np.random.default_rng(0))
         assert prompt is not None
         rows.append((prompt.tokens_T.tolist(), [*middle.middle_T.tolist(), end]))
-    assert summary(evaluator.documents(model.eval(), evaluator.test))["infill_exact_random_span"] == 0
+    assert score(trial, shards, model.eval()).metrics["infill_exact_random_span"] == 0
     for _ in range(60):
         loss = torch.zeros(())
         for asked, wanted in rows:
@@ -139,6 +162,6 @@ def test_a_model_that_knows_the_middle_meets_it(make_trial: MakeTrial, shards: S
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    found = summary(evaluator.documents(model.eval(), evaluator.test))
-    assert found["infill_exact_random_span"] == 1
-    assert found["infill_bpb_both"] < 0.3
+    metrics = score(trial, shards, model.eval()).metrics
+    assert metrics["infill_exact_random_span"] == 1
+    assert metrics["infill_bpb_both"] < 0.3

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ablate.errors import LedgerError
-from ablate.identity import evaluation_id
+from ablate.evaluation.suite import evaluation_id
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics

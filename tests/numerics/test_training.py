@@ -8,7 +8,8 @@ import torch
 
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
-from ablate.identity import evaluation_id, trial_id
+from ablate.evaluation.suite import evaluation_id
+from ablate.identity import trial_id
 from ablate.model.decoder import Decoder
 from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
@@ -64,7 +65,7 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     trial = make_trial()
     _, _, folder = trained(trial, tmp_path / "a")
     weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
-    other = make_trial("evaluation.passage_bytes=60")
+    other = make_trial("evaluation.suites.bits_per_byte.passage_bytes=60")
     assert trial_id(other) == trial_id(trial)
     found = run_trial(other, folder, evaluation_id(other), no_mirror(folder.path), Preemption())
     assert set(found) == {evaluation_id(trial), evaluation_id(other)}

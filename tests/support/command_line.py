@@ -21,8 +21,8 @@ TINY = [
     "scale.window_tokens=40",
     "tokenizer.vocab_size=340",
     "budget.train_tokens=800",
-    "evaluation.passage_bytes=80",
-    "evaluation.test_documents_per_source=4",
+    "evaluation.suites.bits_per_byte.passage_bytes=80",
+    "evaluation.suites.bits_per_byte.documents_per_source=4",
     "evaluation.val_documents_per_source=2",
     "tracking.log_every_steps=2",
 ]

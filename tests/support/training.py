@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ablate.config.trial import TrialConfig
-from ablate.identity import evaluation_id
+from ablate.evaluation.suite import evaluation_id
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.wandb.writer import WandbWriter

@@ -1,6 +1,6 @@
 """Small trials composed from our own YAML."""
 
-import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,22 @@ from typing import Any
 from ablate.config.trial import TrialConfig
 from ablate.grid.expand import default_container
 
-SMALL: dict[str, dict[str, Any]] = {
-    "scale": {"n_layers": 2, "d_model": 32, "n_heads": 2, "context_tokens": 48, "window_tokens": 40},
-    "tokenizer": {"vocab_size": 340, "mask_sentinels": 16},
-    "budget": {"train_tokens": 800, "rows_per_step": 4},
-    "evaluation": {"passage_bytes": 80, "test_documents_per_source": 4, "val_documents_per_source": 3},
-    "tracking": {"wandb": "disabled", "log_every_steps": 2},
+# By dotted key; keys of suites that a trial does not name are skipped.
+SMALL: dict[str, Any] = {
+    "scale.n_layers": 2,
+    "scale.d_model": 32,
+    "scale.n_heads": 2,
+    "scale.context_tokens": 48,
+    "scale.window_tokens": 40,
+    "tokenizer.vocab_size": 340,
+    "tokenizer.mask_sentinels": 16,
+    "budget.train_tokens": 800,
+    "budget.rows_per_step": 4,
+    "evaluation.suites.bits_per_byte.passage_bytes": 80,
+    "evaluation.suites.bits_per_byte.documents_per_source": 4,
+    "evaluation.val_documents_per_source": 3,
+    "tracking.wandb": "disabled",
+    "tracking.log_every_steps": 2,
 }
 
 
@@ -51,7 +61,10 @@ def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict
         "manifest_sha256": None,
     }
     given = {override.split("=")[0] for override in overrides}
-    for group, values in copy.deepcopy(SMALL).items():
-        container[group] |= {key: value for key, value in values.items() if f"{group}.{key}" not in given}
+    for key, value in SMALL.items():
+        parent, _, last = key.rpartition(".")
+        node = functools.reduce(lambda node, name: node.get(name, {}), parent.split("."), container)
+        if key not in given and last in node:
+            node[last] = value
     container["schedule"]["decay_tokens"] = container["budget"]["train_tokens"]
     return container

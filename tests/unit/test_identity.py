@@ -7,8 +7,9 @@ import pytest
 
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.config.trial import Kind, StageConfig
+from ablate.evaluation.suite import evaluation_id
 from ablate.grid.expand import default_container
-from ablate.identity import differences, evaluation_id, kind_of, kind_of_key, semantic, trial_id
+from ablate.identity import differences, kind_of, kind_of_key, semantic, trial_id
 from tests.support.trials import MakeTrial
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
@@ -42,7 +43,7 @@ def test_golden_ids(override: str) -> None:
         "runs_dir=/elsewhere",
         "replicates=5",
         "lesson.smallest_effect=0.5",
-        "evaluation.passage_bytes=100",
+        "evaluation.suites.bits_per_byte.passage_bytes=100",
         "evaluation.val_evaluations=9",
         "budget.train_tokens=4.2e5",
         "mixture.weights.code=1 mixture.weights.english=1",
@@ -148,7 +149,7 @@ def test_weights_are_known_by_what_they_are_not_where() -> None:
 
 
 def test_evaluation_has_an_id_of_its_own(make_trial: MakeTrial) -> None:
-    trial, other = make_trial(), make_trial("evaluation.passage_bytes=60")
+    trial, other = make_trial(), make_trial("evaluation.suites.bits_per_byte.passage_bytes=60")
     assert trial_id(trial) == trial_id(other)
     assert evaluation_id(trial) != evaluation_id(other)
     assert evaluation_id(trial) == evaluation_id(make_trial("evaluation.rows_per_batch=2", "objective=prefix"))
@@ -236,6 +237,6 @@ def test_marks_are_found(make_trial: MakeTrial) -> None:
     assert kind_of(type(trial.scale), "d_model") is None
     assert kind_of_key("hardware.threads_per_trial") is Kind.OPERATIONAL
     assert kind_of_key("evaluation.rows_per_batch") is Kind.OPERATIONAL, "its own mark, not the group's"
-    assert kind_of_key("evaluation.passage_bytes") is Kind.EVALUATION
+    assert kind_of_key("evaluation.suites.bits_per_byte.passage_bytes") is Kind.EVALUATION
     assert kind_of_key("objective.tasks.causal.probability") is None
     assert not {"hardware", "tracking", "evaluation", "cache_dir"} & set(semantic(trial))

@@ -5,7 +5,8 @@ sees Hydra or OmegaConf. There are no defaults here: YAML holds every one of the
 place. Units stand in the names.
 
 Each field is of one kind. *Semantic* fields change a trial's result and make its id; fields marked `OPERATIONAL` say
-where and how it runs; `EVALUATION` fields say how it is scored, and make the evaluation id.
+where and how it runs; `EVALUATION` fields say how it is scored, and make the ids
+of its suites.
 """
 
 from enum import Enum
@@ -294,18 +295,13 @@ class DivergenceConfig:
 
 @typed(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """What is scored: the same bytes for every arm. The validation split is scored for the curves alone.
+    """The suites that score a trial, and how often it is scored on the validation split during training.
 
-    Infilling is scored on `infill_documents_per_source` test documents, one middle of each kind (`single_line`,
-    `multi_line`, `random_span`) in each, with at most `infill_context_bytes` of text on either side; 0 scores none.
+    `suites` has each suite's own parameters by its name; they are checked against the suite's signature. On the
+    validation split a suite scores at most `val_documents_per_source` documents.
     """
 
-    passage_bytes: Annotated[int, Field(ge=2)]
-    passages_per_document: Count
-    test_documents_per_source: Count
-    infill_documents_per_source: CountOrZero
-    infill_context_bytes: Count
-    infill_middle_bytes: Count
+    suites: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     val_documents_per_source: Annotated[Count, OPERATIONAL]
     val_evaluations: Annotated[CountOrZero, OPERATIONAL]
     rows_per_batch: Annotated[Count, OPERATIONAL]

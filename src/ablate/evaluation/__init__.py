@@ -1,1 +1,5 @@
-"""How trained models are scored: the same bytes for every arm."""
+"""How trained models are scored: suites, each with its own id. Importing the package registers the built-in ones."""
+
+from ablate.evaluation.suites import bits_per_byte, infill
+
+__all__ = ["bits_per_byte", "infill"]

@@ -1,99 +1,89 @@
-"""A trial's evaluation: what it is scored on, how it is asked, and the unigram model beside it."""
+"""Scores a trial's model by its suites."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.mixture import Mixture
-from ablate.data.corpus.document import Split
 from ablate.data.tokens.shards import Shards
-from ablate.evaluation.passages import Passage, passages
-from ablate.evaluation.suites import bits_per_byte, infill
-from ablate.evaluation.suites.infill import Middle, middles
-from ablate.evaluation.table import summary
+from ablate.errors import FailureError
+from ablate.evaluation.held_out import HeldOut, HeldOutSplit
+from ablate.evaluation.scoring import Reader
+from ablate.evaluation.suite import Scorer, checked_suites, suite_ids
+from ablate.evaluation.table import summary, table
 from ablate.model.build import Model
-from ablate.objectives.objective import Objective
-from ablate.objectives.prompt import Prompts
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """What of one split is scored."""
+class SuiteResult:
+    """What one suite found.
 
-    passages: list[Passage]
-    middles: list[Middle]
+    Attributes:
+        documents: columns metric, source, document, amount, units.
+        metrics: `metric/source` and `metric`, the mean over sources.
+    """
+
+    documents: pd.DataFrame
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores a model of one trial on its held-out splits."""
+    """Scores models of one trial; what a suite prepares is prepared once per split."""
 
     trial: TrialConfig
     shards: Shards
 
-    def _held_out(self, split: Split, passage_documents: int, infill_documents: int) -> HeldOut:
-        config, sources = self.trial.evaluation, list(self.trial.corpus.sources)
-        return HeldOut(
-            passages(self.shards, config, split, sources, passage_documents),
-            middles(self.shards, config, split, sources, infill_documents),
-        )
-
     @cached_property
-    def validation(self) -> HeldOut:
-        """What is scored in the course of training."""
-        config = self.trial.evaluation
-        documents = config.val_documents_per_source
-        return self._held_out("validation", documents, min(documents, config.infill_documents_per_source))
+    def _validation(self) -> dict[str, Scorer]:
+        return self._scorers("validation", checked_suites(self.trial))
 
-    @cached_property
-    def test(self) -> HeldOut:
-        """What is scored at the end."""
-        config = self.trial.evaluation
-        return self._held_out("test", config.test_documents_per_source, config.infill_documents_per_source)
-
-    @cached_property
-    def prompts(self) -> Prompts:
-        """How this trial's model is asked."""
-        tokenizer = self.shards.tokenizer
-        objective = Objective.from_config(
-            self.trial.objective, self.trial.infill, tokenizer.special, self.trial.data_seed, tokenizer.splitter
-        )
-        return Prompts(objective, self.trial.architecture.kind != "causal_decoder")
-
-    def documents(self, model: Model, held_out: HeldOut) -> pd.DataFrame:
-        """Amounts per metric and document; see `table`. The caller sets precision and evaluation mode."""
-        knobs = {
-            "context_tokens": self.trial.scale.context_tokens,
-            "rows_per_batch": self.trial.evaluation.rows_per_batch,
+    def _scorers(self, split: HeldOutSplit, names: Collection[str]) -> dict[str, Scorer]:
+        held_out = HeldOut(self.trial, self.shards, split)
+        return {
+            name: suite.function(held_out, **parameters)
+            for name, (suite, parameters) in checked_suites(self.trial).items()
+            if name in names
         }
-        found = [bits_per_byte.score(model, held_out.passages, self.prompts, **knobs)]
-        if held_out.middles:
-            found.append(infill.score(model, held_out.middles, self.prompts, **knobs))
-        return pd.concat(found, ignore_index=True)
+
+    def score(self, model: Model, suites: Collection[str]) -> dict[str, SuiteResult]:
+        """Score a model by some of the trial's suites on the test split.
+
+        Args:
+            model: in evaluation mode; the caller sets the precision.
+            suites: their ids.
+
+        Returns:
+            The results by the suites' ids.
+
+        Raises:
+            FailureError: a suite whose rows are in a metric that it does not declare.
+        """
+        ids = {name: id_ for name, id_ in suite_ids(self.trial).items() if id_ in suites}
+        return {ids[name]: self._result(model, name, score) for name, score in self._scorers("test", ids).items()}
 
     def validation_summary(self, model: Model) -> dict[str, float]:
-        """The metrics on the validation split."""
-        return summary(self.documents(model, self.validation))
+        """The metrics of all suites on the validation split; like `score`."""
+        metrics: dict[str, float] = {}
+        for name, score in self._validation.items():
+            metrics |= self._result(model, name, score).metrics
+        return metrics
 
     def test_documents(self, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
-        """Per-document values on the test split and their summary, with `bpb_full_unigram` for comparison."""
-        documents = self.documents(model, self.test)
-        unigram = summary(bits_per_byte.unigram_rows(self.test.passages, self._unigram_V()))
-        return documents, {**summary(documents), "bpb_full_unigram": unigram["bpb_full_unigram"]}
+        """All suites at once; goes when records keep scores by suite."""
+        results = self.score(model, suite_ids(self.trial).values()).values()
+        metrics = {name: value for result in results for name, value in result.metrics.items()}
+        return pd.concat([result.documents for result in results], ignore_index=True), metrics
 
-    def _unigram_V(self) -> NDArray[np.float64]:
-        """Token probabilities of the training mixture, add-one smoothed, documents' borders aside."""
-        entries = self.trial.tokenizer.vocab_size
-        end_of_text = self.shards.tokenizer.special.end_of_text
-        total = np.zeros(entries)
-        mixture = Mixture.of(self.trial.mixture, self.trial.data_seed, self.trial.budget_rows)
-        for source, weight in zip(mixture.sources, mixture.counts(self.trial.budget_rows), strict=True):
-            counts = self.shards.counts_V(source).astype(np.float64)
-            counts[end_of_text] = 0
-            total += weight * (counts + 1) / (counts + 1).sum()
-        total /= total.sum()
-        return total
+    def _result(self, model: Model, name: str, score: Scorer) -> SuiteResult:
+        reader = Reader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch)
+        documents = table(score(reader))
+        suite, _ = checked_suites(self.trial)[name]
+        if undeclared := set(documents["metric"]) - {metric.name for metric in suite.metrics}:
+            raise FailureError(
+                f"The suite {name} scores {', '.join(sorted(undeclared))} and does not declare it. Add it to the "
+                f"metrics of its decorator in {suite.function.__module__}."
+            )
+        return SuiteResult(documents, summary(documents))

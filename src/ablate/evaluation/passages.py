@@ -4,13 +4,10 @@ A passage is a run of a held-out document's bytes, cut between characters, so th
 tokenizer. Its halves are tokenized apart: the border that `bpb_continuation` needs is then a border of bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
-from ablate.config.trial import EvaluationConfig
-from ablate.data.corpus.document import Split
-from ablate.data.tokens.shards import Shards
+from ablate.evaluation.held_out import HeldOut
 from ablate.objectives.example import Tokens
 
 
@@ -27,24 +24,19 @@ class Passage:
 
 
 def passages(
-    shards: Shards,
-    config: EvaluationConfig,
-    split: Split,
-    sources: Sequence[str],
-    documents_per_source: int,
+    held_out: HeldOut, *, passage_bytes: int, passages_per_document: int, documents_per_source: int
 ) -> list[Passage]:
-    """The passages of a split: of each source its first documents by hash, of each document its first bytes."""
-    cut = [
+    """The first passages of each document."""
+    halves = [
         (source, name, half)
-        for source in sorted(sources)
-        for name, text in islice(shards.held_out(split, source), documents_per_source)
-        for half in _halves(text, config.passage_bytes, config.passages_per_document)
+        for source, name, text in held_out.documents(documents_per_source)
+        for half in _halves(text, passage_bytes, passages_per_document)
     ]
-    first = shards.tokenizer.encode([half[0] for _, _, half in cut])
-    second = shards.tokenizer.encode([half[1] for _, _, half in cut])
+    first = held_out.tokenizer.encode([half[0] for _, _, half in halves])
+    second = held_out.tokenizer.encode([half[1] for _, _, half in halves])
     return [
         Passage(source, name, first_T, second_T, len(half[0].encode()), len(half[1].encode()))
-        for (source, name, half), first_T, second_T in zip(cut, first, second, strict=True)
+        for (source, name, half), first_T, second_T in zip(halves, first, second, strict=True)
     ]
 
 

@@ -102,8 +102,8 @@ def check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
         known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
         if name not in known:
             raise UsageError(f"{key}={name}: no such metric. {nearest(name, known)}")
-        if name.startswith("infill") and trial.evaluation.infill_documents_per_source == 0:
-            raise UsageError(f"{key}={name}: evaluation.infill_documents_per_source=0 scores no infilling. Raise it.")
+        if name.startswith("infill") and "infill" not in trial.evaluation.suites:
+            raise UsageError(f"{key}={name}: no infilling is scored. Type evaluation=[bits_per_byte,infill].")
         arms = checked_arms(trial.objective)
         if metric(name).asks_to_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
             raise UsageError(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import LedgerError, UsageError
+from ablate.evaluation.suite import evaluation_id, validation_id
 from ablate.grid.initial import resolve_init_from
-from ablate.identity import differences, evaluation_id, semantic, trial_id, validation_id
+from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
 from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import TRAINED, Ledger, Status, TrialFolder

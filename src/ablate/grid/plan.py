@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate.config.parse import trial_to_container
 from ablate.errors import UsageError
+from ablate.evaluation.suite import evaluation_id
 from ablate.files import write_json
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
@@ -16,7 +17,7 @@ from ablate.grid.declaration import check_lesson, declared
 from ablate.grid.expand import Expanded
 from ablate.grid.job import is_done
 from ablate.grid.resolve import Resolver
-from ablate.identity import digest12, evaluation_id, semantic, trial_id
+from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import checked_arms
 from ablate.objectives.registry import plugin_packages
 from ablate.records.ledger import FORMAT, Ledger

@@ -14,8 +14,8 @@ from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.corpus.document import Split
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
+from ablate.evaluation.suite import validation_id
 from ablate.files import replacing
-from ablate.identity import validation_id
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
 from ablate.records.ledger import TrialFolder

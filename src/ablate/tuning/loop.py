@@ -21,11 +21,12 @@ from rich.console import Console
 from ablate.config.parse import trial_to_container
 from ablate.console import counted
 from ablate.errors import UsageError
+from ablate.evaluation.suite import evaluation_id, validation_id
 from ablate.grid.job import failure_of, is_validated, reconcile, reconcile_unstarted
 from ablate.grid.launch import Interrupts, handling
 from ablate.grid.run import interrupt, job_overrides
 from ablate.grid.watch import POLL_SECONDS, Watch
-from ablate.identity import evaluation_id, semantic, validation_id
+from ablate.identity import semantic
 from ablate.records.lease import HeldElsewhereError, live_holder
 from ablate.records.ledger import Status
 from ablate.records.metrics import read_validation

@@ -17,6 +17,7 @@ from ablate.config.parse import composed_from_container, plain, tuning_from_cont
 from ablate.config.trial import TrialConfig
 from ablate.config.tuning import DimensionConfig, TuningConfig, Value
 from ablate.errors import UsageError, nearest
+from ablate.evaluation.suite import validation_id
 from ablate.files import write_json
 from ablate.grid.check import check
 from ablate.grid.compose import Composer, container_of
@@ -24,7 +25,7 @@ from ablate.grid.declaration import check_metric
 from ablate.grid.expand import Arm, Expanded, Seeds, expand
 from ablate.grid.plan import Plan
 from ablate.grid.resolve import Resolver
-from ablate.identity import digest12, semantic, trial_id, validation_id
+from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
 from ablate.records.ledger import FORMAT, Ledger
 from ablate.records.optuna.storage import storage_errors

@@ -1,1 +1,1 @@
-"""Evaluation suites, one module each."""
+"""The built-in suites, one module each."""

@@ -1,68 +1,106 @@
-"""Bits per byte of passages.
+"""Bits per byte of held-out passages.
 
 `bpb_full`: every arm reads left to right. `bpb_continuation`: the second half of each passage after the first, which
-each arm reads in its own way: as a region where it was trained on regions and honours them, else left to right.
+each arm reads in its own way: as a bidirectional span where it was trained on them and honours them, else left to
+right. `bpb_full_unigram` is what a model without any context reaches.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
-from ablate.evaluation.passages import Passage
-from ablate.evaluation.reading import Reading, score_readings
-from ablate.evaluation.table import Row, table
-from ablate.model.build import Model
+from ablate.config.trial import Count
+from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.passages import Passage, passages
+from ablate.evaluation.reading import Reading
+from ablate.evaluation.suite import Row, Scorer, suite
+from ablate.evaluation.unigram import unigram_V
 from ablate.objectives.prompt import Prompts
+from ablate.records.metric import Metric
+
+if TYPE_CHECKING:
+    from ablate.evaluation.scoring import Reader
+
+UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
+
+METRICS = (
+    Metric(
+        "bpb_full",
+        "bits per byte of whole held-out passages, which every arm reads left to right, token by token: what a causal "
+        "model is trained for.",
+        UNIT,
+        "minimize",
+        SMALLEST_EFFECT,
+    ),
+    Metric(
+        "bpb_continuation",
+        "bits per byte of each passage's second half, given its first half, which each arm reads in its own way (a "
+        "prefix model sees it in both directions): the fair one for arms trained on prefixes.",
+        UNIT,
+        "minimize",
+        SMALLEST_EFFECT,
+    ),
+    Metric(
+        "bpb_full_unigram",
+        "bits per byte of whole held-out passages under the token frequencies of the training mixture.",
+        UNIT,
+        "minimize",
+        SMALLEST_EFFECT,
+        is_reference=True,
+    ),
+)
 
 
-def score(
-    model: Model, passages: Sequence[Passage], prompts: Prompts, *, context_tokens: int, rows_per_batch: int
-) -> pd.DataFrame:
-    """Bits (`amount`) and bytes (`units`) of each document, under each metric; see `table`.
+@suite(code_version=2, metrics=METRICS)
+def bits_per_byte(
+    held_out: HeldOut,
+    *,
+    passage_bytes: Annotated[int, Field(ge=2)],
+    passages_per_document: Count,
+    documents_per_source: Count,
+) -> Scorer:
+    """Score the first passages of the first documents of each source."""
+    chosen = passages(
+        held_out,
+        passage_bytes=passage_bytes,
+        passages_per_document=passages_per_document,
+        documents_per_source=documents_per_source,
+    )
 
-    Args:
-        model: in evaluation mode, under the precision it was trained in.
-        passages: what to score.
-        prompts: how this arm is asked.
-        context_tokens: that the model reads at once; longer passages are read in overlapping views.
-        rows_per_batch: views at once.
-    """
+    def rows(reader: "Reader") -> Iterator[Row]:
+        yield from passage_rows(reader, chosen, held_out.prompts)
+        if held_out.split == "test":
+            yield from unigram_rows(chosen, unigram_V(held_out))
+
+    return rows
+
+
+def passage_rows(reader: "Reader", chosen: Sequence[Passage], prompts: Prompts) -> Iterator[Row]:
+    """Bits and bytes of each passage, whole and continued."""
 
     def bits(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:
-        scores = score_readings(model, readings, context_tokens=context_tokens, rows_per_batch=rows_per_batch)
-        return [score.nll_S / math.log(2) for score in scores]
+        return [score.nll_S / math.log(2) for score in reader.score(readings)]
 
     start = prompts.start()
-    full = bits([Reading(start, np.concatenate([passage.first_T, passage.second_T])) for passage in passages])
+    full = bits([Reading(start, np.concatenate([passage.first_T, passage.second_T])) for passage in chosen])
     if prompts.reads_in_order and not prompts.reads_regions:
-        own = [bits_S[len(passage.first_T) :] for passage, bits_S in zip(passages, full, strict=True)]
+        own = [bits_S[len(passage.first_T) :] for passage, bits_S in zip(chosen, full, strict=True)]
     else:
-        own = bits([Reading(prompts.continuation(passage.first_T), passage.second_T) for passage in passages])
-    return table(_rows(passages, full, own))
-
-
-def _rows(
-    passages: Sequence[Passage], full: Sequence[NDArray[np.float64]], own: Sequence[NDArray[np.float64]]
-) -> Iterator[Row]:
-    for passage, bits_S in zip(passages, full, strict=True):
+        own = bits([Reading(prompts.continuation(passage.first_T), passage.second_T) for passage in chosen])
+    for passage, bits_S in zip(chosen, full, strict=True):
         total_bytes = passage.first_bytes + passage.second_bytes
         yield Row("bpb_full", passage.source, passage.document, float(bits_S.sum()), total_bytes)
-    for passage, bits_S in zip(passages, own, strict=True):
+    for passage, bits_S in zip(chosen, own, strict=True):
         yield Row("bpb_continuation", passage.source, passage.document, float(bits_S.sum()), passage.second_bytes)
 
 
-def unigram_rows(passages: Sequence[Passage], probability_V: NDArray[np.float64]) -> pd.DataFrame:
-    """`bpb_full_unigram`: what a model without any context reaches."""
-    return table(
-        Row(
-            "bpb_full_unigram",
-            passage.source,
-            passage.document,
-            float(-np.log2(probability_V[np.concatenate([passage.first_T, passage.second_T])]).sum()),
-            passage.first_bytes + passage.second_bytes,
-        )
-        for passage in passages
-    )
+def unigram_rows(chosen: Sequence[Passage], probability_V: NDArray[np.float64]) -> Iterator[Row]:
+    """Bits and bytes of each passage under a model without context."""
+    for passage in chosen:
+        bits = -np.log2(probability_V[np.concatenate([passage.first_T, passage.second_T])]).sum()
+        total_bytes = passage.first_bytes + passage.second_bytes
+        yield Row("bpb_full_unigram", passage.source, passage.document, float(bits), total_bytes)

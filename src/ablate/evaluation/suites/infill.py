@@ -1,8 +1,8 @@
-"""Infilling: the bytes of a middle, given what stands around it.
+"""Infilling: the bytes of a middle, given the text around it.
 
-`infill_bpb_both`: of arms that were trained to infill, each asked in its own format. `infill_bpb_left`: the same
-middles after their left side alone, of every arm. `infill_exact_<kind>`: the share of middles that are the model's
-first choice, token by token, up to and with the `<eom>` that ends them: what greedy sampling would write.
+`infill_bpb_both`: arms that were trained to infill, each prompted in its own format. `infill_bpb_left`: the same
+middles after their left side alone, every arm. `infill_exact_<kind>`: the fraction of middles whose tokens are all the
+model's first choice, including the `<eom>` that ends them: what greedy decoding would write.
 
 The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one line, several lines, a random span.
 """
@@ -10,34 +10,72 @@ The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from ablate.config.trial import EvaluationConfig
-from ablate.data.corpus.document import Split
-from ablate.data.tokens.shards import Shards
-from ablate.evaluation.reading import Reading, score_readings
-from ablate.evaluation.table import Row, table
-from ablate.model.build import Model
+from ablate.config.trial import Count
+from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.reading import Reading
+from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.objectives.example import Tokens
 from ablate.objectives.prompt import Prompts
 from ablate.objectives.randomness import key64, keyed_rng
+from ablate.records.metric import Metric
 
-# Whatever a trial's seeds are, all arms fill the same gaps.
+if TYPE_CHECKING:
+    from ablate.evaluation.scoring import Reader
+
+# All arms fill the same gaps, whatever a trial's seeds are.
 EVALUATION_SEED = 0
-# The most that any format writes besides the text.
+# The most that any format writes beside the text.
 STRUCTURE_TOKENS = 8
+UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
+
+
+def _exact(kind: str, lines: str) -> Metric:
+    return Metric(
+        f"infill_exact_{kind}",
+        f"fraction of middles ({lines}) that greedy decoding would write to the last token, end included; of arms that "
+        "were trained to infill, more is better.",
+        "fraction of middles",
+        "maximize",
+        SMALLEST_EFFECT,
+        needs_infill=True,
+    )
+
+
+METRICS = (
+    Metric(
+        "infill_bpb_both",
+        "bits per byte of middles, given the text on both sides, each arm prompted in the format it was trained in; "
+        "only arms that were trained to infill have it.",
+        UNIT,
+        "minimize",
+        SMALLEST_EFFECT,
+        needs_infill=True,
+    ),
+    Metric(
+        "infill_bpb_left",
+        "bits per byte of the same middles, given the text on their left alone: what an arm that can infill gains by "
+        "the right side is the difference.",
+        UNIT,
+        "minimize",
+        SMALLEST_EFFECT,
+    ),
+    _exact("single_line", "one line"),
+    _exact("multi_line", "two to eight lines"),
+    _exact("random_span", "a random span"),
+)
 
 
 @dataclass(frozen=True)
 class Middle:
-    """A gap in a held-out document: what stands around it and what it held, tokenized apart.
+    """A gap in a held-out document: the text on its sides and the text that it held, tokenized apart.
 
     Attributes:
         kind: `single_line`, `multi_line` or `random_span`.
-        middle_bytes: length of what it held.
+        middle_bytes: length of the text that it held.
     """
 
     kind: str
@@ -49,25 +87,34 @@ class Middle:
     middle_bytes: int
 
 
-def middles(
-    shards: Shards, config: EvaluationConfig, split: Split, sources: Sequence[str], documents_per_source: int
-) -> list[Middle]:
-    """One middle of each kind in each of a split's first documents by hash; a document without lines that are short
-    enough has none of lines.
+@suite(code_version=2, metrics=METRICS)
+def infill(held_out: HeldOut, *, documents_per_source: Count, context_bytes: Count, middle_bytes: Count) -> Scorer:
+    """Score one middle of each kind in each of the first documents of each source.
+
+    Args:
+        held_out: the split.
+        documents_per_source: how many documents.
+        context_bytes: the most text on either side of a middle.
+        middle_bytes: the longest middle.
     """
-    found = []
-    for source in sorted(sources):
-        for name, text in islice(shards.held_out(split, source), documents_per_source):
-            for kind, draw in KINDS.items():
-                rng = keyed_rng(EVALUATION_SEED, key64(text) >> 1, kind)
-                gap = draw(text, rng, config.infill_middle_bytes)
-                if gap is not None:
-                    found.append((kind, source, name, *_parts(text, gap, config.infill_context_bytes)))
-    prefixes, texts, suffixes = (shards.tokenizer.encode([gap[part] for gap in found]) for part in (3, 4, 5))
+    chosen = middles(held_out, documents_per_source, context_bytes, middle_bytes)
+    return lambda reader: middle_rows(reader, chosen, held_out.prompts)
+
+
+def middles(held_out: HeldOut, documents_per_source: int, context_bytes: int, middle_bytes: int) -> list[Middle]:
+    """One middle of each kind in each document; a document without lines that are short enough has none of lines."""
+    gaps = []
+    for source, name, text in held_out.documents(documents_per_source):
+        for kind, draw in KINDS.items():
+            rng = keyed_rng(EVALUATION_SEED, key64(text) >> 1, kind)
+            gap = draw(text, rng, middle_bytes)
+            if gap is not None:
+                gaps.append((kind, source, name, *_parts(text, gap, context_bytes)))
+    prefixes, texts, suffixes = (held_out.tokenizer.encode([gap[part] for gap in gaps]) for part in (3, 4, 5))
     return [
         Middle(kind, source, name, prefix_T, middle_T, suffix_T, len(middle.encode()))
         for (kind, source, name, _, middle, _), prefix_T, middle_T, suffix_T in zip(
-            found, prefixes, texts, suffixes, strict=True
+            gaps, prefixes, texts, suffixes, strict=True
         )
     ]
 
@@ -122,39 +169,28 @@ KINDS: dict[str, Callable[[str, np.random.Generator, int], Gap | None]] = {
 }
 
 
-def score(
-    model: Model, chosen: Sequence[Middle], prompts: Prompts, *, context_tokens: int, rows_per_batch: int
-) -> pd.DataFrame:
-    """Bits and bytes, hits and middles of each document, under each metric; see `table`.
+def middle_rows(reader: "Reader", chosen: Sequence[Middle], prompts: Prompts) -> Iterator[Row]:
+    """Bits and bytes, exact matches and middles of each document.
 
-    Args:
-        model: in evaluation mode, under the precision it was trained in.
-        chosen: what to score.
-        prompts: how this arm is asked.
-        context_tokens: that the model reads at once: sides that do not fit lose what is farthest from the middle.
-        rows_per_batch: readings at once.
+    Sides that do not fit the reader's context lose what is farthest from the middle.
     """
-    fitted = [_fitted(middle, context_tokens) for middle in chosen]
+    fitted = [_fitted(middle, reader.context_tokens) for middle in chosen]
     left = [Reading(prompts.continuation(middle.prefix_T), middle.middle_T) for middle in fitted]
     both = list(_both(fitted, prompts))
-    scores = score_readings(model, [*left, *both], context_tokens=context_tokens, rows_per_batch=rows_per_batch)
-
-    def rows() -> Iterator[Row]:
-        for middle, score in zip(fitted, scores, strict=False):
-            bits = float(score.nll_S.sum()) / math.log(2)
-            yield Row("infill_bpb_left", middle.source, middle.document, bits, middle.middle_bytes)
-        for middle, score in zip(fitted, scores[len(left) :], strict=False):
-            # The end token is no byte.
-            bits = float(score.nll_S[:-1].sum()) / math.log(2)
-            yield Row("infill_bpb_both", middle.source, middle.document, bits, middle.middle_bytes)
-            is_met = bool(score.is_first_choice_S.all())
-            yield Row(f"infill_exact_{middle.kind}", middle.source, middle.document, float(is_met), 1.0)
-
-    return table(rows())
+    scores = reader.score([*left, *both])
+    for middle, score in zip(fitted, scores, strict=False):
+        bits = float(score.nll_S.sum()) / math.log(2)
+        yield Row("infill_bpb_left", middle.source, middle.document, bits, middle.middle_bytes)
+    for middle, score in zip(fitted, scores[len(left) :], strict=False):
+        # The end token is no byte.
+        bits = float(score.nll_S[:-1].sum()) / math.log(2)
+        yield Row("infill_bpb_both", middle.source, middle.document, bits, middle.middle_bytes)
+        is_exact = bool(score.is_first_choice_S.all())
+        yield Row(f"infill_exact_{middle.kind}", middle.source, middle.document, float(is_exact), 1.0)
 
 
 def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:
-    """Nothing for an arm that was not trained to infill."""
+    """Readings of the middles after both sides; none for an arm that was not trained to infill."""
     end = np.array([prompts.objective.special.end_of_mask], np.int32)
     for number, middle in enumerate(fitted):
         rng = keyed_rng(EVALUATION_SEED, number, "format")
@@ -165,7 +201,7 @@ def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:
 
 
 def _fitted(middle: Middle, context_tokens: int) -> Middle:
-    """The middle with its sides cut to what the context holds."""
+    """The middle with its sides truncated to the context."""
     room = max(0, context_tokens - len(middle.middle_T) - STRUCTURE_TOKENS)
     before, after = len(middle.prefix_T), len(middle.suffix_T)
     if before + after <= room:

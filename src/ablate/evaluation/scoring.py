@@ -1,0 +1,77 @@
+"""Token-by-token scores of a model.
+
+Shapes: `B` views, `T` positions, padded to the longest of a batch; `N` scored positions of a batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ablate.evaluation.reading import Reading, Scores, View, views
+from ablate.model.build import Model
+from ablate.model.loss import nll_and_hits
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model that reads and scores text.
+
+    Attributes:
+        model: in evaluation mode, under the precision it was trained in.
+        context_tokens: that it reads at once; longer readings are read in overlapping views.
+        rows_per_batch: views at once.
+    """
+
+    model: Model
+    context_tokens: int
+    rows_per_batch: int
+
+    @torch.no_grad()
+    def score(self, readings: Sequence[Reading]) -> list[Scores]:
+        """The scores of each reading, in their order."""
+        scores = [
+            Scores(np.empty(len(reading.scored_S)), np.empty(len(reading.scored_S), bool)) for reading in readings
+        ]
+        chosen = [
+            view
+            for index, reading in enumerate(readings)
+            for view in views(index, len(reading.tokens_T), len(reading.prompt.tokens_T), self.context_tokens)
+        ]
+        # Views of like length share a batch, so that little is padded.
+        chosen.sort(key=lambda view: view.end - view.start)
+        for first in range(0, len(chosen), self.rows_per_batch):
+            _score_batch(self.model, readings, chosen[first : first + self.rows_per_batch], scores)
+        return scores
+
+
+def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[View], scores: list[Scores]) -> None:
+    shape = (len(chosen), max(view.end - view.start for view in chosen) - 1)
+    ids, targets, documents, regions = (np.zeros(shape, np.int64) for _ in range(4))
+    is_scored = np.zeros(shape, bool)
+    for row, view in enumerate(chosen):
+        reading, length = readings[view.reading], view.end - view.start - 1
+        tokens_T = reading.tokens_T[view.start : view.end]
+        ids[row, :length], targets[row, :length] = tokens_T[:-1], tokens_T[1:]
+        documents[row, :length] = 1
+        regions[row, : max(0, reading.prompt.region_tokens - view.start)] = 1
+        is_scored[row, view.scored_from - view.start - 1 : length] = True
+    positions = np.broadcast_to(np.arange(shape[1]), shape).copy()
+    device = model.head.weight.device
+    ids_BT, documents_BT, positions_BT, regions_BT = (
+        torch.from_numpy(part).to(device) for part in (ids, documents, positions, regions)
+    )
+    hidden_BTC = model(ids_BT, documents_BT, positions_BT, regions_BT)
+    wanted = torch.from_numpy(is_scored).to(device)
+    nll_N, is_first_choice_N = nll_and_hits(
+        hidden_BTC[wanted], model.head, torch.from_numpy(targets[is_scored]).to(device)
+    )
+    nll, hits = nll_N.double().cpu().numpy(), is_first_choice_N.cpu().numpy()
+    # Row by row, as the mask picks them.
+    for view in chosen:
+        skipped = len(readings[view.reading].prompt.tokens_T)
+        place = slice(view.scored_from - skipped, view.end - skipped)
+        count = view.end - view.scored_from
+        scores[view.reading].nll_S[place], nll = nll[:count], nll[count:]
+        scores[view.reading].is_first_choice_S[place], hits = hits[:count], hits[count:]

@@ -1,0 +1,148 @@
+"""Evaluation suites: what a trained model is scored on, by name, each with an id of its own.
+
+A suite is a function under a decorator, like the tasks of an objective; an installed package may add one by the same
+entry point (`docs/adding-a-suite.md`). This module and the declarations of suites import no torch, because the grid
+reads them before anything runs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ablate.config.trial import TrialConfig
+from ablate.errors import FailureError, UsageError, nearest
+from ablate.identity import corpus_content, digest12
+from ablate.objectives.registry import Component, Parameters, Registry, no_problem
+from ablate.records.metric import Metric
+
+if TYPE_CHECKING:
+    from ablate.evaluation.scoring import Reader
+
+
+class Row(NamedTuple):
+    """A score of one document; rows of the same metric, source and document are added up.
+
+    Attributes:
+        amount: of what the metric counts, e.g. bits or exact matches.
+        units: of what it is counted by, e.g. bytes or middles.
+    """
+
+    metric: str
+    source: str
+    document: str
+    amount: float
+    units: float
+
+
+Scorer = Callable[["Reader"], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Suite(Component):
+    """A registered suite.
+
+    Attributes:
+        function: `(held_out, *, …) -> Scorer`: prepares what is scored, once, and returns the function that scores a
+            model on it. Its keyword-only parameters are what YAML sets below `evaluation.suites.<name>`.
+        metrics: all that its rows are in.
+        data: what identifies the data that it reads, as plain values; part of the suite's id.
+    """
+
+    function: Callable[..., Scorer]
+    metrics: tuple[Metric, ...]
+    data: Callable[[TrialConfig], Any]
+
+
+class SuiteRegistry(Registry[Suite]):
+    """Suites by name; no two of them share a metric's name, because a log has one column per metric."""
+
+    def add(self, component: Suite) -> None:
+        """Register a suite. Raises FailureError where its name or that of a metric is taken."""
+        owners = {metric.name: suite.name for suite in self._components.values() for metric in suite.metrics}
+        for metric in component.metrics:
+            if metric.name in owners:
+                raise FailureError(
+                    f"The suite {component.name} declares the metric {metric.name}, which is one of "
+                    f"{owners[metric.name]}. Rename it in {component.function.__module__}."
+                )
+        super().add(component)
+
+
+SUITES = SuiteRegistry("suite")
+
+
+def suite(
+    *,
+    code_version: int,
+    metrics: Sequence[Metric],
+    data: Callable[[TrialConfig], Any] = corpus_content,
+    problem: Callable[[Parameters], str | None] = no_problem,
+) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
+    """Register the function below as a suite under its own name.
+
+    Args:
+        code_version: part of the suite's id; raise it when its numbers change, and only then.
+        metrics: all that its rows are in.
+        data: what identifies the data that it reads; without it, the test split of the trial's corpus.
+        problem: what is wrong with parameters that are each valid, or None.
+    """
+
+    def register(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
+        SUITES.add(Suite(function.__name__, function, code_version, problem, tuple(metrics), data))
+        return function
+
+    return register
+
+
+def checked_suites(trial: TrialConfig) -> dict[str, tuple[Suite, dict[str, Any]]]:
+    """The suites of a trial with their typed parameters, by name.
+
+    Raises:
+        UsageError: a suite that is not there, or parameters that it can't take.
+    """
+    checked = {}
+    for name, parameters in trial.evaluation.suites.items():
+        where = f"evaluation.suites.{name}"
+        if name not in SUITES:
+            raise UsageError(f"{where}: no such suite. {nearest(name, SUITES)}")
+        checked[name] = SUITES.checked(name, parameters, where, "name")
+    return checked
+
+
+def suite_ids(trial: TrialConfig) -> dict[str, str]:
+    """The id of each of a trial's suites, by name.
+
+    Equal ids mean the same data, scored by the same code in the same way. Raises UsageError like `checked_suites`.
+    """
+    return {
+        name: digest12([name, parameters, suite.code_version, suite.data(trial)])
+        for name, (suite, parameters) in checked_suites(trial).items()
+    }
+
+
+def suite_id(trial: TrialConfig, name: str) -> str:
+    """The id of one suite of a trial; see `suite_ids`."""
+    return suite_ids(trial)[name]
+
+
+def validation_id(trial: TrialConfig) -> str:
+    """The id of what a trial is scored on during training and tuning: all its suites on the validation split."""
+    return digest12([trial.evaluation.val_documents_per_source, suite_ids(trial)])
+
+
+def metrics_of(names: Iterable[str]) -> dict[str, Metric]:
+    """The metrics of these suites, by name."""
+    return {metric.name: metric for name in names for metric in SUITES[name].metrics}
+
+
+def scored_names(metrics: Mapping[str, Metric], sources: Iterable[str]) -> Iterator[str]:
+    """Each metric's name and its names by source, of those that a lesson may compare."""
+    for name, metric in metrics.items():
+        if not metric.is_reference:
+            yield name
+            yield from (f"{name}/{source}" for source in sources)
+
+
+def evaluation_id(trial: TrialConfig) -> str:
+    """The id of all of a trial's suites; goes when records keep scores by suite."""
+    return digest12(suite_ids(trial))
