@@ -7,7 +7,7 @@ import pytest
 
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.config.trial import Kind, StageConfig
-from ablate.evaluation.suite import evaluation_id
+from ablate.evaluation.suite import suite_ids
 from ablate.grid.expand import default_container
 from ablate.identity import differences, kind_of, kind_of_key, semantic, trial_id
 from tests.support.trials import MakeTrial
@@ -148,13 +148,6 @@ def test_weights_are_known_by_what_they_are_not_where() -> None:
     assert one == default_id("init_from=/some/folder", "init_from_id=sha256:1", "init_seed=7"), "nothing is drawn"
 
 
-def test_evaluation_has_an_id_of_its_own(make_trial: MakeTrial) -> None:
-    trial, other = make_trial(), make_trial("evaluation.suites.bits_per_byte.passage_bytes=60")
-    assert trial_id(trial) == trial_id(other)
-    assert evaluation_id(trial) != evaluation_id(other)
-    assert evaluation_id(trial) == evaluation_id(make_trial("evaluation.rows_per_batch=2", "objective=prefix"))
-
-
 def test_a_frozen_config_is_the_trial_again(make_trial: MakeTrial) -> None:
     trial = make_trial("objective=mixed")
     assert trial_from_container(trial_to_container(trial)) == trial
@@ -195,6 +188,7 @@ NAMES: dict[str, Any] = {
     "mixture.stages": (StageConfig(0.5, {"code": 1.0}),),
     "mixture.epochs": 2.0,
     "mixture.max_epochs": {"code": 4.0},
+    "evaluation.suites": {"infill": {"documents_per_source": 1, "context_bytes": 9, "middle_bytes": 9}},
     "cleaning.skip": ("binary",),
     "cleaning.licences": ("MIT",),
     "cleaning.decontaminate": ("humaneval",),
@@ -219,7 +213,7 @@ def test_every_field_of_the_schema_is_of_its_kind(make_trial: MakeTrial) -> None
             continue
         variant, kind = changed(trial, key, other), kind_of_key(key)
         expected = (kind is None, kind is Kind.EVALUATION or key.startswith("corpus."))
-        found = (trial_id(variant) != trial_id(trial), evaluation_id(variant) != evaluation_id(trial))
+        found = (trial_id(variant) != trial_id(trial), suite_ids(variant) != suite_ids(trial))
         assert found == expected, key
     assert left == FIXED | MAPPINGS
 
