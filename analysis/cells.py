@@ -131,14 +131,14 @@ def declaration(lesson: Lesson | None) -> Markdown:
     return _markdown(
         f"**{question(lesson)}**",
         "",
-        f"Grid `{results.grid_id}`: `{results.grid['command']}`",
+        f"Grid `{results.grid_id}`: `{results.grid.command}`",
         "",
         f"- primary metric: `{primary}` ({metric(primary).unit}, {direction} is better); smallest effect that matters: "
-        f"{declared['smallest_effect']:g}",
+        f"{declared.smallest_effect:g}",
         f"- arms: {', '.join(arm.label for arm in results.arms)}; the baseline is {results.baseline}",
         f"- compared: {'; '.join(compared) or 'nothing'}",
-        f"- matched on {declared['matched_on']}; looks at {', '.join(map(str, declared['looks']))} seeds; "
-        f"{declared['confidence']:.0%} intervals",
+        f"- matched on {declared.matched_on}; looks at {', '.join(map(str, declared.looks))} seeds; "
+        f"{declared.confidence:.0%} intervals",
     )
 
 
@@ -230,7 +230,7 @@ def aa_comparisons(logs: Logs) -> Markdown:
     fraction = stats.binomtest(claimed, len(pairs)).proportion_ci(method="exact")
     return _markdown(
         f"{claimed} of {len(pairs)} comparisons claim a difference that is not there: {claimed / len(pairs):.0%}, 95% "
-        f"interval {fraction.low:.0%} to {fraction.high:.0%}; {1 - grids[0].declaration['confidence']:.0%} are allowed.",
+        f"interval {fraction.low:.0%} to {fraction.high:.0%}; {1 - grids[0].declaration.confidence:.0%} are allowed.",
         "",
         markdown_table(aa_table(pairs), numbers_from=1),
     )

@@ -4,7 +4,6 @@ Synthetic trials, the code that reads real ones. From W&B's offline files the sa
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -19,9 +18,12 @@ import pandas as pd
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson, tidy
-from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
+from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
+from ablate.records.schema import to_json, write
+from ablate.records.trial import Counts, Status, TrainResult
 from ablate.records.wandb.writer import WandbWriter
 from ablate.reports.curves import draw_curves
 from ablate.reports.table import accounting_table, lesson_table, markdown
@@ -30,6 +32,7 @@ ARMS, SEEDS, POINTS = 40, 25, 1000
 METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")
 SCORES = ("bpb_full", "bpb_full/code", "bpb_full/english", "bpb_continuation", "infill_bpb_left")
 EVALUATION, GRID = "e" * 12, "0" * 12
+RESULT = TrainResult(Counts(POINTS, 1000 * POINTS, flops=1e9, windows="w"), 1.0, 10, "")
 
 
 def rows_of(rng: np.random.Generator) -> pd.DataFrame:
@@ -39,41 +42,43 @@ def rows_of(rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"step": steps, "data/train_tokens": 1000 * steps, **columns, "data/windows": "w"})
 
 
-def write_ledger(runs_dir: Path) -> dict[str, Any]:
+def write_ledger(runs_dir: Path) -> GridRecord:
     """1 000 trials and the grid that names them."""
     rng, ledger, arms = np.random.default_rng(0), Ledger(runs_dir), []
     for arm in range(ARMS):
         trials = {str(seed): f"{arm:06}{seed:06}" for seed in range(SEEDS)}
         label = f"arm{arm}"
-        arms.append(
-            {"label": label, "options": {"arm": label}, "tasks": {"causal": 1.0}, "trials": trials, "same_as": None}
-        )
+        arms.append(ArmRecord(label, {"arm": label}, {"causal": 1.0}, trials))
         for trial in trials.values():
             folder = ledger.trial(trial)
             folder.update(
-                status="finished",
-                counters={"steps": POINTS, "train_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"},
-                training_seconds=1.0,
-                parameters=10,
+                status=Status.FINISHED,
+                result=RESULT,
                 evaluations={EVALUATION: {name: 2 + 0.01 * arm + 0.01 * rng.normal() for name in SCORES}},
             )
             rows_of(rng).to_parquet(folder.path / "metrics.parquet")
-    declaration = {
-        "name": None,
-        "question": None,
-        "primary_metric": "bpb_full",
-        "smallest_effect": 0.02,
-        "baseline": None,
-        "confidence": 0.95,
-        "factors": ["arm"],
-        "matched_on": "train_tokens",
-        "pairing": "windows",
-        "looks": [SEEDS],
-    }
-    about = {"format": FORMAT, "grid_id": GRID, "command": "bench", "title": "arm", "evaluation_id": EVALUATION}
-    grid = {**about, "arms": arms, "declaration": declaration, "known_before": [], "created_at": 0.0, "looks": []}
-    (runs_dir / "grids").mkdir()
-    ledger.grid_path(GRID).write_text(json.dumps(grid))
+    declaration = Declaration(
+        primary_metric="bpb_full",
+        smallest_effect=0.02,
+        confidence=0.95,
+        contrasts=tuple(
+            ContrastRecord(arm.label, "bpb_full", {arm.label: 1.0, arms[0].label: -1.0}) for arm in arms[1:]
+        ),
+        factors=("arm",),
+        matched_on="train_tokens",
+        pairing="windows",
+        looks=(SEEDS,),
+    )
+    grid = GridRecord(
+        grid_id=GRID,
+        command="bench",
+        title="arm",
+        arms=tuple(arms),
+        declaration=declaration,
+        evaluation_id=EVALUATION,
+        created_at=0.0,
+    )
+    write(ledger.grid_path(GRID), grid)
     return grid
 
 
@@ -88,9 +93,8 @@ def write_wandb(runs_dir: Path) -> None:
         step = int(row.pop("step"))
         mirror.append(step, {str(name): value for name, value in row.items()})
     mirror.append(POINTS, {f"test/{name}": 2.0 for name in SCORES})
-    counters = {"steps": POINTS, "train_tokens": 1000 * POINTS, "flops": 1e9, "windows": "w"}
-    about = {"status": "finished", "evaluation_id": EVALUATION, "counters": counters, "parameters": 10}
-    mirror.conclude({f"ablate/{name}": value for name, value in {**about, "training_seconds": 1.0}.items()})
+    about = {"status": "finished", "evaluation_id": EVALUATION, **to_json(RESULT)}
+    mirror.conclude({f"ablate/{name}": value for name, value in about.items()})
     mirror.close()
     [file] = first.glob("wandb/offline-run-*/*.wandb")
     for arm in range(ARMS):
@@ -102,7 +106,7 @@ def write_wandb(runs_dir: Path) -> None:
                 shutil.copy(file, place)
 
 
-def tables_seconds(logs: Logs, grid: dict[str, Any]) -> float:
+def tables_seconds(logs: Logs, grid: GridRecord) -> float:
     """Reading everything, the lesson, all of its tables, and the curves."""
     started = time.perf_counter()
     results = GridResults(logs, grid)

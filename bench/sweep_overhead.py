@@ -29,6 +29,7 @@ from ablate.evaluation.suite import validation_id
 from ablate.grid.expand import Seeds
 from ablate.records.optuna.storage import open_storage
 from ablate.records.optuna.studies import SAMPLERS, KeyedSampler, quietly
+from ablate.records.trial import Attempt, Counts, Status, TrainResult
 from ablate.tuning.loop import Loop
 from ablate.tuning.run import as_sweeper
 from ablate.tuning.tuning import Sweep
@@ -68,10 +69,16 @@ def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> li
         for overrides in jobs:
             seconds.append(time.perf_counter() - started)
             folder = sweep.ledger.trial(overrides[0].partition("=")[2].strip("'"))
-            found = {"bpb_continuation": score(float(folder.record()["options"]["optimizer.learning_rate"]))}
-            attempts = [{"validation": None, "ended": "finished"}]
-            ended = {"status": "finished", "started_at": 0.0, "finished_at": 0.0, "counters": {}, "attempts": attempts}
-            folder.update(**ended, val_evaluations={tune: found})
+            found = {"bpb_continuation": score(float(folder.record().options["optimizer.learning_rate"]))}
+            attempt = Attempt(started_at=0.0, host="", pid=0, ended="finished")
+            folder.update(
+                status=Status.FINISHED,
+                started_at=0.0,
+                finished_at=0.0,
+                result=TrainResult(Counts(), 0.0, 0, ""),
+                attempts=(attempt,),
+                validation={tune: found},
+            )
             returns.append(JobReturn(status=JobStatus.COMPLETED))
             started = time.perf_counter()
         return returns

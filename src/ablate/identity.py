@@ -147,7 +147,7 @@ class Difference:
 MISSING = object()
 
 
-def differences(first: dict[str, Any], second: dict[str, Any]) -> list[Difference]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
     """Every key, dotted, in which two plain containers differ, in the order of their names.
 
     >>> [str(found) for found in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None})]
@@ -159,7 +159,7 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[Differenc
     return [Difference(key, left, right) for key, left, right in pairs if left != right]
 
 
-def _flat(container: dict[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(container: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in container.items():
         if isinstance(value, dict) and value:

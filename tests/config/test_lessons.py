@@ -1,5 +1,6 @@
 """The lessons of conf/experiment, and what a declaration refuses, without training anything."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.declaration import check_lesson, declared
 from ablate.grid.expand import Arm, Seeds, default_container
 from ablate.identity import trial_id
+from ablate.records.grid import ArmRecord
 from tests.support.in_process import run_in_process
 
 LESSONS = sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))
@@ -58,10 +60,10 @@ def cells_of(name: str, *overrides: str) -> list[Cell]:
     return [Cell(cell.arm, cell.seeds, cell.trial, trial_id(cell.trial)) for cell in cells]
 
 
-def record_arms(cells: list[Cell]) -> list[dict[str, Any]]:
+def record_arms(cells: list[Cell]) -> list[ArmRecord]:
     labels = dict.fromkeys(cell.arm.label for cell in cells)
     options = {cell.arm.label: cell.arm.options for cell in cells}
-    return [{"label": label, "options": options[label], "same_as": None} for label in labels]
+    return [ArmRecord(label, options[label], tasks={}, trials={}) for label in labels]
 
 
 @pytest.mark.parametrize("overrides", [[], AT_SCALE], ids=["proxy", "1b, paper"])
@@ -70,9 +72,9 @@ def test_every_lesson_can_be_declared_at_both_scales(name: str, overrides: list[
     cells = cells_of(name, *overrides)
     declaration = declared(cells, record_arms(cells), [5, 8])
     check_lesson(declaration, cells)
-    assert declaration["name"] == name
-    assert declaration["question"].endswith("?")
-    assert declaration["contrasts"]
+    assert declaration.name == name
+    assert (declaration.question or "").endswith("?")
+    assert declaration.contrasts
     trial: TrialConfig = cells[0].trial
     assert trial.budget.train_tokens == (500_000 if not overrides else 183_500_800_000)
     assert len({cell.trial_id for cell in cells}) == len(cells), "no arm twice"
@@ -92,7 +94,7 @@ def test_an_experiment_is_a_grid_without_m_and_takes_overrides(tmp_path: Path) -
 
 def test_main_effects_of_lesson_5_are_three_and_so_are_its_interactions() -> None:
     cells = cells_of("lesson5_multi_epoch")
-    names = [contrast["name"] for contrast in declared(cells, record_arms(cells), [5])["contrasts"]]
+    names = [contrast.name for contrast in declared(cells, record_arms(cells), [5]).contrasts]
     assert names[:3] == [
         "mixture.epochs: 4 − null",
         "objective: mixed − causal",
@@ -139,10 +141,12 @@ def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], mess
 
 def test_main_effects_need_a_full_factorial() -> None:
     cells = small(compare=["main_effects"])
-    arms = record_arms(cells)
-    arms[0]["options"] = {"objective": "causal", "block": "gptj"}
-    arms[1]["options"] = {"objective": "mixed", "block": "gptj"}
-    arms[2]["options"] = {"objective": "causal", "block": "llama"}
+    arms = [
+        replace(arm, options={"objective": objective, "block": block})
+        for arm, objective, block in zip(
+            record_arms(cells), ("causal", "mixed", "causal"), ("gptj", "gptj", "llama"), strict=True
+        )
+    ]
     with pytest.raises(
         UsageError, match=r"lesson.compare=main_effects: takes a full factorial .* has 4 arms, this grid has 3"
     ):

@@ -17,6 +17,7 @@ from ablate.grid.initial import resolve_init_from
 from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
 from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status, TrialRecord
 from tests.support.command_line import ablate
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
@@ -99,7 +100,7 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
     source = trials["gptj"]
     assert run_in_process(folder, "export", source.trial_id, str(tmp_path / "card")).returncode == 0
     card = (tmp_path / "card" / "README.md").read_text()
-    [(evaluation, scores)] = source.record()["evaluations"].items()
+    [(evaluation, scores)] = source.record().evaluations.items()
     score = scores["bpb_full"]
     assert f"| bpb_full | {score:.4f} | {evaluation} |" in card
     for part in (
@@ -217,7 +218,7 @@ def test_a_model_of_transformers_is_trained_further(
 
 def finished(runs_dir: Path, container: dict[str, Any], status: str = "finished") -> str:
     ledger = Ledger(runs_dir)
-    ledger.plan("aaaaaaaaaaaa", container, {"status": status})
+    ledger.freeze(TrialRecord("aaaaaaaaaaaa", Status(status)), container)
     return "aaaaaaaaaaaa"
 
 

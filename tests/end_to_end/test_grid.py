@@ -65,11 +65,13 @@ def test_every_trial_keeps_its_record(finished: tuple[Path, str]) -> None:
         assert names == expected | {"log.txt", "wandb"}
         assert list(trial.glob("wandb/offline-run-*/*.wandb"))
         assert yaml.safe_load((trial / "config.yaml").read_text())["init_seed"] == int(record["options"]["seed"])
-    counted = {record["counters"]["train_tokens"] for record in found.values()}
+    counted = {record["result"]["counters"]["train_tokens"] for record in found.values()}
     assert counted == {800}
-    assert found["prefix 0"]["counters"]["loss_tokens"] < found["causal 0"]["counters"]["loss_tokens"]
-    assert found["prefix 0"]["counters"]["windows"] == found["causal 0"]["counters"]["windows"]
-    assert found["prefix 0"]["counters"]["windows"] != found["prefix 1"]["counters"]["windows"]
+    assert (
+        found["prefix 0"]["result"]["counters"]["loss_tokens"] < found["causal 0"]["result"]["counters"]["loss_tokens"]
+    )
+    assert found["prefix 0"]["result"]["counters"]["windows"] == found["causal 0"]["result"]["counters"]["windows"]
+    assert found["prefix 0"]["result"]["counters"]["windows"] != found["prefix 1"]["result"]["counters"]["windows"]
 
 
 def test_nothing_is_written_elsewhere(finished: tuple[Path, str]) -> None:

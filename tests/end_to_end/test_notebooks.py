@@ -3,9 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import jupytext
 import numpy as np
@@ -21,7 +21,6 @@ from nbformat.v4 import new_code_cell
 import cells
 from ablate import CONF
 from ablate.errors import LedgerError
-from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults
 from ablate.records.archive import Archive, write_archive
 from ablate.records.ledger_logs import LedgerLogs
@@ -40,7 +39,7 @@ def log_and_score(results: GridResults) -> None:
         for seed, trial in arm.trials.items():
             folder = ledger_of(results).trial(trial)
             middle = 2 + 0.1 * int(seed) + (0.3 if arm.label == "good" else 0.01 * len(arm.label))
-            final = folder.record()["evaluations"]["eval"]["bpb_full"]
+            final = folder.record().evaluations["eval"]["bpb_full"]
             rows = [
                 {
                     "step": step,
@@ -71,15 +70,16 @@ def archive_of(folder: Path) -> Archive:
     """Two lessons, and two grids of one arm that differ in noise alone."""
     results, _ = make_grid(folder, ARMS, seeds=SEEDS)
     log_and_score(results)
-    grids: list[dict[str, Any]] = []
+    grids = []
     arms_of = {
-        **dict.fromkeys(FINISHED, results.grid["arms"]),
-        "seed_noise_0": results.grid["arms"][:1],
-        "seed_noise_1": results.grid["arms"][2:],
+        **dict.fromkeys(FINISHED, results.grid.arms),
+        "seed_noise_0": results.grid.arms[:1],
+        "seed_noise_1": results.grid.arms[2:],
     }
     for name, arms in arms_of.items():
-        declaration = {**results.declaration, "name": name}
-        grids.append({**results.grid, "grid_id": name, "created_at": 1.0, "arms": arms, "declaration": declaration})
+        contrasts = results.declaration.contrasts if len(arms) > 1 else ()
+        declaration = replace(results.declaration, name=name, contrasts=contrasts)
+        grids.append(replace(results.grid, grid_id=name, arms=arms, declaration=declaration))
     return write_archive(results.logs, grids, folder / "data")
 
 
@@ -209,7 +209,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_ledger(folder: Path, name: str | None) -> GridResults:
     """A ledger in `folder/runs` with a grid of this name."""
     results, _ = make_grid(folder, {"causal": 0.0, "good": -0.1}, name=name)
-    write_json(ledger_of(results).grid_path(results.grid_id), {**results.grid, "created_at": 1.0})
     return results
 
 

@@ -16,6 +16,8 @@ from optuna.trial import TrialState
 
 from ablate import CONF
 from ablate.records.optuna.studies import studies_of
+from ablate.records.schema import read
+from ablate.records.tuning import TuningRecord
 from tests.support.command_line import ablate, command
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
@@ -28,8 +30,8 @@ PRUNED = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruners.median.n_startup
 
 def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
     """By arm, the trials of the newest sweep's studies."""
-    newest = max((folder / "runs" / "sweeps").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    sweep = json.loads(newest.read_text())
+    newest = max((folder / "runs" / "tunings").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    sweep = read(newest, TuningRecord)
     return {arm: study.get_trials() for arm, study in studies_of(sweep, folder / "runs").items()}
 
 
@@ -76,7 +78,7 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
     [grid] = [json.loads(path.read_text()) for path in (folder / "runs" / "grids").glob("*.json")]
     assert [list(arm["trials"]) for arm in grid["arms"]] == [["1", "2"]] * 2, "seed 0 tuned"
     for arm in grid["arms"]:
-        chosen = grid["sweep"]["arms"][arm["label"]]
+        chosen = grid["tuning"]["arms"][arm["label"]]
         best = min((one for one in found[arm["label"]] if one.values), key=lambda one: one.values[0])
         assert chosen["values"] == best.user_attrs["values"]
         assert chosen["score"] == best.values[0]
@@ -92,9 +94,9 @@ def test_tuning_leaves_the_test_split_alone(swept: tuple[Path, str]) -> None:
     for trials in studies(folder).values():
         for trial in trials:
             found = record(folder, trial.user_attrs["trial_id"])
-            assert found["evaluations"] == {}
+            assert "evaluations" not in found
             if trial.state == TrialState.COMPLETE:
-                [scores] = found["val_evaluations"].values()
+                [scores] = found["validation"].values()
                 assert scores["bpb_continuation"] == trial.values[0]
                 assert trial.intermediate_values[4] == trial.values[0]
 
@@ -204,7 +206,7 @@ def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> 
         assert len(trials) == 4
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert set(attempts(folder).values()) == {1}, "nothing is run twice"
-    assert not list((folder / "runs" / "sweeps" / "sweepers").iterdir()), "who ran it is gone"
+    assert not list((folder / "runs" / "tunings" / "owners").iterdir()), "who ran it is gone"
 
 
 def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from ablate.grid.job import run_frozen
 from ablate.grid.launch import start_server
 from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status, TrialRecord
 from tests.support.text import write_text
 from tests.support.trials import small_container
 
@@ -271,7 +272,7 @@ class Matrix:
     def _run_killed(self, scenario: str, trial: TrialConfig, name: str, kills: int) -> TrialFolder:
         ledger = Ledger(self.root / name)
         found = trial_id(trial)
-        ledger.plan(found, trial_to_container(trial), {})
+        ledger.freeze(TrialRecord(found), trial_to_container(trial))
         folder, places = ledger.trial(found), self.places(trial)
         while kills > 0 and folder.status != Status.FINISHED:
             # The places that were hit least come first; what a run has behind it can't be hit.
@@ -296,7 +297,7 @@ class Matrix:
         from ablate.records.metrics import read_metrics
 
         record = folder.record()
-        ends = [attempt["ended"] for attempt in record["attempts"]]
+        ends = [attempt.ended for attempt in record.attempts]
         assert ends.count("finished") == 1, ends
         assert not list(folder.path.glob("lease.*"))
         assert not folder.checkpoints.folder.exists()
@@ -306,9 +307,9 @@ class Matrix:
                 {name: value for name, value in row.items() if not name.startswith("speed/")}
                 for row in read_metrics(folder.metrics_path)
             ],
-            "counters": record["counters"],
-            "scores": record["evaluations"],
-            "documents": pd.read_parquet(folder.evaluation_path(next(iter(record["evaluations"])))).to_dict(),
+            "counters": record.result and vars(record.result.counters),
+            "scores": record.evaluations,
+            "documents": pd.read_parquet(folder.evaluation_path(next(iter(record.evaluations)))).to_dict(),
         }
 
     def table(self) -> str:

@@ -22,6 +22,8 @@ from typing import Any
 import optuna
 
 from ablate.records.optuna.studies import studies_of
+from ablate.records.schema import read
+from ablate.records.tuning import TuningRecord
 from tests.support.command_line import command
 from tests.support.text import write_text
 
@@ -36,8 +38,8 @@ WORDS = [
 
 def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
     """The trials of each arm's study."""
-    [path] = (folder / "runs" / "sweeps").glob("*.json")
-    sweep = json.loads(path.read_text())
+    [path] = (folder / "runs" / "tunings").glob("*.json")
+    sweep = read(path, TuningRecord)
     return {arm: study.get_trials() for arm, study in studies_of(sweep, folder / "runs").items()}
 
 

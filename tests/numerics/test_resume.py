@@ -77,7 +77,7 @@ def test_asked_to_end_it_saves_at_the_step_s_boundary_and_goes_on(
     assert not folder.model_path.exists()
     go_on(trial, folder)
     check_equal(folder, expected)
-    assert folder.record()["attempts"][-1]["from_step"] == 8
+    assert folder.record().attempts[-1].from_step == 8
     assert not folder.checkpoints.folder.exists()
 
 
@@ -139,7 +139,7 @@ def test_a_torn_newest_checkpoint_costs_the_steps_since_the_one_before(
     (newest / "state.pt").write_bytes(state[:-100] + bytes(100))
     go_on(trial, folder)
     check_equal(folder, expected)
-    assert folder.record()["attempts"][-1]["from_step"] == 9
+    assert folder.record().attempts[-1].from_step == 9
 
 
 def test_where_no_snapshot_fits_training_waits_and_says_so(

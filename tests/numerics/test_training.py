@@ -33,9 +33,10 @@ def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, a
     assert first_rows[0]["train/loss"] == pytest.approx(math.log(340), rel=0.05)
     assert first_rows[-1]["train/loss"] < first_rows[0]["train/loss"]
     record = folder.record()
-    summary = record["evaluations"][evaluation_id(trial)]
+    summary = record.evaluations[evaluation_id(trial)]
     assert set(summary) >= {"bpb_full", "bpb_continuation/code", "bpb_full_unigram"}
-    assert record["counters"]["train_tokens"] == 800
+    assert record.result is not None
+    assert record.result.counters.train_tokens == 800
 
 
 def test_workers_change_nothing(make_trial: MakeTrial, tmp_path: Path) -> None:
@@ -81,10 +82,12 @@ def test_budget_ends_the_trial_at_the_first_step_that_reaches_it(
     _, rows, folder = trained(trial, tmp_path / "a")
     target = budget_target(trial, Decoder.from_config(trial, trial.tokenizer.vocab_size))
     last = rows[-1][f"data/{matched_on}"]
-    step = last / folder.record()["counters"]["steps"]
+    result = folder.record().result
+    assert result is not None
+    step = last / result.counters.steps
     assert target <= last < target + 2 * step
     if matched_on == "loss_tokens":
-        assert folder.record()["counters"]["train_tokens"] > 800, "half of a prefix row has no loss"
+        assert result.counters.train_tokens > 800, "half of a prefix row has no loss"
 
 
 def test_learning_rate_warms_up_and_falls(make_trial: MakeTrial) -> None:

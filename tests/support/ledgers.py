@@ -1,15 +1,18 @@
 """Ledgers as a grid leaves them, with known values."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults
-from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.schema import write
+from ablate.records.trial import Counts, Status, TrainResult
 
 
 def ledger_of(results: GridResults) -> Ledger:
@@ -28,22 +31,18 @@ def make_grid(
     ledger = Ledger(tmp_path / "runs")
     rng = np.random.default_rng(5)
     noise = rng.normal(scale=0.002, size=(len(offsets), seeds))
-    arms: list[dict[str, Any]] = []
+    arms: list[ArmRecord] = []
     trials: dict[str, dict[str, str]] = {}
     for index, (label, offset) in enumerate(offsets.items()):
         trials[label] = {str(seed): f"{index:06}{seed:06}" for seed in range(seeds)}
         tasks = {"causal": 1.0} if index == 0 else {"causal": 0.5, "span_corruption": 0.5}
-        arms.append(
-            {"label": label, "options": {"objective": label}, "tasks": tasks, "trials": trials[label], "same_as": None}
-        )
+        arms.append(ArmRecord(label, {"objective": label}, tasks, trials[label]))
         for seed, trial in trials[label].items():
             value = 2 + offset + 0.1 * int(seed) + float(noise[index, int(seed)])
             folder = ledger.trial(trial)
             folder.update(
-                status="finished",
-                counters={"steps": 2, "train_tokens": 1000, "loss_tokens": 990, "flops": 1e9, "windows": f"w{seed}"},
-                training_seconds=1.0,
-                parameters=10 + index,
+                status=Status.FINISHED,
+                result=TrainResult(Counts(2, 1000, 1000, 990, 0, 1e9, f"w{seed}"), 1.0, 10 + index, "data"),
                 evaluations={"eval": {"bpb_full": value, "bpb_full/code": value + 0.1, "bpb_full_unigram": 3.0}},
             )
             rows = [
@@ -51,26 +50,39 @@ def make_grid(
                 for step in (1, 2)
             ]
             folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = {
-        "format": FORMAT,
-        "grid_id": "0" * 12,
-        "command": "python -m ablate -m objective=…",
-        "title": "objective",
-        "arms": arms,
-        "evaluation_id": "eval",
-        "known_before": [],
-        "declaration": {
-            "question": None,
-            "primary_metric": "bpb_full",
-            "smallest_effect": 0.02,
-            "baseline": None,
-            "confidence": 0.95,
-            "factors": ["objective"],
-            "matched_on": "train_tokens",
-            "pairing": "windows",
-            "looks": [seeds],
-            **declared,
-        },
-    }
-    write_json(ledger.grid_path("0" * 12), record)
-    return GridResults(LedgerLogs(ledger), ledger.grid("0" * 12)), trials
+    baseline = declared.get("baseline") or next(iter(offsets))
+    declaration = Declaration(
+        primary_metric="bpb_full",
+        smallest_effect=0.02,
+        confidence=0.95,
+        contrasts=tuple(
+            ContrastRecord(label, "bpb_full", {label: 1.0, baseline: -1.0}) for label in offsets if label != baseline
+        ),
+        factors=("objective",),
+        matched_on="train_tokens",
+        pairing="windows",
+        looks=(seeds,),
+    )
+    grid = GridRecord(
+        grid_id="0" * 12,
+        command="python -m ablate -m objective=…",
+        title="objective",
+        arms=tuple(arms),
+        declaration=replace(declaration, **declared),
+        evaluation_id="eval",
+        created_at=1.0,
+    )
+    write(ledger.grid_path(grid.grid_id), grid)
+    return GridResults(LedgerLogs(ledger), grid), trials
+
+
+def with_changes(results: GridResults, **changes: Any) -> GridResults:
+    """The results of a grid whose record has other values."""
+    return GridResults(results.logs, replace(results.grid, **changes))
+
+
+def change_counts(folder: TrialFolder, **counts: Any) -> None:
+    """Replace counters in a trial's record."""
+    result = folder.record().result
+    assert result is not None
+    folder.update(result=replace(result, counters=replace(result.counters, **counts)))

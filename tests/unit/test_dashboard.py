@@ -3,32 +3,34 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate.errors import LedgerError
+from ablate.records.grid import GridRecord
 from ablate.records.wandb.workspace import save, spec, workspace
 from tests.support.ledgers import make_grid
 
 
-def section_of(grid: dict[str, Any]) -> dict[str, Any]:
+def section_of(grid: GridRecord) -> dict[str, Any]:
     found = json.loads(spec(workspace("me", "lessons", [grid])))["spec"]["section"]
     assert isinstance(found, dict)
     return found
 
 
-def panels_of(grid: dict[str, Any]) -> list[dict[str, Any]]:
+def panels_of(grid: GridRecord) -> list[dict[str, Any]]:
     [section, *_] = section_of(grid)["panelBankConfig"]["sections"]
     return [panel["config"] for panel in section["panels"]]
 
 
 def test_each_lesson_has_a_section_of_curves_with_bands(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1}, name="lesson_x", question="Is it good?")
-    made = workspace("me", "lessons", [results.grid, {**results.grid, "title": "other"}])
+    made = workspace("me", "lessons", [results.grid, replace(results.grid, title="other")])
     text = spec(made)
-    assert spec(workspace("me", "lessons", [results.grid, {**results.grid, "title": "other"}])) == text
+    assert spec(workspace("me", "lessons", [results.grid, replace(results.grid, title="other")])) == text
     sections = json.loads(text)["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections][:2] == ["lesson_x", "lesson_x"]
     panels = [panel["config"] for panel in sections[0]["panels"]]
@@ -54,7 +56,7 @@ def test_saving_without_a_login_is_told() -> None:
 
 def test_runs_are_those_of_the_lessons(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
-    trials = sorted(trial for arm in results.grid["arms"] for trial in arm["trials"].values())
+    trials = sorted(results.grid.trial_ids)
     found = section_of(results.grid)
     [_, limit] = found["runSets"][0]["filters"]["filters"]
     assert (limit["key"]["name"], limit["op"], limit["value"]) == ("name", "IN", trials)
@@ -79,7 +81,7 @@ def test_each_factor_has_its_panels_and_none_has_too(
     tmp_path: Path, factors: list[str], grouped_by: list[str], over: str
 ) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
-    grid = {**results.grid, "declaration": {**results.declaration, "factors": factors}}
+    grid = replace(results.grid, declaration=replace(results.declaration, factors=tuple(factors)))
     _, *panels = panels_of(grid)
     assert [panel["groupBy"] for panel in panels] == [group for group in grouped_by for _ in range(3)]
     assert [panel["metrics"] for panel in panels[:3]] == [["train/loss"], ["val/bpb_full"], ["test/bpb_full"]]

@@ -1,6 +1,7 @@
 """Lessons from a ledger: words, gaps, refusals, files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ from rich.console import Console
 
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import lesson, tidy
+from ablate.records.trial import Status
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.prose import listed
 from ablate.reports.report import report
 from ablate.reports.table import markdown, show
-from tests.support.ledgers import folder_of, ledger_of, make_grid
+from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, with_changes
 
 
 def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> No
 
 def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    ledger_of(results).trial(trials["bad"]["2"]).update(status="failed", evaluations={})
+    ledger_of(results).trial(trials["bad"]["2"]).update(status=Status.FAILED, evaluations={})
     found = lesson(results)
     assert found.words["bad"] == "interim: worse"
     assert found.primary is not None
@@ -59,7 +61,7 @@ def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
 def test_an_arm_without_results_takes_nothing_from_the_others(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "gone": 0.0})
     for trial in trials["gone"].values():
-        ledger_of(results).trial(trial).update(status="failed", evaluations={})
+        ledger_of(results).trial(trial).update(status=Status.FAILED, evaluations={})
     found = lesson(results)
     assert found.words == {"bad": "interim: worse", "gone": "missing, 0/3 done"}
     assert "Interim: trials are missing (done: gone 0/3)" in markdown(found)
@@ -67,7 +69,7 @@ def test_an_arm_without_results_takes_nothing_from_the_others(tmp_path: Path) ->
 
 def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
-    ledger_of(results).trial(trials["bad"]["2"]).update(status="running")
+    ledger_of(results).trial(trials["bad"]["2"]).update(status=Status.RUNNING)
     assert lesson(results).words["bad"] == "worse"
 
 
@@ -99,7 +101,7 @@ def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> 
 
 def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "wild": -0.5})
-    ledger_of(results).trial(trials["wild"]["1"]).update(status="diverged")
+    ledger_of(results).trial(trials["wild"]["1"]).update(status=Status.DIVERGED)
     found = lesson(results)
     assert found.words["wild"] == "unstable 1/3"
     assert found.words["bad"] == "worse"
@@ -109,7 +111,7 @@ def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> 
     assert wild["mean"].isna().all()
     assert "| bpb_full | wild |  |  |  | **unstable 1/3** |" in markdown(found)
     for trial in trials["causal"].values():
-        ledger_of(results).trial(trial).update(status="diverged", evaluations={})
+        ledger_of(results).trial(trial).update(status=Status.DIVERGED, evaluations={})
     console = Console(file=(tmp_path / "out").open("w"), width=120)
     assert report(GridResults(results.logs, results.grid), folder_of(results), console)
     console.file.close()
@@ -118,24 +120,25 @@ def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> 
 
 def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
-    results.grid["known_before"] = [trials["causal"]["0"], trials["bad"]["1"]]
+    results = with_changes(results, known_before=(trials["causal"]["0"], trials["bad"]["1"]))
     found = lesson(results)
     assert found.words == {"bad": "post hoc: worse", "new": "worse"}
     assert "Post hoc (bad): trials of these arms were scored before" in markdown(found)
-    results.grid["known_before"] = [trials["bad"]["1"]]
+    results = with_changes(results, known_before=(trials["bad"]["1"],))
     assert lesson(results).words["bad"] == "worse", "without the baseline nobody has seen the difference"
 
 
 def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1}, baseline="other name")
-    results.grid["arms"].append({**results.grid["arms"][0], "label": "other name", "same_as": "causal"})
+    second = replace(results.grid.arms[0], label="other name", same_as="causal")
+    results = with_changes(results, arms=(*results.grid.arms, second))
     assert lesson(results).words == {"bad": "worse"}
 
 
 def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
     folder = ledger_of(results).trial(trials["bad"]["0"])
-    folder.update(counters={**folder.record()["counters"], "train_tokens": 999})
+    change_counts(folder, train_tokens=999)
     path = folder.metrics_path
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/train_tokens": 999}) + "\n")
@@ -146,8 +149,7 @@ def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
 def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "long": 0.1})
     for trial in trials["long"].values():
-        counters = ledger_of(results).trial(trial).record()["counters"]
-        ledger_of(results).trial(trial).update(counters={**counters, "train_tokens": 1020})
+        change_counts(ledger_of(results).trial(trial), train_tokens=1020)
     with pytest.raises(IncomparableError, match=r"differ by 2\.0% in train_tokens.*causal 1,000, long 1,020"):
         lesson(results)
 
@@ -158,7 +160,7 @@ def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path,
     row = {"step": 7, "data/train_tokens": 1000, "train/loss": 2.0, "data/windows": "others"}
     folder = ledger_of(results).trial(trials["other"]["1"])
     folder.metrics_path.write_text(json.dumps(row) + "\n")
-    folder.update(counters={**folder.record()["counters"], "windows": "others"})
+    change_counts(folder, windows="others")
     if pairing == "seed_only":
         assert lesson(results).words["other"] == "worse"
     else:

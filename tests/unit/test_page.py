@@ -10,9 +10,11 @@ import pytest
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson, lesson
+from ablate.records.grid import ComparisonRecord, ContrastRecord, LookRecord
+from ablate.records.trial import Status
 from ablate.reports.page import page, write_page
 from tests.support.html import Tags, table
-from tests.support.ledgers import ledger_of, make_grid
+from tests.support.ledgers import ledger_of, make_grid, with_changes
 
 NASTY, MARKUP = '<b>&"x #0072b2 $\\frac$ id="a_1"', "&lt;b&gt;&amp;"
 
@@ -21,12 +23,11 @@ def made(tmp_path: Path) -> list[Lesson]:
     """One lesson with all kinds of words and a nasty label, one with nothing to compare."""
     offsets = {"causal": 0.0, NASTY: -0.1, "bad": 0.1, "alike": 0.0, "wild": 0.0, "gone": 0.0}
     results, trials = make_grid(tmp_path / "one", offsets, seeds=5, name="lesson_x", question="Is it <i>good</i>?")
-    ledger_of(results).trial(trials["wild"]["1"]).update(status="diverged")
+    ledger_of(results).trial(trials["wild"]["1"]).update(status=Status.DIVERGED)
     for trial in trials["gone"].values():
-        ledger_of(results).trial(trial).update(status="failed", evaluations={})
-    results.grid["known_before"] = [trials["causal"]["0"], trials["alike"]["0"]]
-    seen = {"name": "bad", "metric": "bpb_full", "difference": 0.09, "low": -0.01, "high": 0.19, "verdict": "undecided"}
-    results.grid["looks"] = [{"seeds": 3, "is_decided": False, "comparisons": [seen]}]
+        ledger_of(results).trial(trial).update(status=Status.FAILED, evaluations={})
+    look = LookRecord(3, False, (ComparisonRecord("bad", "bpb_full", 0.09, "undecided", -0.01, 0.19),))
+    results = with_changes(results, known_before=(trials["causal"]["0"], trials["alike"]["0"]), looks=(look,))
     alone, _ = make_grid(tmp_path / "two", {"causal": 0.0}, seeds=1)
     stale = {trials["bad"]["0"]: ["data 2 → 3"]}
     return [lesson(GridResults(results.logs, results.grid), stale), lesson(GridResults(alone.logs, alone.grid))]
@@ -83,13 +84,13 @@ def test_every_word_and_gap_is_there(tmp_path: Path) -> None:
 
 
 def test_a_word_on_a_contrast_of_several_arms_is_taken_apart(tmp_path: Path) -> None:
-    contrasts = [
-        {"name": "effect: b − a", "metric": "bpb_full", "weights": {"b: 1": 1.0, "a": -0.5, "c": -0.5}},
-        {"name": "plain", "metric": "bpb_full/code", "weights": {"c": 1.0, "a": -1.0}},
-    ]
+    contrasts = (
+        ContrastRecord("effect: b − a", "bpb_full", {"b: 1": 1.0, "a": -0.5, "c": -0.5}),
+        ContrastRecord("plain", "bpb_full/code", {"c": 1.0, "a": -1.0}),
+    )
     results, trials = make_grid(tmp_path, {"a": 0.0, "b: 1": 0.1, "c": 0.0}, name="l", contrasts=contrasts)
-    ledger_of(results).trial(trials["b: 1"]["1"]).update(status="diverged")
-    results.grid["other_declarations"] = ["an earlier one"]
+    ledger_of(results).trial(trials["b: 1"]["1"]).update(status=Status.DIVERGED)
+    results = with_changes(results, other_declarations=("an earlier one",))
     text = page([lesson(GridResults(results.logs, results.grid))])
     unstable = card(text, "effect: b − a")
     assert '<li class="card unstable">' in unstable

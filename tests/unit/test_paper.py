@@ -21,7 +21,7 @@ from ablate.records.logs import open_logs
 from ablate.reports.paper import write_paper
 from ablate.reports.table import notes
 from ablate.versions import CODE_VERSIONS
-from tests.support.ledgers import ledger_of, make_grid
+from tests.support.ledgers import ledger_of, make_grid, with_changes
 
 PUBLISHED: list[dict[str, Any]] = [
     {"lesson": name, "shows": "scores", "kind": "table", "claim": "it helps", "published": []}
@@ -36,7 +36,6 @@ def digests(folder: Path) -> dict[str, str]:
 
 def named(tmp_path: Path, name: str = "lesson_x") -> GridResults:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "alike": 0.0}, seeds=5, name=name)
-    results.grid["created_at"] = 1.0
     return results
 
 
@@ -50,7 +49,7 @@ def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path)
     assert one == two
     assert lesson(results).words == {"good": "better", "alike": "equivalent"}
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
-    assert manifest["lessons"]["lesson_x"]["trials"]["good"]["4"] in archive.grids()[0]["arms"][1]["trials"].values()
+    assert manifest["lessons"]["lesson_x"]["trials"]["good"]["4"] in archive.grids()[0].arms[1].trials.values()
     assert manifest["written_by_commit"] == "c0ffee"
     assert manifest["files"] == {name: digest for name, digest in one.items() if name != "manifest.json"}
     page = (tmp_path / "one" / "paper.md").read_text()
@@ -77,8 +76,7 @@ def test_a_folder_without_logs_is_told(tmp_path: Path) -> None:
 
 
 def test_a_lesson_asked_otherwise_before_is_exploratory(tmp_path: Path) -> None:
-    results = named(tmp_path)
-    results.grid["other_declarations"] = ["abcdef"]
+    results = with_changes(named(tmp_path), other_declarations=("abcdef",))
     found = lesson(results)
     assert found.words["good"] == "exploratory: better"
     assert any("was declared otherwise before (grid abcdef)" in note for note in notes(found))
@@ -100,7 +98,7 @@ def test_trials_of_other_code_are_stale(tmp_path: Path) -> None:
 def test_a_score_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
     results = named(tmp_path)
     folder = ledger_of(results).trial(results.trials_of("good")[2])
-    folder.update(evaluations={"eval": {**folder.record()["evaluations"]["eval"], "bpb_full": float("nan")}})
+    folder.update(evaluations={"eval": {**folder.record().evaluations["eval"], "bpb_full": float("nan")}})
     found = lesson(GridResults(results.logs, results.grid))
     assert found.primary is not None
     assert found.primary.seeds == 4
@@ -133,8 +131,7 @@ def test_an_aa_test_counts_false_positives(tmp_path: Path) -> None:
     def comparisons(offset: float) -> list[AAComparison]:
         """With a grid of one arm that differs by its noise and `offset`."""
         other, _ = make_grid(tmp_path / str(offset), {"causal": 0.0, "other": offset}, seeds=7, name="seed_noise_1")
-        other.grid["arms"] = other.grid["arms"][1:]
-        return list(aa_test(one, GridResults(other.logs, other.grid), "bpb_full", 3))
+        return list(aa_test(one, with_changes(other, arms=other.grid.arms[1:]), "bpb_full", 3))
 
     assert [pair.data_seeds for pair in comparisons(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
     assert not any(pair.is_false_positive for pair in comparisons(0.0))

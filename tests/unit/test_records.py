@@ -9,9 +9,11 @@ import pytest
 from ablate.errors import LedgerError
 from ablate.files import replacing, write_json
 from ablate.grid.job import reconcile
-from ablate.records.ledger import FORMAT, Ledger, Status
+from ablate.records.ledger import Ledger
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
 from ablate.records.provenance import provenance
+from ablate.records.schema import FORMAT
+from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from tests.support.wandb_runs import mirror
 
 
@@ -75,40 +77,40 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
 
 def test_planning_again_renews_the_config_but_not_the_record(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.plan("abc", {"a": 1}, {"first_grid": "one"})
+    ledger.freeze(TrialRecord("abc", first_grid="one"), {"a": 1})
     ledger.trial("abc").update(status=Status.FAILED)
-    ledger.plan("abc", {"a": 2}, {"first_grid": "two"})
+    ledger.freeze(TrialRecord("abc", first_grid="two"), {"a": 2})
     trial = ledger.trial("abc")
     assert trial.frozen() == {"a": 2}
-    assert (trial.record()["first_grid"], trial.status) == ("one", Status.FAILED)
+    assert (trial.record().first_grid, trial.status) == ("one", Status.FAILED)
     with trial.lease:
-        ledger.plan("abc", {"a": 3}, {})
+        ledger.freeze(TrialRecord("abc"), {"a": 3})
     assert trial.frozen() == {"a": 2}, "never under the feet of a process that runs it"
 
 
 def test_a_grid_that_was_half_written_is_none(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    write_json(ledger.grid_path("abc"), {"format": FORMAT})
+    (tmp_path / "grids").mkdir()
     (tmp_path / "grids" / ".def.json.x1.json").write_text("{")
-    assert ledger.grids() == [ledger.grid_path("abc")]
+    assert ledger.grids() == []
 
 
 def test_what_is_set_aside_is_no_result_any_more(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("0123456789ab")
     trial.begin_attempt()
-    trial.update(counters={"steps": 3}, training_seconds=1.0)
+    trial.update(result=TrainResult(Counts(steps=3), 1.0, 10, "data"))
     for path in (trial.model_path, trial.metrics_path, trial.log_path):
         path.write_text(path.name)
     assert trial.is_trained
     trial.archive_attempt()
     assert not trial.is_trained
-    assert "training_seconds" not in trial.record()
+    assert trial.record().result is None
     assert {path.name for path in (trial.path / "attempts" / "01").iterdir()} == {
         "model.pt",
         "metrics.jsonl",
         "log.txt",
     }
-    assert len(trial.record()["attempts"]) == 1, "it is not forgotten that there was one"
+    assert len(trial.record().attempts) == 1, "it is not forgotten that there was one"
 
 
 def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> None:
@@ -117,12 +119,12 @@ def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> Non
     trial.begin_attempt()
     with trial.lease:
         reconcile(trial, interrupted=False)
-        assert trial.record()["status"] == Status.RUNNING
+        assert trial.record().status == Status.RUNNING
     reconcile(trial, interrupted=False)
-    assert trial.record()["status"] == Status.FAILED
-    assert trial.record()["attempts"][-1]["ended"] == "died"
+    assert trial.record().status == Status.FAILED
+    assert trial.record().attempts[-1].ended == "died"
     reconcile(trial, interrupted=True)
-    assert trial.record()["status"] == Status.PENDING
+    assert trial.record().status == Status.PENDING
     assert not list(trial.path.glob("lease.*"))
 
 
@@ -149,13 +151,16 @@ def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) 
     stranger.write_text("")
     diffs = tmp_path / "runs" / "diffs"
     clean = provenance(source, diffs)
-    assert len(clean["git_commit"]) == 40
-    assert clean["git_diff"] is None
+    assert clean.git_commit is not None
+    assert len(clean.git_commit) == 40
+    assert clean.git_diff is None
     config.write_text("a: 2\n")
-    assert "+a: 2" in (diffs / provenance(source, diffs)["git_diff"]).read_text()
-    assert provenance(source, diffs)["git_diff"] == provenance(source, diffs)["git_diff"]
+    diff = provenance(source, diffs).git_diff
+    assert diff is not None
+    assert "+a: 2" in (diffs / diff).read_text()
+    assert provenance(source, diffs).git_diff == diff
     assert len(list(diffs.iterdir())) == 1, "kept once for all trials that ran with it"
-    assert provenance(stranger, diffs)["git_commit"] is None, "a package below somebody's repository is not of it"
+    assert provenance(stranger, diffs).git_commit is None, "a package below somebody's repository is not of it"
 
 
 def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:

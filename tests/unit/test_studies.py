@@ -29,6 +29,8 @@ from ablate.records.optuna.studies import (
     storage_of,
     studies_of,
 )
+from ablate.records.provenance import Provenance
+from ablate.records.tuning import TuningRecord, TuningSettings
 from ablate.tuning.space import Space
 from ablate.tuning.study import ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 from tests.support.tunings import SWEEP
@@ -227,8 +229,13 @@ def test_a_storage_means_the_same_in_any_folder(tmp_path: Path, monkeypatch: pyt
     assert storage_of("sqlite:///s.db", Path("/runs")) == f"sqlite:///{tmp_path}/s.db"
     assert storage_of("sqlite:////s.db", Path("/runs")) == "sqlite:////s.db"
     assert storage_of("postgresql+psycopg://host/db", Path("/runs")) == "postgresql+psycopg://host/db"
+    settings = TuningSettings(space={}, metrics=(), n_trials=1, sampler="tpe", pruner="none", tune_seed=0)
+    machine = Provenance(ablate="", python="", versions={}, machine="")
+    tuning = TuningRecord(
+        tuning_id="t", command="", settings=settings, arms=(), created_at=0.0, provenance=machine, storage=None
+    )
     with pytest.raises(LedgerError, match="the journal of its studies is not there"):
-        studies_of({"storage": None, "arms": []}, tmp_path)
+        studies_of(tuning, tmp_path)
     assert not list(tmp_path.iterdir()), "who reads makes nothing"
 
 

@@ -1,61 +1,75 @@
 """What a lesson of tuned arms says of their tuning, and the page's part about sweeps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from ablate.files import write_json
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import lesson
 from ablate.lessons.tuning import tuning_notes, untuned
+from ablate.records.provenance import Provenance
+from ablate.records.schema import write
+from ablate.records.tuning import TunedArm, TuningCost, TuningRecord, TuningSettings, TuningSummary
 from ablate.reports.page import page
 from ablate.reports.study_figures import study_figures
 from ablate.reports.tuning_section import TuningStudies
 from tests.support.html import Tags, table
-from tests.support.ledgers import ledger_of, make_grid
+from tests.support.ledgers import ledger_of, make_grid, with_changes
 
-ARM = {"ended": 5, "pruned": 3, "failed": 0, "train_tokens": 2.5e6, "trial_id": "t", "number": 1, "study": "s"}
-SWEEP: dict[str, Any] = {
-    "sweep_id": "s" * 12,
-    "command": "python -m ablate -m sweeps=<b>",
-    "storage": "runs/studies.journal",
-    "space": {"optimizer.learning_rate": {}},
-    "metrics": ["bpb_full"],
-    "n_trials": 8,
-    "sampler": "tpe",
-    "pruner": "hyperband",
-    "tune_seed": 0,
-    "arms": {
-        "causal": {**ARM, "values": {"optimizer.learning_rate": 0.004}, "score": 2.01},
-        "mixed": {**ARM, "values": {"optimizer.learning_rate": 0.008, "infill": "psm"}, "score": 2.02},
+SETTINGS = TuningSettings(
+    space={"optimizer.learning_rate": {}},
+    metrics=("bpb_full",),
+    n_trials=8,
+    sampler="tpe",
+    pruner="hyperband",
+    tune_seed=0,
+)
+TUNING = TuningRecord(
+    tuning_id="s" * 12,
+    command="python -m ablate -m sweeps=<b>",
+    settings=SETTINGS,
+    arms=(),
+    created_at=0.0,
+    provenance=Provenance(ablate="0", python="3", versions={}, machine="m"),
+    storage="runs/studies.journal",
+)
+
+
+def tuned_arm(values: dict[str, Any], score: float) -> TunedArm:
+    # Without its tuning, as far as these records know.
+    untuned = {"init_seed": None, "data_seed": None}
+    cost = TuningCost(ended=5, pruned=3, failed=0, train_tokens=2.5e6)
+    return TunedArm(study="s", number=1, trial_id="t", values=values, score=score, cost=cost, untuned=untuned)
+
+
+SUMMARY = TuningSummary(
+    tuning_id=TUNING.tuning_id,
+    settings=SETTINGS,
+    arms={
+        "causal": tuned_arm({"optimizer.learning_rate": 0.004}, 2.01),
+        "mixed": tuned_arm({"optimizer.learning_rate": 0.008, "infill": "psm"}, 2.02),
     },
-}
-
-
-# What each arm is without its tuning, as far as these records know.
-AS_IT_COMES = {"init_seed": None, "data_seed": None}
+)
 
 
 def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, float]) -> list[str]:
-    """The notes of a grid whose arms were tuned; beside it, the same arms as they came."""
+    """The notes of a grid whose arms were tuned; in the same ledger, the same arms without tuning."""
     results, _ = make_grid(tmp_path / "tuned", after)
-    arms = {label: {**arm, "as_it_comes": AS_IT_COMES} for label, arm in SWEEP["arms"].items()}
-    record = {**results.grid, "sweep": {**SWEEP, "arms": arms}, "grid_id": "1" * 12}
+    record = replace(results.grid, tuning=SUMMARY, grid_id="1" * 12)
     if before is None:
-        write_json(ledger_of(results).grid_path("0" * 12), record)
+        write(ledger_of(results).grid_path("0" * 12), record)
         return tuning_notes(lesson(GridResults(results.logs, record)))
-    as_they_come, _ = make_grid(tmp_path / "both", before)
-    ledger = ledger_of(as_they_come)
+    untuned_results, _ = make_grid(tmp_path / "both", before)
+    ledger = ledger_of(untuned_results)
     # The tuned trials into the same ledger, under ids of their own.
-    for arm in record["arms"]:
-        for seed, trial in arm["trials"].items():
-            moved = f"9{trial[1:]}"
-            (tmp_path / "tuned" / "runs" / trial).rename(ledger.runs_dir / moved)
-            arm["trials"][seed] = moved
-    write_json(ledger.grid_path("1" * 12), record)
-    return tuning_notes(lesson(GridResults(as_they_come.logs, ledger.grid("1" * 12))))
+    for trial in record.trial_ids:
+        (tmp_path / "tuned" / "runs" / trial).rename(ledger.trial(f"9{trial[1:]}").path)
+    arms = [replace(arm, trials={seed: f"9{trial[1:]}" for seed, trial in arm.trials.items()}) for arm in record.arms]
+    write(ledger.grid_path("1" * 12), replace(record, arms=tuple(arms)))
+    return tuning_notes(lesson(GridResults(untuned_results.logs, ledger.grid("1" * 12))))
 
 
 def test_arms_that_were_not_tuned_say_nothing_of_it(tmp_path: Path) -> None:
@@ -76,9 +90,7 @@ def test_how_arms_were_tuned_is_told(tmp_path: Path) -> None:
 def test_a_grid_of_other_trials_is_not_what_was_tuned(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
     ledger_of(results).trial(trials["mixed"]["0"]).update(semantic={"budget": 5})
-    arms = {label: {**arm, "as_it_comes": AS_IT_COMES} for label, arm in SWEEP["arms"].items()}
-    record = {**results.grid, "sweep": {**SWEEP, "arms": arms}, "grid_id": "1" * 12}
-    assert untuned(GridResults(results.logs, record)) is None
+    assert untuned(with_changes(results, tuning=SUMMARY, grid_id="1" * 12)) is None
 
 
 def test_words_that_survive_and_words_that_do_not(tmp_path: Path) -> None:
@@ -126,7 +138,7 @@ def test_a_study_in_which_nothing_ended_has_no_figure_that_fails() -> None:
 
 
 def test_sweeps_on_the_page(tmp_path: Path) -> None:
-    shown = TuningStudies(SWEEP, {"causal": study(1, 1), "mixed": study(1, 2)})
+    shown = TuningStudies(TUNING, {"causal": study(1, 1), "mixed": study(1, 2)})
     text = page([], {}, [shown])
     assert page([], {}, [shown]) == text
     assert Tags(text).opened == []
@@ -143,4 +155,4 @@ def test_sweeps_on_the_page(tmp_path: Path) -> None:
 
 def test_a_sweep_in_which_nothing_ended_is_on_the_page_too() -> None:
     empty = optuna.create_study()
-    assert "Nothing came to its end yet." in page([], {}, [TuningStudies(SWEEP, {"causal": empty})])
+    assert "Nothing came to its end yet." in page([], {}, [TuningStudies(TUNING, {"causal": empty})])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pandas as pd
@@ -20,13 +21,15 @@ from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
 from ablate.records.metrics import MetricsWriter
+from ablate.records.schema import to_json
+from ablate.records.trial import Counts, SourceReading, Status, TrainResult
 from ablate.records.wandb import logs as wandb_logs
 from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
 from ablate.records.wandb.run_files import read_run
 from ablate.records.wandb.writer import WandbWriter
 
 TRIALS = ("a" * 12, "b" * 12)
-COUNTERS = {"steps": 3, "train_tokens": 2**53 + 1, "flops": 1e9, "windows": "w3"}
+RESULT = TrainResult(Counts(3, 2**53 + 1, flops=1e9, windows="w3"), 1.5, 10, "data", {"code": SourceReading(1.0, 0.25)})
 SCORES = {"bpb_full": 2.125, "bpb_full/code": 2.0}
 
 
@@ -59,7 +62,7 @@ def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole
         mirror.append(row["step"], {name: value for name, value in row.items() if name != "step"})
     if is_whole:
         mirror.append(3, {f"test/{name}": value for name, value in SCORES.items()})
-        found = {"status": "finished", "evaluation_id": "eval", "counters": COUNTERS, "parameters": 10}
+        found = {"status": "finished", "evaluation_id": "eval", **to_json(RESULT)}
         mirror.conclude({f"ablate/{name}": value for name, value in found.items()})
     mirror.close()
 
@@ -82,7 +85,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for row in rows(trial):
             writer.append(row["step"], {name: value for name, value in row.items() if name != "step"})
         writer.close()
-        folder.update(status="finished", evaluations={"eval": SCORES}, counters=COUNTERS, parameters=10)
+        folder.update(status=Status.FINISHED, evaluations={"eval": SCORES}, result=RESULT)
     mirrored(runs_dir / TRIALS[0], TRIALS[0], rows(TRIALS[0]))
     # What the first attempt logged after its checkpoint is logged again, otherwise in this test.
     killed = [*rows(TRIALS[1])[:2], {"step": 3, "train/loss": 99.0}]
@@ -119,12 +122,11 @@ def test_a_record_is_the_ledger_s(runs: Path) -> None:
     ledger, offline = both(runs)
     for trial in TRIALS:
         expected, found = ledger.record(trial), offline.record(trial)
-        assert found["status"] == expected["status"]
-        for key in ("format", "trial_id", "evaluations", "counters", "parameters"):
-            assert exact(found[key]) == exact(expected[key]), key
-        assert exact(found["semantic"]) == exact({"budget": {"train_tokens": 300}, "init_seed": 3})
-        assert found["options"]["objective"] == trial[0]
-    assert offline.record("c" * 12)["status"] == "pending"
+        for key in ("trial_id", "status", "evaluations", "result"):
+            assert exact(to_json(getattr(found, key))) == exact(to_json(getattr(expected, key))), key
+        assert exact(found.semantic) == exact({"budget": {"train_tokens": 300}, "init_seed": 3})
+        assert found.options["objective"] == trial[0]
+    assert offline.record("c" * 12).status == "pending"
 
 
 class Attempts:
@@ -148,7 +150,7 @@ class Attempts:
         return OfflineWandbLogs(self.folder, declared)
 
     def status(self, declared: Logs) -> str:
-        return str(self.read(declared).record(TRIALS[0])["status"])
+        return str(self.read(declared).record(TRIALS[0]).status)
 
 
 def test_a_status_is_that_of_the_newest_attempt(runs: Path, tmp_path: Path) -> None:
@@ -165,16 +167,16 @@ def test_a_trial_that_is_scored_again_keeps_what_it_has(runs: Path, tmp_path: Pa
     declared, attempts = both(runs)[0], Attempts(tmp_path)
     attempts.add(
         {1: {"train/loss": 3.0}, 2: {"train/loss": 2.0, "test/x": 0.5, "test/y": 0.25}},
-        {"status": "finished", "evaluation_id": "one", "counters": COUNTERS},
+        {"status": "finished", "evaluation_id": "one", **to_json(RESULT)},
     )
-    attempts.add({2: {"test/x": 0.7}}, {"status": "finished", "evaluation_id": "two", "counters": COUNTERS})
+    attempts.add({2: {"test/x": 0.7}}, {"status": "finished", "evaluation_id": "two", **to_json(RESULT)})
     # The scoring that fails last takes nothing away: the trial stays finished, as in the ledger.
     attempts.add({}, {"status": "failed", "evaluation_id": "three"})
     logs = attempts.read(declared)
     record = logs.record(TRIALS[0])
-    assert record["evaluations"] == {"one": {"x": 0.5, "y": 0.25}, "two": {"x": 0.7}}
-    assert record["status"] == "finished"
-    for evaluation, scores in record["evaluations"].items():
+    assert record.evaluations == {"one": {"x": 0.5, "y": 0.25}, "two": {"x": 0.7}}
+    assert record.status == "finished"
+    for evaluation, scores in record.evaluations.items():
         table = logs.history([TRIALS[0]], evaluation)
         assert table["train/loss"].tolist() == [3.0, 2.0]
         assert table.filter(like="test/").iloc[-1].to_dict() == {f"test/{name}": x for name, x in scores.items()}
@@ -184,7 +186,7 @@ def test_scores_of_an_unknown_evaluation_are_told(runs: Path, tmp_path: Path) ->
     attempts = Attempts(tmp_path)
     attempts.add({1: {"train/loss": 3.0, "test/x": 0.5}}, None)
     logs = attempts.read(both(runs)[0])
-    assert logs.record(TRIALS[0])["evaluations"] == {}
+    assert logs.record(TRIALS[0]).evaluations == {}
     [problem] = logs.problems
     assert TRIALS[0] in problem
     assert "ablate/evaluation_id" in problem
@@ -240,9 +242,8 @@ def test_a_worker_that_dies_costs_nothing(many: Path, monkeypatch: pytest.Monkey
 
 def test_trials_of_one_grid_are_read_together(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Declared:
-        def grids(self) -> list[dict[str, Any]]:
-            arms = [{"trials": {str(seed): trial}} for seed, trial in enumerate(TRIALS)]
-            return [{"arms": arms}, {"arms": [{"trials": {"0": "c" * 12}}]}]
+        def grids(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(trial_ids=list(TRIALS)), SimpleNamespace(trial_ids=["c" * 12])]
 
     asked: list[Sequence[Path]] = []
     read_all = wandb_logs._read_all
@@ -254,7 +255,7 @@ def test_trials_of_one_grid_are_read_together(runs: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(wandb_logs, "_read_all", counting)
     logs = OfflineWandbLogs(runs, cast("Logs", Declared()))
     for trial in TRIALS:
-        assert logs.record(trial)["status"] == "finished"
+        assert logs.record(trial).status == "finished"
     assert [len(paths) for paths in asked] == [3], "three files of two trials, at once"
 
 
@@ -290,7 +291,7 @@ def test_a_cut_file_gives_what_stands_before_the_cut(runs: Path, tmp_path: Path,
     assert str(place) in problem
     assert f"{rows_before} " in problem
     assert "metrics.jsonl" in problem, "where the rest is"
-    assert logs.record(TRIALS[0])["status"] in ("pending", "running", "finished")
+    assert logs.record(TRIALS[0]).status in ("pending", "running", "finished")
 
 
 def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -> None:
@@ -353,17 +354,18 @@ def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
     project = ProjectLogs("me/lessons", ledger, api)
     pd.testing.assert_frame_equal(project.history(TRIALS[:1], "eval"), ledger.history(TRIALS[:1], "eval"))
     found = project.record(TRIALS[0])
-    assert exact(found) == exact(offline.record(TRIALS[0]))
-    assert isinstance(found["counters"]["flops"], float)
+    assert exact(to_json(found)) == exact(to_json(offline.record(TRIALS[0])))
+    assert found.result is not None
+    assert isinstance(found.result.counters.flops, float)
     assert project.problems == []
-    assert project.record("c" * 12)["status"] == "pending", "a run that is not there"
+    assert project.record("c" * 12).status == "pending", "a run that is not there"
     assert ["c" * 12 in problem and "wandb sync" in problem for problem in project.problems] == [True]
     assert api.asked == [f"me/lessons/{TRIALS[0]}", f"me/lessons/{'c' * 12}"], "each run once, by its trial's id"
 
 
 def test_a_run_that_was_taken_up_again_is_running(runs: Path) -> None:
     project = ProjectLogs("me/lessons", both(runs)[0], FakeApi(runs, state="running"))
-    assert project.record(TRIALS[0])["status"] == "running", "its summary is still that of its earlier attempt"
+    assert project.record(TRIALS[0]).status == "running", "its summary is still that of its earlier attempt"
 
 
 @pytest.mark.parametrize("name", ["lessons", "offlin", "/lessons", "me/", "me/lessons/run"])

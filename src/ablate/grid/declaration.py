@@ -1,7 +1,6 @@
 """What a grid is to decide, written down before it runs, and what is refused because no lesson could come of it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from ablate.config.grid import LessonConfig
 from ablate.config.trial import TrialConfig
@@ -10,13 +9,14 @@ from ablate.grid.cell import Cell
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.lessons.metric import METRICS, metric
 from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
+from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
 
 # A lesson whose factor is one of these groups compares trials that read different windows.
 DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
 
 
-def declared(cells: Sequence[Cell], arms: Sequence[dict[str, Any]], looks: Sequence[int]) -> dict[str, Any]:
-    """The declaration, as plain values.
+def declared(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[int]) -> Declaration:
+    """Return what the grid is to decide.
 
     Args:
         cells: all that the grid may run.
@@ -27,39 +27,39 @@ def declared(cells: Sequence[Cell], arms: Sequence[dict[str, Any]], looks: Seque
         UsageError: a baseline or contrast of arms that are not there.
     """
     lesson = cells[0].arm.composed.grid.lesson
-    factors = list(cells[0].arm.options)
+    factors = tuple(cells[0].arm.options)
     groups = {factor.split(".")[0] for factor in factors}
-    return {
-        "name": lesson.name,
-        "question": lesson.question,
-        "primary_metric": lesson.primary_metric,
-        "smallest_effect": lesson.smallest_effect,
-        "baseline": lesson.baseline,
-        "confidence": lesson.confidence,
-        "contrasts": [
-            {"name": contrast.name, "metric": contrast.metric, "weights": dict(contrast.weights)}
+    return Declaration(
+        name=lesson.name,
+        question=lesson.question,
+        primary_metric=lesson.primary_metric,
+        smallest_effect=lesson.smallest_effect,
+        baseline=lesson.baseline,
+        confidence=lesson.confidence,
+        contrasts=tuple(
+            ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights))
             for contrast in _contrasts(lesson, arms)
-        ],
-        "factors": factors,
-        "matched_on": cells[0].trial.budget.matched_on,
-        "pairing": "seed_only" if groups & set(DATA_GROUPS) else "windows",
-        "looks": list(looks),
-    }
+        ),
+        factors=factors,
+        matched_on=cells[0].trial.budget.matched_on,
+        pairing="seed_only" if groups & set(DATA_GROUPS) else "windows",
+        looks=tuple(looks),
+    )
 
 
-def _contrasts(lesson: LessonConfig, arms: Sequence[dict[str, Any]]) -> Iterator[Contrast]:
-    labels = [arm["label"] for arm in arms]
+def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:
+    labels = [arm.label for arm in arms]
     baseline = lesson.baseline or labels[0]
     if baseline not in labels:
         raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
     for kind in lesson.compare:
         if kind == "baseline":
-            [owner] = [arm["same_as"] or arm["label"] for arm in arms if arm["label"] == baseline]
-            own = [arm["label"] for arm in arms if arm["same_as"] is None]
+            [owner] = [arm.same_as or arm.label for arm in arms if arm.label == baseline]
+            own = [arm.label for arm in arms if arm.same_as is None]
             yield from against_baseline(own, owner, lesson.primary_metric)
         else:
             of_factors = main_effects if kind == "main_effects" else interactions
-            options = {arm["label"]: arm["options"] for arm in arms}
+            options = {arm.label: arm.options for arm in arms}
             try:
                 yield from of_factors(options, lesson.primary_metric)
             except ValueError as error:
@@ -79,7 +79,7 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[dict[str, Any]]) -> Iterator
         yield Contrast(name, own_contrast.metric or lesson.primary_metric, own_contrast.weights)
 
 
-def check_lesson(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
+def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
     """Refuses what would only be refused after the training. Raises UsageError."""
     budgets = {cell.trial.budget.matched_on for cell in cells}
     if len(budgets) > 1:
@@ -87,12 +87,12 @@ def check_lesson(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
             f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
         )
     trials = {cell.arm.label: cell.trial for cell in cells}
-    baseline = declaration["baseline"] or next(iter(trials))
-    check_metric("lesson.primary_metric", declaration["primary_metric"], {baseline: trials[baseline]})
-    for contrast in declaration["contrasts"]:
-        if contrast["metric"] != declaration["primary_metric"]:
-            asked = {label: trials[label] for label in contrast["weights"]}
-            check_metric(f"lesson.contrasts.{contrast['name']}.metric", contrast["metric"], asked)
+    baseline = declaration.baseline or next(iter(trials))
+    check_metric("lesson.primary_metric", declaration.primary_metric, {baseline: trials[baseline]})
+    for contrast in declaration.contrasts:
+        if contrast.metric != declaration.primary_metric:
+            asked = {label: trials[label] for label in contrast.weights}
+            check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, asked)
     _check_budgets(declaration, cells)
 
 
@@ -112,10 +112,10 @@ def check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
             )
 
 
-def _check_budgets(declaration: dict[str, Any], cells: Sequence[Cell]) -> None:
+def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:
     tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in cells}
     shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.vocab_size) for cell in cells}
-    if len(shapes) > 1 and declaration["matched_on"] == "flops":
+    if len(shapes) > 1 and declaration.matched_on == "flops":
         raise UsageError(
             "budget.matched_on=flops gives each arm the operations of its own model's causal training: models "
             "of different shape can't be matched on it. Match them on train_tokens or loss_tokens."

@@ -12,7 +12,8 @@ from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.model.hf_config import read_config, shape_of_config, shape_of_trial, weight_files
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status
 
 
 def resolve_init_from(trial: TrialConfig, runs_dir: Path) -> str:

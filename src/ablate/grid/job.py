@@ -4,7 +4,6 @@ import contextlib
 import logging
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,11 @@ from ablate.grid.initial import resolve_init_from
 from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import TRAINED, Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
+from ablate.records.schema import to_json
+from ablate.records.trial import Failure, Scores, Status, TrialRecord
+from ablate.records.tuning import CandidateRef
 
 if TYPE_CHECKING:
     from ablate.records.optuna.studies import Candidate
@@ -64,9 +66,7 @@ def run_frozen(folder: TrialFolder, candidate: "Candidate | None" = None) -> Non
     with Preemption().caught() as preemption, folder.lease:
         record = folder.record()
         # A trial that was trained and is scored in one more way stays finished, whatever happens to the scoring.
-        was_finished = record["status"] == Status.FINISHED or (
-            record["status"] == Status.RUNNING and record["is_scoring"]
-        )
+        was_finished = record.status == Status.FINISHED or (record.status == Status.RUNNING and record.is_scoring)
         try:
             trial = _frozen_trial(folder)
             if (
@@ -85,8 +85,8 @@ def run_frozen(folder: TrialFolder, candidate: "Candidate | None" = None) -> Non
             evaluations = _train_and_score(trial, folder, record, preemption, candidate)
         except PrunedError as pruned:
             assert candidate is not None
-            by = {"study": candidate.study, "number": candidate.number}
-            failure = {"message": str(pruned), "traceback": str(pruned)}
+            by = CandidateRef(candidate.storage, candidate.study, candidate.number)
+            failure = Failure(str(pruned), str(pruned))
             folder.end_attempt(Status.PRUNED, status=Status.PRUNED, failure=failure, pruned_by=by)
             return
         except Exception as error:
@@ -100,7 +100,7 @@ def run_frozen(folder: TrialFolder, candidate: "Candidate | None" = None) -> Non
 
 def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
     message = f"{type(error).__name__}: {error}"
-    failure = {"message": message, "traceback": traceback.format_exc(), **getattr(error, "evidence", {})}
+    failure = Failure(message, traceback.format_exc(), getattr(error, "evidence", {}))
     try:
         folder.end_attempt(status, status=status, failure=None if status == Status.PENDING else failure)
     except (OSError, LedgerError) as unwritten:
@@ -108,22 +108,22 @@ def _record_end(folder: TrialFolder, status: Status, error: Exception) -> None:
         log.error("The end of the trial could not be recorded: %s", unwritten)
 
 
-def is_done(record: dict[str, Any], evaluation: str) -> bool:
+def is_done(record: TrialRecord, evaluation: str) -> bool:
     """Whether a grid has nothing left to do: scored in this way, or diverged, which it would do again."""
-    return evaluation in record["evaluations"] or record["status"] == Status.DIVERGED
+    return evaluation in record.evaluations or record.status == Status.DIVERGED
 
 
-def is_validated(record: dict[str, Any], tune: str) -> bool:
+def is_validated(record: TrialRecord, validation: str) -> bool:
     """Whether a sweep has nothing left to do: trained and scored on the validation split in this way, or diverged."""
-    return tune in record.get("val_evaluations", {}) or record["status"] == Status.DIVERGED
+    return validation in record.validation or record.status == Status.DIVERGED
 
 
 def _frozen_trial(folder: TrialFolder) -> TrialConfig:
     trial = trial_from_container(folder.frozen())
     found = trial_id(trial)
     if found != folder.trial_id:
-        planned = folder.record().get("semantic", {})
-        changed = "\n".join(f"  {difference}" for difference in differences(planned, semantic(trial)))
+        recorded = folder.record().semantic
+        changed = "\n".join(f"  {difference}" for difference in differences(recorded, semantic(trial)))
         raise UsageError(
             f"{folder.config_path}: what it says is now the trial {found}, not {folder.trial_id}:\n{changed}\n"
             "If it was edited, run the grid again: it is then written anew. If ablate's code changed, plan the trial "
@@ -147,10 +147,10 @@ def check_initial_weights(trial: TrialConfig, folder: TrialFolder) -> None:
 def _train_and_score(
     trial: TrialConfig,
     folder: TrialFolder,
-    record: dict[str, Any],
+    record: TrialRecord,
     preemption: "Preemption",
     candidate: "Candidate | None",
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Scores]:
     from ablate.records.wandb.writer import WandbWriter
     from ablate.training.trial import run_trial
 
@@ -160,9 +160,12 @@ def _train_and_score(
         folder=folder.path,
         trial_id=folder.trial_id,
         # Beside what made the id, what readers and dashboards group by.
-        config={**semantic(trial), "ablate": {key: record.get(key) for key in ("options", "choices", "first_grid")}},
-        group=record.get("first_grid"),
-        tags=[f"{key}={value}" for key, value in {**record.get("choices", {}), **record.get("options", {})}.items()],
+        config={
+            **semantic(trial),
+            "ablate": {key: getattr(record, key) for key in ("options", "choices", "first_grid")},
+        },
+        group=record.first_grid,
+        tags=[f"{key}={value}" for key, value in {**record.choices, **record.options}.items()],
     )
     about: dict[str, Any] = {"status": Status.FINISHED, "evaluation_id": evaluation_id(trial)}
     try:
@@ -175,7 +178,7 @@ def _train_and_score(
             split="test" if candidate is None else "validation",
             pruner=candidate,
         )
-        about |= {name: value for name, value in folder.record().items() if name in TRAINED}
+        about |= to_json(folder.record().result)
         return evaluations
     except Exception as error:
         about["status"] = _status_of(error)
@@ -207,37 +210,32 @@ def reconcile(folder: TrialFolder, *, interrupted: bool) -> None:
     with contextlib.suppress(HeldElsewhereError), folder.lease:
         record = folder.record()
         if _has_died(record, interrupted=interrupted):
-            failure = None if interrupted else {"message": DIED, "traceback": DIED}
+            failure = None if interrupted else Failure(DIED, DIED)
             ended = Status.PENDING if interrupted else Status.FAILED
-            status = Status.FINISHED if record.get("is_scoring") else ended
+            status = Status.FINISHED if record.is_scoring else ended
             folder.end_attempt("interrupted" if interrupted else "died", status=status, failure=failure)
 
 
-def _has_died(record: dict[str, Any], *, interrupted: bool) -> bool:
+def _has_died(record: TrialRecord, *, interrupted: bool) -> bool:
     # Who watches a grid may have seen its trials die of the interrupt before it knew of one.
-    seen_dying = record["status"] == Status.FAILED and record["failure"]["message"] == DIED
-    return record["status"] == Status.RUNNING or (interrupted and seen_dying)
+    seen_dying = record.status == Status.FAILED and record.failure is not None and record.failure.message == DIED
+    return record.status == Status.RUNNING or (interrupted and seen_dying)
 
 
 def reconcile_unstarted(folder: TrialFolder, evaluation: str, reason: str) -> None:
     """Records why a trial that was launched never began."""
     record = folder.record()
-    if record["status"] == Status.PENDING and not record["attempts"] and not is_done(record, evaluation):
+    if record.status == Status.PENDING and not record.attempts and not is_done(record, evaluation):
         message = f"its process ended before the trial began ({reason})"
-        folder.update(status=Status.FAILED, failure={"message": message, "traceback": message})
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a failed trial tells: its message, its last lines, and where the rest is."""
-
-    message: str
-    text: str
-    log_path: Path
+        folder.update(status=Status.FAILED, failure=Failure(message, message))
 
 
 def failure_of(folder: TrialFolder) -> Failure:
-    """The failure that the record has."""
-    recorded = folder.record().get("failure") or {"message": "no word of it", "traceback": "no word of it"}
-    lines = [f"    {line}" for line in str(recorded["traceback"]).strip().splitlines()[-4:]]
-    return Failure(str(recorded["message"]), "\n".join([*lines, f"    log: {folder.log_path}"]), folder.log_path)
+    """Return why the trial failed, as recorded."""
+    return folder.record().failure or Failure("no error was recorded", "no error was recorded")
+
+
+def failure_text(folder: TrialFolder) -> str:
+    """Return the last lines of the failure, and the path of the log."""
+    lines = [f"    {line}" for line in failure_of(folder).traceback.strip().splitlines()[-4:]]
+    return "\n".join([*lines, f"    log: {folder.log_path}"])

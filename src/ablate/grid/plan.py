@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ablate.config.parse import trial_to_container
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.evaluation.suite import evaluation_id
-from ablate.files import write_json
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declared
@@ -20,8 +19,12 @@ from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import checked_arms
 from ablate.objectives.registry import plugin_packages
-from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord
+from ablate.records.ledger import Ledger
 from ablate.records.provenance import provenance
+from ablate.records.schema import to_json, write
+from ablate.records.trial import Scores, TrialRecord
+from ablate.records.tuning import TuningSummary
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Plan:
         evaluation_id: how all of them are scored.
         looks: the numbers of seeds at which words may be said.
         seeds: how many of each arm's seeds are asked for now: those of a look.
-        about: what else its record says.
+        tuning: how its arms were tuned.
     """
 
     command: str
@@ -43,7 +46,7 @@ class Plan:
     ledger: Ledger
     looks: tuple[int, ...]
     seeds: int
-    about: dict[str, Any] = field(default_factory=dict)
+    tuning: TuningSummary | None = None
 
     @classmethod
     def of(
@@ -53,7 +56,7 @@ class Plan:
         say: Callable[[str], None],
         *,
         reads_anew: bool = False,
-        about: dict[str, Any] | None = None,
+        tuning: TuningSummary | None = None,
     ) -> "Plan":
         """Checks every cell.
 
@@ -62,7 +65,7 @@ class Plan:
             command: what the user typed.
             say: told what takes long.
             reads_anew: takes files of a corpus as they are now that changed since they were read.
-            about: what else its record is to say.
+            tuning: how its arms were tuned.
 
         Raises:
             UsageError: a cell that can't run, or cells that are scored in different ways.
@@ -88,7 +91,7 @@ class Plan:
                 "differ), so they can't be compared. Run them as grids of their own."
             )
         looks = expanded.looks
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0], about or {})
+        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0], tuning)
         check_lesson(plan.declaration, plan.cells)
         return plan.at(plan.recorded_seeds())
 
@@ -100,7 +103,7 @@ class Plan:
     def recorded_seeds(self) -> int:
         """How many seeds its record asks for; of a grid that was never run, those of the first look."""
         try:
-            return max(len(arm["trials"]) for arm in self.ledger.grid(self.grid_id)["arms"])
+            return max(len(arm.trials) for arm in self.ledger.grid(self.grid_id).arms)
         except (FileNotFoundError, NotADirectoryError):
             return self.looks[0]
 
@@ -119,42 +122,38 @@ class Plan:
         return found
 
     @cached_property
-    def arms(self) -> list[dict[str, Any]]:
+    def arms(self) -> tuple[ArmRecord, ...]:
         """The arms as the grid's record has them."""
-        arms: dict[str, dict[str, Any]] = {}
+        trials: dict[str, dict[str, str]] = {}
+        same_as: dict[str, str] = {}
         owner: dict[str, str] = {}
+        first_cells: dict[str, Cell] = {}
         for cell in self.asked:
-            tasks: dict[str, float] = {}
-            for part in checked_arms(cell.trial.objective):
-                tasks[part.task.name] = tasks.get(part.task.name, 0.0) + part.probability
-            empty = {
-                "label": cell.arm.label,
-                "options": cell.arm.options,
-                "tasks": tasks,
-                "trials": {},
-                "same_as": None,
-            }
-            arm = arms.setdefault(cell.arm.label, empty)
-            arm["trials"][str(cell.seeds)] = cell.trial_id
-            first = owner.setdefault(cell.trial_id, cell.arm.label)
-            if first != cell.arm.label:
-                arm["same_as"] = first
-        return list(arms.values())
+            label = cell.arm.label
+            first_cells.setdefault(label, cell)
+            trials.setdefault(label, {})[str(cell.seeds)] = cell.trial_id
+            first = owner.setdefault(cell.trial_id, label)
+            if first != label:
+                same_as[label] = first
+        return tuple(
+            ArmRecord(label, cell.arm.options, _tasks(cell.trial), trials[label], same_as.get(label))
+            for label, cell in first_cells.items()
+        )
 
     @cached_property
-    def declaration(self) -> dict[str, Any]:
+    def declaration(self) -> Declaration:
         """What the grid is to decide, fixed before it runs."""
         return declared(self.cells, self.at(self.looks[-1]).arms, self.looks)
 
     @cached_property
     def grid_id(self) -> str:
         """Of the arms' trials, their evaluation and the declaration: the same command gives the same grid."""
-        arms = [[arm["label"], arm["trials"]] for arm in self.at(self.looks[-1]).arms]
-        return digest12([arms, self.evaluation_id, self.declaration])
+        arms = [[arm.label, arm.trials] for arm in self.at(self.looks[-1]).arms]
+        return digest12([arms, self.evaluation_id, to_json(self.declaration)])
 
-    def scores(self, record: dict[str, Any]) -> dict[str, float] | None:
+    def scores(self, record: TrialRecord) -> Scores | None:
         """What of a trial's record is told when it ends; None where it is not scored."""
-        found = record["evaluations"].get(self.evaluation_id)
+        found = record.evaluations.get(self.evaluation_id)
         return found and {name: found[name] for name in ("bpb_full", "bpb_continuation") if name in found}
 
     def is_done(self, trial_id: str) -> bool:
@@ -162,7 +161,7 @@ class Plan:
         return is_done(self.ledger.trial(trial_id).record(), self.evaluation_id)
 
     def _is_scored(self, trial_id: str) -> bool:
-        return self.evaluation_id in self.ledger.trial(trial_id).record()["evaluations"]
+        return self.evaluation_id in self.ledger.trial(trial_id).record().evaluations
 
     def missing(self) -> dict[str, Cell]:
         """The trials that are still to run."""
@@ -172,14 +171,15 @@ class Plan:
         """Writes the config of trials that are about to run, as this grid wants them scored."""
         for trial in trials:
             cell = self.trials[trial]
-            about = {
-                "options": {**cell.arm.options, **cell.arm.tuned, "seed": str(cell.seeds)},
-                "choices": cell.arm.choices,
-                "first_grid": self.grid_id,
+            record = TrialRecord(
+                trial,
+                options={**cell.arm.options, **cell.arm.tuned, "seed": str(cell.seeds)},
+                choices=cell.arm.choices,
+                first_grid=self.grid_id,
                 # What the id was made of, when it was made: `why` compares these.
-                "semantic": semantic(cell.trial),
-            }
-            self.ledger.plan(trial, trial_to_container(cell.trial), about)
+                semantic=semantic(cell.trial),
+            )
+            self.ledger.freeze(record, trial_to_container(cell.trial))
 
     def freeze(self, missing: Iterable[str]) -> None:
         """Writes the grid's record, or marks it as the newest, and the config of each trial that is to run."""
@@ -190,45 +190,48 @@ class Plan:
     def _record(self) -> None:
         path = self.ledger.grid_path(self.grid_id)
         if path.exists():
-            found = self.ledger.grid(self.grid_id)
+            record = self.ledger.grid(self.grid_id)
             if self.seeds > self.recorded_seeds():
-                found["arms"] = self.arms
+                record = replace(record, arms=self.arms)
             # Written again, it is the newest.
-            write_json(path, found)
+            write(path, record)
             return
-        known = [trial for trial in self.trials if self._is_scored(trial)]
-        record = {
-            "format": FORMAT,
-            "grid_id": self.grid_id,
-            "command": self.command,
-            "title": ", ".join(self.declaration["factors"]) or "one trial",
-            "arms": self.arms,
-            "declaration": self.declaration,
-            "declaration_id": digest12(self.declaration),
-            "other_declarations": self._other_declarations(),
-            "looks": [],
-            "evaluation_id": self.evaluation_id,
+        record = GridRecord(
+            grid_id=self.grid_id,
+            command=self.command,
+            title=", ".join(self.declaration.factors) or "one trial",
+            arms=self.arms,
+            declaration=self.declaration,
+            other_declarations=self._other_declarations(),
+            evaluation_id=self.evaluation_id,
             # What was declared after these were scored was declared with their results in sight.
-            "known_before": known,
-            "created_at": time.time(),
-            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
-            **self.about,
-        }
-        write_json(path, record)
+            known_before=tuple(trial for trial in self.trials if self._is_scored(trial)),
+            created_at=time.time(),
+            provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
+            tuning=self.tuning,
+        )
+        write(path, record)
 
-    def _other_declarations(self) -> list[str]:
-        """Grids of this lesson's name that were to decide something else: after one of them, this one explores."""
-        name = self.declaration["name"]
-        grids = [self.ledger.grid(path.stem) for path in self.ledger.grids()] if name else []
-        return sorted(
-            grid["grid_id"]
-            for grid in grids
-            if grid["declaration"].get("name") == name and grid["declaration"] != self.declaration
+    def _other_declarations(self) -> tuple[str, ...]:
+        """Grids of the same lesson name with another declaration: after one of them, this one explores."""
+        name = self.declaration.name
+        grids = self.ledger.grids() if name else []
+        return tuple(
+            sorted(
+                grid.grid_id for grid in grids if grid.declaration.name == name and grid.declaration != self.declaration
+            )
         )
 
-    def record_look(self, look: dict[str, Any]) -> None:
-        """Keeps what was seen at a look; what was recorded of one is never changed."""
-        found = self.ledger.grid(self.grid_id)
-        if look["seeds"] not in [earlier["seeds"] for earlier in found["looks"]]:
-            found["looks"].append(look)
-            write_json(self.ledger.grid_path(self.grid_id), found)
+    def record_look(self, look: LookRecord) -> None:
+        """Keep what was seen at a look; the record of an earlier look is never changed."""
+        record = self.ledger.grid(self.grid_id)
+        if look.seeds not in [earlier.seeds for earlier in record.looks]:
+            write(self.ledger.grid_path(self.grid_id), replace(record, looks=(*record.looks, look)))
+
+
+def _tasks(trial: TrialConfig) -> dict[str, float]:
+    """The probability of each task."""
+    tasks: dict[str, float] = {}
+    for arm in checked_arms(trial.objective):
+        tasks[arm.task.name] = tasks.get(arm.task.name, 0.0) + arm.probability
+    return tasks

@@ -13,11 +13,12 @@ from rich.table import Table
 from ablate.config.trial import TrialConfig
 from ablate.console import counted, short
 from ablate.grid.cell import Cell
-from ablate.grid.job import failure_of, reconcile, reconcile_unstarted
+from ablate.grid.job import failure_of, failure_text, reconcile, reconcile_unstarted
 from ablate.grid.launch import Interrupts, handling, start_server
 from ablate.grid.plan import Plan
 from ablate.grid.watch import POLL_SECONDS, Watch
-from ablate.records.ledger import Status, TrialFolder
+from ablate.records.ledger import TrialFolder
+from ablate.records.trial import Status
 
 if TYPE_CHECKING:
     from ablate.lessons.lesson import Lesson
@@ -95,15 +96,13 @@ def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
         table.add_column(header)
     for arm in plan.arms[:MOST_ROWS]:
-        alias = f"[dim]same trial as {escape(arm['same_as'])}[/]" if arm["same_as"] else ""
+        alias = f"[dim]same trial as {escape(arm.same_as)}[/]" if arm.same_as else ""
         if per_cell:
-            for seed, trial in arm["trials"].items():
-                table.add_row(escape(arm["label"]), seed, trial, alias or _state(plan, trial, missing))
+            for seed, trial in arm.trials.items():
+                table.add_row(escape(arm.label), seed, trial, alias or _state(plan, trial, missing))
         else:
-            to_run = sum(trial in missing for trial in arm["trials"].values())
-            table.add_row(
-                escape(arm["label"]), str(len(arm["trials"])), alias or (f"{to_run} to run" if to_run else "done")
-            )
+            to_run = sum(trial in missing for trial in arm.trials.values())
+            table.add_row(escape(arm.label), str(len(arm.trials)), alias or (f"{to_run} to run" if to_run else "done"))
     console.print(table)
     if len(plan.arms) > MOST_ROWS:
         console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
@@ -231,10 +230,10 @@ def _report_missing(plan: Plan, console: Console) -> bool:
         failure = failure_of(folder)
         console.print(f"\n[bold red]Failed:[/] {escape(cell.label)}  [dim]{trial}[/]", highlight=False)
         if failure.message in told:
-            console.print(f"    as {told[failure.message]}; log: {failure.log_path}", markup=False, soft_wrap=True)
+            console.print(f"    as {told[failure.message]}; log: {folder.log_path}", markup=False, soft_wrap=True)
             continue
         told[failure.message] = cell.label
-        console.print(failure.text, markup=False, highlight=False, soft_wrap=True)
+        console.print(failure_text(folder), markup=False, highlight=False, soft_wrap=True)
     if missing:
         console.print(
             f"\n{len(missing)} of {len(plan.trials)} trials failed or ended early; the same command goes on with them."

@@ -18,7 +18,7 @@ def stale_trials(results: GridResults) -> dict[str, list[str]]:
     }
     found = {}
     for trial, record in results.records.items():
-        then = _versions(record.get("semantic", {}))
+        then = _versions(record.semantic)
         changes = [f"{name} {then[name]} → {now[name]}" for name in then if now.get(name, then[name]) != then[name]]
         if changes:
             found[trial] = changes

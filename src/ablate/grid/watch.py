@@ -18,8 +18,9 @@ from rich.table import Column
 from ablate.console import clock, short
 from ablate.errors import LedgerError
 from ablate.grid.job import reconcile
-from ablate.records.ledger import Ledger, Status
+from ablate.records.ledger import Ledger
 from ablate.records.metrics import TRAINING_LOSS, last_metrics
+from ablate.records.trial import Status, TrialRecord
 
 POLL_SECONDS = 0.5
 
@@ -52,7 +53,7 @@ class Watch:
     ledger: Ledger
     cells: Mapping[str, Watched]
     console: Console
-    scores: Callable[[dict[str, Any]], Mapping[str, float] | None]
+    scores: Callable[[TrialRecord], Mapping[str, float] | None]
     most: int
     name: str
     _progress: Progress = field(init=False)
@@ -121,13 +122,13 @@ class Watch:
             folder = self.ledger.trial(trial)
             reconcile(folder, interrupted=False)
             record, newest = folder.record(), last_metrics(folder.metrics_path)
-            status = record["status"]
+            status = record.status
             if status == Status.RUNNING:
                 done += float(newest.get("progress", 0.0))
                 speed += float(newest.get("speed/train_tokens_per_second", 0.0))
                 losses += [float(newest[TRAINING_LOSS])] if TRAINING_LOSS in newest else []
                 self._show_running(trial, cell, newest)
-            elif status != Status.PENDING and record["updated_at"] >= self._since:
+            elif status != Status.PENDING and (record.updated_at or 0) >= self._since:
                 done += 1
                 self._show_ended(trial, cell, record)
                 if status != Status.FAILED:
@@ -160,7 +161,7 @@ class Watch:
         detail = f"{left}, loss {newest[TRAINING_LOSS]:.3f}, {short(rate)} tokens/s"
         self._progress.update(self._bars[trial], completed=share, detail=detail)
 
-    def _show_ended(self, trial: str, cell: Watched, record: dict[str, Any]) -> None:
+    def _show_ended(self, trial: str, cell: Watched, record: TrialRecord) -> None:
         if trial in self._ended:
             return
         self._ended.add(trial)
@@ -170,10 +171,10 @@ class Watch:
         found = self.scores(record)
         if found is not None:
             scores = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
-            seconds = clock(record["finished_at"] - record["started_at"])
+            seconds = clock((record.finished_at or 0) - (record.started_at or 0))
             text = f"[green]finished[/]  {place}  {escape(cell.label)}  {scores}  [dim]{seconds}  {trial}[/]"
         else:
-            message = escape(str((record.get("failure") or {}).get("message", "")))
-            style = "dim" if record["status"] == Status.PRUNED else "red"
-            text = f"[{style}]{record['status']:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
+            message = escape(record.failure.message if record.failure else "")
+            style = "dim" if record.status == Status.PRUNED else "red"
+            text = f"[{style}]{record.status:8}[/]  {place}  {escape(cell.label)}  {message}  [dim]{trial}[/]"
         self.say(text)

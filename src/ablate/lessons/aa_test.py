@@ -39,7 +39,7 @@ def aa_test(a: GridResults, b: GridResults, metric: str, seeds: int) -> Iterator
     contrasts = list(against_baseline(["a", "b"], "a", metric))
     for first in range(0, values.shape[1] - seeds + 1, seeds):
         group = values.iloc[:, first : first + seeds]
-        [comparison] = compare(group, contrasts, a.declaration["confidence"], [seeds]).comparisons
+        [comparison] = compare(group, contrasts, a.declaration.confidence, [seeds]).comparisons
         if comparison.low is not None and comparison.high is not None:
             yield AAComparison(tuple(group.columns), comparison.difference, comparison.low, comparison.high)
 

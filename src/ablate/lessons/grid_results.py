@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ablate.lessons.contrast import Contrast, against_baseline
-from ablate.records.ledger import Status
+from ablate.lessons.contrast import Contrast
+from ablate.records.grid import ArmRecord, Declaration, GridRecord
 from ablate.records.logs import Logs
+from ablate.records.trial import Scores, Status, TrainResult, TrialRecord
 
 MAX_UNMATCHED_FRACTION = 0.01
 # Of the shorter arm, how much the last digest that both logged must cover.
@@ -27,44 +27,31 @@ class IncomparableError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Arm:
-    """An arm as the grid's record has it: label, swept options, its tasks' probabilities, a trial id per seed."""
-
-    label: str
-    options: dict[str, str]
-    tasks: dict[str, float]
-    trials: dict[str, str]
-    same_as: str | None
-
-
-@dataclass(frozen=True)
 class GridResults:
     """What the trials of one grid found so far."""
 
     logs: Logs
-    grid: dict[str, Any]
+    grid: GridRecord
 
     @property
     def grid_id(self) -> str:
         """The grid's id."""
-        return str(self.grid["grid_id"])
+        return self.grid.grid_id
 
     @property
-    def declaration(self) -> dict[str, Any]:
+    def declaration(self) -> Declaration:
         """What the grid is to decide, as declared before it ran."""
-        declared = self.grid["declaration"]
-        assert isinstance(declared, dict)
-        return declared
+        return self.grid.declaration
 
     @property
     def primary_metric(self) -> str:
         """What the lesson is mainly about."""
-        return str(self.declaration["primary_metric"])
+        return self.declaration.primary_metric
 
     @property
     def is_declared(self) -> bool:
-        """Whether the declaration is the first under its name; what was asked otherwise before is explored now."""
-        return not self.grid.get("other_declarations")
+        """Whether the declaration is the first under its name; another declaration after it is exploratory."""
+        return not self.grid.other_declarations
 
     @property
     def seeds(self) -> int:
@@ -74,62 +61,56 @@ class GridResults:
     @cached_property
     def contrasts(self) -> list[Contrast]:
         """What is compared, each arm by the one label of its trials; contrasts of one trial with itself are gone."""
-        declared = self.declaration.get("contrasts")
-        if declared is None:
-            # A grid of an earlier day compared each arm with the baseline.
-            return list(against_baseline([arm.label for arm in self.arms], self.baseline, self.primary_metric))
         owner = {arm.label: arm.same_as or arm.label for arm in self.all_arms}
-        found = []
-        for given in declared:
+        contrasts = []
+        for contrast in self.declaration.contrasts:
             weights: dict[str, float] = {}
-            for label, weight in given["weights"].items():
+            for label, weight in contrast.weights.items():
                 weights[owner[label]] = weights.get(owner[label], 0.0) + weight
             kept = {label: weight for label, weight in weights.items() if abs(weight) > LEAST_WEIGHT}
             if kept:
-                found.append(Contrast(given["name"], given["metric"], kept))
-        return found
+                contrasts.append(Contrast(contrast.name, contrast.metric, kept))
+        return contrasts
 
     def trials_of(self, label: str) -> list[str]:
         """The trials of an arm, seed by seed."""
         return [trial for arm in self.arms if arm.label == label for trial in arm.trials.values()]
 
-    @cached_property
-    def all_arms(self) -> list[Arm]:
+    @property
+    def all_arms(self) -> tuple[ArmRecord, ...]:
         """The arms in the order of the command, also those that are another arm under a second name."""
-        return [Arm(**arm) for arm in self.grid["arms"]]
+        return self.grid.arms
 
     @cached_property
-    def arms(self) -> list[Arm]:
+    def arms(self) -> list[ArmRecord]:
         """The arms that are trials of their own."""
         return [arm for arm in self.all_arms if arm.same_as is None]
 
     @property
     def baseline(self) -> str:
         """The label of the arm that the others are compared to."""
-        declared = self.declaration["baseline"] or self.arms[0].label
+        declared = self.declaration.baseline or self.arms[0].label
         [arm] = [arm for arm in self.all_arms if arm.label == declared]
         return arm.same_as or arm.label
 
     def is_post_hoc(self, contrast: Contrast) -> bool:
         """Whether it could be seen, in part, before the lesson was declared."""
-        known = set(self.grid["known_before"])
+        known = set(self.grid.known_before)
         return all(known & set(self.trials_of(label)) for label in contrast.weights)
 
     @cached_property
-    def records(self) -> dict[str, dict[str, Any]]:
+    def records(self) -> dict[str, TrialRecord]:
         """The record of each trial."""
         return {trial: self.logs.record(trial) for arm in self.arms for trial in arm.trials.values()}
 
-    def _trials(self) -> Iterator[tuple[Arm, str, dict[str, Any]]]:
+    def _trials(self) -> Iterator[tuple[ArmRecord, str, TrialRecord]]:
         for arm in self.arms:
             for seed, trial in arm.trials.items():
                 yield arm, seed, self.records[trial]
 
-    def summary(self, record: dict[str, Any]) -> dict[str, float]:
+    def summary(self, record: TrialRecord) -> Scores:
         """A trial's metrics under this grid's evaluation; {} where it was not scored so."""
-        found = record["evaluations"].get(self.grid["evaluation_id"], {})
-        assert isinstance(found, dict)
-        return found
+        return record.evaluations.get(self.grid.evaluation_id, {})
 
     def missing(self) -> dict[str, str]:
         """Arms whose trials did not diverge and are not all scored, as `k/n` of those that are."""
@@ -137,7 +118,7 @@ class GridResults:
         for arm in self.arms:
             records = [self.records[trial] for trial in arm.trials.values()]
             scored = sum(bool(self.summary(record)) for record in records)
-            if scored + sum(record["status"] == Status.DIVERGED for record in records) < len(records):
+            if scored + sum(record.status == Status.DIVERGED for record in records) < len(records):
                 found[arm.label] = f"{scored}/{len(records)}"
         return found
 
@@ -145,7 +126,7 @@ class GridResults:
         """Arms with diverged trials, as `k/n`."""
         found = {}
         for arm in self.arms:
-            diverged = sum(self.records[trial]["status"] == Status.DIVERGED for trial in arm.trials.values())
+            diverged = sum(self.records[trial].status == Status.DIVERGED for trial in arm.trials.values())
             if diverged:
                 found[arm.label] = f"{diverged}/{len(arm.trials)}"
         return found
@@ -193,7 +174,7 @@ class GridResults:
             if arm.label in labels
             for seed, trial in arm.trials.items()
         }
-        table = self.logs.history(list(rows), self.grid["evaluation_id"], columns)
+        table = self.logs.history(list(rows), self.grid.evaluation_id, columns)
         about = pd.DataFrame.from_dict(rows, orient="index").loc[table["trial_id"]].reset_index(drop=True)
         return pd.concat([about, table], axis="columns")
 
@@ -202,29 +183,33 @@ class GridResults:
         rows = [
             {
                 "arm": arm.label,
-                **{name: value for name, value in record["counters"].items() if name not in ("steps", "windows")},
-                "parameters": record["parameters"],
-                "training_seconds": record["training_seconds"],
+                **{name: value for name, value in vars(result.counters).items() if name not in ("steps", "windows")},
+                "parameters": result.parameters,
+                "training_seconds": result.training_seconds,
             }
-            for arm, _, record in self._trials()
-            if self.summary(record)
+            for arm, result in self._results()
         ]
         table = pd.DataFrame(rows)
         return table.groupby("arm", sort=False).mean() if rows else table
 
+    def _results(self) -> Iterator[tuple[ArmRecord, TrainResult]]:
+        """What the training of each finished trial measured."""
+        for arm, _, record in self._trials():
+            if record.result and self.summary(record):
+                yield arm, record.result
+
     def reading(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Per arm and source the share of the rows and the epochs, as means over finished trials."""
         rows = [
-            {"arm": arm.label, "source": source, **found}
-            for arm, _, record in self._trials()
-            if self.summary(record)
-            for source, found in record.get("reading", {}).items()
+            {"arm": arm.label, "source": source, **vars(reading)}
+            for arm, result in self._results()
+            for source, reading in result.reading.items()
         ]
-        table = pd.DataFrame(rows, columns=["arm", "source", "share", "epochs"])
+        table = pd.DataFrame(rows, columns=["arm", "source", "fraction", "epochs"])
         means = table.groupby(["arm", "source"], sort=False, as_index=False).mean()
         reading: dict[str, dict[str, tuple[float, float]]] = {}
-        for arm, source, share, epochs in means.itertuples(index=False):
-            reading.setdefault(arm, {})[source] = (share, epochs)
+        for arm, source, fraction, epochs in means.itertuples(index=False):
+            reading.setdefault(arm, {})[source] = (fraction, epochs)
         return reading
 
     def check_comparable(self) -> None:
@@ -234,7 +219,7 @@ class GridResults:
             IncomparableError: a budget unmatched by more than 1%, or, where the declaration pairs windows, arms that
                 read different windows under one seed.
         """
-        matched_on = self.declaration["matched_on"]
+        matched_on = self.declaration.matched_on
         accounting = self.accounting()
         if accounting.empty:
             return
@@ -245,24 +230,26 @@ class GridResults:
                 f"The arms differ by {counts.max() / counts.min() - 1:.1%} in {matched_on}, on which the lesson is "
                 f"matched: {given}. At most {MAX_UNMATCHED_FRACTION:.0%} is allowed."
             )
-        if self.declaration["pairing"] == "windows":
+        if self.declaration.pairing == "windows":
             self._check_paired()
 
     def _check_paired(self) -> None:
-        by_seed: dict[str, list[tuple[Arm, dict[str, Any]]]] = {}
+        by_seed: dict[str, list[tuple[ArmRecord, TrialRecord]]] = {}
+        ends: dict[str, set[tuple[int, str]]] = {}
         for arm, seed, record in self._trials():
-            if self.summary(record):
+            if record.result and self.summary(record):
                 by_seed.setdefault(seed, []).append((arm, record))
+                counters = record.result.counters
+                ends.setdefault(seed, set()).add((counters.train_tokens, counters.windows))
         for seed, of_seed in by_seed.items():
-            ends = {(record["counters"]["train_tokens"], record["counters"]["windows"]) for _, record in of_seed}
             # Arms that read as many tokens end in one digest; only where they did not are their logs compared.
-            if len(ends) > 1:
+            if len(ends[seed]) > 1:
                 self._check_logs_paired(seed, of_seed)
 
-    def _check_logs_paired(self, seed: str, of_seed: list[tuple[Arm, dict[str, Any]]]) -> None:
+    def _check_logs_paired(self, seed: str, of_seed: list[tuple[ArmRecord, TrialRecord]]) -> None:
         chains = []
         for arm, record in of_seed:
-            rows = self.logs.history([record["trial_id"]], "", ["data/train_tokens", "data/windows"])
+            rows = self.logs.history([record.trial_id], "", ["data/train_tokens", "data/windows"])
             tokens = rows["data/train_tokens"].astype(int)
             chains.append((arm.label, dict(zip(tokens, rows["data/windows"].astype(str), strict=True))))
         for (one, first), (other, second) in combinations(chains, 2):

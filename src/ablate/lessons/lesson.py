@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -11,6 +10,7 @@ from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_dete
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.metric import metric as metric_of
 from ablate.lessons.verdict import Verdict, verdict
+from ablate.records.grid import ComparisonRecord, LookRecord
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Lesson:
     @property
     def primary(self) -> Estimate | None:
         """The estimate on the primary metric; None while no seed is complete."""
-        name = self.results.declaration["primary_metric"]
+        name = self.results.declaration.primary_metric
         return self.declared.get(name) or self.explored.get(name)
 
     @property
@@ -57,25 +57,25 @@ class Lesson:
     def word(self, comparison: Comparison) -> Verdict:
         """The bare verdict on a declared comparison."""
         less_is_better = metric_of(comparison.contrast.metric).less_is_better
-        return verdict(comparison, self.results.declaration["smallest_effect"], less_is_better=less_is_better)
+        return verdict(comparison, self.results.declaration.smallest_effect, less_is_better=less_is_better)
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> LookRecord:
         """What this look saw, for the grid's record."""
-        return {
-            "seeds": self.results.seeds,
-            "is_decided": self.is_decided,
-            "comparisons": [
-                {
-                    "name": comparison.contrast.name,
-                    "metric": comparison.contrast.metric,
-                    "difference": comparison.difference,
-                    "low": comparison.low,
-                    "high": comparison.high,
-                    "verdict": str(self.word(comparison)),
-                }
+        return LookRecord(
+            self.results.seeds,
+            self.is_decided,
+            tuple(
+                ComparisonRecord(
+                    comparison.contrast.name,
+                    comparison.contrast.metric,
+                    comparison.difference,
+                    str(self.word(comparison)),
+                    comparison.low,
+                    comparison.high,
+                )
                 for comparison in self.comparisons
-            ],
-        }
+            ),
+        )
 
     def shown_arms(self, most: int) -> list[str]:
         """Labels of at most so many arms, in the order of the command: all, or the baseline and the best others."""
@@ -83,7 +83,7 @@ class Lesson:
         if len(labels) <= most or self.primary is None:
             return labels[:most]
         means = {label: mean for label, mean in self.primary.means.items() if label != self.results.baseline}
-        less_is_better = metric_of(self.results.declaration["primary_metric"]).less_is_better
+        less_is_better = metric_of(self.results.declaration.primary_metric).less_is_better
         best = sorted(means, key=lambda label: means[label], reverse=not less_is_better)[: most - 1]
         return [label for label in labels if label in {*best, self.results.baseline}]
 
@@ -108,11 +108,11 @@ def lesson(results: GridResults, stale: Mapping[str, Sequence[str]] | None = Non
         own = [contrast for contrast in contrasts if contrast.metric == name]
         if own:
             # Each metric's family gets its part of the error.
-            confidence = 1 - (1 - declaration["confidence"]) * len(own) / len(contrasts)
-            declared[name] = compare(values, own, confidence, declaration["looks"])
+            confidence = 1 - (1 - declaration.confidence) * len(own) / len(contrasts)
+            declared[name] = compare(values, own, confidence, declaration.looks)
         else:
             moved = [Contrast(one.name, name, one.weights) for one in contrasts if one.metric == results.primary_metric]
-            explored[name] = compare(values, moved, declaration["confidence"], declaration["looks"])
+            explored[name] = compare(values, moved, declaration.confidence, declaration.looks)
     found = Lesson(results, declared, explored, {}, _needed_seeds(results, declared), stale or {})
     return Lesson(results, declared, explored, _words(found), found.needed_seeds, found.stale)
 
@@ -124,8 +124,8 @@ def _needed_seeds(results: GridResults, declared: Mapping[str, Estimate]) -> int
     contrasts = [comparison.contrast for comparison in primary.comparisons]
     arms = list(dict.fromkeys(arm for contrast in contrasts for arm in contrast.weights))
     weights = [[contrast.weights.get(arm, 0.0) for arm in arms] for contrast in contrasts]
-    share = (1 - results.declaration["confidence"]) * len(contrasts) / len(results.contrasts)
-    return seeds_to_detect(results.declaration["smallest_effect"], primary.noise, weights, 1 - share)
+    share = (1 - results.declaration.confidence) * len(contrasts) / len(results.contrasts)
+    return seeds_to_detect(results.declaration.smallest_effect, primary.noise, weights, 1 - share)
 
 
 def _words(found: Lesson) -> dict[str, str]:

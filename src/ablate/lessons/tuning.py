@@ -1,10 +1,10 @@
 """What a lesson of tuned arms says of their tuning, and whether its words are those of the arms as they came."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from ablate.lessons.grid_results import Arm, GridResults, IncomparableError
+from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson, lesson
+from ablate.records.grid import ArmRecord
 
 SAMPLERS = {
     "tpe": "TPE",
@@ -18,40 +18,41 @@ SAMPLERS = {
 
 def tuning_notes(found: Lesson) -> list[str]:
     """How each arm was tuned, and what that changed; nothing where none was."""
-    sweep = found.results.grid.get("sweep")
-    if sweep is None:
+    tuning = found.results.grid.tuning
+    if tuning is None:
         return []
-    arms: Mapping[str, Any] = sweep["arms"]
-    by = SAMPLERS[sweep["sampler"]] + ("" if sweep["pruner"] == "none" else f" and {sweep['pruner']} pruning")
+    settings = tuning.settings
+    by = SAMPLERS[settings.sampler] + ("" if settings.pruner == "none" else f" and {settings.pruner} pruning")
     chosen = "; ".join(
         f"{label} "
         + ", ".join(f"`{key}={value:g}`" if isinstance(value, float) else f"`{key}={value}`" for key, value in values)
-        + f" ({arm['score']:.4f}; {arm['ended']} of {arm['ended'] + arm['pruned']} candidates trained to the end, "
-        f"{arm['train_tokens'] / 1e6:.3g}M tokens)"
-        for label, arm in arms.items()
-        if (values := list(arm["values"].items()))
+        + f" ({arm.score:.4f}; {arm.cost.ended} of {arm.cost.ended + arm.cost.pruned} candidates trained to the end, "
+        f"{arm.cost.train_tokens / 1e6:.3g}M tokens)"
+        for label, arm in tuning.arms.items()
+        if (values := list(arm.values.items()))
     )
     return [
-        f"Tuned by {by} on the validation split's {sweep['metrics'][0]}, {sweep['n_trials']} candidates an arm under seed "
-        f"{sweep['tune_seed']}; the seeds here are others. Chosen: {chosen}.",
+        f"Tuned by {by} on the validation split's {settings.metrics[0]}, {settings.n_trials} candidates an arm under seed "
+        f"{settings.tune_seed}; the seeds here are others. Chosen: {chosen}.",
         *_against_untuned(found),
     ]
 
 
 def untuned(results: GridResults) -> GridResults | None:
     """The newest grid of the same arms as they came, scored in the same way; None where there is none."""
-    wanted = {label: arm.get("as_it_comes") for label, arm in results.grid["sweep"]["arms"].items()}
+    assert results.grid.tuning is not None
+    wanted = {label: arm.untuned for label, arm in results.grid.tuning.arms.items()}
     for grid in results.logs.grids():
-        if grid["evaluation_id"] == results.grid["evaluation_id"] and "sweep" not in grid:
+        if grid.evaluation_id == results.grid.evaluation_id and grid.tuning is None:
             found = GridResults(results.logs, grid)
             if {arm.label: _without_seeds(found, arm) for arm in found.all_arms} == wanted:
                 return found
     return None
 
 
-def _without_seeds(results: GridResults, arm: Arm) -> dict[str, Any]:
+def _without_seeds(results: GridResults, arm: ArmRecord) -> dict[str, Any]:
     """What an arm computes, whatever its seeds."""
-    semantic = results.records[next(iter(arm.trials.values()))].get("semantic") or {}
+    semantic = results.records[next(iter(arm.trials.values()))].semantic
     return {**semantic, "init_seed": None, "data_seed": None}
 
 

@@ -11,23 +11,20 @@ Written from the same logs, it has the same bytes.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ablate.files import read_versioned, replacing, write_json, write_text
-from ablate.records.ledger import FORMAT, Status
+from ablate.records.grid import GridRecord
 from ablate.records.logs import KEYS, Logs, one_table
+from ablate.records.provenance import Provenance
+from ablate.records.schema import FORMAT, from_json, to_json
+from ablate.records.trial import TrialRecord
 
-# Of a trial's record, what no lesson asks for; some of it names machines.
-LEFT_OUT = ("attempts", "failure", "is_scoring", "started_at", "finished_at", "updated_at")
-# Of its log, what says how fast it was.
 SPEED = "speed/"
-# Of its provenance, what is nobody else's business.
-PRIVATE = ("host", "git_diff")
 
 
 @dataclass(frozen=True)
@@ -47,16 +44,9 @@ class Archive:
         return (self.folder / "grids.json").exists()
 
     @cached_property
-    def _grids(self) -> list[dict[str, Any]]:
-        found = read_versioned(self.folder / "grids.json", FORMAT)["grids"]
-        assert isinstance(found, list)
-        return found
-
-    @cached_property
-    def _trials(self) -> dict[str, dict[str, Any]]:
-        found = read_versioned(self.folder / "trials.json", FORMAT)["trials"]
-        assert isinstance(found, dict)
-        return found
+    def _trials(self) -> dict[str, TrialRecord]:
+        trials = read_versioned(self.folder / "trials.json", FORMAT)["trials"]
+        return {trial_id: from_json(TrialRecord, record) for trial_id, record in trials.items()}
 
     @cached_property
     def _history(self) -> pd.DataFrame:
@@ -66,14 +56,14 @@ class Archive:
     def _documents(self) -> pd.DataFrame:
         return pd.read_parquet(self.folder / "documents.parquet")
 
-    def grids(self) -> list[dict[str, Any]]:
+    def grids(self) -> list[GridRecord]:
         """All grids, in the order of their lessons."""
-        return self._grids
+        grids = read_versioned(self.folder / "grids.json", FORMAT)["grids"]
+        return [from_json(GridRecord, grid) for grid in grids]
 
-    def record(self, trial_id: str) -> dict[str, Any]:
+    def record(self, trial_id: str) -> TrialRecord:
         """A trial's record."""
-        empty = {"format": FORMAT, "trial_id": trial_id, "status": Status.PENDING, "evaluations": {}}
-        return self._trials.get(trial_id, empty)
+        return self._trials.get(trial_id, TrialRecord(trial_id))
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
@@ -81,7 +71,7 @@ class Archive:
         """The one table."""
         by_trial = dict(list(self._history.groupby("trial_id", sort=False)))
         parts = [by_trial[trial].dropna(axis="columns", how="all") for trial in trial_ids if trial in by_trial]
-        scores = {trial: self.record(trial)["evaluations"].get(evaluation_id) for trial in trial_ids}
+        scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
@@ -90,17 +80,16 @@ class Archive:
         return None if found.empty else found.drop(columns=["trial_id", "evaluation_id"]).reset_index(drop=True)
 
 
-def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> Archive:
+def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Archive:
     """Writes these grids' records, logs and scores to a folder and returns them as `Logs`."""
     # By name and age: neither what was read last nor where it lies changes the bytes.
-    ordered = sorted(grids, key=lambda grid: (grid["declaration"].get("name") or "~", grid["created_at"]))
-    scored = {
-        (trial, grid["evaluation_id"]) for grid in ordered for arm in grid["arms"] for trial in arm["trials"].values()
-    }
-    records = {trial: _kept(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
-    write_json(folder / "grids.json", {"format": FORMAT, "grids": [_public(grid) for grid in ordered]})
+    ordered = sorted(grids, key=lambda grid: (grid.declaration.name or "~", grid.created_at))
+    scored = {(trial, grid.evaluation_id) for grid in ordered for trial in grid.trial_ids}
+    records = {trial: _public_trial(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
+    public = [to_json(replace(grid, provenance=_public(grid.provenance))) for grid in ordered]
+    write_json(folder / "grids.json", {"format": FORMAT, "grids": public})
     # A line per trial.
-    lines = ",\n".join(f"{json.dumps(trial)}: {json.dumps(record)}" for trial, record in records.items())
+    lines = ",\n".join(f"{json.dumps(trial)}: {json.dumps(to_json(record))}" for trial, record in records.items())
     write_text(folder / "trials.json", f'{{"format": {FORMAT}, "trials": {{\n{lines}\n}}}}\n')
     history, documents = [], []
     for trial in records:
@@ -117,12 +106,20 @@ def write_archive(logs: Logs, grids: Iterable[dict[str, Any]], folder: Path) -> 
     return Archive(folder)
 
 
-def _kept(record: dict[str, Any]) -> dict[str, Any]:
-    return _public({name: value for name, value in record.items() if name not in LEFT_OUT})
+def _public_trial(record: TrialRecord) -> TrialRecord:
+    """The record without what no lesson reads; some of it names machines and people's folders."""
+    return replace(
+        record,
+        attempts=(),
+        failure=None,
+        provenance=_public(record.provenance),
+        is_scoring=False,
+        pruned_by=None,
+        started_at=None,
+        finished_at=None,
+        updated_at=None,
+    )
 
 
-def _public(record: dict[str, Any]) -> dict[str, Any]:
-    if "provenance" not in record:
-        return record
-    told = {name: value for name, value in record["provenance"].items() if name not in PRIVATE}
-    return {**record, "provenance": told}
+def _public(provenance: Provenance | None) -> Provenance | None:
+    return provenance and replace(provenance, host=None, git_diff=None)

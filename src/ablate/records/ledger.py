@@ -3,7 +3,7 @@
 runs/
   grids/<grid_id>.json         the command's overrides, its arms and their trials, the lesson's declaration
   diffs/<digest>.diff          uncommitted changes to the code that trials ran with
-  sweeps/<sweep_id>.json       the command's overrides and its arms' studies; sweeps/sweepers/: who runs one
+  tunings/<tuning_id>.json     the command's overrides and its arms' studies; tunings/owners/: who runs one
   studies.journal              those studies, unless they are elsewhere
   <trial_id>/
     config.yaml                frozen before the trial starts
@@ -22,35 +22,24 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ablate.errors import LedgerError
-from ablate.files import read_versioned, write_json, write_text
+from ablate.files import write_text
 from ablate.records.checkpoints import Checkpoints
+from ablate.records.grid import GridRecord
 from ablate.records.lease import Holder, Lease, live_holder
 from ablate.records.process import this_host
+from ablate.records.schema import read, write
+from ablate.records.trial import Attempt, Status, TrialRecord
+from ablate.records.tuning import TuningRecord
 
-FORMAT = 1
 # In C where that was built: ten times as fast.
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-# What the training writes into a record.
-TRAINED = ("counters", "training_seconds", "parameters", "data_fingerprint", "reading")
-
-
-class Status(StrEnum):
-    """How far a trial is."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    DIVERGED = "diverged"
-    PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ class TrialFolder:
     @property
     def is_trained(self) -> bool:
         """Whether its weights are there and the record knows of them; what may be missing is a score."""
-        return self.model_path.exists() and "counters" in self.record()
+        return self.model_path.exists() and self.record().result is not None
 
     def evaluation_path(self, evaluation_id: str) -> Path:
         """Bits and bytes of each document under one evaluation."""
@@ -123,65 +112,67 @@ class TrialFolder:
         return container
 
     @property
-    def is_recorded(self) -> bool:
-        """Whether there is a record."""
-        return (self.path / "record.json").exists()
+    def record_path(self) -> Path:
+        """The record's file."""
+        return self.path / "record.json"
 
-    def record(self) -> dict[str, Any]:
-        """The record; of a trial that nobody planned, an empty one with the status `planned`."""
-        record = {
-            "format": FORMAT,
-            "trial_id": self.trial_id,
-            "status": Status.PENDING,
-            "evaluations": {},
-            "attempts": [],
-        }
+    def record(self) -> TrialRecord:
+        """Return the record; without a file, a pending trial that nothing is known of.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
         try:
-            return record | read_versioned(self.path / "record.json", FORMAT)
+            return read(self.record_path, TrialRecord)
         except FileNotFoundError:
-            return record
+            return TrialRecord(self.trial_id)
 
     @property
     def status(self) -> Status:
-        """How far the trial is, by its record."""
-        return Status(self.record()["status"])
+        """The state of the trial, by its record."""
+        return self.record().status
+
+    def write(self, record: TrialRecord) -> None:
+        """Replace the record, atomically. While the trial runs, only the holder of its lease does."""
+        write(self.record_path, replace(record, updated_at=time.time()))
 
     def update(self, **changes: Any) -> None:
-        """Sets keys of the record, atomically. Only the lease's holder does so while the trial runs."""
-        write_json(self.path / "record.json", {**self.record(), **changes, "updated_at": time.time()})
+        """Set fields of the record, atomically. While the trial runs, only the holder of its lease does."""
+        self.write(replace(self.record(), **changes))
 
     def archive_attempt(self) -> None:
-        """Moves what an earlier attempt left behind to `attempts/<number>`, so that the next one begins anew."""
+        """Move the files of an earlier attempt to `attempts/<number>`, so that the next one starts from step 0."""
         record = self.record()
-        place = self.path / "attempts" / f"{len(record['attempts']):02}"
+        place = self.path / "attempts" / f"{len(record.attempts):02}"
         # The record first: weights that it does not know of are no result.
-        kept = {name: value for name, value in record.items() if name not in (*TRAINED, "val_evaluations")}
-        write_json(self.path / "record.json", kept)
+        self.write(replace(record, result=None, validation={}))
         for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
             if (self.path / name).exists():
                 place.mkdir(parents=True, exist_ok=True)
                 (self.path / name).replace(place / name)
 
-    def begin_attempt(self, **about: Any) -> None:
-        """Marks the trial as running, in one more attempt: who runs it, since when, and `about` it."""
+    def begin_attempt(self, *, threads: int | None = None) -> None:
+        """Mark the trial as running in this process, in one more attempt."""
         self.end_attempt("died")
         now = time.time()
-        attempt = {"started_at": now, "host": this_host(), "pid": os.getpid(), **about}
-        attempts = [*self.record()["attempts"], attempt]
-        self.update(status=Status.RUNNING, started_at=now, failure=None, attempts=attempts)
+        attempt = Attempt(started_at=now, host=this_host(), pid=os.getpid(), threads=threads)
+        record = self.record()
+        attempts = (*record.attempts, attempt)
+        self.write(replace(record, status=Status.RUNNING, started_at=now, failure=None, attempts=attempts))
 
     def update_attempt(self, **changes: Any) -> None:
-        """Sets keys of the newest attempt."""
-        *earlier, newest = self.record()["attempts"]
-        self.update(attempts=[*earlier, {**newest, **changes}])
+        """Set fields of the newest attempt."""
+        *earlier, newest = self.record().attempts
+        self.update(attempts=(*earlier, replace(newest, **changes)))
 
     def end_attempt(self, ended: str, **changes: Any) -> None:
-        """Says how the newest attempt ended, if it has not ended, and sets keys of the record with it."""
-        attempts = self.record()["attempts"]
-        if attempts and "ended" not in attempts[-1]:
-            attempts[-1] |= {"ended": ended, "ended_at": time.time()}
+        """Record how the newest attempt ended, if it has not ended, together with other fields of the record."""
+        record = self.record()
+        attempts = record.attempts
+        if attempts and attempts[-1].ended is None:
+            attempts = (*attempts[:-1], replace(attempts[-1], ended=ended, ended_at=time.time()))
         if attempts or changes:
-            self.update(attempts=attempts, **changes)
+            self.write(replace(record, attempts=attempts, **changes))
 
 
 @dataclass(frozen=True)
@@ -194,18 +185,18 @@ class Ledger:
         """The folder of a trial, there or not."""
         return TrialFolder(self.runs_dir / trial_id)
 
-    def plan(self, trial_id: str, container: dict[str, Any], about: dict[str, Any]) -> None:
-        """Freezes a trial's config; its first record says `about` it what the grid knows.
+    def freeze(self, record: TrialRecord, container: dict[str, Any]) -> None:
+        """Write a trial's config, and its first record unless it has one.
 
-        A config frozen by an earlier grid is written anew, as where and how a trial runs may have changed (what it
-        computes can't: that is its id), but never under the feet of a process that runs it.
+        A config that an earlier grid froze is replaced, because where and how a trial runs may have changed (the
+        result cannot: the id hashes it), but never while a process runs the trial.
         """
-        folder = self.trial(trial_id)
+        folder = self.trial(record.trial_id)
         if folder.is_held:
             return
         write_text(folder.config_path, yaml.dump(container, Dumper=DUMPER, sort_keys=False, allow_unicode=True))
-        if not folder.is_recorded:
-            folder.update(**about)
+        if not folder.record_path.exists():
+            folder.write(record)
 
     def trials(self) -> Iterator[TrialFolder]:
         """Every trial that was ever planned, by id."""
@@ -221,37 +212,37 @@ class Ledger:
         """A grid's record."""
         return self.runs_dir / "grids" / f"{grid_id}.json"
 
-    def sweep_path(self, sweep_id: str) -> Path:
-        """A sweep's record."""
-        return self.runs_dir / "sweeps" / f"{sweep_id}.json"
+    def grid(self, grid_id: str) -> GridRecord:
+        """Return a grid's record. Raises FileNotFoundError and LedgerError."""
+        return read(self.grid_path(grid_id), GridRecord)
 
-    def sweep(self, sweep_id: str) -> dict[str, Any]:
-        """A sweep's record. Raises FileNotFoundError, and LedgerError like `read_versioned`."""
-        return read_versioned(self.sweep_path(sweep_id), FORMAT)
+    def grids(self) -> list[GridRecord]:
+        """Return the records of all grids, the one that was last run first. Raises LedgerError."""
+        return [read(path, GridRecord) for path in _newest_first(self.runs_dir / "grids")]
 
-    def sweeper_folder(self, sweeper: str) -> Path:
-        """Where a command that runs a sweep holds its lease; in one place, as several sweeps may share a study."""
-        return self.runs_dir / "sweeps" / "sweepers" / sweeper
-
-    def sweeps(self) -> list[dict[str, Any]]:
-        """The records of all sweeps, the one that was last asked for first. Raises like `read_versioned`."""
-        return [read_versioned(path, FORMAT) for path in _newest_first(self.runs_dir / "sweeps")]
+    def trials_of(self, grid: GridRecord) -> list[TrialFolder]:
+        """Return the trials of a grid arm by arm; a trial that two arms name is there twice."""
+        return [self.trial(trial) for trial in grid.trial_ids]
 
     def lesson_folder(self, grid_id: str) -> Path:
         """Where a grid's lesson is written."""
         return self.grid_path(grid_id).with_suffix("")
 
-    def grids(self) -> list[Path]:
-        """The records of all grids, the one that was last asked for first."""
-        return _newest_first(self.runs_dir / "grids")
+    def tuning_path(self, tuning_id: str) -> Path:
+        """A tuning's record."""
+        return self.runs_dir / "tunings" / f"{tuning_id}.json"
 
-    def grid(self, grid_id: str) -> dict[str, Any]:
-        """A grid's record. Raises FileNotFoundError, and LedgerError like `read_versioned`."""
-        return read_versioned(self.grid_path(grid_id), FORMAT)
+    def tuning(self, tuning_id: str) -> TuningRecord:
+        """Return a tuning's record. Raises FileNotFoundError and LedgerError."""
+        return read(self.tuning_path(tuning_id), TuningRecord)
 
-    def trials_of(self, grid: dict[str, Any]) -> list[TrialFolder]:
-        """The trials that a grid's record names, arm by arm; one that two arms name, twice."""
-        return [self.trial(trial) for arm in grid["arms"] for trial in arm["trials"].values()]
+    def tunings(self) -> list[TuningRecord]:
+        """Return the records of all tunings, the one that was last run first. Raises LedgerError."""
+        return [read(path, TuningRecord) for path in _newest_first(self.runs_dir / "tunings")]
+
+    def owner_folder(self, owner: str) -> Path:
+        """Where a command that runs a tuning holds its lease; one place for all, as tunings may share a study."""
+        return self.runs_dir / "tunings" / "owners" / owner
 
     def check_writable(self) -> None:
         """Raises LedgerError when nothing can be written below `runs_dir`."""

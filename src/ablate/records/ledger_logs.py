@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ablate.files import read_versioned
-from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.grid import GridRecord
+from ablate.records.ledger import Ledger
 from ablate.records.logs import one_table
 from ablate.records.metrics import read_metrics
+from ablate.records.trial import TrialRecord
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class LedgerLogs:
         """Its folder."""
         return str(self.ledger.runs_dir)
 
-    def grids(self) -> list[dict[str, Any]]:
+    def grids(self) -> list[GridRecord]:
         """All grids, the newest first."""
-        return [read_versioned(path, FORMAT) for path in self.ledger.grids()]
+        return self.ledger.grids()
 
-    def record(self, trial_id: str) -> dict[str, Any]:
+    def record(self, trial_id: str) -> TrialRecord:
         """A trial's record."""
         return self.ledger.trial(trial_id).record()
 
@@ -39,7 +39,7 @@ class LedgerLogs:
     ) -> pd.DataFrame:
         """The one table."""
         parts = [part for trial in trial_ids if (part := self._rows(trial, columns)) is not None]
-        scores = {trial: self.record(trial)["evaluations"].get(evaluation_id) for trial in trial_ids}
+        scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
 
     def _rows(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:

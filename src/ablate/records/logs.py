@@ -5,13 +5,15 @@ same from each of them: a row per trial and logged step, in the order asked for;
 the metrics' names as they were logged, with `test/…` in the row of a trial's last step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
 from ablate.errors import LedgerError
+from ablate.records.grid import GridRecord
+from ablate.records.trial import Scores, TrialRecord
 
 KEYS = ("trial_id", "step")
 
@@ -23,11 +25,11 @@ class Logs(Protocol):
     def where(self) -> str:
         """For people."""
 
-    def grids(self) -> list[dict[str, Any]]:
+    def grids(self) -> list[GridRecord]:
         """The records of all grids, the newest first."""
 
-    def record(self, trial_id: str) -> dict[str, Any]:
-        """A trial's record, of a trial that is not there an empty one with the status `planned`."""
+    def record(self, trial_id: str) -> TrialRecord:
+        """A trial's record; of an unknown trial, an empty one with the status `pending`."""
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
@@ -45,7 +47,7 @@ class Logs(Protocol):
 
 
 def one_table(
-    parts: Sequence[pd.DataFrame], scores: dict[str, dict[str, float]], columns: Sequence[str] | None
+    parts: Sequence[pd.DataFrame], scores: Mapping[str, Scores], columns: Sequence[str] | None
 ) -> pd.DataFrame:
     """The table from a part per trial and the scores of trials by metric.
 
@@ -58,7 +60,7 @@ def one_table(
         return pd.DataFrame(columns=list(KEYS))
     table = pd.concat(parts, ignore_index=True)
     last = table.drop_duplicates("trial_id", keep="last").reset_index().set_index("trial_id")["index"]
-    scored = pd.DataFrame.from_dict(scores, orient="index").add_prefix("test/")
+    scored = pd.DataFrame.from_dict(dict(scores), orient="index").add_prefix("test/")
     scored = scored.loc[scored.index.intersection(last.index)]
     table = table.join(scored.set_index(last.loc[scored.index].to_numpy()))
     names = [name for name in table.columns if name not in KEYS]

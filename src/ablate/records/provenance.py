@@ -5,18 +5,39 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ablate import __version__
 from ablate.files import write_text
+from ablate.records.schema import Extensible
 
 PACKAGES = ("torch", "lightning", "numpy", "tokenizers", "hydra-core", "omegaconf", "wandb", "pandas")
 
 
-def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[str, Any]:
-    """What a record keeps about code and machine.
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Extensible):
+    """Code, versions and machine of a trial, grid or tuning.
+
+    Attributes:
+        ablate: this package's version.
+        git_diff: the file in `diffs/` that holds uncommitted changes.
+        versions: by package.
+        machine: the processor and its number of cores.
+    """
+
+    ablate: str
+    git_commit: str | None = None
+    git_diff: str | None = None
+    python: str
+    versions: Mapping[str, str]
+    host: str | None = None
+    machine: str
+
+
+def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> Provenance:
+    """Return what a record keeps of code and machine.
 
     Args:
         diffs: the folder that keeps uncommitted changes, once for all trials that ran with them.
@@ -25,15 +46,15 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> dict[s
         plugins: packages whose components may be in use.
     """
     commit = commit_of(source)
-    return {
-        "ablate": __version__,
-        "git_commit": commit,
-        "git_diff": _kept_diff(source, diffs) if commit else None,
-        "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in (*PACKAGES, *plugins)},
-        "host": platform.node(),
-        "machine": machine(),
-    }
+    return Provenance(
+        ablate=__version__,
+        git_commit=commit,
+        git_diff=_kept_diff(source, diffs) if commit else None,
+        python=platform.python_version(),
+        versions={package: importlib.metadata.version(package) for package in (*PACKAGES, *plugins)},
+        host=platform.node(),
+        machine=machine(),
+    )
 
 
 def commit_of(source: Path) -> str | None:

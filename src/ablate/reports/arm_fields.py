@@ -20,7 +20,7 @@ def differing_fields(lesson: Lesson) -> list[list[str]]:
     swept = {key for arm in lesson.results.arms for key in arm.options}
     for arm in lesson.results.arms:
         records = [lesson.results.records[trial] for trial in arm.trials.values()]
-        semantic: dict[str, Any] = next((record["semantic"] for record in records if record.get("semantic")), {})
+        semantic: Mapping[str, Any] = next((record.semantic for record in records if record.semantic), {})
         if semantic:
             started.add(arm.label)
         tasks = ", ".join(f"{probability:.0%} {task}" for task, probability in arm.tasks.items())

@@ -38,7 +38,7 @@ def draw_curves(found: Lesson) -> Figure:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes[0].legend(frameon=False)
         rest = len(results.arms) - len(shown)
-        title = f"{results.grid['title']}: mean and range over seeds"
+        title = f"{results.grid.title}: mean and range over seeds"
         title += f" (the baseline and the {len(shown) - 1} best of {rest + len(shown)} arms)" if rest else ""
         figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     return figure

@@ -20,7 +20,7 @@ MOST_ROWS = 20
 def draw_forest(found: Lesson) -> Figure:
     """A row per declared comparison that could be made, with ± the smallest effect as a band."""
     shown = found.comparisons[:MOST_ROWS]
-    effect = found.results.declaration["smallest_effect"]
+    effect = found.results.declaration.smallest_effect
     with style():
         figure = Figure(figsize=(7.2, 1.2 + 0.42 * max(1, len(shown))), layout="constrained")
         axis = figure.add_subplot()
@@ -59,7 +59,7 @@ def _label(found: Lesson, place: int) -> str:
 def _unit(found: Lesson) -> str:
     primary = found.results.primary_metric
     less = metric(primary).less_is_better
-    effect = found.results.declaration["smallest_effect"]
+    effect = found.results.declaration.smallest_effect
     return (
         f"difference in {primary} ({metric(primary).unit}, {'less' if less else 'more'} is better); band: ±{effect:g}"
     )

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ablate.files import write_text
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.metric import metric
+from ablate.records.grid import LookRecord
 from ablate.reports.arm_fields import differing_fields
 from ablate.reports.cards import cards, interval, signed, verdict_parts
 from ablate.reports.curves import draw_curves
@@ -73,28 +74,28 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
     accounting = accounting_table(lesson)
     return {
         "anchor": anchor,
-        "name": declaration.get("name") or results.grid["title"],
+        "name": declaration.name or results.grid.title,
         "question": question(lesson),
         "grid_id": results.grid_id,
-        "command": results.grid["command"],
-        "matched_on": declaration["matched_on"].replace("_", " "),
+        "command": results.grid.command,
+        "matched_on": declaration.matched_on.replace("_", " "),
         "primary": results.primary_metric,
         "direction": _direction(results.primary_metric),
-        "effect": f"{declaration['smallest_effect']:g}",
+        "effect": f"{declaration.smallest_effect:g}",
         "seeds": results.seeds,
-        "declared_looks": declaration["looks"],
+        "declared_looks": declaration.looks,
         "cards": cards(lesson),
         "figures": _figures(lesson, anchor),
         "headers": list(table.columns)[1:],
         "scores": _by_metric(table[~of_sources]),
         "scores_of_sources": _by_metric(table[of_sources]),
         "notes": [_code_parts(note) for note in notes(lesson)],
-        "looks": [_look(look) for look in results.grid.get("looks", [])],
+        "looks": [_look(look) for look in results.grid.looks],
         "differing": differing_fields(lesson),
         "accounting": [] if accounting.empty else [list(map(str, accounting.columns)), *_rows(accounting)],
         "provenance": _provenance(lesson),
         "trials": [
-            (arm.label, seed, trial, str(results.records[trial]["status"]), links.get(trial))
+            (arm.label, seed, trial, str(results.records[trial].status), links.get(trial))
             for arm in results.arms
             for seed, trial in arm.trials.items()
         ],
@@ -127,12 +128,12 @@ def _code_parts(note: str) -> list[tuple[bool, str]]:
     return [(place % 2 == 1, part) for place, part in enumerate(parts) if part]
 
 
-def _look(look: Mapping[str, Any]) -> dict[str, Any]:
+def _look(look: LookRecord) -> dict[str, Any]:
     return {
-        "seeds": look["seeds"],
+        "seeds": look.seeds,
         "rows": [
-            (each["name"], signed(each["difference"]), interval(each["low"], each["high"]), each["verdict"])
-            for each in look["comparisons"]
+            (each.name, signed(each.difference), interval(each.low, each.high), each.verdict)
+            for each in look.comparisons
         ],
     }
 
@@ -141,13 +142,13 @@ def _provenance(lesson: Lesson) -> list[tuple[str, str]]:
     """Commits, versions and machines of the trials; where they differ, each value once."""
     values: dict[str, dict[str, dict[str, None]]] = {}
     for record in lesson.results.records.values():
-        about = record.get("provenance") or {}
-        commit = about.get("git_commit")
-        if commit and about.get("git_diff"):
-            commit = f"{commit} with uncommitted changes ({about['git_diff']})"
-        versions = {**{name: about.get(name) for name in ("ablate", "python")}, **about.get("versions", {})}
-        code = (record.get("semantic") or {}).get("code_versions", {})
-        of_trial = {"commit": {"": commit}, "versions": versions, "code": code, "machine": {"": about.get("machine")}}
+        code = record.semantic.get("code_versions", {})
+        of_trial: dict[str, Mapping[str, Any]] = {"commit": {}, "versions": {}, "code": code, "machine": {}}
+        if about := record.provenance:
+            diff = f" with uncommitted changes ({about.git_diff})" if about.git_diff else ""
+            of_trial["commit"] = {"": about.git_commit and about.git_commit + diff}
+            of_trial["versions"] = {"ablate": about.ablate, "python": about.python, **about.versions}
+            of_trial["machine"] = {"": about.machine}
         for kind, named in of_trial.items():
             for name, value in named.items():
                 if value:

@@ -12,6 +12,7 @@ from ablate.files import write_json, write_text
 from ablate.lessons.aa_test import aa_test
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson, lesson
+from ablate.records.grid import GridRecord
 from ablate.records.logs import Logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
@@ -76,9 +77,9 @@ def write_paper(logs: Logs, published: Sequence[Mapping[str, Any]], folder: Path
 
 def newest_by_name(logs: Logs) -> dict[str, GridResults]:
     """The newest grid of each named lesson, by name."""
-    found: dict[str, dict[str, Any]] = {}
-    for grid in sorted(logs.grids(), key=lambda grid: float(grid["created_at"])):
-        if name := grid["declaration"].get("name"):
+    found: dict[str, GridRecord] = {}
+    for grid in sorted(logs.grids(), key=lambda grid: grid.created_at):
+        if name := grid.declaration.name:
             found[name] = grid
     return {name: GridResults(logs, found[name]) for name in sorted(found)}
 
@@ -142,7 +143,7 @@ def _manifest(
         "lessons": {
             name: {
                 "grid_id": one.grid_id,
-                "evaluation_id": one.grid["evaluation_id"],
+                "evaluation_id": one.grid.evaluation_id,
                 "trials": {arm.label: arm.trials for arm in one.arms},
                 "trained_by_commits": _commits(one),
             }
@@ -155,5 +156,5 @@ def _manifest(
 
 
 def _commits(results: GridResults) -> list[str]:
-    found = [record["provenance"]["git_commit"] for record in results.records.values() if "provenance" in record]
+    found = [record.provenance.git_commit for record in results.records.values() if record.provenance]
     return sorted({commit for commit in found if commit})

@@ -24,13 +24,13 @@ def listed(labels: Sequence[str], most: int = 6) -> str:
 
 def question(found: Lesson) -> str:
     """The declared question, or one made from what is swept."""
-    asked = found.results.declaration["question"]
+    asked = found.results.declaration.question
     if asked:
         return str(asked)
-    factors = " and ".join(found.results.declaration["factors"])
+    factors = " and ".join(found.results.declaration.factors)
     if not factors:
         return "What does this one arm reach?"
-    return f"Does changing {factors} change {found.results.declaration['primary_metric']}?"
+    return f"Does changing {factors} change {found.results.declaration.primary_metric}?"
 
 
 def training_notes(found: Lesson) -> list[str]:
@@ -128,14 +128,14 @@ def _estimate_notes(found: Lesson, name: str, estimate: Estimate) -> list[str]:
         return [f"{name}: no declared comparison has all its arms."]
     if estimate.noise is None or estimate.minimum_detectable_effect is None:
         return [f"{name}: every seed gave one value, so there is no noise to compare with, and no interval."]
-    looks, effect = declaration["looks"], declaration["smallest_effect"]
+    looks, effect = declaration.looks, declaration.smallest_effect
     held = f"all {len(found.results.contrasts)} declared comparisons" if len(found.results.contrasts) > 1 else "it"
     held += f" and the looks at {', '.join(map(str, looks))} seeds" if len(looks) > 1 else ""
     needed = ""
     if name == found.results.primary_metric and found.needed_seeds and found.needed_seeds > estimate.seeds:
         needed = f" For that it would take about {found.needed_seeds} seeds."
     notes = [
-        f"{declaration['confidence']:.0%} intervals on {name}, paired by seed over {estimate.seeds} seeds "
+        f"{declaration.confidence:.0%} intervals on {name}, paired by seed over {estimate.seeds} seeds "
         f"({_what_seeds_vary(found)}), hold together for {held}.",
         f"One trial's noise: {estimate.noise:.4f} {unit}."
         + ("" if estimate.correlation is None else f" Arms under one seed correlate at {estimate.correlation:.2f}.")
@@ -195,8 +195,8 @@ def _standing(found: Lesson) -> list[str]:
     results, notes = found.results, []
     if not results.is_declared:
         notes.append(
-            f"Exploratory: {results.declaration.get('name')} was declared otherwise before (grid "
-            f"{listed(results.grid['other_declarations'])}). A lesson under a name of its own is a declared one: "
+            f"Exploratory: {results.declaration.name} was declared otherwise before (grid "
+            f"{listed(results.grid.other_declarations)}). A lesson under a name of its own is a declared one: "
             "lesson.name=…, with seeds that nobody has seen."
         )
     post_hoc = [contrast.name for contrast in results.contrasts if results.is_post_hoc(contrast)]
@@ -210,7 +210,7 @@ def _standing(found: Lesson) -> list[str]:
     if found.stale:
         changed = listed(list(dict.fromkeys(change for changes in found.stale.values() for change in changes)))
         notes.append(f"Stale: {len(found.stale)} trials ran with other code ({changed}). Run the grid again.")
-    looks = results.declaration["looks"]
+    looks = results.declaration.looks
     later = [look for look in looks if look > results.seeds]
     if len(looks) > 1 and not results.missing():
         if found.is_decided:

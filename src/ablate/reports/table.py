@@ -44,7 +44,7 @@ def _signed(value: Any) -> str:
 
 
 def _headers(found: Lesson) -> tuple[str, ...]:
-    confidence = f"{found.results.declaration['confidence']:.0%} interval"
+    confidence = f"{found.results.declaration.confidence:.0%} interval"
     names = {arm.label for arm in found.results.arms}
     is_of_arms = all(contrast.name in names for contrast in found.results.contrasts)
     against = f"− {found.results.baseline}" if is_of_arms else "difference"
@@ -76,13 +76,13 @@ def accounting_table(found: Lesson) -> pd.DataFrame:
 def markdown(found: Lesson) -> str:
     """The whole lesson as one Markdown page."""
     results = found.results
-    less_is_better = metric(results.declaration["primary_metric"]).less_is_better
+    less_is_better = metric(results.declaration.primary_metric).less_is_better
     lines = [
         f"# {question(found)}",
         "",
-        f"Grid `{results.grid_id}`: `{results.grid['command']}`, matched on {results.declaration['matched_on']}. "
-        f"Primary metric: `{results.declaration['primary_metric']}`, {'less' if less_is_better else 'more'} is better; "
-        f"smallest effect that matters: {results.declaration['smallest_effect']:g}.",
+        f"Grid `{results.grid_id}`: `{results.grid.command}`, matched on {results.declaration.matched_on}. "
+        f"Primary metric: `{results.declaration.primary_metric}`, {'less' if less_is_better else 'more'} is better; "
+        f"smallest effect that matters: {results.declaration.smallest_effect:g}.",
         "",
         markdown_table(_with_bold_words(lesson_table(found)), numbers_from=2),
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 
+from ablate.records.tuning import TuningRecord
 from ablate.reports.inline_svg import NEUTRAL, inline_svg, page_style
 from ablate.reports.study_figures import study_figures
 
@@ -17,16 +18,16 @@ MAX_BEST = 20
 class TuningStudies:
     """A tuning's record, and its studies by arm, as far as they can be read."""
 
-    record: Mapping[str, Any]
+    record: TuningRecord
     studies: Mapping[str, optuna.Study]
 
 
 def tuning_section(tuning: TuningStudies, anchor: str) -> dict[str, Any]:
     """The template's values of one tuning."""
-    record, figures = tuning.record, []
+    settings, figures = tuning.record.settings, []
     for place, (arm, study) in enumerate(tuning.studies.items()):
         with page_style():
-            drawn = list(study_figures(study, record["metrics"]))
+            drawn = list(study_figures(study, settings.metrics))
         for number, (title, figure) in enumerate(drawn):
             about = arm if len(tuning.studies) > 1 else ""
             svg = inline_svg(figure, f"{anchor}-{place}-{number}", NEUTRAL, bbox_inches="tight")
@@ -35,15 +36,15 @@ def tuning_section(tuning: TuningStudies, anchor: str) -> dict[str, Any]:
     rows = [row for arm, study in tuning.studies.items() for row in _best_rows(arm, study, keys)]
     return {
         "anchor": anchor,
-        "sweep_id": record["sweep_id"],
-        "command": record["command"],
-        "tuned": ", ".join(record["space"]),
-        "metrics": ", ".join(record["metrics"]),
-        "n_trials": record["n_trials"],
-        "sampler": record["sampler"],
-        "pruner": record["pruner"],
-        "storage": record["storage"],
-        "best": [["arm", *keys, *record["metrics"], "trial", "trained", "pruned", "failed"], *rows] if rows else [],
+        "sweep_id": tuning.record.tuning_id,
+        "command": tuning.record.command,
+        "tuned": ", ".join(settings.space),
+        "metrics": ", ".join(settings.metrics),
+        "n_trials": settings.n_trials,
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "storage": tuning.record.storage,
+        "best": [["arm", *keys, *settings.metrics, "trial", "trained", "pruned", "failed"], *rows] if rows else [],
         "figures": figures,
     }
 

@@ -20,6 +20,7 @@ from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
+from ablate.records.trial import Counts, Scores, SourceReading, TrainResult, ValidationSeries
 from ablate.records.wandb.writer import WandbWriter
 from ablate.training.checkpointing import Checkpointing, load_newest
 from ablate.training.divergence import DivergedError
@@ -44,7 +45,7 @@ def run_trial(
     *,
     split: Split = "test",
     pruner: Pruner | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Scores]:
     """Trains what is not yet trained, from its newest checkpoint on, and scores.
 
     Args:
@@ -81,7 +82,7 @@ def run_trial(
     record = folder.record()
     if split == "validation":
         _score_validation(trial, folder, trainer, model, evaluator)
-        return dict(record["evaluations"])
+        return dict(record.evaluations)
     with trainer.precision_plugin.forward_context():
         documents, summary = evaluator.test_documents(model)
     for name, value in summary.items():
@@ -89,22 +90,22 @@ def run_trial(
             raise DivergedError(f"{name} is {value} after the last step")
     with replacing(folder.evaluation_path(evaluation_id)) as scratch:
         documents.to_parquet(scratch)
-    steps = record["counters"]["steps"]
+    assert record.result is not None
+    steps = record.result.counters.steps
     mirror.append(steps, {f"test/{name}": value for name, value in summary.items()})
-    evaluations: dict[str, dict[str, float]] = record["evaluations"]
-    return {**evaluations, evaluation_id: summary}
+    return {**record.evaluations, evaluation_id: summary}
 
 
 def _score_validation(
     trial: TrialConfig, folder: TrialFolder, trainer: pl.Trainer, model: Model, evaluator: Evaluator
 ) -> None:
     """Scores on the validation split what was not scored so at the end of its training."""
-    known = folder.record().get("val_evaluations", {})
+    known = folder.record().validation
     if validation_id(trial) in known:
         return
     with trainer.precision_plugin.forward_context():
         found = evaluator.validation_summary(model)
-    folder.update(val_evaluations={**known, validation_id(trial): found})
+    folder.update(validation={**known, validation_id(trial): found})
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:
@@ -148,9 +149,8 @@ def _train(
         model.load_state_dict(weights)
     first_step = state["counters"]["steps"] if state else 0
     folder.checkpoints.remove_after(first_step)
-    # What the rows of the log below `tune/` are made of.
-    scored = [validation_id(trial), trial.evaluation.val_evaluations]
-    folder.update_attempt(from_step=first_step, tune=scored)
+    series = ValidationSeries(validation_id(trial), trial.evaluation.val_evaluations)
+    folder.update_attempt(from_step=first_step, validation=series)
     writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
     log = TrialLog(
         writer,
@@ -171,7 +171,7 @@ def _train(
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     try:
-        if pruner is not None and all(attempt.get("validation") == scored for attempt in folder.record()["attempts"]):
+        if pruner is not None and all(attempt.validation == series for attempt in folder.record().attempts):
             _judge_what_is_known(pruner, folder, trial.evaluation.val_evaluations)
         # Asked to end before the first step, Lightning exits by itself after it; what was asked is told below.
         with preemption.deferred(), contextlib.suppress(SIGTERMException):
@@ -187,18 +187,16 @@ def _train(
     with replacing(folder.model_path) as scratch:
         torch.save(model.state_dict(), scratch)
     write_parquet(read_metrics(folder.metrics_path), folder.path / "metrics.parquet")
+    reading = steps.stream.reading(module.counters.steps * trial.budget.rows_per_step)
     folder.update(
-        counters=vars(module.counters),
-        training_seconds=log.training_seconds,
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        data_fingerprint=shards.fingerprint,
-        val_evaluations={validation_id(trial): log.newest_validation} if log.newest_validation else {},
-        reading={
-            source: {"share": share, "epochs": epochs}
-            for source, (share, epochs) in steps.stream.reading(
-                module.counters.steps * trial.budget.rows_per_step
-            ).items()
-        },
+        result=TrainResult(
+            Counts(**vars(module.counters)),
+            training_seconds=log.training_seconds,
+            parameters=sum(weight.numel() for weight in model.parameters()),
+            data_fingerprint=shards.fingerprint,
+            reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
+        ),
+        validation={validation_id(trial): log.newest_validation} if log.newest_validation else {},
     )
     preemption.check()
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
@@ -22,15 +21,15 @@ from ablate.config.parse import trial_to_container
 from ablate.console import counted
 from ablate.errors import UsageError
 from ablate.evaluation.suite import evaluation_id, validation_id
-from ablate.grid.job import failure_of, is_validated, reconcile, reconcile_unstarted
+from ablate.grid.job import failure_text, is_validated, reconcile, reconcile_unstarted
 from ablate.grid.launch import Interrupts, handling
 from ablate.grid.run import interrupt, job_overrides
 from ablate.grid.watch import POLL_SECONDS, Watch
 from ablate.identity import semantic
 from ablate.records.lease import HeldElsewhereError, live_holder
-from ablate.records.ledger import Status
 from ablate.records.metrics import read_validation
-from ablate.tuning.study import COUNTED, ArmStudy
+from ablate.records.trial import Scores, Status, TrialRecord, ValidationSeries
+from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Sweep, Variant, shown, texts
 
 # How long a sweep may take to say that a trial it asked for is its own.
@@ -202,19 +201,20 @@ class Loop:
         if sweeper is None:
             started = trial.datetime_start
             return started is not None and (datetime.now(started.tzinfo) - started).total_seconds() < NAMELESS_SECONDS
-        folder = self.sweep.ledger.sweeper_folder(sweeper)
+        folder = self.sweep.ledger.owner_folder(sweeper)
         return sweeper != self.sweeper and live_holder(folder, watch_seconds=0) is not None
 
     def _prepare(self, asked: Asked) -> None:
         """Freezes what is to run, as this sweep wants it."""
         variant = asked.variant
-        about = {
-            "options": variant.options,
-            "choices": variant.choices,
-            "first_grid": self.sweep.sweep_id,
-            "semantic": semantic(variant.trial),
-        }
-        self.sweep.ledger.plan(variant.trial_id, trial_to_container(variant.trial), about)
+        record = TrialRecord(
+            variant.trial_id,
+            options=variant.options,
+            choices=variant.choices,
+            first_grid=self.sweep.sweep_id,
+            semantic=semantic(variant.trial),
+        )
+        self.sweep.ledger.freeze(record, trial_to_container(variant.trial))
         folder = self.sweep.ledger.trial(variant.trial_id)
         # How it ended before, or that it died with an earlier command, says nothing of how it ends now.
         reconcile(folder, interrupted=True)
@@ -244,7 +244,7 @@ class Loop:
         """Tells a candidate's study how it ended, if it did."""
         folder = self.sweep.ledger.trial(asked.variant.trial_id)
         record, study, number = folder.record(), asked.study, asked.trial.number
-        status = record["status"]
+        status = record.status
         is_own_ending = (study.name, number) in self._open and asked.variant.trial_id in self._launched
         if is_validated(record, validation_id(asked.variant.trial)):
             values = self._values(asked, record)
@@ -253,7 +253,7 @@ class Loop:
             # A loss without an end is no number that others can be measured by; the trial is as bad as one can be.
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             study.tell(number, state, values)
-        elif status == Status.PRUNED and record.get("pruned_by") == {"study": study.name, "number": number}:
+        elif status == Status.PRUNED and _pruned_by(record) == (study.name, number):
             study.tell(number, TrialState.PRUNED)
         elif status == Status.FAILED and is_own_ending and not folder.is_held:
             self.failed.append(asked)
@@ -264,21 +264,20 @@ class Loop:
         self._open.pop((study.name, number), None)
         return True
 
-    def _values(self, asked: Asked, record: Mapping[str, Any]) -> list[float] | None:
+    def _values(self, asked: Asked, record: TrialRecord) -> list[float] | None:
         """What a trial is judged by; None where it diverged."""
-        found = record.get("val_evaluations", {}).get(validation_id(asked.variant.trial))
-        if found is None:
+        found = record.validation.get(validation_id(asked.variant.trial))
+        if found is None or record.result is None:
             return None
-        counted_there = {**record["counters"], **{name: record.get(name) for name in COUNTED if name in record}}
-        known = {**found, **counted_there}
+        known = {**found, **vars(record.result.counters), **vars(record.result)}
         values = [float(known.get(name, math.nan)) for name in self.sweep.metrics]
         return values if all(map(math.isfinite, values)) else None
 
-    def _report_what_is_known(self, asked: Asked, record: Mapping[str, Any]) -> None:
+    def _report_what_is_known(self, asked: Asked, record: TrialRecord) -> None:
         """What was measured on the way, of a trial that did not run for this candidate alone."""
         evaluation = asked.variant.trial.evaluation
-        scored = [validation_id(asked.variant.trial), evaluation.val_evaluations]
-        if len(self.sweep.metrics) > 1 or any(attempt.get("validation") != scored for attempt in record["attempts"]):
+        series = ValidationSeries(validation_id(asked.variant.trial), evaluation.val_evaluations)
+        if len(self.sweep.metrics) > 1 or any(attempt.validation != series for attempt in record.attempts):
             return
         [name] = self.sweep.metrics
         reported = asked.study.reported(asked.trial.number)
@@ -289,13 +288,19 @@ class Loop:
                 # Pruners of rungs count who was asked there.
                 asked.trial.should_prune()
 
-    def _scores(self, record: dict[str, Any]) -> dict[str, float] | None:
+    def _scores(self, record: TrialRecord) -> Scores | None:
         """What is told of a trial that ended."""
-        asked = self._launched[record["trial_id"]]
+        asked = self._launched[record.trial_id]
         values = self._values(asked, record)
         return None if values is None else dict(zip(self.sweep.metrics, values, strict=True))
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Of each trial that failed: its label, and what it said."""
         for asked in self.failed:
-            yield asked.label, failure_of(self.sweep.ledger.trial(asked.variant.trial_id)).text
+            yield asked.label, failure_text(self.sweep.ledger.trial(asked.variant.trial_id))
+
+
+def _pruned_by(record: TrialRecord) -> tuple[str, int] | None:
+    """The candidate that was pruned: its storage may have moved with the ledger."""
+    by = record.pruned_by
+    return (by.study, by.number) if by else None

@@ -20,6 +20,7 @@ from ablate.records.ledger import Ledger
 from ablate.records.metrics import last_metrics
 from ablate.records.optuna.storage import open_storage, storage_errors
 from ablate.records.optuna.studies import first_ended, studies_of
+from ablate.records.tuning import TuningCost
 from ablate.tuning.loop import Launch, Loop
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Sweep, texts
@@ -66,8 +67,8 @@ def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: 
 
 def preview(sweep: Sweep, console: Console) -> None:
     """Show the arms, their studies and how many candidates are left. Writes nothing."""
-    path = sweep.ledger.sweep_path(sweep.sweep_id)
-    studies = studies_of(sweep.ledger.sweep(sweep.sweep_id), sweep.ledger.runs_dir) if path.exists() else {}
+    path = sweep.ledger.tuning_path(sweep.sweep_id)
+    studies = studies_of(sweep.ledger.tuning(sweep.sweep_id), sweep.ledger.runs_dir) if path.exists() else {}
     ended = {label: len(first_ended(study, sweep.n_trials)) for label, study in studies.items()}
     _show_plan(sweep, {label: ended.get(label, 0) for label in sweep.names}, console)
 
@@ -89,12 +90,12 @@ def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
                 + f"Go on with: {sweep.command}"
             )
         chosen[label] = best
-    return sweep.tuned_plan(chosen, {label: _spent(sweep.ledger, study) for label, study in studies.items()})
+    return sweep.tuned_plan(chosen, {label: _cost(sweep.ledger, study) for label, study in studies.items()})
 
 
 def plan_of_recorded(sweep: Sweep) -> Plan:
     """The grid of the tuned arms of a sweep that was run before. Raises UsageError like `tuned_plan`."""
-    if not sweep.ledger.sweep_path(sweep.sweep_id).exists():
+    if not sweep.ledger.tuning_path(sweep.sweep_id).exists():
         raise UsageError(
             f"This sweep ({sweep.sweep_id}) was not run below {sweep.ledger.runs_dir}. Run it: {sweep.command}"
         )
@@ -105,7 +106,7 @@ def plan_of_recorded(sweep: Sweep) -> Plan:
 def as_sweeper(sweep: Sweep) -> Iterator[str]:
     """Inside the block this process holds a lease under the name that is given."""
     sweeper = uuid.uuid4().hex[:12]
-    folder = sweep.ledger.sweeper_folder(sweeper)
+    folder = sweep.ledger.owner_folder(sweeper)
     folder.mkdir(parents=True)
     try:
         with Lease(folder):
@@ -132,15 +133,18 @@ def _show_plan(sweep: Sweep, ended: Mapping[str, int], console: Console) -> None
     console.print(table)
 
 
-def _spent(ledger: Ledger, study: ArmStudy) -> dict[str, float]:
+def _cost(ledger: Ledger, study: ArmStudy) -> TuningCost:
     """What a study took: trials by how they ended, and the source tokens that they read."""
     tokens = 0.0
     for trial_id in {trial.user_attrs["trial_id"] for trial in study.trials() if "trial_id" in trial.user_attrs}:
         folder = ledger.trial(trial_id)
-        counters = folder.record().get("counters") or {}
-        tokens += counters.get("train_tokens") or last_metrics(folder.metrics_path).get("data/train_tokens", 0)
-    states = {"ended": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    return {**{name: len(study.trials(state)) for name, state in states.items()}, "train_tokens": tokens}
+        result = folder.record().result
+        newest = last_metrics(folder.metrics_path)
+        tokens += result.counters.train_tokens if result else newest.get("data/train_tokens", 0)
+    ended, pruned, failed = (
+        len(study.trials(state)) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    return TuningCost(ended, pruned, failed, tokens)
 
 
 def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
@@ -151,11 +155,11 @@ def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console)
         is_number = header not in ("arm", "trial", *keys)
         table.add_column(header, justify="right" if is_number else "left", overflow="fold")
     for label, study in studies.items():
-        spent = _spent(sweep.ledger, study)
+        cost = _cost(sweep.ledger, study)
         best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
         for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
             values = texts(trial.user_attrs["values"])
-            told = [str(spent[name]) for name in ("ended", "pruned", "failed")] + [short(spent["train_tokens"])]
+            told = [str(cost.ended), str(cost.pruned), str(cost.failed), short(cost.train_tokens)]
             table.add_row(
                 escape(label if place == 0 else ""),
                 *(values.get(key, "") for key in keys),

@@ -18,7 +18,6 @@ from ablate.config.trial import TrialConfig
 from ablate.config.tuning import DimensionConfig, TuningConfig, Value
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import validation_id
-from ablate.files import write_json
 from ablate.grid.check import check
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.declaration import check_metric
@@ -27,10 +26,12 @@ from ablate.grid.plan import Plan
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
-from ablate.records.ledger import FORMAT, Ledger
+from ablate.records.ledger import Ledger
 from ablate.records.optuna.storage import storage_errors
 from ablate.records.optuna.studies import storage_of
 from ablate.records.provenance import provenance
+from ablate.records.schema import write
+from ablate.records.tuning import StudyOfArm, TunedArm, TuningCost, TuningRecord, TuningSettings, TuningSummary
 from ablate.tuning.space import MISSING, Dimension, Lookup, Space, check_key, dimension_of
 from ablate.tuning.study import COUNTED, ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 
@@ -244,7 +245,7 @@ class Sweep:
         sweep = replace(sweep, names={arm.label: sweep._name(arm) for arm in expanded.arms})
         make_sampler(config, space)
         # Refuses what no lesson could come of, while nothing is spent yet.
-        sweep._plan({label: variant.values for label, [variant, *_] in samples.items()}, {})
+        sweep._plan({label: variant.values for label, [variant, *_] in samples.items()}, None)
         return sweep
 
     def _name(self, arm: Arm) -> str:
@@ -256,7 +257,8 @@ class Sweep:
         """What an arm's study is for: other values are another study."""
         first, *_ = self.samples[arm.label]
         return {
-            **self._asked(),
+            "space": self._space(),
+            "metrics": list(self.metrics),
             "arm": first.trial_id,
             # Steps of a curve are evaluations: of as many over a trial.
             "validation": [validation_id(first.trial), first.trial.evaluation.val_evaluations],
@@ -285,70 +287,63 @@ class Sweep:
     def record(self) -> None:
         """Writes the sweep's record, or marks it as the newest."""
         try:
-            created_at = self.ledger.sweep(self.sweep_id)["created_at"]
+            created_at = self.ledger.tuning(self.sweep_id).created_at
         except FileNotFoundError:
             created_at = time.time()
-        record = {
-            "format": FORMAT,
-            "sweep_id": self.sweep_id,
-            "command": self.command,
+        record = TuningRecord(
+            tuning_id=self.sweep_id,
+            command=self.command,
             # Null moves with the ledger.
-            "storage": None if self.config.storage is None else self.storage,
-            **self._told(),
-            "arms": [
-                {"label": arm.label, "options": arm.options, "study": self.names[arm.label]}
-                for arm in self.expanded.arms
-            ],
-            "created_at": created_at,
-            "provenance": provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
-        }
-        write_json(self.ledger.sweep_path(self.sweep_id), record)
+            storage=None if self.config.storage is None else self.storage,
+            settings=self._settings(),
+            arms=tuple(StudyOfArm(arm.label, arm.options, self.names[arm.label]) for arm in self.expanded.arms),
+            created_at=created_at,
+            provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
+        )
+        write(self.ledger.tuning_path(self.sweep_id), record)
 
-    def _asked(self) -> dict[str, Any]:
-        return {
-            "space": {dimension.key: plain(dimension.config) for dimension in self.space.dimensions},
-            "metrics": list(self.metrics),
-        }
+    def _space(self) -> dict[str, Any]:
+        return {dimension.key: plain(dimension.config) for dimension in self.space.dimensions}
 
-    def _told(self) -> dict[str, Any]:
-        return {
-            **self._asked(),
-            "n_trials": self.n_trials,
-            "sampler": self.config.sampler,
-            "pruner": self.config.pruner,
-            "tune_seed": self.config.tune_seed,
-        }
+    def _settings(self) -> TuningSettings:
+        return TuningSettings(
+            space=self._space(),
+            metrics=self.metrics,
+            n_trials=self.n_trials,
+            sampler=self.config.sampler,
+            pruner=self.config.pruner,
+            tune_seed=self.config.tune_seed,
+        )
 
-    def tuned_plan(self, chosen: Mapping[str, FrozenTrial], spent: Mapping[str, Mapping[str, float]]) -> Plan:
+    def tuned_plan(self, chosen: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Plan:
         """The grid of the tuned arms, under seeds that tuned none of them.
 
         Args:
             chosen: the best trial of each arm's study.
-            spent: by arm, what tuning it took, for the grid's record.
+            costs: by arm, what tuning it took, for the grid's record.
 
         Raises:
             UsageError: no lesson can come of them.
         """
         values = {label: trial.user_attrs["values"] for label, trial in chosen.items()}
-        as_it_comes = {arm.label: self.variants.of(arm, {}) for arm in self.expanded.arms}
+        untuned = {arm.label: self.variants.of(arm, {}) for arm in self.expanded.arms}
         arms = {
-            label: {
-                "study": self.names[label],
-                "number": trial.number,
-                "trial_id": trial.user_attrs["trial_id"],
-                "values": values[label],
-                "score": trial.values[0],
-                # Seeds aside: what the arm is without its tuning.
-                "as_it_comes": {**semantic(as_it_comes[label].trial), "init_seed": None, "data_seed": None},
-                **spent[label],
-            }
+            label: TunedArm(
+                study=self.names[label],
+                number=trial.number,
+                trial_id=trial.user_attrs["trial_id"],
+                values=values[label],
+                score=trial.values[0],
+                cost=costs[label],
+                untuned={**semantic(untuned[label].trial), "init_seed": None, "data_seed": None},
+            )
             for label, trial in chosen.items()
         }
-        return self._plan(values, {"sweep": {"sweep_id": self.sweep_id, **self._told(), "arms": arms}})
+        return self._plan(values, TuningSummary(tuning_id=self.sweep_id, settings=self._settings(), arms=arms))
 
-    def _plan(self, values: Mapping[str, Mapping[str, Value]], about: dict[str, Any]) -> Plan:
+    def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Plan:
         arms = tuple(self.variants.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
-        return Plan.of(replace(self.expanded, arms=arms), self.command, self.say, about=about)
+        return Plan.of(replace(self.expanded, arms=arms), self.command, self.say, tuning=tuning)
 
 
 def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], dict[str, DimensionConfig]]:

@@ -15,13 +15,11 @@ def main(arguments: Arguments) -> int:
     """
     logs = open_logs(arguments.ledger.runs_dir)
     grids = logs.grids()
-    known = {
-        name: grid for grid in reversed(grids) for name in (grid["grid_id"], grid["declaration"].get("name")) if name
-    }
+    known = {name: grid for grid in reversed(grids) for name in (grid.grid_id, grid.declaration.name) if name}
     for name in arguments.names:
         if name not in known:
             raise UsageError(f"{name}: no such grid below {logs.where}. There are: {', '.join(known) or 'none'}.")
-    named = [grid for name, grid in known.items() if name == grid["declaration"].get("name")]
+    named = [grid for name, grid in known.items() if name == grid.declaration.name]
     chosen = [known[name] for name in arguments.names] or named or grids[:1]
     if not chosen:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")

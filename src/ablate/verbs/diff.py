@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.config.parse import trial_from_container, trial_to_container
+from ablate.config.parse import trial_to_container
 from ablate.config.trial import Kind
 from ablate.console import make_console
 from ablate.errors import UsageError
@@ -14,9 +14,11 @@ from ablate.grid.plan import Plan
 from ablate.grid.run import Launch
 from ablate.identity import Difference, differences, kind_of_key, semantic
 from ablate.records.ledger import TrialFolder
+from ablate.records.schema import to_json
+from ablate.records.trial import TrialRecord
 from ablate.verbs.arguments import Arguments, trial_named
 
-RESULTS = ("status", "counters", "training_seconds", "parameters", "data_fingerprint", "evaluations")
+RESULTS = ("status", "result", "evaluations")
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,16 @@ class Side:
     """
 
     trial_id: str
-    semantic: dict[str, Any]
+    semantic: Mapping[str, Any]
     config: dict[str, Any]
     choices: Mapping[str, str]
-    record: Mapping[str, Any] | None = None
+    record: TrialRecord | None = None
 
     @classmethod
     def of(cls, folder: TrialFolder) -> "Side":
-        """A trial of the ledger. Raises UsageError for one that another version of ablate froze."""
-        record, config = folder.record(), folder.frozen()
-        try:
-            canonical = record.get("semantic") or semantic(trial_from_container(config))
-        except UsageError as error:
-            raise UsageError(f"{folder.trial_id}: frozen by another version of ablate:\n{error}") from None
-        return cls(folder.trial_id, canonical, config, record.get("choices", {}), record)
+        """A trial of the ledger."""
+        record = folder.record()
+        return cls(folder.trial_id, record.semantic, folder.frozen(), record.choices, record)
 
 
 def main(arguments: Arguments) -> int:
@@ -106,8 +104,8 @@ def id_reasons(first: Side, second: Side) -> list[Difference]:
     return written + unwritten
 
 
-def _of(first: Mapping[str, Any], second: Mapping[str, Any], keys: Sequence[str]) -> list[Difference]:
-    return differences(*({key: record.get(key) for key in keys} for record in (first, second)))
+def _of(first: TrialRecord, second: TrialRecord, keys: Sequence[str]) -> list[Difference]:
+    return differences(*({key: to_json(getattr(record, key)) for key in keys} for record in (first, second)))
 
 
 def _section(title: str, found: Sequence[Difference], console: Console) -> None:

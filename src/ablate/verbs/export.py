@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from ablate.config.trial import TrialConfig
 from ablate.console import make_console
 from ablate.errors import FailureError, UsageError
 from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
-from ablate.records.ledger import Status, TrialFolder
+from ablate.records.ledger import TrialFolder
+from ablate.records.trial import Scores, Status
 from ablate.verbs.arguments import Arguments, trial_named
 
 
@@ -92,9 +94,9 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
     """The model card: what was trained, how it scored, and what does not carry over."""
     record = source.record()
-    options = record.get("options", {})
-    chosen = ", ".join(f"{key}={value}" for key, value in {**record.get("choices", {}), **options}.items())
-    counters, kind = record["counters"], {"gptj": "CodeGen", "llama": "Llama"}[trial.block.kind]
+    chosen = ", ".join(f"{key}={value}" for key, value in {**record.choices, **record.options}.items())
+    assert record.result is not None
+    counters, kind = record.result.counters, {"gptj": "CodeGen", "llama": "Llama"}[trial.block.kind]
     lines = [
         "---",
         "library_name: transformers",
@@ -104,18 +106,18 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         "",
         f"# Trial {source.trial_id} of `ablate`",
         "",
-        f"A {trial.architecture.kind.replace('_', ' ')} of {record['parameters']:,} parameters in transformers' {kind} "
+        f"A {trial.architecture.kind.replace('_', ' ')} of {record.result.parameters:,} parameters in transformers' {kind} "
         "layout, fp32, trained in a study of pre-training: it is a measurement and not a product.",
         "",
         f"- options: {chosen or 'the defaults'}",
-        f"- trained on {counters['train_tokens']:,} train tokens, {counters['loss_tokens']:,} of loss, of "
+        f"- trained on {counters.train_tokens:,} train tokens, {counters.loss_tokens:,} of loss, of "
         f"{', '.join(trial.mixture.weights)}",
         f"- at most {trial.scale.context_tokens:,} tokens of context",
         "- the tokenizer adds nothing by itself; in training each document begins and ends with its end-of-text token",
         "",
         "## Scores",
         "",
-        *_scores(record["evaluations"]),
+        *_scores(record.evaluations),
         "",
         "## What does not carry over",
         "",
@@ -124,7 +126,7 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _scores(evaluations: dict[str, dict[str, float]]) -> list[str]:
+def _scores(evaluations: Mapping[str, Scores]) -> list[str]:
     rows = [
         f"| {name} | {value:.4f} | {evaluation} |"
         for evaluation, scores in evaluations.items()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ablate.console import make_console
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status
 from ablate.verbs.arguments import Arguments
 
 # A file that is being written lives for a moment; one of a process that died stays.
@@ -65,11 +66,11 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
     oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
     yield from (Garbage("scratch", path, None) for path in _older(ledger.runs_dir.glob(".gone-*"), oldest))
     yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
-    named, tunings = _named(ledger), {tuning["sweep_id"] for tuning in ledger.sweeps()}
+    named, tunings = _named(ledger), {tuning.tuning_id for tuning in ledger.tunings()}
     for folder in ledger.trials():
         if folder.is_held:
             continue
-        if with_trials and folder.trial_id not in named and folder.record().get("first_grid") not in tunings:
+        if with_trials and folder.trial_id not in named and folder.record().first_grid not in tunings:
             yield Garbage("trial", folder.path, folder)
             continue
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))
@@ -86,7 +87,7 @@ def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
 
 def _named(ledger: Ledger) -> set[str]:
     """Every trial that a grid names."""
-    return {folder.trial_id for path in ledger.grids() for folder in ledger.trials_of(ledger.grid(path.stem))}
+    return {trial for grid in ledger.grids() for trial in grid.trial_ids}
 
 
 def _delete(item: Garbage, ledger: Ledger) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,7 +13,9 @@ from ablate.grid.run import Launch
 from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
+from ablate.records.grid import GridRecord
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
@@ -33,19 +35,19 @@ def main(arguments: Arguments) -> int:
     """
     logs = sources.logs_of(arguments)
     grids = logs.grids()
-    sweeps = arguments.ledger.sweeps() if "--html" in arguments.flags else []
+    sweeps = arguments.ledger.tunings() if "--html" in arguments.flags else []
     if not grids and not sweeps:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
-    asked_sweeps = {name for name in arguments.names if name in {sweep["sweep_id"] for sweep in sweeps}}
+    asked_sweeps = {name for name in arguments.names if name in {sweep.tuning_id for sweep in sweeps}}
     chosen = [_named(grids, name, logs.where) for name in arguments.names if name not in asked_sweeps]
     # An archive is kept as it was written.
     is_ledger = (arguments.ledger.runs_dir / "grids").is_dir()
     if "--html" in arguments.flags:
         of_all = [GridResults(logs, grid) for grid in (chosen if arguments.names else grids)]
         if arguments.names:
-            wanted = asked_sweeps | {one.grid.get("sweep", {}).get("sweep_id") for one in of_all}
-            sweeps = [sweep for sweep in sweeps if sweep["sweep_id"] in wanted]
+            wanted = asked_sweeps | {one.grid.tuning.tuning_id for one in of_all if one.grid.tuning}
+            sweeps = [sweep for sweep in sweeps if sweep.tuning_id in wanted]
         folder = arguments.ledger.runs_dir if is_ledger else Path()
         return _page(of_all, folder, console, sources.links(arguments, of_all), sweeps)
     reported = [
@@ -57,18 +59,16 @@ def main(arguments: Arguments) -> int:
     if not arguments.names and len(grids) > 1:
         console.print("\nOther grids here (ablate lessons GRID_ID):")
         for grid in grids[1:]:
-            console.print(f"  {grid['grid_id']}  {grid['command']}", highlight=False)
+            console.print(f"  {grid.grid_id}  {grid.command}", highlight=False)
     return 0 if all(reported) else 1
 
 
-def _named(grids: Sequence[dict[str, object]], name: str, where: str) -> dict[str, object]:
+def _named(grids: Sequence[GridRecord], name: str, where: str) -> GridRecord:
     """The newest grid of this id or lesson's name."""
     for grid in grids:
-        declaration = grid["declaration"]
-        assert isinstance(declaration, dict)
-        if name in (grid["grid_id"], declaration.get("name")):
+        if name in (grid.grid_id, grid.declaration.name):
             return grid
-    listed = "\n".join(f"  {grid['grid_id']}  {grid['command']}" for grid in grids)
+    listed = "\n".join(f"  {grid.grid_id}  {grid.command}" for grid in grids)
     raise UsageError(f"{name}: no such grid below {where}. There are:\n{listed}")
 
 
@@ -77,7 +77,7 @@ def _page(
     folder: Path,
     console: Console,
     links: Mapping[str, str] | None = None,
-    sweeps: Sequence[Mapping[str, Any]] = (),
+    sweeps: Sequence[TuningRecord] = (),
 ) -> int:
     """Write one page of these lessons and tunings. Returns 1, with the reasons, where there is none."""
     from ablate.lessons.grid_results import IncomparableError
@@ -105,7 +105,7 @@ def _page(
     return 0
 
 
-def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Console) -> "list[TuningStudies]":
+def _readable(sweeps: Sequence[TuningRecord], runs_dir: Path, console: Console) -> "list[TuningStudies]":
     """The tunings whose studies can be read; for the others, print why not."""
     if not sweeps:
         return []
@@ -117,7 +117,7 @@ def _readable(sweeps: Sequence[Mapping[str, Any]], runs_dir: Path, console: Cons
         try:
             found.append(TuningStudies(sweep, studies_of(sweep, runs_dir)))
         except LedgerError as error:
-            console.print(f"{sweep['sweep_id']}: its studies are left out. {error}", markup=False, soft_wrap=True)
+            console.print(f"{sweep.tuning_id}: its studies are left out. {error}", markup=False, soft_wrap=True)
     return found
 
 
@@ -140,8 +140,8 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
         )
     results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
     if "--html" in names:
-        wanted = plan.about.get("sweep", {}).get("sweep_id")
-        sweeps = [sweep for sweep in plan.ledger.sweeps() if sweep["sweep_id"] == wanted]
+        wanted = plan.tuning and plan.tuning.tuning_id
+        sweeps = [sweep for sweep in plan.ledger.tunings() if sweep.tuning_id == wanted]
         return _page([results], plan.ledger.runs_dir, console, sweeps=sweeps)
     folder = plan.ledger.lesson_folder(plan.grid_id)
     return 0 if report(results, folder, console, stale_trials(results)) else 1
@@ -149,14 +149,14 @@ def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> i
 
 def _earlier(plan: Plan) -> str:
     """Say that a lesson of this name is stale, because it was run with other cells."""
-    name = plan.declaration["name"]
-    grids = [plan.ledger.grid(path.stem) for path in plan.ledger.grids()] if name else []
+    name = plan.declaration.name
+    grids = plan.ledger.grids() if name else []
     for grid in grids:
-        if grid["declaration"].get("name") == name:
-            known = {trial for arm in grid["arms"] for trial in arm["trials"].values()}
+        if grid.declaration.name == name:
+            known = set(grid.trial_ids)
             changed = sum(trial not in known for trial in plan.trials)
             return (
-                f"{name} was run as {grid['grid_id']} and is stale: {changed} of its {len(plan.trials)} cells are "
+                f"{name} was run as {grid.grid_id} and is stale: {changed} of its {len(plan.trials)} cells are "
                 "others now (`ablate diff TRIAL` with these overrides says what changed), or its declaration is. "
             )
     return ""

@@ -10,7 +10,8 @@ from ablate.grid.job import reconcile
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, run
 from ablate.records.lease import HeldElsewhereError
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status
 from ablate.verbs.arguments import Arguments, trial_named
 
 
@@ -74,13 +75,13 @@ def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
         grid = ledger.grid(name)
     except FileNotFoundError:
         folder = trial_named(ledger, name)
-        return [folder], _command(ledger, folder.record()["first_grid"])
-    return ledger.trials_of(grid), str(grid["command"])
+        return [folder], _command(ledger, folder.record().first_grid or "")
+    return ledger.trials_of(grid), grid.command
 
 
 def _command(ledger: Ledger, first: str) -> str:
     """The command that ran a grid or a tuning."""
     try:
-        return str(ledger.sweep(first)["command"])
+        return ledger.tuning(first).command
     except FileNotFoundError:
-        return str(ledger.grid(first)["command"])
+        return ledger.grid(first).command

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ from ablate.errors import LedgerError
 from ablate.grid.job import DIED
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch
-from ablate.records.ledger import Ledger, Status, TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
+from ablate.records.trial import Scores, Status
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class TrialStatus:
 
     trial_id: str
     status: str
-    options: dict[str, str]
-    choices: dict[str, str]
+    options: Mapping[str, str]
+    choices: Mapping[str, str]
     first_grid: str | None
     progress: float
     step: int | None
@@ -61,18 +62,18 @@ class TrialStatus:
     failure: str | None
     started_at: float | None
     finished_at: float | None
-    scores: dict[str, dict[str, float]]
+    scores: Mapping[str, Scores]
 
     @classmethod
     def of(cls, folder: TrialFolder) -> "TrialStatus":
         """Read a trial's record and log. Writes nothing."""
         record = folder.record()
-        status, attempts = Status(record["status"]), record["attempts"]
-        failure = (record.get("failure") or {}).get("message")
+        status, attempts = record.status, record.attempts
+        failure = record.failure.message if record.failure else None
         is_running = status == Status.RUNNING
         if is_running and not folder.is_held:
             # The next command that runs the grid records it; this one only reads.
-            status = Status.FINISHED if record.get("is_scoring") else Status.FAILED
+            status = Status.FINISHED if record.is_scoring else Status.FAILED
             failure, is_running = DIED, False
         is_done = status == Status.FINISHED
         newest = {} if is_done or not attempts else last_metrics(folder.metrics_path)
@@ -81,21 +82,21 @@ class TrialStatus:
         return cls(
             trial_id=folder.trial_id,
             status=status.value,
-            options=record.get("options", {}),
-            choices=record.get("choices", {}),
-            first_grid=record.get("first_grid"),
+            options=record.options,
+            choices=record.choices,
+            first_grid=record.first_grid,
             progress=progress,
-            step=record["counters"]["steps"] if is_done and "counters" in record else newest.get("step"),
+            step=record.result.counters.steps if is_done and record.result else newest.get("step"),
             train_loss=newest.get("train/loss"),
             train_tokens_per_second=newest.get("speed/train_tokens_per_second") if is_running else None,
             seconds_left=seconds * (1 - progress) / progress if is_running and seconds and progress else None,
             checkpoint_step=None if is_done else folder.checkpoints.newest_step,
             attempts=len(attempts),
-            host=attempts[-1]["host"].split()[0] if attempts else None,
+            host=attempts[-1].host.split()[0] if attempts else None,
             failure=failure,
-            started_at=record.get("started_at"),
-            finished_at=record.get("finished_at"),
-            scores=record["evaluations"],
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            scores=record.evaluations,
         )
 
 
@@ -130,17 +131,17 @@ def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
     from ablate.records.optuna.studies import studies_of
 
     proposed: set[str] = set()
-    if ledger.sweep_path(sweep_id).exists():
-        for study in studies_of(ledger.sweep(sweep_id), ledger.runs_dir).values():
+    if ledger.tuning_path(sweep_id).exists():
+        for study in studies_of(ledger.tuning(sweep_id), ledger.runs_dir).values():
             proposed |= {one.user_attrs["trial_id"] for one in study.get_trials() if "trial_id" in one.user_attrs}
-    grids = [ledger.grid(path.stem) for path in ledger.grids()]
-    tuned = [grid for grid in grids if grid.get("sweep", {}).get("sweep_id") == sweep_id]
-    proposed |= {folder.trial_id for grid in tuned for folder in ledger.trials_of(grid)}
+    for grid in ledger.grids():
+        if grid.tuning and grid.tuning.tuning_id == sweep_id:
+            proposed |= set(grid.trial_ids)
     return [ledger.trial(trial) for trial in sorted(proposed)]
 
 
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
-    if ledger.sweep_path(name).exists():
+    if ledger.tuning_path(name).exists():
         return _of_sweep(ledger, name)
     try:
         return ledger.trials_of(ledger.grid(name))

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import LedgerError
 from ablate.records.optuna.storage import is_url, open_storage, placed, storage_errors
+from ablate.records.tuning import TuningRecord
 
 log = logging.getLogger(__name__)
 
@@ -188,18 +189,18 @@ def storage_of(given: str | None, runs_dir: Path) -> str:
     return str(runs_dir / "studies.journal") if given is None else placed(given)
 
 
-def studies_of(sweep: Mapping[str, Any], runs_dir: Path) -> dict[str, optuna.Study]:
-    """By arm, the studies that a sweep's record names. Raises LedgerError where they can't be read."""
-    place = storage_of(sweep["storage"], runs_dir)
+def studies_of(tuning: TuningRecord, runs_dir: Path) -> dict[str, optuna.Study]:
+    """Return by arm the studies that a tuning's record names. Raises LedgerError if they cannot be read."""
+    place = storage_of(tuning.storage, runs_dir)
     if not is_url(place) and not Path(place).exists():
         raise LedgerError(f"{place}: the journal of its studies is not there.")
     storage = open_storage(place)
     with storage_errors(place):
         there = set(optuna.get_all_study_names(storage))
         return {
-            arm["label"]: optuna.load_study(study_name=arm["study"], storage=storage)
-            for arm in sweep["arms"]
-            if arm["study"] in there
+            arm.label: optuna.load_study(study_name=arm.study, storage=storage)
+            for arm in tuning.arms
+            if arm.study in there
         }
 
 

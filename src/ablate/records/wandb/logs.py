@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,15 +15,16 @@ from typing import Any
 import pandas as pd
 
 from ablate.errors import LedgerError
-from ablate.records.ledger import FORMAT, Status
+from ablate.records.grid import GridRecord
 from ablate.records.logs import Logs, one_table
+from ablate.records.schema import from_json
+from ablate.records.trial import Status, TrainResult, TrialRecord
 from ablate.records.wandb.run_files import read_run
 
 # What W&B adds to a row, to a configuration.
 OWN = ("_step", "_runtime", "_timestamp", "_wandb")
 ABOUT, TEST = "ablate", "test/"
-# Of what a trial's end tells, the numbers that are no whole ones. JSON on its way through W&B has one kind of number.
-WITH_A_POINT = ("flops", "training_seconds", "share", "epochs")
+RESULT = [field.name for field in fields(TrainResult)]
 # From so many files on, processes are worth their start.
 MANY_FILES = 100
 
@@ -48,11 +49,11 @@ class OfflineWandbLogs:
         """For people."""
         return f"W&B's offline files below {self.folder}"
 
-    def grids(self) -> list[dict[str, Any]]:
+    def grids(self) -> list[GridRecord]:
         """The grids that are declared."""
         return self.declared.grids()
 
-    def record(self, trial_id: str) -> dict[str, Any]:
+    def record(self, trial_id: str) -> TrialRecord:
         """What W&B knows of a trial, as its record. Raises LedgerError where no run of any trial is there."""
         if trial_id not in self._runs:
             # A lesson asks for one after another; all at once are read by several processes.
@@ -70,7 +71,7 @@ class OfflineWandbLogs:
         """W&B has none."""
 
     def _beside(self, trial_id: str) -> list[str]:
-        grids = [{trial for arm in grid["arms"] for trial in arm["trials"].values()} for grid in self.declared.grids()]
+        grids = [grid.trial_ids for grid in self.declared.grids()]
         return sorted({trial_id}.union(*(trials for trials in grids if trial_id in trials)))
 
     def _read(self, trial_ids: Iterable[str]) -> None:
@@ -130,11 +131,11 @@ class ProjectLogs:
         """For people."""
         return f"the W&B project {self.project}"
 
-    def grids(self) -> list[dict[str, Any]]:
+    def grids(self) -> list[GridRecord]:
         """The grids that are declared."""
         return self.declared.grids()
 
-    def record(self, trial_id: str) -> dict[str, Any]:
+    def record(self, trial_id: str) -> TrialRecord:
         """What W&B knows of a trial, as its record. Raises LedgerError where the project can't be read."""
         return self._run(trial_id).record(trial_id)
 
@@ -218,7 +219,7 @@ class _Attempt:
             "ablate, or killed at its end. They are left out; the ledger has them."
         )
         problems = [unknown] if scores and "evaluation_id" not in about else []
-        return cls(config, _typed(about), table, scores, problems)
+        return cls(config, about, table, scores, problems)
 
 
 @dataclass(frozen=True)
@@ -253,16 +254,19 @@ class _Run:
                 rows = pd.concat([kept, attempt.rows], ignore_index=True)
         return cls(config, about, rows, evaluations, status)
 
-    def record(self, trial_id: str) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "trial_id": trial_id,
-            "semantic": {name: value for name, value in self.config.items() if name not in (ABOUT, *OWN)},
-            **self.config.get(ABOUT, {}),
-            **{name: value for name, value in self.about.items() if name != "evaluation_id"},
-            "evaluations": {evaluation: dict(scores) for evaluation, scores in self.evaluations.items()},
-            "status": self.status,
-        }
+    def record(self, trial_id: str) -> TrialRecord:
+        has_result = "counters" in self.about
+        return from_json(
+            TrialRecord,
+            {
+                "trial_id": trial_id,
+                "status": self.status,
+                "semantic": {name: value for name, value in self.config.items() if name not in (ABOUT, *OWN)},
+                "result": {name: self.about[name] for name in RESULT if name in self.about} if has_result else None,
+                "evaluations": self.evaluations,
+                **self.config.get(ABOUT, {}),
+            },
+        )
 
     def part(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
         """Its rows, scores aside."""
@@ -279,15 +283,6 @@ def _is_about(name: str) -> bool:
 
 def _is_trained(name: str) -> bool:
     return name not in OWN and not name.startswith(TEST)
-
-
-def _typed(value: Any, name: str = "") -> Any:
-    """What a trial's end told, with the kinds of numbers that the ledger has."""
-    if isinstance(value, dict):
-        return {inner: _typed(found, inner) for inner, found in value.items()}
-    if isinstance(value, int | float):
-        return float(value) if name in WITH_A_POINT else int(value)
-    return value
 
 
 def _table(runs: Mapping[str, _Run], evaluation_id: str, columns: Sequence[str] | None) -> pd.DataFrame:

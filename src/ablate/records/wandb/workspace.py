@@ -7,19 +7,20 @@ which do not have a lesson's options, fall into a group without a name.
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ablate.errors import LedgerError
+from ablate.records.grid import GridRecord
 
 TOKENS, LOSS = "data/train_tokens", "train/loss"
 OPTIONS = "ablate.options"
 
 
-def workspace(entity: str, project: str, grids: Sequence[Mapping[str, Any]]) -> Any:
+def workspace(entity: str, project: str, grids: Sequence[GridRecord]) -> Any:
     """The workspace of these grids' lessons. Raises LedgerError where the library is not installed."""
     workspaces, _ = _library()
-    trials = sorted({trial for grid in grids for arm in grid["arms"] for trial in arm["trials"].values()})
+    trials = sorted({trial for grid in grids for trial in grid.trial_ids})
     # A run's id is its trial's.
     runs = workspaces.And(workspaces.Metric("JobType") == "trial", workspaces.Metric("ID").isin(trials))
     return workspaces.Workspace(
@@ -64,25 +65,21 @@ def _library() -> tuple[Any, Any]:
     return workspaces, reports
 
 
-def _section(grid: Mapping[str, Any], runs: int) -> Any:
+def _section(grid: GridRecord, runs: int) -> Any:
     workspaces, _ = _library()
-    declaration = grid["declaration"]
-    title = declaration.get("name") or grid["title"]
-    return workspaces.Section(name=str(title), panels=list(_panels(grid, runs)), is_open=True)
+    return workspaces.Section(name=grid.declaration.name or grid.title, panels=list(_panels(grid, runs)), is_open=True)
 
 
-def _panels(grid: Mapping[str, Any], runs: int) -> Iterator[Any]:
+def _panels(grid: GridRecord, runs: int) -> Iterator[Any]:
     """What is asked, then the panels of each factor; `runs` is how many a panel may show."""
     _, reports = _library()
-    declaration = grid["declaration"]
-    primary, name = declaration["primary_metric"], declaration.get("name") or grid["grid_id"]
-    asked = declaration["question"] or f"Does changing {grid['title']} change {primary}?"
-    contrasts = "\n".join(
-        f"- {contrast['name']} ({contrast['metric']})" for contrast in declaration.get("contrasts", [])
-    )
-    text = f"**{asked}**\n\nGrid `{grid['grid_id']}`; verdicts: `python -m ablate lessons {name}`\n\n{contrasts}"
+    declaration = grid.declaration
+    primary, factors = declaration.primary_metric, declaration.factors
+    question = declaration.question or f"Does changing {grid.title} change {primary}?"
+    verb = f"python -m ablate lessons {declaration.name or grid.grid_id}"
+    contrasts = "\n".join(f"- {contrast.name} ({contrast.metric})" for contrast in declaration.contrasts)
+    text = f"**{question}**\n\nGrid `{grid.grid_id}`; verdicts: `{verb}`\n\n{contrasts}"
     yield reports.MarkdownPanel(markdown=text)
-    factors = declaration["factors"]
     groups = {factor: reports.Config(f"{OPTIONS}.{factor}") for factor in factors}
     over = "seeds" if len(factors) < 2 else "seeds and the other factors"
     # Without factors there is one arm: a group of W&B's is what one grid was the first to ask for.

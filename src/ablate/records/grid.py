@@ -1,0 +1,111 @@
+"""The record of a grid: its arms, what it was declared to decide, and what was seen of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ablate.records.provenance import Provenance
+from ablate.records.schema import Extensible
+from ablate.records.tuning import TuningSummary
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """An arm of a grid.
+
+    Attributes:
+        options: what was swept.
+        tasks: by name, each task's probability.
+        trials: by seed, the trial's id.
+        same_as: the label of an earlier arm with the same trials.
+    """
+
+    label: str
+    options: Mapping[str, str]
+    tasks: Mapping[str, float]
+    trials: Mapping[str, str]
+    same_as: str | None = None
+
+
+@dataclass(frozen=True)
+class ContrastRecord:
+    """A weighted sum of arms, by label."""
+
+    name: str
+    metric: str
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a grid is to decide, fixed before it runs.
+
+    Attributes:
+        name: of the lesson; None for a grid without a name.
+        baseline: label of an arm; None for the first arm.
+        matched_on: the counter that is the same for all arms.
+        pairing: `windows` where arms read the same windows under a seed, else `seed_only`.
+        looks: the numbers of seeds at which verdicts may be given.
+    """
+
+    primary_metric: str
+    smallest_effect: float
+    confidence: float
+    contrasts: tuple[ContrastRecord, ...]
+    factors: tuple[str, ...]
+    matched_on: str
+    pairing: str
+    looks: tuple[int, ...]
+    name: str | None = None
+    question: str | None = None
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """What a look saw of one contrast; without an interval where there was one seed."""
+
+    name: str
+    metric: str
+    difference: float
+    verdict: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LookRecord:
+    """What was seen at an interim or final look."""
+
+    seeds: int
+    is_decided: bool
+    comparisons: tuple[ComparisonRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRecord(Extensible):
+    """What the ledger knows of a grid.
+
+    Attributes:
+        command: what the user typed.
+        evaluation_id: how its trials are scored.
+        other_declarations: grids of the same lesson name with another declaration; this grid is exploratory then.
+        known_before: trials that were scored before the grid was declared.
+    """
+
+    grid_id: str
+    command: str
+    title: str
+    arms: tuple[ArmRecord, ...]
+    declaration: Declaration
+    evaluation_id: str
+    created_at: float
+    provenance: Provenance | None = None
+    other_declarations: tuple[str, ...] = ()
+    looks: tuple[LookRecord, ...] = ()
+    known_before: tuple[str, ...] = ()
+    tuning: TuningSummary | None = None
+
+    @property
+    def trial_ids(self) -> list[str]:
+        """The trials arm by arm; a trial that two arms name is there twice."""
+        return [trial for arm in self.arms for trial in arm.trials.values()]
