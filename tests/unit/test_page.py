@@ -11,6 +11,7 @@ import pytest
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson, lesson
 from ablate.records.grid import ComparisonRecord, ContrastRecord, LookRecord
+from ablate.records.provenance import Provenance
 from ablate.records.trial import Status
 from ablate.reports.page import page, write_page
 from tests.support.html import Tags, table
@@ -166,12 +167,19 @@ def test_only_fields_that_differ_are_shown_and_an_arm_to_come_makes_none_differ(
 def test_what_was_read_and_where_it_comes_from(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
     for number, trial in enumerate(trials["bad"].values()):
-        about = {"git_commit": "c0ffee", "git_diff": "d.diff" if number else None, "versions": {"torch": f"2.{number}"}}
-        ledger_of(results).trial(trial).update(provenance=about)
+        provenance = Provenance(
+            ablate="0.1.0",
+            git_commit="c0ffee",
+            git_diff="d.diff" if number else None,
+            python="3.11",
+            versions={"torch": f"2.{number}"},
+            machine="a machine",
+        )
+        ledger_of(results).trial(trial).update(provenance=provenance)
     text = page([lesson(GridResults(results.logs, results.grid))])
     assert table(text, "accounting")[1] == ["causal", "1,000", "990", "1e+09", "10", "1"]
     assert "<dt>commit</dt><dd>c0ffee and c0ffee with uncommitted changes (d.diff)</dd>" in text
-    assert "<dt>versions</dt><dd>torch 2.0 and 2.1 and 2.2</dd>" in text
+    assert "<dt>versions</dt><dd>ablate 0.1.0, python 3.11, torch 2.0 and 2.1 and 2.2</dd>" in text
     assert table(text, "trials")[1] == ["causal", "0", f"<code>{trials['causal']['0']}</code>", "finished"]
 
 
