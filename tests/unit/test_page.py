@@ -177,7 +177,7 @@ def test_what_was_read_and_where_it_comes_from(tmp_path: Path) -> None:
         )
         ledger_of(results).trial(trial).update(provenance=provenance)
     text = page([lesson(GridResults(results.logs, results.grid))])
-    assert table(text, "accounting")[1] == ["causal", "1,000", "990", "1e+09", "10", "1"]
+    assert table(text, "accounting")[1] == ["causal", "1,000", "1,000", "990", "0", "1e+09", "10", "1"]
     assert "<dt>commit</dt><dd>c0ffee and c0ffee with uncommitted changes (d.diff)</dd>" in text
     assert "<dt>versions</dt><dd>ablate 0.1.0, python 3.11, torch 2.0 and 2.1 and 2.2</dd>" in text
     assert table(text, "trials")[1] == ["causal", "0", f"<code>{trials['causal']['0']}</code>", "finished"]
