@@ -13,10 +13,10 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.suite import SUITES, Row, Scorer, checked_suites, suite, suite_id, suite_ids, validation_id
 from ablate.model.build import build_model
-from ablate.records.metric import Metric
+from ablate.records.metric import Direction, Metric
 from tests.support.trials import MakeTrial
 
-ACCURACY = Metric("accuracy", "fraction of questions answered.", "fraction", "maximize", 0.01)
+ACCURACY = Metric("accuracy", "fraction of questions answered.", "fraction", Direction.MAXIMIZE, 0.01)
 
 
 @pytest.fixture

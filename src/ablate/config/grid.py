@@ -30,13 +30,13 @@ class LessonConfig:
     A `name` may be declared once: what is changed under it later is exploratory. `compare` says which comparisons are
     made of the arms (each with the baseline; the main effects and interactions of a full factorial), `contrasts` adds
     some by name; all of them share the error. `baseline` is the label of an arm (null: the first), `smallest_effect`
-    the least difference in the primary metric's unit that would matter.
+    the least difference in the primary metric's unit that would matter (null: the metric's own).
     """
 
     name: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] | None
     question: str | None
     primary_metric: Name
-    smallest_effect: Positive
+    smallest_effect: Positive | None
     baseline: str | None
     confidence: Annotated[float, Field(ge=0.5, le=0.999)]
     compare: tuple[Comparison, ...]

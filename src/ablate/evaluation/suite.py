@@ -5,7 +5,7 @@ entry point (`docs/adding-a-suite.md`). This module and the declarations of suit
 reads them before anything runs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,12 +135,20 @@ def metrics_of(names: Iterable[str]) -> dict[str, Metric]:
     return {metric.name: metric for name in names for metric in SUITES[name].metrics}
 
 
-def scored_names(metrics: Mapping[str, Metric], sources: Iterable[str]) -> Iterator[str]:
-    """Each metric's name and its names by source, of those that a lesson may compare."""
-    for name, metric in metrics.items():
-        if not metric.is_reference:
-            yield name
-            yield from (f"{name}/{source}" for source in sources)
+def metric_of(name: str) -> Metric:
+    """The metric of a name, with or without a source after a slash. Raises KeyError where no suite declares it."""
+    return metrics_of(SUITES)[name.split("/")[0]]
+
+
+def scored_names(names: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
+    """Each name of a metric that lessons may compare, with and without a source, and the suite that scores it."""
+    return {
+        name: suite
+        for suite in names
+        for metric in SUITES[suite].metrics
+        if not metric.is_reference
+        for name in (metric.name, *(f"{metric.name}/{source}" for source in sources))
+    }
 
 
 def evaluation_id(trial: TrialConfig) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from ablate.config.grid import LessonConfig
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
+from ablate.evaluation.suite import SUITES, metric_of, scored_names
 from ablate.grid.cell import Cell
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
-from ablate.lessons.metric import METRICS, metric
 from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
 
@@ -24,22 +24,25 @@ def declared(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[i
         looks: the numbers of seeds at which words may be said.
 
     Raises:
-        UsageError: a baseline or contrast of arms that are not there.
+        UsageError: a baseline or contrast of arms that are not there, or a primary metric that no suite scores.
     """
     lesson = cells[0].arm.composed.grid.lesson
+    contrasts = tuple(
+        ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights)) for contrast in _contrasts(lesson, arms)
+    )
+    label = lesson.baseline or cells[0].arm.label
+    [baseline, *_] = [cell.trial for cell in cells if cell.arm.label == label]
+    check_metric("lesson.primary_metric", lesson.primary_metric, {label: baseline})
     factors = tuple(cells[0].arm.options)
     groups = {factor.split(".")[0] for factor in factors}
     return Declaration(
         name=lesson.name,
         question=lesson.question,
         primary_metric=lesson.primary_metric,
-        smallest_effect=lesson.smallest_effect,
+        smallest_effect=lesson.smallest_effect or metric_of(lesson.primary_metric).smallest_effect,
         baseline=lesson.baseline,
         confidence=lesson.confidence,
-        contrasts=tuple(
-            ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights))
-            for contrast in _contrasts(lesson, arms)
-        ),
+        contrasts=contrasts,
         factors=factors,
         matched_on=cells[0].trial.budget.matched_on,
         pairing="seed_only" if groups & set(DATA_GROUPS) else "windows",
@@ -87,25 +90,27 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
             f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
         )
     trials = {cell.arm.label: cell.trial for cell in cells}
-    baseline = declaration.baseline or next(iter(trials))
-    check_metric("lesson.primary_metric", declaration.primary_metric, {baseline: trials[baseline]})
     for contrast in declaration.contrasts:
         if contrast.metric != declaration.primary_metric:
-            asked = {label: trials[label] for label in contrast.weights}
-            check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, asked)
+            compared = {label: trials[label] for label in contrast.weights}
+            check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, compared)
     _check_budgets(declaration, cells)
 
 
-def check_metric(key: str, name: str, asked: dict[str, TrialConfig]) -> None:
-    """Refuses a metric that these arms will not have. Raises UsageError."""
-    for label, trial in asked.items():
-        known = [f"{known}{part}" for known in METRICS for part in ("", *map("/{}".format, trial.corpus.sources))]
-        if name not in known:
-            raise UsageError(f"{key}={name}: no such metric. {nearest(name, known)}")
-        if name.startswith("infill") and "infill" not in trial.evaluation.suites:
-            raise UsageError(f"{key}={name}: no infilling is scored. Type evaluation=[bits_per_byte,infill].")
+def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
+    """Raise UsageError for a metric that these arms will not have."""
+    for label, trial in trials.items():
+        metrics = scored_names(SUITES, trial.corpus.sources)
+        if name not in metrics:
+            raise UsageError(f"{key}={name}: no such metric. {nearest(name, metrics)}")
+        suites = trial.evaluation.suites
+        if (suite := metrics[name]) not in suites:
+            raise UsageError(
+                f"{key}={name}: is scored by the suite {suite}; evaluation names only {', '.join(suites)}. "
+                f"Type evaluation=[{','.join([*suites, suite])}]."
+            )
         arms = checked_arms(trial.objective)
-        if metric(name).asks_to_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
+        if metric_of(name).needs_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
             raise UsageError(
                 f"{key}={name}: only arms that are trained to infill have it, and {label} is not. Choose other arms, "
                 "or infill_bpb_left, which every arm has."

@@ -1,7 +1,14 @@
 """A metric as a grid's record keeps it: what it measures, in which unit, and which way is better."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Metric:
     name: str
     meaning: str
     unit: str
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
     smallest_effect: float
     needs_infill: bool = False
     is_reference: bool = False
@@ -29,4 +36,4 @@ class Metric:
     @property
     def less_is_better(self) -> bool:
         """Whether a smaller value is the better one."""
-        return self.direction == "minimize"
+        return self.direction is Direction.MINIMIZE

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.config.tuning import TuningConfig
 from ablate.errors import UsageError, nearest
 from ablate.identity import differences
-from ablate.lessons.metric import METRICS, metric
+from ablate.evaluation.suite import SUITES, metric_of
 from ablate.records.optuna.studies import (
     ABOUT,
     PRUNERS,
@@ -33,7 +33,7 @@ COUNTED = ("flops", "parameters", "train_tokens", "input_tokens", "loss_tokens",
 
 def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
     """Return the metrics that a tuning minimises or maximises. Raises UsageError."""
-    known = [*METRICS, *COUNTED]
+    known = [*(metric.name for suite in SUITES.values() for metric in suite.metrics), *COUNTED]
     for name in names:
         if name.split("/")[0] not in known:
             raise UsageError(f"hydra.sweeper.metrics: {name}: no such metric. {nearest(name, known)}")
@@ -53,7 +53,7 @@ def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
 def directions(names: tuple[str, ...]) -> list[StudyDirection]:
     """Return the direction of each metric."""
     return [
-        StudyDirection.MINIMIZE if name in COUNTED or metric(name).less_is_better else StudyDirection.MAXIMIZE
+        StudyDirection.MINIMIZE if name in COUNTED or metric_of(name).less_is_better else StudyDirection.MAXIMIZE
         for name in names
     ]
 

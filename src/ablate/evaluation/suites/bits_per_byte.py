@@ -20,7 +20,7 @@ from ablate.evaluation.reading import Reading
 from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.evaluation.unigram import unigram_V
 from ablate.objectives.prompt import Prompts
-from ablate.records.metric import Metric
+from ablate.records.metric import Direction, Metric
 
 if TYPE_CHECKING:
     from ablate.evaluation.scoring import Reader
@@ -33,7 +33,7 @@ METRICS = (
         "bits per byte of whole held-out passages, which every arm reads left to right, token by token: what a causal "
         "model is trained for.",
         UNIT,
-        "minimize",
+        Direction.MINIMIZE,
         SMALLEST_EFFECT,
     ),
     Metric(
@@ -41,14 +41,14 @@ METRICS = (
         "bits per byte of each passage's second half, given its first half, which each arm reads in its own way (a "
         "prefix model sees it in both directions): the fair one for arms trained on prefixes.",
         UNIT,
-        "minimize",
+        Direction.MINIMIZE,
         SMALLEST_EFFECT,
     ),
     Metric(
         "bpb_full_unigram",
         "bits per byte of whole held-out passages under the token frequencies of the training mixture.",
         UNIT,
-        "minimize",
+        Direction.MINIMIZE,
         SMALLEST_EFFECT,
         is_reference=True,
     ),

@@ -21,7 +21,7 @@ from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.objectives.example import Tokens
 from ablate.objectives.prompt import Prompts
 from ablate.objectives.randomness import key64, keyed_rng
-from ablate.records.metric import Metric
+from ablate.records.metric import Direction, Metric
 
 if TYPE_CHECKING:
     from ablate.evaluation.scoring import Reader
@@ -39,7 +39,7 @@ def _exact(kind: str, lines: str) -> Metric:
         f"fraction of middles ({lines}) that greedy decoding would write to the last token, end included; of arms that "
         "were trained to infill, more is better.",
         "fraction of middles",
-        "maximize",
+        Direction.MAXIMIZE,
         SMALLEST_EFFECT,
         needs_infill=True,
     )
@@ -51,7 +51,7 @@ METRICS = (
         "bits per byte of middles, given the text on both sides, each arm prompted in the format it was trained in; "
         "only arms that were trained to infill have it.",
         UNIT,
-        "minimize",
+        Direction.MINIMIZE,
         SMALLEST_EFFECT,
         needs_infill=True,
     ),
@@ -60,7 +60,7 @@ METRICS = (
         "bits per byte of the same middles, given the text on their left alone: what an arm that can infill gains by "
         "the right side is the difference.",
         UNIT,
-        "minimize",
+        Direction.MINIMIZE,
         SMALLEST_EFFECT,
     ),
     _exact("single_line", "one line"),
