@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.tuning import TuningConfig
 from ablate.errors import UsageError, nearest
-from ablate.identity import differences
 from ablate.evaluation.suite import SUITES, metric_of
+from ablate.identity import differences
 from ablate.records.optuna.studies import (
     ABOUT,
     PRUNERS,
