@@ -14,20 +14,17 @@ from scipy import stats
 
 from ablate.errors import LedgerError
 from ablate.lessons.aa_test import aa_test
-from ablate.lessons.grid_results import IncomparableError
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.lesson import lesson as lesson_of
-from ablate.lessons.metric import metric
 from ablate.records.archive import Archive
 from ablate.records.logs import Logs, open_logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import METADATA, style
 from ablate.reports.forest import draw_forest
 from ablate.reports.noise_tables import aa_table, by_lesson, required_seeds_table, variance_table
+from ablate.reports.notes import direction, lesson_or_gap, question
+from ablate.reports.notes import notes as notes_of
 from ablate.reports.paper import AA_GRIDS, AA_SEEDS, NOT_RUN, newest_by_name
-from ablate.reports.prose import nothing_to_compare, question
 from ablate.reports.table import accounting_table, lesson_table
-from ablate.reports.table import notes as notes_of
 from ablate.reports.written import markdown_table
 
 TEXTS: dict[str, dict[str, Any]] = {
@@ -93,15 +90,12 @@ def find(logs: Logs, name: str) -> Lesson | None:
         print(f"{name}: {NOT_RUN}: python -m ablate experiment={name}")
         return None
     try:
-        lesson = lesson_of(results)
-    except IncomparableError as error:
-        print(f"{name}: no lesson. {error}")
-        return None
+        lesson = lesson_or_gap(results)
     except LedgerError as error:
         print(f"{name}: {error} ({EXPLAINED}.)")
         return None
-    if not lesson.metrics:
-        print(f"{name}: no lesson yet. {nothing_to_compare(lesson)}")
+    if isinstance(lesson, str):
+        print(f"{name}: no lesson. {lesson}")
         return None
     return lesson
 
@@ -127,13 +121,12 @@ def declaration(lesson: Lesson | None) -> Markdown:
         contrast.name if contrast.metric == primary else f"{contrast.name} (on `{contrast.metric}`)"
         for contrast in results.contrasts
     ]
-    direction = "less" if metric(primary).less_is_better else "more"
     return _markdown(
         f"**{question(lesson)}**",
         "",
         f"Grid `{results.grid_id}`: `{results.grid.command}`",
         "",
-        f"- primary metric: `{primary}` ({metric(primary).unit}, {direction} is better); smallest effect that matters: "
+        f"- primary metric: `{primary}` ({results.metric(primary).unit}, {direction(lesson, primary)}); smallest effect: "
         f"{declared.smallest_effect:g}",
         f"- arms: {', '.join(arm.label for arm in results.arms)}; the baseline is {results.baseline}",
         f"- compared: {'; '.join(compared) or 'nothing'}",
@@ -200,7 +193,7 @@ def _final_order(lesson: Lesson) -> Iterable[dict[str, str]]:
     means = by_trial.dropna().T.groupby(level="arm").mean().T
     if means.empty:
         return
-    ranks = means.rank(axis="columns", ascending=metric(primary).less_is_better)
+    ranks = means.rank(axis="columns", ascending=lesson.results.metric(primary).less_is_better)
     order, best = ranks.eq(ranks.iloc[-1]).all(axis="columns"), ranks.idxmin(axis="columns")
     yield {
         "metric": primary,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
@@ -26,7 +26,7 @@ from ablate.records.schema import to_json, write
 from ablate.records.trial import Counts, Status, TrainResult
 from ablate.records.wandb.writer import WandbWriter
 from ablate.reports.curves import draw_curves
-from ablate.reports.table import accounting_table, lesson_table, markdown
+from ablate.reports.table import accounting_table, csv_table, lesson_table, markdown
 
 ARMS, SEEDS, POINTS = 40, 25, 1000
 METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")
@@ -107,14 +107,14 @@ def write_wandb(runs_dir: Path) -> None:
 
 
 def tables_seconds(logs: Logs, grid: GridRecord) -> float:
-    """Reading everything, the lesson, all of its tables, and the curves."""
+    """Seconds for reading the logs, the lesson, all of its tables, and the curves."""
     started = time.perf_counter()
     results = GridResults(logs, grid)
-    found = lesson(results)
+    lesson = Lesson.of(results)
     assert not results.history([arm.label for arm in results.arms]).empty
-    for made in (tidy(found), lesson_table(found), accounting_table(found), markdown(found)):
-        assert len(made)
-    draw_curves(found)
+    for table in (csv_table(lesson), lesson_table(lesson), accounting_table(lesson), markdown(lesson)):
+        assert len(table)
+    draw_curves(lesson)
     return time.perf_counter() - started
 
 

@@ -38,7 +38,7 @@ def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
     assert "3 arms × 2 seeds, 6 trials, 6 to run" in printed
     assert printed.count("finished  ") == 6
     assert "Does changing objective change bpb_continuation?" in printed
-    assert "Trained for something else too: prefix (100% prefix); mixed (50% causal, 50% span_corruption)" in printed
+    assert "Trained on other tasks: prefix (100% prefix); mixed (50% causal, 50% span_corruption)" in printed
     assert "A unigram model of the training mixture reaches bpb_full" in printed
     [grid] = (folder / "runs" / "grids").glob("*.json")
     lesson = grid.with_suffix("")

@@ -289,7 +289,7 @@ def test_a_lesson_that_came_to_nothing_says_why(tmp_path: Path, capsys: pytest.C
     assert cells.find(LedgerLogs(ledger), "lesson2_infill") is None
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("lesson2_infill: no lesson. The arms differ by 9900.0% in train_tokens")
-    assert second == "lesson2_infill: no lesson yet. No seed is finished in every arm (finished: causal 0/3, good 0/3)."
+    assert second == "lesson2_infill: no lesson. No seed is finished in every arm (finished: causal 0/3, good 0/3)."
     for part in (cells.declaration, cells.table, cells.comparisons, cells.curves, cells.notes):
         nothing = part(None)
         assert isinstance(nothing, Markdown)

@@ -85,7 +85,7 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
         for trial in arm["trials"].values():
             config = record(folder, trial)["semantic"]
             assert config["optimizer"]["learning_rate"] == chosen["values"]["optimizer.learning_rate"]
-    assert "Tuned by TPE and median pruning on the validation split's bpb_continuation, 3 candidates an arm" in printed
+    assert "Tuned by TPE and median pruning on the validation split's bpb_continuation, 3 candidates per arm" in printed
     assert "Whether tuning changed a word can't be said here" in printed.replace("\n", " ")
 
 

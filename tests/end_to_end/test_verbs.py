@@ -23,7 +23,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
     write_text(folder / "text", 40, seed=0)
     done = ablate(folder, *GRID)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "unstable 2/2" in done.stdout
+    assert "diverged 2/2" in done.stdout
     trials = {}
     for path in (folder / "runs").glob("*/record.json"):
         record = json.loads(path.read_text())
@@ -115,7 +115,7 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     done = ablate(folder, "retry", *GRID)
     assert f"{trials['0.001 1']}: was failed, reset" in done.stdout
     assert "3 to run" in done.stdout
-    assert "unstable 2/2" in done.stdout
+    assert "diverged 2/2" in done.stdout
     assert done.returncode == 0
     assert statuses(folder)[trials["0.001 1"]]["status"] == "finished"
     nothing = run_in_process(folder, "retry", trials["0.001 1"])

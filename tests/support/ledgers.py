@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.ledger_logs import LedgerLogs
@@ -86,3 +87,8 @@ def change_counts(folder: TrialFolder, **counts: Any) -> None:
     result = folder.record().result
     assert result is not None
     folder.update(result=replace(result, counters=replace(result.counters, **counts)))
+
+
+def verdicts(lesson: Lesson) -> dict[str, str]:
+    """The verdicts as they are shown."""
+    return {name: str(verdict) for name, verdict in lesson.verdicts.items()}

@@ -1,4 +1,4 @@
-"""Lessons from a ledger: words, gaps, refusals, files."""
+"""Lessons from a ledger: verdicts, gaps, rejected comparisons, files."""
 
 import json
 from dataclasses import replace
@@ -8,30 +8,30 @@ import pytest
 from rich.console import Console
 
 from ablate.lessons.grid_results import GridResults, IncomparableError
-from ablate.lessons.lesson import lesson, tidy
+from ablate.lessons.lesson import Lesson
 from ablate.records.trial import Status
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
-from ablate.reports.prose import listed
+from ablate.reports.notes import listed
 from ablate.reports.report import report
-from ablate.reports.table import markdown, show
-from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, with_changes
+from ablate.reports.table import csv_table, markdown, show
+from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, verdicts, with_changes
 
 
 def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "bad": 0.1, "alike": 0.0})
-    found = lesson(results)
-    assert found.words == {"good": "better", "bad": "worse", "alike": "equivalent"}
-    table = tidy(found)
+    lesson = Lesson.of(results)
+    assert verdicts(lesson) == {"good": "better", "bad": "worse", "alike": "equivalent"}
+    table = csv_table(lesson)
     assert len(table) == 8
     good = table[(table["metric"] == "bpb_full") & (table["arm"] == "good")].iloc[0]
     assert good["low"] < -0.1 < good["high"]
     assert table[table["metric"] == "bpb_full/code"]["verdict"].isna().all(), "verdicts on the primary metric only"
-    page = markdown(found)
+    page = markdown(lesson)
     assert "nan" not in page
     assert "| bpb_full | good | 2.0" in page
     assert "**better**" in page
-    assert "Trained for something else too: good, bad, alike (50% causal, 50% span_corruption)" in page
+    assert "Trained on other tasks: good, bad, alike (50% causal, 50% span_corruption)" in page
 
 
 def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> None:
@@ -52,31 +52,31 @@ def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> No
 def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
     ledger_of(results).trial(trials["bad"]["2"]).update(status=Status.FAILED, evaluations={})
-    found = lesson(results)
-    assert found.words["bad"] == "interim: worse"
-    assert found.primary is not None
-    assert found.primary.seeds == 2, "only seeds that are complete in all arms"
+    lesson = Lesson.of(results)
+    assert verdicts(lesson)["bad"] == "interim: worse"
+    assert lesson.primary is not None
+    assert lesson.primary.seeds == 2, "only seeds that are complete in all arms"
 
 
 def test_an_arm_without_results_takes_nothing_from_the_others(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "gone": 0.0})
     for trial in trials["gone"].values():
         ledger_of(results).trial(trial).update(status=Status.FAILED, evaluations={})
-    found = lesson(results)
-    assert found.words == {"bad": "interim: worse", "gone": "missing, 0/3 done"}
-    assert "Interim: trials are missing (done: gone 0/3)" in markdown(found)
+    lesson = Lesson.of(results)
+    assert verdicts(lesson) == {"bad": "interim: worse", "gone": "missing, 0/3 done"}
+    assert "Interim: trials are missing (done: gone 0/3)" in markdown(lesson)
 
 
 def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
     ledger_of(results).trial(trials["bad"]["2"]).update(status=Status.RUNNING)
-    assert lesson(results).words["bad"] == "worse"
+    assert verdicts(Lesson.of(results))["bad"] == "worse"
 
 
 def test_a_table_fits_80_columns(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
     console = Console(file=(tmp_path / "out").open("w"), width=80)
-    show(lesson(results), console)
+    show(Lesson.of(results), console)
     console.file.close()
     printed = (tmp_path / "out").read_text()
     assert "…" not in printed
@@ -87,52 +87,52 @@ def test_a_table_fits_80_columns(tmp_path: Path) -> None:
 def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> None:
     offsets = {f"arm{number}": 0.01 * ((7 * number) % 40) for number in range(40)}
     results, _ = make_grid(tmp_path, offsets, seeds=2, baseline="arm5")
-    found = lesson(results)
+    lesson = Lesson.of(results)
     best = sorted(offsets, key=lambda label: offsets[label])[:3]
-    assert found.shown_arms(4) == [label for label in offsets if label in {*best, "arm5"}]
-    assert found.shown_arms(40) == list(offsets)
+    assert lesson.shown_arms(4) == [label for label in offsets if label in {*best, "arm5"}]
+    assert lesson.shown_arms(40) == list(offsets)
     with (tmp_path / "out").open("w") as file:
         assert report(results, folder_of(results), Console(file=file, width=120))
     printed = (tmp_path / "out").read_text()
-    assert "The baseline and the 19 best; 20 more arms stand in lesson.md and lesson.csv." in printed
+    assert "The baseline and the 19 best; 20 more arms are in lesson.md and lesson.csv." in printed
     assert listed(list(offsets)) == "arm0, arm1, arm2, arm3, arm4 and 35 more"
     assert all(f"| bpb_full | {label} |" in (folder_of(results) / "lesson.md").read_text() for label in offsets)
 
 
-def test_a_diverged_seed_is_unstable_and_never_averaged_away(tmp_path: Path) -> None:
+def test_an_arm_with_a_diverged_seed_is_left_out_of_comparisons_and_means(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "wild": -0.5})
     ledger_of(results).trial(trials["wild"]["1"]).update(status=Status.DIVERGED)
-    found = lesson(results)
-    assert found.words["wild"] == "unstable 1/3"
-    assert found.words["bad"] == "worse"
-    table = tidy(found)
+    lesson = Lesson.of(results)
+    assert verdicts(lesson)["wild"] == "diverged 1/3"
+    assert verdicts(lesson)["bad"] == "worse"
+    table = csv_table(lesson)
     wild = table[(table["metric"] == "bpb_full") & (table["arm"] == "wild")]
-    assert wild["verdict"].tolist() == ["unstable 1/3"]
+    assert wild["verdict"].tolist() == ["diverged 1/3"]
     assert wild["mean"].isna().all()
-    assert "| bpb_full | wild |  |  |  | **unstable 1/3** |" in markdown(found)
+    assert "| bpb_full | wild |  |  |  | **diverged 1/3** |" in markdown(lesson)
     for trial in trials["causal"].values():
         ledger_of(results).trial(trial).update(status=Status.DIVERGED, evaluations={})
     console = Console(file=(tmp_path / "out").open("w"), width=120)
     assert report(GridResults(results.logs, results.grid), folder_of(results), console)
     console.file.close()
-    assert "Unstable: trials diverged (causal 3/3, wild 1/3)" in (tmp_path / "out").read_text()
+    assert "Diverged: causal 3/3, wild 1/3;" in (tmp_path / "out").read_text()
 
 
 def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
     results = with_changes(results, known_before=(trials["causal"]["0"], trials["bad"]["1"]))
-    found = lesson(results)
-    assert found.words == {"bad": "post hoc: worse", "new": "worse"}
-    assert "Post hoc (bad): trials of these arms were scored before" in markdown(found)
+    lesson = Lesson.of(results)
+    assert verdicts(lesson) == {"bad": "post hoc: worse", "new": "worse"}
+    assert "Post hoc (bad): trials of these arms were scored before" in markdown(lesson)
     results = with_changes(results, known_before=(trials["bad"]["1"],))
-    assert lesson(results).words["bad"] == "worse", "without the baseline nobody has seen the difference"
+    assert verdicts(Lesson.of(results))["bad"] == "worse", "without the baseline nobody has seen the difference"
 
 
 def test_a_baseline_under_a_second_name_is_found(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1}, baseline="other name")
     second = replace(results.grid.arms[0], label="other name", same_as="causal")
     results = with_changes(results, arms=(*results.grid.arms, second))
-    assert lesson(results).words == {"bad": "worse"}
+    assert verdicts(Lesson.of(results)) == {"bad": "worse"}
 
 
 def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_windows_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "data/train_tokens": 999}) + "\n")
     with pytest.raises(IncomparableError, match="logged at different steps"):
-        lesson(results)
+        Lesson.of(results)
 
 
 def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_unmatched_arms_are_refused_with_the_numbers(tmp_path: Path) -> None:
     for trial in trials["long"].values():
         change_counts(ledger_of(results).trial(trial), train_tokens=1020)
     with pytest.raises(IncomparableError, match=r"differ by 2\.0% in train_tokens.*causal 1,000, long 1,020"):
-        lesson(results)
+        Lesson.of(results)
 
 
 @pytest.mark.parametrize("pairing", ["windows", "seed_only"])
@@ -162,10 +162,10 @@ def test_unpaired_arms_are_refused_unless_the_data_is_the_factor(tmp_path: Path,
     folder.metrics_path.write_text(json.dumps(row) + "\n")
     change_counts(folder, windows="others")
     if pairing == "seed_only":
-        assert lesson(results).words["other"] == "worse"
+        assert verdicts(Lesson.of(results))["other"] == "worse"
     else:
         with pytest.raises(IncomparableError, match="With seed 1 the arms causal and other read different windows"):
-            lesson(results)
+            Lesson.of(results)
 
 
 def test_values_scored_in_another_way_do_not_count(tmp_path: Path) -> None:
@@ -176,5 +176,5 @@ def test_values_scored_in_another_way_do_not_count(tmp_path: Path) -> None:
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
-    for path in save(draw_curves(lesson(results)), tmp_path, "curves", ("png", "pdf", "svg")):
+    for path in save(draw_curves(Lesson.of(results)), tmp_path, "curves", ("png", "pdf", "svg")):
         assert path.stat().st_size > 5000

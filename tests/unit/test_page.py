@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.lesson import Lesson, lesson
+from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ComparisonRecord, ContrastRecord, LookRecord
 from ablate.records.provenance import Provenance
 from ablate.records.trial import Status
 from ablate.reports.page import page, write_page
 from tests.support.html import Tags, table
-from tests.support.ledgers import ledger_of, make_grid, with_changes
+from tests.support.ledgers import ledger_of, make_grid, verdicts, with_changes
 
 NASTY, MARKUP = '<b>&"x #0072b2 $\\frac$ id="a_1"', "&lt;b&gt;&amp;"
 
 
 def made(tmp_path: Path) -> list[Lesson]:
-    """One lesson with all kinds of words and a nasty label, one with nothing to compare."""
+    """One lesson with all kinds of verdicts and a nasty label, one with nothing to compare."""
     offsets = {"causal": 0.0, NASTY: -0.1, "bad": 0.1, "alike": 0.0, "wild": 0.0, "gone": 0.0}
     results, trials = make_grid(tmp_path / "one", offsets, seeds=5, name="lesson_x", question="Is it <i>good</i>?")
     ledger_of(results).trial(trials["wild"]["1"]).update(status=Status.DIVERGED)
@@ -31,7 +31,7 @@ def made(tmp_path: Path) -> list[Lesson]:
     results = with_changes(results, known_before=(trials["causal"]["0"], trials["alike"]["0"]), looks=(look,))
     alone, _ = make_grid(tmp_path / "two", {"causal": 0.0}, seeds=1)
     stale = {trials["bad"]["0"]: ["data 2 → 3"]}
-    return [lesson(GridResults(results.logs, results.grid), stale), lesson(GridResults(alone.logs, alone.grid))]
+    return [Lesson.of(GridResults(results.logs, results.grid), stale), Lesson.of(GridResults(alone.logs, alone.grid))]
 
 
 def card(text: str, name: str) -> str:
@@ -46,7 +46,7 @@ def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> No
     lessons = made(tmp_path)
     text = page(lessons)
     assert page(lessons) == text
-    again = [lesson(GridResults(one.results.logs, one.results.grid), one.stale) for one in lessons]
+    again = [Lesson.of(GridResults(one.results.logs, one.results.grid), one.stale) for one in lessons]
     assert page(again) == text
     tags = Tags(text)
     assert tags.opened == []
@@ -60,23 +60,23 @@ def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> No
     assert {f"lesson-1-{kind}" for kind in ("comparisons", "curves")} <= {name.rpartition("-")[0] for name in names}
 
 
-def test_every_word_and_gap_is_there(tmp_path: Path) -> None:
+def test_every_verdict_and_gap_is_shown(tmp_path: Path) -> None:
     lessons = made(tmp_path)
-    assert set(lessons[0].words.values()) == {
+    assert set(verdicts(lessons[0]).values()) == {
         *("interim: better", "stale: interim: worse", "interim: post hoc: equivalent"),
-        *("unstable 1/5", "missing, 0/5 done"),
+        *("diverged 1/5", "missing, 0/5 done"),
     }
     text = page(lessons)
     for name, kind, tags in (
         (MARKUP, "better", ["interim"]),
         ("bad", "worse", ["stale", "interim"]),
         ("alike", "equivalent", ["interim", "post hoc"]),
-        ("wild", "unstable", ["1/5 diverged"]),
+        ("wild", "diverged", ["1/5 diverged"]),
         ("gone", "missing", ["0/5 done"]),
     ):
         [found] = [one for one in re.findall(r'<li class="card.*?</li>', text, re.DOTALL) if f"<h3>{name}" in one]
         assert found.startswith(f'<li class="card {kind}">')
-        assert f'<p class="word">{kind}' in found
+        assert f'<p class="verdict">{kind}' in found
         assert re.findall(r'<span class="tag">(.*?)</span>', found) == tags
         assert ('class="interval"' in found) == (kind in ("better", "worse", "equivalent"))
     assert table(text, "looks")[-1] == ["bad", "+0.0900", "[−0.0100, +0.1900]", "undecided"]
@@ -84,7 +84,7 @@ def test_every_word_and_gap_is_there(tmp_path: Path) -> None:
     assert "One arm: nothing to compare it with." in text
 
 
-def test_a_word_on_a_contrast_of_several_arms_is_taken_apart(tmp_path: Path) -> None:
+def test_the_verdict_of_a_contrast_of_several_arms_has_tags(tmp_path: Path) -> None:
     contrasts = (
         ContrastRecord("effect: b − a", "bpb_full", {"b: 1": 1.0, "a": -0.5, "c": -0.5}),
         ContrastRecord("plain", "bpb_full/code", {"c": 1.0, "a": -1.0}),
@@ -92,11 +92,11 @@ def test_a_word_on_a_contrast_of_several_arms_is_taken_apart(tmp_path: Path) -> 
     results, trials = make_grid(tmp_path, {"a": 0.0, "b: 1": 0.1, "c": 0.0}, name="l", contrasts=contrasts)
     ledger_of(results).trial(trials["b: 1"]["1"]).update(status=Status.DIVERGED)
     results = with_changes(results, other_declarations=("an earlier one",))
-    text = page([lesson(GridResults(results.logs, results.grid))])
-    unstable = card(text, "effect: b − a")
-    assert '<li class="card unstable">' in unstable
-    assert 'unstable <span class="tag">b: 1 1/3 diverged</span>' in unstable
-    assert "b: 1 − 0.5 × a − 0.5 × c" in unstable
+    text = page([Lesson.of(GridResults(results.logs, results.grid))])
+    diverged = card(text, "effect: b − a")
+    assert '<li class="card diverged">' in diverged
+    assert 'diverged <span class="tag">b: 1 1/3 diverged</span>' in diverged
+    assert "b: 1 − 0.5 × a − 0.5 × c" in diverged
     plain = card(text, "plain")
     assert 'equivalent <span class="tag">exploratory</span>' in plain
     assert "bpb_full/code" in plain
@@ -118,7 +118,7 @@ def test_a_lesson_without_a_finished_or_begun_trial_is_shown(tmp_path: Path) -> 
         for trial in of_arm.values():
             ledger_of(results).trial(trial).metrics_path.unlink()
             (ledger_of(results).trial(trial).path / "record.json").unlink()
-    text = page([lesson(GridResults(results.logs, results.grid))])
+    text = page([Lesson.of(GridResults(results.logs, results.grid))])
     assert 'missing <span class="tag">0/3 done</span>' in text
     assert "No seed is finished in every arm" in text
     assert "<svg" not in text
@@ -127,7 +127,7 @@ def test_a_lesson_without_a_finished_or_begun_trial_is_shown(tmp_path: Path) -> 
 
 def test_an_interval_beyond_the_drawing_is_an_arrow(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "near": -0.05, "far": 3.0})
-    text = page([lesson(results)])
+    text = page([Lesson.of(results)])
     assert 'class="beyond right"' in card(text, "far")
     places = [float(place) for place in re.findall(r"(?:left|width):([\d.-]+)%", text)]
     assert all(0 <= place <= 100 for place in places)
@@ -151,7 +151,7 @@ def test_only_fields_that_differ_are_shown_and_an_arm_to_come_makes_none_differ(
     with_fields(results, trials["bad"], infill={"rate": 0.5}, objective=[*long, 2], block={"kind": "gptj"})
     for trial in trials["new"].values():
         (ledger_of(results).trial(trial).path / "record.json").unlink()
-    assert table(page([lesson(GridResults(results.logs, results.grid))]), "differing") == [
+    assert table(page([Lesson.of(GridResults(results.logs, results.grid))]), "differing") == [
         ["field", "causal", "bad", "new"],
         ["objective", "causal", "bad", "new"],
         ["tasks", "100% causal", "50% causal, 50% span_corruption", "50% causal, 50% span_corruption"],
@@ -176,7 +176,7 @@ def test_what_was_read_and_where_it_comes_from(tmp_path: Path) -> None:
             machine="a machine",
         )
         ledger_of(results).trial(trial).update(provenance=provenance)
-    text = page([lesson(GridResults(results.logs, results.grid))])
+    text = page([Lesson.of(GridResults(results.logs, results.grid))])
     assert table(text, "accounting")[1] == ["causal", "1,000", "1,000", "990", "0", "1e+09", "10", "1"]
     assert "<dt>commit</dt><dd>c0ffee and c0ffee with uncommitted changes (d.diff)</dd>" in text
     assert "<dt>versions</dt><dd>ablate 0.1.0, python 3.11, torch 2.0 and 2.1 and 2.2</dd>" in text
@@ -192,7 +192,7 @@ def test_runs_are_linked_where_there_is_a_link(tmp_path: Path) -> None:
     assert text.count("https://") == 1
 
 
-def test_figures_are_in_the_page_s_colours_and_words(tmp_path: Path) -> None:
+def test_figures_are_in_the_page_s_colours(tmp_path: Path) -> None:
     text = page(made(tmp_path))
     figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(figures) == 3

@@ -13,15 +13,15 @@ from ablate.errors import LedgerError
 from ablate.grid.stale import stale_trials
 from ablate.lessons.aa_test import AAComparison, aa_test
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.lesson import lesson
+from ablate.lessons.lesson import Lesson
 from ablate.lessons.power import required_seeds
 from ablate.lessons.variance import variance_components
 from ablate.records.archive import write_archive
 from ablate.records.logs import open_logs
+from ablate.reports.notes import notes
 from ablate.reports.paper import write_paper
-from ablate.reports.table import notes
 from ablate.versions import CODE_VERSIONS
-from tests.support.ledgers import ledger_of, make_grid, with_changes
+from tests.support.ledgers import ledger_of, make_grid, verdicts, with_changes
 
 PUBLISHED: list[dict[str, Any]] = [
     {"lesson": name, "shows": "scores", "kind": "table", "claim": "it helps", "published": []}
@@ -44,10 +44,10 @@ def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path)
     archive = write_archive(results.logs, [results.grid], tmp_path / "data")
     for name, logs in {"one": archive, "two": open_logs(tmp_path / "data")}.items():
         paper = write_paper(logs, PUBLISHED, tmp_path / name, "c0ffee")
-        assert paper.lessons["lesson_x"].words == {"good": "better", "alike": "equivalent"}
+        assert verdicts(paper.lessons["lesson_x"]) == {"good": "better", "alike": "equivalent"}
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert one == two
-    assert lesson(results).words == {"good": "better", "alike": "equivalent"}
+    assert verdicts(Lesson.of(results)) == {"good": "better", "alike": "equivalent"}
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
     assert manifest["lessons"]["lesson_x"]["trials"]["good"]["4"] in archive.grids()[0].arms[1].trials.values()
     assert manifest["written_by_commit"] == "c0ffee"
@@ -77,9 +77,9 @@ def test_a_folder_without_logs_is_told(tmp_path: Path) -> None:
 
 def test_a_lesson_asked_otherwise_before_is_exploratory(tmp_path: Path) -> None:
     results = with_changes(named(tmp_path), other_declarations=("abcdef",))
-    found = lesson(results)
-    assert found.words["good"] == "exploratory: better"
-    assert any("was declared otherwise before (grid abcdef)" in note for note in notes(found))
+    lesson = Lesson.of(results)
+    assert verdicts(lesson)["good"] == "exploratory: better"
+    assert any("was declared differently before (grid abcdef)" in note for note in notes(lesson))
 
 
 def test_trials_of_other_code_are_stale(tmp_path: Path) -> None:
@@ -90,28 +90,28 @@ def test_trials_of_other_code_are_stale(tmp_path: Path) -> None:
     fresh = GridResults(results.logs, results.grid)
     stale = stale_trials(fresh)
     assert stale == {trial: [f"model 0 → {CODE_VERSIONS['model']}"]}
-    found = lesson(fresh, stale)
-    assert found.words == {"good": "stale: better", "alike": "equivalent"}
-    assert any(note.startswith("Stale: 1 trials ran with other code (model 0") for note in notes(found))
+    lesson = Lesson.of(fresh, stale)
+    assert verdicts(lesson) == {"good": "stale: better", "alike": "equivalent"}
+    assert any(note.startswith("Stale: 1 trials ran with other code (model 0") for note in notes(lesson))
 
 
 def test_a_score_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
     results = named(tmp_path)
     folder = ledger_of(results).trial(results.trials_of("good")[2])
     folder.update(evaluations={"eval": {**folder.record().evaluations["eval"], "bpb_full": float("nan")}})
-    found = lesson(GridResults(results.logs, results.grid))
-    assert found.primary is not None
-    assert found.primary.seeds == 4
-    assert "good, seed 2: bpb_full is not a number, so that seed is left out of bpb_full for all arms." in notes(found)
+    lesson = Lesson.of(GridResults(results.logs, results.grid))
+    assert lesson.primary is not None
+    assert lesson.primary.seeds == 4
+    assert "good, seed 2: bpb_full is not a number, so that seed is left out of bpb_full for all arms." in notes(lesson)
 
 
 def test_an_arm_without_the_metric_is_told(tmp_path: Path) -> None:
     results = named(tmp_path)
     for trial in results.trials_of("good"):
         ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_continuation": 2.0}})
-    found = lesson(GridResults(results.logs, results.grid))
-    assert "good can't be made: good has no bpb_full." in notes(found)
-    assert found.words["alike"] == "equivalent"
+    lesson = Lesson.of(GridResults(results.logs, results.grid))
+    assert "good can't be compared: good has no bpb_full." in notes(lesson)
+    assert verdicts(lesson)["alike"] == "equivalent"
 
 
 def test_pairing_saves_seeds(tmp_path: Path) -> None:

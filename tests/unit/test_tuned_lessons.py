@@ -8,13 +8,13 @@ import optuna
 import pytest
 
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.lesson import lesson
-from ablate.lessons.tuning import tuning_notes, untuned
+from ablate.lessons.lesson import Lesson
 from ablate.records.provenance import Provenance
 from ablate.records.schema import write
 from ablate.records.tuning import TunedArm, TuningCost, TuningRecord, TuningSettings, TuningSummary
 from ablate.reports.page import page
 from ablate.reports.study_figures import study_figures
+from ablate.reports.tuning_notes import tuning_notes, untuned
 from ablate.reports.tuning_section import TuningStudies
 from tests.support.html import Tags, table
 from tests.support.ledgers import ledger_of, make_grid, with_changes
@@ -61,7 +61,7 @@ def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, floa
     record = replace(results.grid, tuning=SUMMARY, grid_id="1" * 12)
     if before is None:
         write(ledger_of(results).grid_path("0" * 12), record)
-        return tuning_notes(lesson(GridResults(results.logs, record)))
+        return tuning_notes(Lesson.of(GridResults(results.logs, record)))
     untuned_results, _ = make_grid(tmp_path / "both", before)
     ledger = ledger_of(untuned_results)
     # The tuned trials into the same ledger, under ids of their own.
@@ -69,22 +69,22 @@ def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, floa
         (tmp_path / "tuned" / "runs" / trial).rename(ledger.trial(f"9{trial[1:]}").path)
     arms = [replace(arm, trials={seed: f"9{trial[1:]}" for seed, trial in arm.trials.items()}) for arm in record.arms]
     write(ledger.grid_path("1" * 12), replace(record, arms=tuple(arms)))
-    return tuning_notes(lesson(GridResults(untuned_results.logs, ledger.grid("1" * 12))))
+    return tuning_notes(Lesson.of(GridResults(untuned_results.logs, ledger.grid("1" * 12))))
 
 
 def test_arms_that_were_not_tuned_say_nothing_of_it(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
-    assert tuning_notes(lesson(results)) == []
+    assert tuning_notes(Lesson.of(results)) == []
 
 
 def test_how_arms_were_tuned_is_told(tmp_path: Path) -> None:
     first, second = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
     assert first.startswith(
-        "Tuned by TPE and hyperband pruning on the validation split's bpb_full, 8 candidates an arm under seed 0"
+        "Tuned by TPE and hyperband pruning on the validation split's bpb_full, 8 candidates per arm with seed 0"
     )
     assert "causal `optimizer.learning_rate=0.004` (2.0100; 5 of 8 candidates trained to the end, 2.5M tokens)" in first
     assert "mixed `optimizer.learning_rate=0.008`, `infill=psm`" in first
-    assert second.startswith("Whether tuning changed a word can't be said here")
+    assert second.startswith("Whether tuning changed a verdict is unknown")
 
 
 def test_a_grid_of_other_trials_is_not_what_was_tuned(tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_grid_of_other_trials_is_not_what_was_tuned(tmp_path: Path) -> None:
     assert untuned(with_changes(results, tuning=SUMMARY, grid_id="1" * 12)) is None
 
 
-def test_words_that_survive_and_words_that_do_not(tmp_path: Path) -> None:
+def test_verdicts_that_tuning_changes_and_does_not_change(tmp_path: Path) -> None:
     worse, alike = {"causal": 0.0, "mixed": 0.1}, {"causal": 0.0, "mixed": 0.0}
     assert tuned(tmp_path / "one", worse, worse)[1] == (
-        f"Every word survives tuning, against the arms as they come (grid {'0' * 12}): mixed stays worse."
+        f"Tuning changes no verdict, compared with the untuned arms (grid {'0' * 12}): mixed stays worse."
     )
     assert tuned(tmp_path / "two", worse, alike)[1] == (
-        f"Tuning changes words, against the arms as they come (grid {'0' * 12}): mixed was worse, is equivalent."
+        f"Tuning changes verdicts, compared with the untuned arms (grid {'0' * 12}): mixed was worse, is equivalent."
     )
 
 
@@ -119,9 +119,9 @@ def study(directions: int, parameters: int) -> optuna.Study:
 @pytest.mark.parametrize(
     ("directions", "parameters", "titles"),
     [
-        (1, 1, ["History", "What was tried"]),
+        (1, 1, ["History", "Values"]),
         (1, 2, ["History", "Importance", "Parallel coordinates"]),
-        (2, 1, ["Front", "What was tried, bpb_full", "What was tried, flops"]),
+        (2, 1, ["Front", "Values, bpb_full", "Values, flops"]),
     ],
 )
 def test_figures_of_a_study(directions: int, parameters: int, titles: list[str]) -> None:
@@ -155,4 +155,4 @@ def test_sweeps_on_the_page(tmp_path: Path) -> None:
 
 def test_a_sweep_in_which_nothing_ended_is_on_the_page_too() -> None:
     empty = optuna.create_study()
-    assert "Nothing came to its end yet." in page([], {}, [TuningStudies(TUNING, {"causal": empty})])
+    assert "No candidate is finished yet." in page([], {}, [TuningStudies(TUNING, {"causal": empty})])

@@ -1,25 +1,61 @@
-"""The words that a comparison may end in. One interval serves the table and the word."""
+"""The verdicts of comparisons, and what qualifies them."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ablate.lessons.estimate import Comparison
 
 
 class Verdict(StrEnum):
-    """What the primary metric says of an arm."""
+    """The outcome of a declared contrast. The last three stand in place of an outcome."""
 
     EQUIVALENT = "equivalent"
     BETTER = "better"
     WORSE = "worse"
     UNDECIDED = "undecided"
+    DIVERGED = "diverged"
+    MISSING = "missing"
     BASELINE = "baseline"
 
 
-def verdict(comparison: Comparison, smallest_effect: float, *, less_is_better: bool) -> Verdict:
-    """The verdict on a metric.
+@dataclass(frozen=True)
+class QualifiedVerdict:
+    """A verdict as lessons show it, e.g. `stale: interim: worse`, `diverged 1/5`, `missing, 0/5 done`.
 
-    The interval inside ±smallest_effect: equivalent. Else, if it excludes 0: better or worse. Else, and always with
-    one seed: undecided.
+    Attributes:
+        verdict: without qualifiers.
+        qualifiers: what weakens it.
+        count: k/n trials that diverged or are done, where the verdict is `diverged` or `missing`.
+        arm: the arm that diverged, where the contrast has another name.
+    """
+
+    verdict: Verdict
+    qualifiers: tuple[str, ...] = ()
+    count: str = ""
+    arm: str = ""
+
+    def __str__(self) -> str:
+        if self.verdict is Verdict.MISSING:
+            return f"{self.verdict}, {self.count} done"
+        if self.verdict is Verdict.DIVERGED:
+            return f"{self.verdict}: {self.arm} {self.count}" if self.arm else f"{self.verdict} {self.count}"
+        return ": ".join((*self.qualifiers, self.verdict))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Short texts to show beside the bare verdict."""
+        if self.verdict is Verdict.MISSING:
+            return (f"{self.count} done",)
+        if self.verdict is Verdict.DIVERGED:
+            return (f"{self.arm} {self.count} diverged".lstrip(),)
+        return self.qualifiers
+
+
+def verdict(comparison: Comparison, smallest_effect: float, *, less_is_better: bool) -> Verdict:
+    """Return the verdict on a metric.
+
+    Equivalent if the interval lies inside ±smallest_effect; else better or worse if it excludes 0; else undecided, as
+    always with one seed.
     """
     low, high = comparison.low, comparison.high
     if low is None or high is None:

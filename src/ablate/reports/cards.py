@@ -5,11 +5,7 @@ from typing import Any
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.estimate import Comparison
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.metric import metric
 
-# What may stand before a verdict, and what stands in a verdict's place.
-QUALIFIERS = ("stale", "interim", "post hoc", "exploratory")
-GAPS = ("unstable", "missing")
 # A drawing reaches at most so many smallest effects; an interval beyond it is an arrow.
 MAX_REACH_IN_EFFECTS = 10
 # A card names the arms of its contrast where they are at most so many.
@@ -24,25 +20,12 @@ def cards(lesson: Lesson) -> list[dict[str, Any]]:
             "name": contrast.name,
             "terms": _terms(contrast, lesson.results.baseline),
             "metric": contrast.metric,
-            "less_is_better": metric(contrast.metric).less_is_better,
-            **verdict_parts(lesson.words[contrast.name]),
+            "less_is_better": lesson.results.metric(contrast.metric).less_is_better,
+            "verdict": lesson.verdicts[contrast.name],
             **(_drawing(lesson, comparisons[contrast.name]) if contrast.name in comparisons else {"difference": None}),
         }
         for contrast in lesson.results.contrasts
     ]
-
-
-def verdict_parts(verdict: str) -> dict[str, Any]:
-    """A lesson's verdict in parts: `stale: interim: worse`, `unstable: ARM 1/5`, `missing, 0/5 done`."""
-    tags = []
-    while (qualifier := verdict.partition(": ")[0]) in QUALIFIERS:
-        tags.append(qualifier)
-        verdict = verdict.removeprefix(f"{qualifier}: ")
-    for gap in GAPS:
-        if verdict.startswith(gap):
-            share = verdict.removeprefix(gap).lstrip(":, ")
-            return {"word": gap, "kind": gap, "tags": [*tags, f"{share} diverged" if gap == "unstable" else share]}
-    return {"word": verdict, "kind": verdict, "tags": tags}
 
 
 def signed(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The loss curves of a grid: the mean over seeds, and the band that the seeds span."""
+"""Loss curves of a grid: the mean and the range over seeds."""
 
 import numpy as np
 import pandas as pd
@@ -7,24 +7,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.metric import metric as metric_of
 from ablate.reports.figure import COLOURS, quiet_grid, style
 
-# As many as there are colours that can be told apart.
-MOST_CURVES = len(COLOURS)
+# There are no more distinct colours.
+MAX_CURVES = len(COLOURS)
 LOSS, TOKENS = "train/loss", "data/train_tokens"
 
 
-def draw_curves(found: Lesson) -> Figure:
-    """The training loss of each arm and, where it was scored in between, the primary metric on the validation split."""
-    results = found.results
-    shown = found.shown_arms(MOST_CURVES)
-    tuned = f"val/{results.primary_metric}"
-    history = results.history(shown, [TOKENS, LOSS, tuned])
-    panels = {LOSS: "training loss of each arm's own objective\n(nats per token asked, running mean)"}
-    if tuned in history:
-        unit = metric_of(results.primary_metric).unit
-        panels[tuned] = f"{results.primary_metric} on the validation split\n({unit})"
+def draw_curves(lesson: Lesson) -> Figure:
+    """Draw the training loss of each arm and, if it was scored, the primary metric on the validation split."""
+    results = lesson.results
+    shown = lesson.shown_arms(MAX_CURVES)
+    validation = f"val/{results.primary_metric}"
+    history = results.history(shown, [TOKENS, LOSS, validation])
+    panels = {LOSS: "training loss of each arm's own objective\n(nats per loss token, running mean)"}
+    if validation in history:
+        unit = results.metric(results.primary_metric).unit
+        panels[validation] = f"{results.primary_metric} on the validation split\n({unit})"
     with style():
         figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -32,7 +31,7 @@ def draw_curves(found: Lesson) -> Figure:
             for label, colour in zip(shown, COLOURS, strict=False):
                 _curve(axis, history[history["arm"] == label], name, label, colour)
             axis.set_xlim(left=0)
-            axis.set_xlabel("source tokens")
+            axis.set_xlabel("train tokens")
             axis.set_ylabel(axis_label)
             quiet_grid(axis)
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -48,7 +47,7 @@ def _curve(axis: Axes, history: pd.DataFrame, metric: str, label: str, colour: s
     rows = history.dropna(subset=[name for name in (metric,) if name in history])
     if rows.empty or metric not in history:
         return
-    # Seeds that are matched on something else than source tokens are logged at places of their own.
+    # Seeds that are matched on something else than train tokens are logged at different places.
     places = np.unique(rows[TOKENS].to_numpy(float))
     seeds = [seed.sort_values(TOKENS) for _, seed in rows.groupby("seed")]
     curves = np.array(
@@ -62,7 +61,7 @@ def _curve(axis: Axes, history: pd.DataFrame, metric: str, label: str, colour: s
 
 
 def _smooth(values: pd.Series, metric: str) -> pd.Series:
-    """A running mean of the training loss: batches are small and of two sources; the rest as it is."""
+    """Return a running mean of the training loss, whose batches are small and of two sources; else the values."""
     if metric != LOSS:
         return values
     return values.rolling(max(1, len(values) // 12), min_periods=1).mean()

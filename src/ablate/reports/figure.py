@@ -1,4 +1,4 @@
-"""What all figures share: colours, size, and files that have the same bytes for the same results."""
+"""What all figures share: colours, style, and files with the same bytes for the same results."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ablate.files import replacing
 
-# Okabe and Ito's palette: told apart by readers with any colour vision.
+# Okabe and Ito's palette, for readers with any colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 # No date and no random names.
 METADATA: dict[str, dict[str, Any]] = {
@@ -23,7 +23,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made and saved inside look alike, and their SVG names are those of the last time."""
+    """Set the style of figures drawn and saved within, with stable ids in SVG."""
     with matplotlib.rc_context(
         {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "ablate"}
     ):
@@ -31,13 +31,13 @@ def style() -> Iterator[None]:
 
 
 def quiet_grid(axis: Axes) -> None:
-    """Lines behind the data that do not ask to be looked at."""
+    """Draw a light grid behind the data."""
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.set_axisbelow(True)
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Writes `<name>.<format>` for each format, and returns the paths."""
+    """Write `<name>.<format>` for each format, and return the paths."""
     paths = [folder / f"{name}.{suffix}" for suffix in formats]
     for path, suffix in zip(paths, formats, strict=True):
         with style(), replacing(path) as scratch:

@@ -5,20 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ablate.files import write_text
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.metric import metric
 from ablate.records.grid import LookRecord
 from ablate.reports.arm_fields import differing_fields
-from ablate.reports.cards import cards, interval, signed, verdict_parts
+from ablate.reports.cards import cards, interval, signed
 from ablate.reports.curves import draw_curves
-from ablate.reports.forest import MOST_ROWS, draw_forest
+from ablate.reports.forest import MAX_ROWS, draw_forest
 from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg, page_style
-from ablate.reports.prose import question
-from ablate.reports.table import accounting_table, lesson_table, notes
+from ablate.reports.notes import direction, notes, question
+from ablate.reports.table import accounting_table, headers, text_rows
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies
@@ -69,8 +67,7 @@ def _tuning_sections(tunings: "Sequence[TuningStudies]") -> list[dict[str, Any]]
 def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str, Any]:
     """The template's values of one lesson."""
     results, declaration = lesson.results, lesson.results.declaration
-    table = lesson_table(lesson)
-    of_sources = table["metric"].str.contains("/") & ~table["metric"].isin(list(lesson.declared))
+    whole, of_sources = _scores(lesson)
     accounting = accounting_table(lesson)
     return {
         "anchor": anchor,
@@ -80,19 +77,19 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "command": results.grid.command,
         "matched_on": declaration.matched_on.replace("_", " "),
         "primary": results.primary_metric,
-        "direction": _direction(results.primary_metric),
+        "direction": _direction(lesson, results.primary_metric),
         "effect": f"{declaration.smallest_effect:g}",
         "seeds": results.seeds,
         "declared_looks": declaration.looks,
         "cards": cards(lesson),
         "figures": _figures(lesson, anchor),
-        "headers": list(table.columns)[1:],
-        "scores": _by_metric(table[~of_sources]),
-        "scores_of_sources": _by_metric(table[of_sources]),
+        "headers": headers(lesson)[1:],
+        "scores": whole,
+        "scores_of_sources": of_sources,
         "notes": [_code_parts(note) for note in notes(lesson)],
         "looks": [_look(look) for look in results.grid.looks],
         "differing": differing_fields(lesson),
-        "accounting": [] if accounting.empty else [list(map(str, accounting.columns)), *_rows(accounting)],
+        "accounting": [] if accounting.empty else [list(map(str, accounting.columns)), *accounting.to_numpy().tolist()],
         "provenance": _provenance(lesson),
         "trials": [
             (arm.label, seed, trial, str(results.records[trial].status), links.get(trial))
@@ -102,22 +99,20 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
     }
 
 
-def _direction(name: str) -> str:
-    return f"{metric(name).unit}, {'less' if metric(name).less_is_better else 'more'} is better"
+def _direction(lesson: Lesson, metric: str) -> str:
+    return f"{lesson.results.metric(metric).unit}, {direction(lesson, metric)}"
 
 
-def _rows(table: pd.DataFrame) -> list[list[str]]:
-    return [list(map(str, row)) for row in table.itertuples(index=False)]
-
-
-def _by_metric(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The non-empty rows of each metric: (arm or comparison, numbers, the verdict's kind, the verdict)."""
+def _scores(lesson: Lesson) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The table's rows by metric: of whole metrics and those with declared contrasts, and of single sources."""
     groups: dict[str, list[Any]] = {}
-    for name, arm, *numbers, verdict in _rows(table):
-        if verdict or any(numbers):
-            typographic = [number.replace("-", "−") for number in numbers]
-            groups.setdefault(name, []).append((arm, typographic, verdict_parts(verdict)["kind"], verdict))
-    return [{"metric": name, "direction": _direction(name), "rows": rows} for name, rows in groups.items()]
+    for row, (name, label, *numbers, _) in text_rows(lesson):
+        groups.setdefault(name, []).append((label, [number.replace("-", "−") for number in numbers], row.verdict))
+    scores: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for name, rows in groups.items():
+        is_of_source = "/" in name and name not in lesson.declared
+        scores[is_of_source].append({"metric": name, "direction": _direction(lesson, name), "rows": rows})
+    return scores
 
 
 def _code_parts(note: str) -> list[tuple[bool, str]]:
@@ -166,7 +161,7 @@ def _figures(lesson: Lesson, anchor: str) -> list[dict[str, Any]]:
         # Before a trial's first log there is no curve and so no legend.
         warnings.filterwarnings("ignore", "No artists with labels")
         if count := len(lesson.comparisons):
-            about = f"the first {MOST_ROWS} of {count}" if count > MOST_ROWS else ""
+            about = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
             svg = inline_svg(draw_forest(lesson), f"{anchor}-comparisons", OF_VERDICTS)
             figures.append({"title": "Comparisons", "about": about, **svg})
         curves = draw_curves(lesson)

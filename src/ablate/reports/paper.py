@@ -1,4 +1,4 @@
-"""Every table and figure of every named lesson, from the logs alone, the same bytes each time."""
+"""Every table and figure of every named lesson, from the logs alone; the same logs give the same bytes."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,16 +10,15 @@ import pandas as pd
 
 from ablate.files import write_json, write_text
 from ablate.lessons.aa_test import aa_test
-from ablate.lessons.grid_results import GridResults, IncomparableError
-from ablate.lessons.lesson import Lesson, lesson
-from ablate.records.grid import GridRecord
+from ablate.lessons.grid_results import GridResults
+from ablate.lessons.lesson import Lesson
 from ablate.records.logs import Logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
 from ablate.reports.noise_tables import aa_table, required_seeds_table
-from ablate.reports.prose import nothing_to_compare, question
-from ablate.reports.table import accounting_table, lesson_table, notes
+from ablate.reports.notes import lesson_or_gap, notes, question
+from ablate.reports.table import accounting_table, lesson_table
 from ablate.reports.written import markdown_table, write_table
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
@@ -34,8 +33,8 @@ class Paper:
     """What was written.
 
     Attributes:
-        lessons: by name, those that came to something.
-        gaps: by name, why there is no lesson.
+        lessons: name → lesson.
+        gaps: name → why there is no lesson.
     """
 
     lessons: Mapping[str, Lesson]
@@ -43,32 +42,23 @@ class Paper:
 
 
 def write_paper(logs: Logs, published: Sequence[Mapping[str, Any]], folder: Path, commit: str | None) -> Paper:
-    """Writes `tables/`, `figures/`, `paper.md` and `manifest.json`.
+    """Write `tables/`, `figures/`, `paper.md` and `manifest.json`.
 
     Args:
-        logs: where trials are read from.
-        published: what another paper shows, one mapping per table or figure: `lesson`, `shows`, `kind`, `word` and
+        logs: of the named lessons.
+        published: what another paper shows, one mapping per table or figure: `lesson`, `shows`, `kind`, `claim` and
             `published` figures.
-        folder: where to; what was written there before by the same names is replaced.
+        folder: files of the same names in it are replaced.
         commit: of the code that writes.
     """
     results = newest_by_name(logs)
-    found, gaps = {}, {}
-    for name, of_lesson in results.items():
-        if name.startswith(AA_GRIDS):
-            continue
-        try:
-            one = lesson(of_lesson)
-        except IncomparableError as error:
-            gaps[name] = str(error)
-            continue
-        if one.metrics:
-            found[name] = one
-        else:
-            gaps[name] = nothing_to_compare(one)
-    paper = Paper(found, gaps)
-    files = [path for name, one in found.items() for path in _write_lesson(name, one, folder)]
-    files += _write_noise(found, results, folder)
+    drawn = {name: lesson_or_gap(of_grid) for name, of_grid in results.items() if not name.startswith(AA_GRIDS)}
+    paper = Paper(
+        {name: lesson for name, lesson in drawn.items() if isinstance(lesson, Lesson)},
+        {name: gap for name, gap in drawn.items() if isinstance(gap, str)},
+    )
+    files = [path for name, lesson in paper.lessons.items() for path in _write_lesson(name, lesson, folder)]
+    files += _write_noise(paper.lessons, results, folder)
     write_text(folder / "paper.md", _index(paper, published))
     files.append(folder / "paper.md")
     write_json(folder / "manifest.json", _manifest(results, files, folder, commit))
@@ -76,63 +66,63 @@ def write_paper(logs: Logs, published: Sequence[Mapping[str, Any]], folder: Path
 
 
 def newest_by_name(logs: Logs) -> dict[str, GridResults]:
-    """The newest grid of each named lesson, by name."""
-    found: dict[str, GridRecord] = {}
-    for grid in sorted(logs.grids(), key=lambda grid: grid.created_at):
-        if name := grid.declaration.name:
-            found[name] = grid
-    return {name: GridResults(logs, found[name]) for name in sorted(found)}
+    """Name of a lesson → its newest grid."""
+    grids = {
+        name: grid for grid in sorted(logs.grids(), key=lambda grid: grid.created_at) if (name := grid.declaration.name)
+    }
+    return {name: GridResults(logs, grids[name]) for name in sorted(grids)}
 
 
-def _write_lesson(name: str, found: Lesson, folder: Path) -> Iterator[Path]:
-    yield from write_table(lesson_table(found), folder / "tables", name, numbers_from=2)
-    yield from write_table(accounting_table(found), folder / "tables", f"{name}_budgets", numbers_from=1)
-    yield from save(draw_curves(found), folder / "figures", f"{name}_curves", FIGURE_FORMATS)
-    if found.comparisons:
-        yield from save(draw_forest(found), folder / "figures", f"{name}_comparisons", FIGURE_FORMATS)
+def _write_lesson(name: str, lesson: Lesson, folder: Path) -> Iterator[Path]:
+    yield from write_table(lesson_table(lesson), folder / "tables", name, numbers_from=2)
+    yield from write_table(accounting_table(lesson), folder / "tables", f"{name}_budgets", numbers_from=1)
+    yield from save(draw_curves(lesson), folder / "figures", f"{name}_curves", FIGURE_FORMATS)
+    if lesson.comparisons:
+        yield from save(draw_forest(lesson), folder / "figures", f"{name}_comparisons", FIGURE_FORMATS)
 
 
-def _write_noise(found: Mapping[str, Lesson], results: Mapping[str, GridResults], folder: Path) -> Iterator[Path]:
-    """Writes the seeds that each verdict requires, and the A/A test."""
-    table = required_seeds_table(found)
+def _write_noise(lessons: Mapping[str, Lesson], results: Mapping[str, GridResults], folder: Path) -> Iterator[Path]:
+    """Write the seeds that each verdict requires, and the A/A test."""
+    table = required_seeds_table(lessons)
     if not table.empty:
         yield from write_table(table, folder / "tables", "required_seeds", 3)
-    same = [one for name, one in results.items() if name.startswith(AA_GRIDS) and one.metrics()]
-    if len(same) == 2:
-        comparisons = aa_test(same[0], same[1], same[0].primary_metric, AA_SEEDS)
+    grids = [of_grid for name, of_grid in results.items() if name.startswith(AA_GRIDS) and of_grid.metrics()]
+    if len(grids) == 2:
+        comparisons = aa_test(grids[0], grids[1], grids[0].primary_metric, AA_SEEDS)
         yield from write_table(aa_table(comparisons), folder / "tables", "aa_test", 1)
 
 
 def _index(paper: Paper, published: Sequence[Mapping[str, Any]]) -> str:
-    """One page: what the other paper shows, ours beside it, and what is not yet run."""
+    """The page with what the other paper shows, ours beside it, and what is not yet run."""
     lines = ["# Lessons", "", "What CodeGen2 shows, and ours beside it.", ""]
     rows = [
         {
             "lesson": row["lesson"],
             "the paper": f"{row['kind']}: {row['shows']}",
             "its claim": row["claim"],
-            "its figures": "; ".join(f"{one['what']} {one['value']:.2f} ({one['from']})" for one in row["published"]),
+            "its figures": "; ".join(
+                f"{each['what']} {each['value']:.2f} ({each['from']})" for each in row["published"]
+            ),
             "ours": _ours(paper, str(row["lesson"])),
         }
         for row in published
     ]
     lines += [markdown_table(pd.DataFrame(rows), numbers_from=5), ""] if rows else []
-    for name, found in paper.lessons.items():
-        lines += [f"## {name}", "", question(found), "", markdown_table(lesson_table(found, declared_only=True), 2), ""]
-        lines += [f"- {note}" for note in notes(found)]
-        lines += ["", f"![Curves](figures/{name}_curves.svg)", ""]
-        if found.comparisons:
+    for name, lesson in paper.lessons.items():
+        table = markdown_table(lesson_table(lesson, declared_only=True), 2)
+        lines += [f"## {name}", "", question(lesson), "", table, "", *(f"- {note}" for note in notes(lesson)), ""]
+        lines += [f"![Curves](figures/{name}_curves.svg)", ""]
+        if lesson.comparisons:
             lines += [f"![Comparisons](figures/{name}_comparisons.svg)", ""]
-    lines += [f"{name}: no lesson. {why}" for name, why in paper.gaps.items()]
+    lines += [f"{name}: no lesson. {gap}" for name, gap in paper.gaps.items()]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _ours(paper: Paper, name: str) -> str:
-    if name in paper.lessons:
-        found = paper.lessons[name]
-        words = "; ".join(f"{contrast}: {word}" for contrast, word in found.words.items())
-        return f"{words} ([table](tables/{name}.md), [figure](figures/{name}_curves.svg))"
-    return f"{NOT_RUN}: `python -m ablate experiment={name}`"
+    if name not in paper.lessons:
+        return f"{NOT_RUN}: `python -m ablate experiment={name}`"
+    verdicts = "; ".join(f"{contrast}: {verdict}" for contrast, verdict in paper.lessons[name].verdicts.items())
+    return f"{verdicts} ([table](tables/{name}.md), [figure](figures/{name}_curves.svg))"
 
 
 def _manifest(
@@ -142,12 +132,12 @@ def _manifest(
         "written_by_commit": commit,
         "lessons": {
             name: {
-                "grid_id": one.grid_id,
-                "evaluation_id": one.grid.evaluation_id,
-                "trials": {arm.label: arm.trials for arm in one.arms},
-                "trained_by_commits": _commits(one),
+                "grid_id": of_grid.grid_id,
+                "evaluation_id": of_grid.grid.evaluation_id,
+                "trials": {arm.label: arm.trials for arm in of_grid.arms},
+                "trained_by_commits": _commits(of_grid),
             }
-            for name, one in results.items()
+            for name, of_grid in results.items()
         },
         "files": {
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)
@@ -156,5 +146,5 @@ def _manifest(
 
 
 def _commits(results: GridResults) -> list[str]:
-    found = [record.provenance.git_commit for record in results.records.values() if record.provenance]
-    return sorted({commit for commit in found if commit})
+    commits = {record.provenance.git_commit for record in results.records.values() if record.provenance}
+    return sorted(commit for commit in commits if commit)

@@ -1,4 +1,4 @@
-"""Figures of studies, drawn by Optuna: how the best came, what it hangs on, and the front of several metrics."""
+"""Figures of studies, drawn by Optuna: history, parameter importance, parallel coordinates, Pareto fronts."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,15 +23,15 @@ from optuna.visualization.matplotlib import (
 from ablate.reports.figure import quiet_grid
 
 SIZE_INCHES = (6.4, 3.4)
-# Optuna draws fronts of two metrics and of three.
-MOST_METRICS = 3
+# Optuna draws fronts of two or three metrics.
+MAX_METRICS = 3
 LINE = "#555555"
 
 
 def study_figures(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, Figure]]:
-    """Each figure of a study with its title; none where too little came to its end.
+    """Yield the title and figure of each plot that has enough completed trials.
 
-    Optuna lays them out for a size of its own: save them with `bbox_inches="tight"`.
+    Save them with `bbox_inches="tight"`: Optuna lays them out for another size.
     """
     for title, draw in _drawings(study, metrics):
         figure = _drawn(draw)
@@ -42,18 +42,18 @@ def study_figures(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple
 def _drawings(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
     if len(metrics) == 1:
         yield "History", partial(plot_optimization_history, study, target_name=metrics[0])
-    elif len(metrics) <= MOST_METRICS:
+    elif len(metrics) <= MAX_METRICS:
         yield "Front", partial(plot_pareto_front, study, target_names=list(metrics))
-    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    varied = {name for trial in ended for name in trial.params}
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    varied = {name for trial in completed for name in trial.params}
     for place, metric in enumerate(metrics):
         of_metric = f", {metric}" if len(metrics) > 1 else ""
-        about: dict[str, Any] = {"target": partial(_value, place) if len(metrics) > 1 else None, "target_name": metric}
+        target: dict[str, Any] = {"target": partial(_value, place) if len(metrics) > 1 else None, "target_name": metric}
         if len(varied) > 1:
-            yield f"Importance{of_metric}", partial(plot_param_importances, study, **about)
-            yield f"Parallel coordinates{of_metric}", partial(plot_parallel_coordinate, study, **about)
+            yield f"Importance{of_metric}", partial(plot_param_importances, study, **target)
+            yield f"Parallel coordinates{of_metric}", partial(plot_parallel_coordinate, study, **target)
         else:
-            yield f"What was tried{of_metric}", partial(plot_slice, study, **about)
+            yield f"Values{of_metric}", partial(plot_slice, study, **target)
 
 
 def _value(place: int, trial: FrozenTrial) -> float:
@@ -61,8 +61,8 @@ def _value(place: int, trial: FrozenTrial) -> float:
 
 
 def _drawn(draw: Callable[[], object]) -> Figure | None:
-    """One figure in our look; None where there is too little to draw, as when all trials share a value."""
-    # Optuna sets a style for good, which ends with the block, and calls all of its figures experimental.
+    """Return the figure in our style; None with too little to draw, as when all trials share a value."""
+    # Optuna changes the global style, and warns that its figures are experimental.
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -70,7 +70,7 @@ def _drawn(draw: Callable[[], object]) -> Figure | None:
         except (ValueError, RuntimeError):
             plt.close()
             return None
-        # Of what has a part for each parameter, it gives an array of axes.
+        # Plots with a part for each parameter return an array of axes.
         figure = (drawn if isinstance(drawn, Axes) else drawn.flat[0]).figure
         assert isinstance(figure, Figure)
         plt.close(figure)
@@ -81,7 +81,6 @@ def _drawn(draw: Callable[[], object]) -> Figure | None:
 
 
 def _restyle(axis: Axes) -> None:
-    """Our look, on what was drawn in another."""
     axis.set_title("")
     axis.set_title("", loc="left")
     axis.set_facecolor("none")

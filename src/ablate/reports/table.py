@@ -1,7 +1,7 @@
-"""A lesson as Markdown, CSV and a table for the terminal."""
+"""A lesson's table: as text, CSV, a Markdown page, and in the terminal."""
 
-import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 from rich import box
@@ -9,149 +9,166 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.lessons.lesson import Lesson, tidy
-from ablate.lessons.metric import metric
-from ablate.lessons.tuning import tuning_notes
-from ablate.reports.prose import certainty_notes, data_notes, metric_notes, question, training_notes, unigram_notes
+from ablate.lessons.lesson import Lesson, Row
+from ablate.lessons.verdict import Verdict
+from ablate.reports.notes import direction, notes, question
 from ablate.reports.written import markdown_table
 
+# Arms per metric in the terminal; the files have all.
+MAX_ARMS = 20
+STYLES = {
+    Verdict.BETTER: "bold green",
+    Verdict.WORSE: "bold red",
+    Verdict.EQUIVALENT: "bold cyan",
+    Verdict.UNDECIDED: "bold yellow",
+}
 
-def _rows(found: Lesson) -> list[tuple[str, ...]]:
-    """(metric, arm or contrast, mean, difference, interval, verdict) as text, metrics of verdicts first.
 
-    An arm that can't have a metric has no row of it.
-    """
+@dataclass(frozen=True)
+class Column:
+    """A column of the table, as text; an empty cell is an empty text."""
+
+    header: Callable[[Lesson], str]
+    text: Callable[[Row], str]
+
+
+def _interval(row: Row) -> str:
+    comparison = row.comparison
+    return "" if comparison is None or comparison.low is None else f"[{comparison.low:+.4f}, {comparison.high:+.4f}]"
+
+
+def _compares_arms_only(lesson: Lesson) -> bool:
+    labels = {arm.label for arm in lesson.results.arms}
+    return all(contrast.name in labels for contrast in lesson.results.contrasts)
+
+
+# To add a column, add a line: here for all tables, in CSV_COLUMNS for lesson.csv. The first two name the row, the last
+# one is the verdict, and those between are numbers.
+COLUMNS = (
+    Column(lambda _: "metric", lambda row: row.metric),
+    Column(
+        lambda lesson: "arm" if _compares_arms_only(lesson) else "arm or comparison",
+        lambda row: row.arm or row.contrast or "",
+    ),
+    Column(lambda _: "mean", lambda row: "" if row.mean is None else f"{row.mean:.4f}"),
+    Column(
+        lambda lesson: f"− {lesson.results.baseline}" if _compares_arms_only(lesson) else "difference",
+        lambda row: "" if row.comparison is None else f"{row.comparison.difference:+.4f}",
+    ),
+    Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval),
+    Column(lambda _: "verdict", lambda row: str(row.verdict or "")),
+)
+CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
+    "metric": lambda row: row.metric,
+    "arm": lambda row: row.arm,
+    "contrast": lambda row: row.contrast,
+    "mean": lambda row: row.mean,
+    "difference": lambda row: row.comparison and row.comparison.difference,
+    "low": lambda row: row.comparison and row.comparison.low,
+    "high": lambda row: row.comparison and row.comparison.high,
+    "verdict": lambda row: row.verdict and str(row.verdict),
+    "seeds": lambda row: row.estimate.seeds,
+    "residual_noise": lambda row: row.estimate.noise,
+    "minimum_detectable_effect": lambda row: row.estimate.minimum_detectable_effect,
+    "correlation_between_arms": lambda row: row.estimate.correlation,
+}
+
+
+def headers(lesson: Lesson) -> list[str]:
+    """The headers of all columns."""
+    return [column.header(lesson) for column in COLUMNS]
+
+
+def text_rows(lesson: Lesson, *, declared_only: bool = False) -> list[tuple[Row, list[str]]]:
+    """The rows that have a number or a verdict, with their cells as text."""
     return [
-        (
-            str(row.metric),
-            str(row.contrast if _missing(row.arm) else row.arm),
-            "" if _missing(row.mean) else f"{row.mean:.4f}",
-            _signed(row.difference),
-            "" if _missing(row.low) else f"[{row.low:+.4f}, {row.high:+.4f}]",
-            row.verdict if isinstance(row.verdict, str) else "",
-        )
-        for row in tidy(found).itertuples()
-        if not (_missing(row.mean) and _missing(row.difference) and _missing(row.verdict))
+        (row, [column.text(row) for column in COLUMNS])
+        for row in lesson.rows()
+        if (row.mean, row.comparison, row.verdict) != (None, None, None)
+        and (row.metric in lesson.declared or not declared_only)
     ]
 
 
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def lesson_table(lesson: Lesson, *, declared_only: bool = False) -> pd.DataFrame:
+    """The table as text: all metrics, or those with declared contrasts."""
+    rows = [cells for _, cells in text_rows(lesson, declared_only=declared_only)]
+    return pd.DataFrame(rows, columns=headers(lesson))
 
 
-def _signed(value: Any) -> str:
-    return "" if _missing(value) else f"{value:+.4f}"
+def csv_table(lesson: Lesson) -> pd.DataFrame:
+    """The table of `lesson.csv`, with numbers."""
+    return pd.DataFrame([{name: value(row) for name, value in CSV_COLUMNS.items()} for row in lesson.rows()])
 
 
-def _headers(found: Lesson) -> tuple[str, ...]:
-    confidence = f"{found.results.declaration.confidence:.0%} interval"
-    names = {arm.label for arm in found.results.arms}
-    is_of_arms = all(contrast.name in names for contrast in found.results.contrasts)
-    against = f"− {found.results.baseline}" if is_of_arms else "difference"
-    return ("metric", "arm" if is_of_arms else "arm or comparison", "mean", against, confidence, "verdict")
-
-
-def lesson_table(found: Lesson, *, declared_only: bool = False) -> pd.DataFrame:
-    """The lesson as a table of text: all metrics, or those that something was declared on."""
-    rows = [row for row in _rows(found) if row[0] in found.declared or not declared_only]
-    return pd.DataFrame(rows, columns=list(_headers(found)))
-
-
-def accounting_table(found: Lesson) -> pd.DataFrame:
-    """What each arm read, was asked and computed, as a table of text."""
+def accounting_table(lesson: Lesson) -> pd.DataFrame:
+    """Tokens, operations and time of each arm, as text."""
     return pd.DataFrame(
+        {
+            "arm": arm,
+            **{
+                str(name).replace("_", " "): f"{value:.3g}" if name == "flops" else f"{value:,.0f}"
+                for name, value in row.items()
+            },
+        }
+        for arm, row in lesson.results.accounting().iterrows()
+    )
+
+
+def markdown(lesson: Lesson) -> str:
+    """The whole lesson as one Markdown page."""
+    results, declaration = lesson.results, lesson.results.declaration
+    table, accounting = lesson_table(lesson), accounting_table(lesson)
+    bold = table.assign(verdict=[f"**{verdict}**" if verdict else "" for verdict in table["verdict"]])
+    return "\n".join(
         [
-            {
-                "arm": arm,
-                **{
-                    str(name).replace("_", " "): f"{value:.3g}" if name == "flops" else f"{value:,.0f}"
-                    for name, value in row.items()
-                },
-            }
-            for arm, row in found.results.accounting().iterrows()
+            f"# {question(lesson)}",
+            "",
+            f"Grid `{results.grid_id}`: `{results.grid.command}`, matched on {declaration.matched_on}. "
+            f"Primary metric: `{results.primary_metric}`, {direction(lesson, results.primary_metric)}; "
+            f"smallest effect that matters: {declaration.smallest_effect:g}.",
+            "",
+            markdown_table(bold, numbers_from=2),
+            "",
+            *(f"- {note}" for note in notes(lesson)),
+            "",
+            "What each arm read and computed (mean per trial):",
+            "",
+            "Nothing is finished yet." if accounting.empty else markdown_table(accounting, numbers_from=1),
+            "",
+            "![Loss curves](curves.png)",
+            "",
         ]
     )
 
 
-def markdown(found: Lesson) -> str:
-    """The whole lesson as one Markdown page."""
-    results = found.results
-    less_is_better = metric(results.declaration.primary_metric).less_is_better
-    lines = [
-        f"# {question(found)}",
-        "",
-        f"Grid `{results.grid_id}`: `{results.grid.command}`, matched on {results.declaration.matched_on}. "
-        f"Primary metric: `{results.declaration.primary_metric}`, {'less' if less_is_better else 'more'} is better; "
-        f"smallest effect that matters: {results.declaration.smallest_effect:g}.",
-        "",
-        markdown_table(_with_bold_words(lesson_table(found)), numbers_from=2),
-    ]
-    lines += [
-        "",
-        *(f"- {note}" for note in notes(found)),
-        "",
-        "What was read, asked and computed (mean per trial):",
-        "",
-    ]
-    accounting = accounting_table(found)
-    lines += ["Nothing is finished yet." if accounting.empty else markdown_table(accounting, numbers_from=1), ""]
-    lines += ["![Loss curves](curves.png)", ""]
-    return "\n".join(lines)
+def show(lesson: Lesson, console: Console) -> None:
+    """Print the table and the notes. Each metric has a line of its own, so the table fits 80 columns.
 
-
-def _with_bold_words(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(verdict=[f"**{word}**" if word else "" for word in table["verdict"]])
-
-
-def notes(found: Lesson) -> list[str]:
-    """All sentences below the table."""
-    merged = [
-        f"{arm.label} is the same trial as {arm.same_as}." for arm in found.results.all_arms if arm.same_as is not None
-    ]
-    return [
-        *merged,
-        *certainty_notes(found),
-        *tuning_notes(found),
-        *training_notes(found),
-        *data_notes(found),
-        *metric_notes(found),
-        *unigram_notes(found),
-    ]
-
-
-# Of each metric, in the terminal; the files have all.
-MOST_ROWS = 20
-COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "bold yellow"}
-
-
-def show(found: Lesson, console: Console) -> None:
-    """Prints table and notes; the table fits 80 columns, as each metric has a line of its own.
-
-    Of single sources it has the primary metric alone; the files have all.
+    Single sources are shown for the primary metric alone; the files have all.
     """
+    _, *shown_headers = headers(lesson)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
-    for header in _headers(found)[1:]:
-        is_number = header not in (_headers(found)[1], "verdict")
+    for place, header in enumerate(shown_headers):
+        is_number = 0 < place < len(shown_headers) - 1
         table.add_column(escape(header), justify="right" if is_number else "left", no_wrap=is_number)
-    previous, shown = None, set(found.shown_arms(MOST_ROWS))
-    labels = {arm.label for arm in found.results.arms}
-    primary = found.results.primary_metric.split("/")[0]
-    for name, arm, *numbers, word in _rows(found):
-        is_hidden = arm in labels and arm not in shown
-        if is_hidden or ("/" in name and name.split("/")[0] != primary and name not in found.declared):
+    previous, shown_arms = None, set(lesson.shown_arms(MAX_ARMS))
+    primary = lesson.results.primary_metric.split("/")[0]
+    for row, (name, label, *numbers, verdict) in text_rows(lesson):
+        is_hidden = row.arm is not None and row.arm not in shown_arms
+        if is_hidden or ("/" in name and name.split("/")[0] != primary and name not in lesson.declared):
             continue
         if name != previous:
             if previous is not None:
                 table.add_section()
             table.add_row(f"[bold]{escape(name)}[/]")
-        style = COLOURS.get(word.split(": ")[-1], "")
-        table.add_row(f"  {escape(arm)}", *numbers, f"[{style}]{word}[/]" if style else word)
+        style = STYLES.get(row.verdict.verdict) if row.verdict else None
+        table.add_row(f"  {escape(label)}", *numbers, f"[{style}]{verdict}[/]" if style else verdict)
         previous = name
-    console.print(f"\n[bold]{escape(question(found))}[/]", highlight=False)
+    console.print(f"\n[bold]{escape(question(lesson))}[/]", highlight=False)
     console.print(table)
-    if rest := len(found.results.arms) - len(shown):
+    if rest := len(lesson.results.arms) - len(shown_arms):
         console.print(
-            f"The baseline and the {len(shown) - 1} best; {rest:,} more arms stand in lesson.md and lesson.csv."
+            f"The baseline and the {len(shown_arms) - 1} best; {rest:,} more arms are in lesson.md and lesson.csv."
         )
-    for note in notes(found):
+    for note in notes(lesson):
         console.print(f"• {note}", markup=False, highlight=False)

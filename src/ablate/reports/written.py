@@ -10,7 +10,7 @@ FORMATS = ("md", "tex", "csv")
 
 
 def markdown_table(table: pd.DataFrame, numbers_from: int) -> str:
-    """A GitHub table of text, whose columns are set to the right from a place on, but for a verdict."""
+    """Return a GitHub table. Columns from `numbers_from` on are right-aligned, except for a verdict."""
     names = list(map(str, table.columns))
     rules = ["---:" if place >= numbers_from and name != "verdict" else "---" for place, name in enumerate(names)]
     rows = [names, rules, *table.astype(str).to_numpy().tolist()]
@@ -18,7 +18,7 @@ def markdown_table(table: pd.DataFrame, numbers_from: int) -> str:
 
 
 def latex_table(table: pd.DataFrame) -> str:
-    """A `tabular` with booktabs' rules."""
+    """Return a `tabular` with booktabs' rules."""
     styled = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
     return (
         str(styled.to_latex(hrules=True, column_format="l" * table.shape[1]))
@@ -28,7 +28,7 @@ def latex_table(table: pd.DataFrame) -> str:
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, numbers_from: int) -> list[Path]:
-    """Writes `<name>.md`, `.tex` and `.csv`, and returns the paths."""
+    """Write `<name>.md`, `.tex` and `.csv`, and return the paths."""
     texts = {
         "md": markdown_table(table, numbers_from) + "\n",
         "tex": latex_table(table),

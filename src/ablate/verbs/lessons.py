@@ -80,27 +80,22 @@ def _page(
     sweeps: Sequence[TuningRecord] = (),
 ) -> int:
     """Write one page of these lessons and tunings. Returns 1, with the reasons, where there is none."""
-    from ablate.lessons.grid_results import IncomparableError
-    from ablate.lessons.lesson import lesson
+    from ablate.reports.notes import lesson_or_gap
     from ablate.reports.page import write_page
 
-    found: list[Lesson] = []
-    for one in results:
-        try:
-            made = lesson(one, stale_trials(one))
-        except IncomparableError as error:
-            console.print(f"{one.grid_id}: no lesson. {error}", markup=False, soft_wrap=True)
-            continue
-        if made.metrics:
-            found.append(made)
+    lessons: list[Lesson] = []
+    for of_grid in results:
+        lesson = lesson_or_gap(of_grid, stale_trials(of_grid))
+        if isinstance(lesson, str):
+            console.print(f"{of_grid.grid_id}: no lesson. {lesson}", markup=False, soft_wrap=True)
         else:
-            console.print(f"{one.grid_id}: no lesson yet, as nothing is finished.", soft_wrap=True)
+            lessons.append(lesson)
     tuned = _readable(sweeps, folder, console)
-    if not found and not tuned:
+    if not lessons and not tuned:
         return 1
     path = folder / "lessons.html"
-    write_page(found, path, links, tuned)
-    counts = [counted(len(found), "lesson")] + ([counted(len(tuned), "sweep")] if tuned else [])
+    write_page(lessons, path, links, tuned)
+    counts = [counted(len(lessons), "lesson")] + ([counted(len(tuned), "sweep")] if tuned else [])
     console.print(f"{', '.join(counts)}: {path}", soft_wrap=True, highlight=False)
     return 0
 

@@ -39,7 +39,7 @@ def main(arguments: Arguments) -> int:
     paper = write_paper(logs, published, out, commit_of(Path(__file__)))
     console = make_console()
     for name, found in paper.lessons.items():
-        console.print(f"[bold]{name}[/]: " + "; ".join(f"{name} {word}" for name, word in found.words.items()))
+        console.print(f"[bold]{name}[/]: " + "; ".join(f"{name} {verdict}" for name, verdict in found.verdicts.items()))
     for name, why in paper.gaps.items():
         console.print(f"{name}: no lesson. {why}", markup=False, soft_wrap=True)
     for problem in getattr(logs, "problems", []):

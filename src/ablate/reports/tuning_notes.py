@@ -1,0 +1,83 @@
+"""The sentences of a lesson about how its arms were tuned, and whether tuning changed a verdict."""
+
+from typing import Any
+
+from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.lesson import Lesson
+from ablate.records.grid import ArmRecord
+from ablate.records.tuning import TunedArm
+
+SAMPLERS = {
+    "tpe": "TPE",
+    "gp": "a Gaussian process",
+    "cmaes": "CMA-ES",
+    "random": "random search",
+    "grid": "a grid",
+    "nsgaii": "NSGA-II",
+}
+
+
+def tuning_notes(lesson: Lesson) -> list[str]:
+    """How each arm was tuned, and what that changed; nothing for untuned arms."""
+    tuning = lesson.results.grid.tuning
+    if tuning is None:
+        return []
+    settings = tuning.settings
+    pruning = "" if settings.pruner == "none" else f" and {settings.pruner} pruning"
+    best = "; ".join(_best(label, arm) for label, arm in tuning.arms.items() if arm.values)
+    return [
+        f"Tuned by {SAMPLERS[settings.sampler]}{pruning} on the validation split's {settings.metrics[0]}, "
+        f"{settings.n_trials} candidates per arm with seed {settings.tune_seed}, which is not used here. Best: {best}.",
+        *_comparison_with_untuned(lesson),
+    ]
+
+
+def _best(label: str, arm: TunedArm) -> str:
+    values = ", ".join(
+        f"`{key}={value:g}`" if isinstance(value, float) else f"`{key}={value}`" for key, value in arm.values.items()
+    )
+    cost = arm.cost
+    return (
+        f"{label} {values} ({arm.score:.4f}; {cost.ended} of {cost.ended + cost.pruned} candidates trained to the end, "
+        f"{cost.train_tokens / 1e6:.3g}M tokens)"
+    )
+
+
+def untuned(results: GridResults) -> GridResults | None:
+    """The newest grid of the same arms without tuning, scored in the same way; None where there is none."""
+    assert results.grid.tuning is not None
+    untuned_arms = {label: arm.untuned for label, arm in results.grid.tuning.arms.items()}
+    for grid in results.logs.grids():
+        if grid.evaluation_id == results.grid.evaluation_id and grid.tuning is None:
+            candidate = GridResults(results.logs, grid)
+            if {arm.label: _without_seeds(candidate, arm) for arm in candidate.all_arms} == untuned_arms:
+                return candidate
+    return None
+
+
+def _without_seeds(results: GridResults, arm: ArmRecord) -> dict[str, Any]:
+    semantic = results.records[next(iter(arm.trials.values()))].semantic
+    return {**semantic, "init_seed": None, "data_seed": None}
+
+
+def _comparison_with_untuned(lesson: Lesson) -> list[str]:
+    results = untuned(lesson.results)
+    if results is None:
+        return [
+            "Whether tuning changed a verdict is unknown: the same arms were not run untuned. The same command without "
+            "sweeps runs them."
+        ]
+    try:
+        before = Lesson.of(results).verdicts
+    except IncomparableError:
+        return [f"The untuned arms (grid {results.grid_id}) can't be compared, so nothing is known about them."]
+    shared = {name: verdict for name, verdict in lesson.verdicts.items() if name in before}
+    changes = [
+        f"{name} stays {verdict}" if before[name] == verdict else f"{name} was {before[name]}, is {verdict}"
+        for name, verdict in shared.items()
+    ]
+    if not changes:
+        return []
+    is_same = all(before[name] == verdict for name, verdict in shared.items())
+    head = "Tuning changes no verdict" if is_same else "Tuning changes verdicts"
+    return [f"{head}, compared with the untuned arms (grid {results.grid_id}): {'; '.join(changes)}."]
