@@ -153,8 +153,9 @@ def _whole(content: Any) -> int:
 def _tuple_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read_tuple(content: Any) -> tuple[Any, ...]:
         values: list[Any] = []
+        _checked(content, (list, tuple), "a list")
         try:
-            values.extend(inner(part) for part in _checked(content, (list, tuple), "a list"))
+            values.extend(map(inner, content))
         except SchemaError as error:
             raise error.inside(len(values)) from None
         return tuple(values)
@@ -165,8 +166,9 @@ def _tuple_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _mapping_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read_mapping(content: Any) -> dict[str, Any]:
         key, values = "", dict[str, Any]()
+        _checked(content, (dict,), "an object")
         try:
-            for key, value in _checked(content, (dict,), "an object").items():
+            for key, value in content.items():
                 values[key] = inner(value)
         except SchemaError as error:
             raise error.inside(key) from None
@@ -183,7 +185,7 @@ def _record_reader(cls: type) -> Callable[[Any], Any]:
     def read_record(content: Any) -> Any:
         _checked(content, (dict,), "an object")
         if absent := [name for name in required if name not in content]:
-            raise SchemaError(f"{', '.join(absent)}: missing from a {cls.__name__}")
+            raise SchemaError(f"{', '.join(absent)}: missing from {cls.__name__}")
         name, values = "", dict[str, Any]()
         try:
             for name in content.keys() & readers.keys():
@@ -192,7 +194,7 @@ def _record_reader(cls: type) -> Callable[[Any], Any]:
             raise error.inside(name) from None
         unknown = {name: value for name, value in content.items() if name not in readers}
         if unknown and not issubclass(cls, Extensible):
-            raise SchemaError(f"{', '.join(unknown)}: unknown to a {cls.__name__}")
+            raise SchemaError(f"{', '.join(unknown)}: unknown to {cls.__name__}")
         return cls(**values, extra=unknown) if unknown else cls(**values)
 
     return read_record
