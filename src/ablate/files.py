@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from ablate.errors import LedgerError, NewerFormatError
 
 
@@ -48,8 +50,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return the content of a JSON file. Raises ValueError for other text."""
+    # Twice as fast as `json.loads`: some commands read thousands of records.
+    return from_json(path.read_bytes())
 
 
 def read_versioned(path: Path, known_format: int) -> dict[str, Any]:

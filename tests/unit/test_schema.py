@@ -202,7 +202,7 @@ def test_the_types_of_a_record_are_those_of_its_fields() -> None:
         ({"status": "done"}, "status: 'done' is none of pending, submitted"),
         ({"options": ["seed"]}, r"options: \['seed'\] is not an object"),
         ({"attempts": [{"started_at": 1.0, "host": "a", "pid": "7"}]}, "attempts.0.pid: '7' is not a whole number"),
-        ({"attempts": [{"host": "a"}]}, "attempts.0: started_at, pid: missing from Attempt"),
+        ({"attempts": [{"host": "a"}]}, "attempts.0: pid, started_at: missing from Attempt"),
         ({"is_scoring": 1}, "is_scoring: 1 is not true or false"),
         ({"updated_at": True}, "updated_at: True is not a number"),
         ({"evaluations": {"e": {"bpb": None}}}, "evaluations.e.bpb: None is not a number"),

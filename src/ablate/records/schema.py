@@ -16,6 +16,7 @@ from ablate.errors import LedgerError
 from ablate.files import read_versioned, write_json
 
 FORMAT = 1
+NOUNS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 T = TypeVar("T")
 
 
@@ -110,50 +111,43 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if origin is tuple:
         return _tuple_reader(_reader(arguments[0]))
     if origin is Mapping:
-        return _mapping_reader(_reader(arguments[1]))
+        return _mapping_reader(arguments[1])
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _record_reader(hint)
-    return _scalar_reader(hint)
+    return _enum_reader(hint) if issubclass(hint, StrEnum) else _scalar_reader(hint)
 
 
-def _scalar_reader(hint: Any) -> Callable[[Any], Any]:
-    if hint is float:
-        return lambda content: float(_checked(content, (float, int), "a number"))
-    if hint is int:
-        return _whole
-    if hint is bool:
-        return lambda content: _checked(content, (bool,), "true or false")
-    if hint is str:
-        return lambda content: _checked(content, (str,), "text")
-    assert issubclass(hint, StrEnum), hint
+def _scalar_reader(hint: type) -> Callable[[Any], Any]:
+    def read_scalar(content: Any) -> Any:
+        # True is an int to Python, and W&B turns whole numbers into floats.
+        if type(content) is hint:
+            return content
+        if hint is float and type(content) is int:
+            return float(content)
+        if hint is int and type(content) is float and content.is_integer():
+            return int(content)
+        raise SchemaError(f"{content!r} is not {NOUNS[hint]}")
+
+    return read_scalar
+
+
+def _enum_reader(hint: type[StrEnum]) -> Callable[[Any], Any]:
     members = {str(member): member for member in hint}
 
-    def member_of(content: Any) -> Any:
-        if content not in members:
-            raise SchemaError(f"{content!r} is none of {', '.join(members)}")
-        return members[content]
+    def read_enum(content: Any) -> Any:
+        try:
+            return members[content]
+        except (KeyError, TypeError):
+            raise SchemaError(f"{content!r} is none of {', '.join(members)}") from None
 
-    return member_of
-
-
-def _checked(content: Any, types: tuple[type, ...], noun: str) -> Any:
-    # True is an int to Python.
-    if not isinstance(content, types) or (isinstance(content, bool) and bool not in types):
-        raise SchemaError(f"{content!r} is not {noun}")
-    return content
-
-
-def _whole(content: Any) -> int:
-    # W&B turns whole numbers into floats.
-    if isinstance(content, float) and content.is_integer():
-        return int(content)
-    return int(_checked(content, (int,), "a whole number"))
+    return read_enum
 
 
 def _tuple_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read_tuple(content: Any) -> tuple[Any, ...]:
+        if type(content) not in (list, tuple):
+            raise SchemaError(f"{content!r} is not a list")
         values: list[Any] = []
-        _checked(content, (list, tuple), "a list")
         try:
             values.extend(map(inner, content))
         except SchemaError as error:
@@ -163,10 +157,17 @@ def _tuple_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return read_tuple
 
 
-def _mapping_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def read_mapping(content: Any) -> dict[str, Any]:
-        key, values = "", dict[str, Any]()
-        _checked(content, (dict,), "an object")
+def _mapping_reader(hint: Any) -> Callable[[Any], Any]:
+    inner = _reader(hint)
+
+    def read_mapping(content: Any) -> Any:
+        if type(content) is not dict:
+            raise SchemaError(f"{content!r} is not an object")
+        # Most mappings hold scalars of the right type; a thousand records are read at a time.
+        if hint is Any or {hint}.issuperset(map(type, content.values())):
+            return content
+        key = ""
+        values: dict[str, Any] = {}
         try:
             for key, value in content.items():
                 values[key] = inner(value)
@@ -180,21 +181,32 @@ def _mapping_reader(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _record_reader(cls: type) -> Callable[[Any], Any]:
     hints = get_type_hints(cls)
     readers = {name: _reader(hints[name]) for name, _ in _fields(cls)}
-    required = [name for name, is_optional in _fields(cls) if not is_optional]
+    scalars = {name: hints[name] for name in readers if hints[name] in NOUNS}
+    required = {name for name, is_optional in _fields(cls) if not is_optional}
 
     def read_record(content: Any) -> Any:
-        _checked(content, (dict,), "an object")
-        if absent := [name for name in required if name not in content]:
-            raise SchemaError(f"{', '.join(absent)}: missing from {cls.__name__}")
-        name, values = "", dict[str, Any]()
+        if type(content) is not dict:
+            raise SchemaError(f"{content!r} is not an object")
+        if not required <= content.keys():
+            raise SchemaError(f"{', '.join(sorted(required - content.keys()))}: missing from {cls.__name__}")
+        name = ""
+        values: dict[str, Any] = {}
+        unknown: dict[str, Any] = {}
         try:
-            for name in content.keys() & readers.keys():
-                values[name] = readers[name](content[name])
+            for name, value in content.items():
+                # Most fields; faster than a call.
+                if type(value) is scalars.get(name):
+                    values[name] = value
+                elif name in readers:
+                    values[name] = readers[name](value)
+                else:
+                    unknown[name] = value
         except SchemaError as error:
             raise error.inside(name) from None
-        unknown = {name: value for name, value in content.items() if name not in readers}
-        if unknown and not issubclass(cls, Extensible):
+        if not unknown:
+            return cls(**values)
+        if not issubclass(cls, Extensible):
             raise SchemaError(f"{', '.join(unknown)}: unknown to {cls.__name__}")
-        return cls(**values, extra=unknown) if unknown else cls(**values)
+        return cls(**values, extra=unknown)
 
     return read_record
