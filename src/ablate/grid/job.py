@@ -14,7 +14,7 @@ from ablate.evaluation.suite import evaluation_id, validation_id
 from ablate.grid.initial import resolve_init_from
 from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
 from ablate.records.schema import to_json
@@ -41,7 +41,7 @@ def run(config: Any) -> None:
         from ablate.records.optuna.studies import Candidate
 
         candidate = Candidate(**config.candidate)
-    with contextlib.suppress(HeldElsewhereError):
+    with contextlib.suppress(LockedError):
         run_frozen(folder, candidate)
 
 
@@ -55,7 +55,7 @@ def run_frozen(folder: TrialFolder, candidate: "Candidate | None" = None) -> Non
 
     Raises:
         UsageError: a frozen config that is not this trial's.
-        HeldElsewhereError: another process works on it.
+        LockedError: another process works on it.
         PreemptedError: it was asked to end; the same command goes on with it.
         Exception: whatever ended the trial, after it was recorded.
     """
@@ -207,7 +207,7 @@ def reconcile(folder: TrialFolder, *, interrupted: bool) -> None:
     if not _has_died(folder.record(), interrupted=interrupted) or folder.holder is not None:
         return
     # Under the lease, as another command may take the trial up at this moment.
-    with contextlib.suppress(HeldElsewhereError), folder.lease:
+    with contextlib.suppress(LockedError), folder.lease:
         record = folder.record()
         if _has_died(record, interrupted=interrupted):
             failure = None if interrupted else Failure(DIED, DIED)

@@ -113,7 +113,7 @@ def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
     status = folder.status
     if trial not in missing:
         return f"[green]{status}[/]"
-    if folder.is_held:
+    if folder.is_locked:
         return "run by another process"
     return f"[red]failed before; {_place(folder)}[/]" if status == Status.FAILED else _place(folder)
 
@@ -160,7 +160,7 @@ def _run_missing(plan: Plan, missing: dict[str, Cell], launch: Launch, console: 
     try:
         with handling(Interrupts.heard(), interrupt), watch.watching():
             while True:
-                held = {trial: plan.ledger.trial(trial).is_held for trial in plan.missing()}
+                held = {trial: plan.ledger.trial(trial).is_locked for trial in plan.missing()}
                 # What failed here and was taken up by another is waited for, and not tried again.
                 left = [trial for trial in held if held[trial] or trial not in tried]
                 if not left:

@@ -149,7 +149,7 @@ class TrialLog(pl.Callback):
         self._last_tokens = state["last_tokens"]
         self.training_seconds = state["training_seconds"]
         self.checkpoint_seconds = state["checkpoint_seconds"]
-        self.evaluation_seconds = state.get("evaluation_seconds", 0.0)
+        self.evaluation_seconds = state["evaluation_seconds"]
         self.done_evaluations = state["done_evaluations"]
 
     def _validation_metrics(self, module: TrialModule) -> dict[str, float]:

@@ -143,7 +143,7 @@ def _train(
 ) -> None:
     steps = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
     module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
-    folder.checkpoints.sweep()
+    folder.checkpoints.remove_leftovers()
     state = load_newest(folder.checkpoints)
     if state is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
         model.load_state_dict(weights)

@@ -26,7 +26,7 @@ from ablate.grid.launch import Interrupts, handling
 from ablate.grid.run import interrupt, job_overrides
 from ablate.grid.watch import POLL_SECONDS, Watch
 from ablate.identity import semantic
-from ablate.records.lease import HeldElsewhereError, live_holder
+from ablate.records.lease import LockedError, live_holder
 from ablate.records.metrics import read_validation
 from ablate.records.trial import Scores, Status, TrialRecord, ValidationSeries
 from ablate.tuning.study import ArmStudy
@@ -145,7 +145,7 @@ class Loop:
     def _next(self) -> Asked | None:
         """What another process had and left, what a killed sweep left, or something new for the arm that has least."""
         for key, waiting in self._open.items():
-            if key not in self._tried and not self.sweep.ledger.trial(waiting.variant.trial_id).is_held:
+            if key not in self._tried and not self.sweep.ledger.trial(waiting.variant.trial_id).is_locked:
                 return self._taken(waiting)
         for label, study in sorted(self.studies.items(), key=lambda item: len(item[1].trials())):
             for left in self._left(study):
@@ -219,7 +219,7 @@ class Loop:
         # How it ended before, or that it died with an earlier command, says nothing of how it ends now.
         reconcile(folder, interrupted=True)
         if folder.status in (Status.FAILED, Status.PRUNED):
-            with contextlib.suppress(HeldElsewhereError), folder.lease:
+            with contextlib.suppress(LockedError), folder.lease:
                 folder.update(status=Status.PENDING, failure=None)
         self._launched[variant.trial_id] = asked
 
@@ -235,7 +235,7 @@ class Loop:
             if one.status == JobStatus.COMPLETED:
                 # Another process has it, and may leave it.
                 self._tried.discard(key)
-            elif not folder.is_held:
+            elif not folder.is_locked:
                 # Asked to end by somebody else. What is drawn and trained stays for the next command.
                 self.failed.append(self._open.pop(key))
         self._order.clear()
@@ -255,7 +255,7 @@ class Loop:
             study.tell(number, state, values)
         elif status == Status.PRUNED and _pruned_by(record) == (study.name, number):
             study.tell(number, TrialState.PRUNED)
-        elif status == Status.FAILED and is_own_ending and not folder.is_held:
+        elif status == Status.FAILED and is_own_ending and not folder.is_locked:
             self.failed.append(asked)
             study.failed_now += 1
             study.tell(number, TrialState.FAIL)

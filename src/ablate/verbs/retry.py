@@ -9,7 +9,7 @@ from ablate.console import make_console
 from ablate.grid.job import reconcile
 from ablate.grid.plan import Plan
 from ablate.grid.run import Launch, run
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 from ablate.verbs.arguments import Arguments, trial_named
@@ -57,7 +57,7 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
                 if is_fresh or status == Status.DIVERGED:
                     folder.archive_attempt()
                 folder.update(status=Status.PENDING, failure=None)
-        except HeldElsewhereError as error:
+        except LockedError as error:
             console.print(f"{folder.trial_id}: skipped, {escape(str(error))}", highlight=False)
             continue
         count += 1
