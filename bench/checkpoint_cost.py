@@ -24,12 +24,14 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
 from ablate.records.checkpoints import Checkpoints
-from ablate.records.metrics import MetricsWriter
+from ablate.records.ledger import TrialFolder
 from ablate.records.provenance import machine
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.trial import Status
+from ablate.scheduling.recorder import Recorder
 from ablate.training.checkpointing import Checkpointing
 from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
+from ablate.training.messages import DirectChannel, Ended, TrainingBegins
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
 from ablate.training.trial import build_trainer
@@ -40,14 +42,15 @@ FOREVER_SECONDS = 1e9
 
 def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, float, int]:
     """(seconds, of them waited for saving, saves) of a trial."""
-    mirror = WandbWriter(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
-    writer = MetricsWriter(folder / "metrics.jsonl")
+    of_trial = TrialFolder(folder)
+    of_trial.begin_attempt()
+    recorder = Recorder(of_trial, trial)
+    recorder.handle(TrainingBegins(from_step=0, log_bytes=0))
     module = TrialModule(
         trial, Decoder.from_config(trial, trial.tokenizer.vocab_size), shards.fingerprint, trial.budget.train_tokens
     )
     log = TrialLog(
-        writer,
-        mirror,
+        DirectChannel(recorder.handle),
         Evaluator(trial, shards),
         Stream(shards, trial),
         every_steps=trial.tracking.log_every_steps,
@@ -61,7 +64,7 @@ def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, floa
     trainer.fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
     checkpointing.close()
     seconds = time.perf_counter() - started
-    writer.close()
+    recorder.close(Ended(Status.FINISHED))
     return seconds, log.checkpoint_seconds, checkpointing.saves
 
 
@@ -74,8 +77,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    saving = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={chosen.every_seconds}")
-    plain = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={FOREVER_SECONDS}")
+    saving = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={chosen.every_seconds}", "tracking=none")
+    plain = make_trial(chosen.scale, chosen.steps, f"checkpoint.every_seconds={FOREVER_SECONDS}", "tracking=none")
     shards = open_shards(plain)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     print(f"scale={chosen.scale}, {chosen.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")

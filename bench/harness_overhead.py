@@ -12,6 +12,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,19 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
 from ablate.model.loss import summed_nll
-from ablate.records.metrics import MetricsWriter
+from ablate.records.ledger import TrialFolder
 from ablate.records.provenance import machine
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.trial import Status
+from ablate.scheduling.processes import start_process, start_server
+from ablate.scheduling.recorder import Recorder
 from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
+from ablate.training.messages import Ended, TrainingBegins
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import adamw
+from ablate.training.preemption import Preemption
 from ablate.training.trial import build_trainer
+from ablate.training.worker import PipeChannel
 
 WARM_UP_STEPS = 3
 
@@ -90,22 +97,34 @@ class _Clock(pl.Callback):
         self.times.append(time.perf_counter())
 
 
-def trial_loop(trial: TrialConfig, shards: Shards, steps: int, folder: Path) -> float:
-    """Source tokens per second of a trial, logs included."""
-    mirror = WandbWriter(
-        mode="offline", project="bench", folder=folder, trial_id="bench", config={}, group=None, tags=[]
-    )
-    writer = MetricsWriter(folder / "metrics.jsonl")
+def record(path: Path, trial: TrialConfig, connection: "Connection[Any, Any]") -> None:
+    """Handle the messages of a trial in a process of its own, as a supervisor does."""
+    folder = TrialFolder(path)
+    folder.begin_attempt()
+    recorder = Recorder(folder, trial)
+    recorder.handle(TrainingBegins(from_step=0, log_bytes=0))
+    while not isinstance(message := connection.recv(), Ended):
+        if (reply := recorder.handle(message)) is not None:
+            connection.send(reply)
+    recorder.close(message)
+
+
+def trial_loop(trial: TrialConfig, shards: Shards, steps: int, path: Path) -> float:
+    """Train tokens per second of a trial whose supervisor writes its log in another process."""
+    connection, of_supervisor = Pipe()
+    supervisor = start_process("harness_overhead:record", path / "trial", trial, of_supervisor)
+    of_supervisor.close()
+    channel = PipeChannel(connection, Preemption())
     model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     module = TrialModule(trial, model, shards.fingerprint, float(trial.budget.train_tokens))
     every = trial.tracking.log_every_steps
-    log = TrialLog(writer, mirror, Evaluator(trial, shards), Stream(shards, trial), every_steps=every, evaluations=0)
+    log = TrialLog(channel, Evaluator(trial, shards), Stream(shards, trial), every_steps=every, evaluations=0)
     clock = _Clock()
     trainer = build_trainer(trial)
     trainer.callbacks.extend([log, clock])  # type: ignore[attr-defined]
     trainer.fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=trial.hardware.loader_workers))
-    writer.close()
-    mirror.close()
+    channel.send(Ended(Status.FINISHED))
+    supervisor.join()
     seconds = clock.times[-1] - clock.times[WARM_UP_STEPS - 1]
     return (len(clock.times) - WARM_UP_STEPS) * trial.train_tokens_per_step / seconds
 
@@ -117,6 +136,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=14)
     parser.add_argument("--pairs", type=int, default=7)
     chosen = parser.parse_args()
+    start_server()
     torch.set_num_threads(1)
     trial = make_trial(chosen.scale, chosen.steps)
     shards = open_shards(trial)
@@ -125,14 +145,14 @@ def main() -> None:
     ratios: list[float] = []
     for pair in range(chosen.pairs):
         with tempfile.TemporaryDirectory() as folder:
-            found = {}
+            speed = {}
             for name in ("bare", "trial") if pair % 2 else ("trial", "bare"):
                 if name == "bare":
-                    found[name] = bare_loop(trial, shards, chosen.steps)
+                    speed[name] = bare_loop(trial, shards, chosen.steps)
                 else:
-                    found[name] = trial_loop(trial, shards, chosen.steps, Path(folder))
-        ratios.append(found["trial"] / found["bare"])
-        print(f"  bare {found['bare']:8.0f} tokens/s   trial {found['trial']:8.0f} tokens/s   ratio {ratios[-1]:.3f}")
+                    speed[name] = trial_loop(trial, shards, chosen.steps, Path(folder))
+        ratios.append(speed["trial"] / speed["bare"])
+        print(f"  bare {speed['bare']:8.0f} tokens/s   trial {speed['trial']:8.0f} tokens/s   ratio {ratios[-1]:.3f}")
     print(f"median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")
 
 

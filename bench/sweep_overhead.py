@@ -1,4 +1,4 @@
-"""What a sweep costs beside its trials, candidate by candidate, and what a bare Optuna study of the same length costs.
+"""What a tuning costs beside its trials, candidate by candidate, and what a bare Optuna study of the same length costs.
 
     python bench/sweep_overhead.py [--trials 2000] [--samplers random,tpe] [--storage journal,sqlite]
 
@@ -12,14 +12,13 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -27,17 +26,21 @@ from rich.console import Console
 from ablate import CONF
 from ablate.evaluation.suite import validation_id
 from ablate.grid.expand import Seeds
+from ablate.records.ledger import Ledger
 from ablate.records.optuna.storage import open_storage
 from ablate.records.optuna.studies import SAMPLERS, KeyedSampler, quietly
 from ablate.records.trial import Attempt, Counts, Status, TrainResult
-from ablate.tuning.loop import Loop
-from ablate.tuning.run import as_sweeper
+from ablate.scheduling.job import Job
+from ablate.scheduling.launcher import Handle, JobState, Phase
+from ablate.scheduling.scheduler import Scheduler
+from ablate.tuning.run import owner
+from ablate.tuning.source import TuningSource
 from ablate.tuning.tuning import Sweep
 
 RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
-def made_sweep(runs_dir: Path, trials: int, sampler: str, storage: str) -> Sweep:
+def made_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Sweep:
     """The sweep of a command, as the command line makes it."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -56,36 +59,63 @@ def score(rate: float) -> float:
     return 2 + (rate - 0.006) ** 2
 
 
-def sweep_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
-    """Of each candidate, the seconds that the sweep took for it."""
-    sweep = made_sweep(runs_dir, trials, sampler, storage)
-    sweep.ledger.check_writable()
-    [[sample, *_]] = sweep.samples.values()
-    tune = validation_id(Seeds(0, 0).on(sample.trial))
-    seconds: list[float] = []
+class InstantLauncher:
+    """Records every trial as finished when it is submitted, and keeps the seconds since the one before.
 
-    def launch(jobs: Iterable[list[str]]) -> list[JobReturn]:
-        started, returns = time.perf_counter(), []
-        for overrides in jobs:
-            seconds.append(time.perf_counter() - started)
-            folder = sweep.ledger.trial(overrides[0].partition("=")[2].strip("'"))
-            found = {"bpb_continuation": score(float(folder.record().options["optimizer.learning_rate"]))}
-            attempt = Attempt(started_at=0.0, host="", pid=0, ended="finished")
-            folder.update(
-                status=Status.FINISHED,
-                started_at=0.0,
-                finished_at=0.0,
-                result=TrainResult(Counts(), 0.0, 0, ""),
-                attempts=(attempt,),
-                validation={tune: found},
-            )
-            returns.append(JobReturn(status=JobStatus.COMPLETED))
-            started = time.perf_counter()
-        return returns
+    Args:
+        validation_id: names the scores.
+    """
 
-    with as_sweeper(sweep) as sweeper:
-        Loop(sweep, sweep.studies(open_storage(storage)), sweeper, Console(file=io.StringIO())).run(launch)
-    return seconds
+    name = "instant"
+    parallel: int | None = 1
+
+    def __init__(self, ledger: Ledger, validation_id: str) -> None:
+        self.seconds: list[float] = []
+        self._ledger = ledger
+        self._validation_id = validation_id
+        self._since = time.perf_counter()
+
+    def handle_for(self, job: Job) -> Handle:
+        """See `Launcher`."""
+        return Handle(self.name, job.trial_id)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Handle]:
+        """See `Launcher`."""
+        self.seconds.append(time.perf_counter() - self._since)
+        [job] = jobs
+        folder = self._ledger.trial(job.trial_id)
+        rate = float(folder.record().options["optimizer.learning_rate"])
+        attempt = Attempt(started_at=0.0, host="", pid=0, ended="finished")
+        folder.update(
+            status=Status.FINISHED,
+            started_at=0.0,
+            finished_at=0.0,
+            result=TrainResult(Counts(), 0.0, 0, ""),
+            attempts=(attempt,),
+            validation={self._validation_id: {"bpb_continuation": score(rate)}},
+        )
+        self._since = time.perf_counter()
+        return [self.handle_for(job)]
+
+    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        """See `Launcher`."""
+        return dict.fromkeys(handles, JobState(Phase.ENDED))
+
+    def cancel(self, handle: Handle) -> None:
+        """See `Launcher`."""
+
+
+def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
+    """The seconds that the tuning took for each candidate."""
+    tuning = made_tuning(runs_dir, trials, sampler, storage)
+    tuning.ledger.check_writable()
+    [[sample, *_]] = tuning.samples.values()
+    console = Console(file=io.StringIO())
+    launcher = InstantLauncher(tuning.ledger, validation_id(Seeds(0, 0).on(sample.trial)))
+    with owner(tuning.ledger) as name:
+        source = TuningSource(tuning, tuning.studies(open_storage(storage)), name, console)
+        Scheduler(launcher, console).run(source)
+    return launcher.seconds
 
 
 def bare_seconds(trials: int, sampler: str, storage: str) -> list[float]:
@@ -110,12 +140,12 @@ def main() -> None:
     given = parser.parse_args()
     for sampler in given.samplers.split(","):
         for kind in given.storage.split(","):
-            for name in ("sweep", "Optuna alone"):
+            for name in ("tuning", "Optuna alone"):
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder)
                     storage = str(path / "s.journal") if kind == "journal" else f"sqlite:///{path}/s.db"
-                    if name == "sweep":
-                        seconds = sweep_seconds(path / "runs", given.trials, sampler, storage)
+                    if name == "tuning":
+                        seconds = tuning_seconds(path / "runs", given.trials, sampler, storage)
                     else:
                         seconds = bare_seconds(given.trials, sampler, storage)
                 tenth = max(1, len(seconds) // 10)

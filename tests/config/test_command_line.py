@@ -9,7 +9,8 @@ from ablate import CONF
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
-from ablate.grid.run import job_overrides
+from ablate.scheduling.job import Job
+from ablate.scheduling.launchers.hydra import job_overrides, quoted
 from ablate.verbs.options import groups
 from ablate.verbs.table import VERBS
 from tests.support.in_process import run_in_process
@@ -175,8 +176,6 @@ def test_every_arm_says_what_it_is(path: Path) -> None:
 
 
 def test_paths_are_quoted_for_hydra() -> None:
-    from ablate.grid.run import quoted
-
     for value in ("/a b/runs", "/it's/here", "/back\\slash", "/a,b", "/a=b", "/{x}", "/$y"):
         [override] = OverridesParser.create().parse_overrides([f"runs_dir={quoted(value)}"])
         assert str(override.value()).strip("'").replace("\\'", "'").replace("\\\\", "\\") == value
@@ -184,6 +183,6 @@ def test_paths_are_quoted_for_hydra() -> None:
 
 @pytest.mark.parametrize("trial", ["22292e012950", "123456789012", "000000000000", "4cc4ef8bd1da"])
 def test_a_job_is_told_its_trial_as_text(trial: str) -> None:
-    overrides = job_overrides(trial, Path("/a folder/it's"))
+    overrides = job_overrides(Job(trial, Path("/a folder/it's")))
     values = [one.value() for one in OverridesParser.create().parse_overrides(overrides)]
     assert [getattr(value, "text", value) for value in values] == [trial, "/a folder/it's"]

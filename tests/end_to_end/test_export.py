@@ -13,11 +13,11 @@ from torch import Tensor
 from ablate.config.parse import trial_from_container, trial_to_container
 from ablate.data.tokens.shards import open_shards
 from ablate.errors import UsageError
-from ablate.grid.initial import resolve_init_from
-from ablate.grid.job import check_initial_weights
 from ablate.model.decoder import Decoder
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, TrialRecord
+from ablate.scheduling.supervisor import check_initial_weights
+from ablate.training.initial import resolve_init_from
 from tests.support.command_line import ablate
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text

@@ -76,7 +76,7 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
     process.communicate(timeout=60)
     time.sleep(0.5)
     [one] = statuses(folder, "runs_dir=elsewhere").values()
-    assert (one["status"], "died without a word" in one["failure"]) == ("failed", True)
+    assert (one["status"], "exited without reporting an error" in one["failure"]) == ("failed", True)
 
 
 def test_diff_explains_two_ids_and_lists_the_rest(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -203,9 +203,9 @@ def test_an_edited_frozen_config_is_refused_with_what_was_edited(ledger: tuple[P
     before = config.read_text()
     config.write_text(before.replace("learning_rate: 0.001", "learning_rate: 0.002"))
     program = (
-        "from pathlib import Path; from ablate.grid.job import run_frozen\n"
-        "from ablate.records.ledger import TrialFolder\n"
-        f"run_frozen(TrialFolder(Path({str(trial)!r})))"
+        "from pathlib import Path; from ablate.scheduling.job import Job\n"
+        "from ablate.scheduling.supervisor import supervise\n"
+        f"supervise(Job({trial.name!r}, Path({str(trial.parent)!r})))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     config.write_text(before)

@@ -4,11 +4,11 @@
 
 Each trial is killed a few times, goes on after each kill as the command line would (same ledger, new process), and at
 the end its weights, its log (`speed/*` aside), its counters and its scores must equal those of a trial that nobody
-killed, bit for bit. The child kills itself at the n-th time that it passes a place, so that every place is really hit.
+killed, bit for bit. A process kills itself at the n-th time that it passes a place, so that every place is really hit:
+the worker, or for what the supervisor does, that.
 """
 
 import argparse
-import multiprocessing
 import os
 import random
 import signal
@@ -27,12 +27,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ablate.config.parse import composed_from_container, trial_to_container
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.mixture import BLOCK_ROWS, Mixture
-from ablate.grid.job import run_frozen
-from ablate.grid.launch import start_server
 from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, TrialRecord
+from ablate.scheduling import supervisor
+from ablate.scheduling.job import Job
+from ablate.scheduling.processes import start_process, start_server
+from ablate.scheduling.reconcile import died
+from ablate.training.messages import Assignment
 from tests.support.text import write_text
 from tests.support.trials import small_container
 
@@ -184,9 +187,16 @@ def before_weights(chance: random.Random) -> None:
 
 def before_record(chance: random.Random) -> None:
     """The weights are written, the record does not know."""
-    from ablate.training import trial
+    from ablate.scheduling import recorder
 
-    die_in_call(trial, "write_parquet", 1, after=chance.random() < 0.5)
+    die_in_call(recorder, "write_parquet", 1, after=chance.random() < 0.5)
+
+
+def before_sync(chance: random.Random) -> None:
+    """A checkpoint waits for the log to be on the disk."""
+    from ablate.records.metrics import MetricsWriter
+
+    die_in_call(MetricsWriter, "sync", chance.randint(1, 6), after=chance.random() < 0.5)
 
 
 def mid_scoring(chance: random.Random) -> None:
@@ -202,12 +212,14 @@ class Matrix:
 
     Attributes:
         kills: by place, how often.
+        by_process: how often the worker died, and how often the supervisor.
         differences: by scenario, what was not equal.
     """
 
     root: Path
     chance: random.Random
     kills: Counter[str] = field(default_factory=Counter)
+    by_process: Counter[str] = field(default_factory=Counter)
     by_scenario: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
     trials: int = 0
@@ -248,6 +260,7 @@ class Matrix:
             "after the last step": AtStep(frozenset({STEPS}), is_after=True),
             "before the weights are written": before_weights,
             "before the record knows of them": before_record,
+            "before the log is on the disk": before_sync,
             "while it is scored": mid_scoring,
         }
 
@@ -278,8 +291,10 @@ class Matrix:
             # The places that were hit least come first; what a run has behind it can't be hit.
             place = min(places, key=lambda name: (self.kills[name], self.chance.random()))
             code = run_child(folder, places[place], self.chance.randrange(2**32))
-            if code == -signal.SIGKILL:
+            killed = killed_process(folder, code)
+            if killed:
                 self.kills[place] += 1
+                self.by_process[killed] += 1
                 self.by_scenario[scenario] += 1
                 kills -= 1
             else:
@@ -322,6 +337,7 @@ class Matrix:
             "|---|---:|",
             *(f"| {name} | {times} |" for name, times in self.by_scenario.items()),
         ]
+        lines += ["", ", ".join(f"{times} of them in the {name}" for name, times in self.by_process.items()) + "."]
         lines += ["", f"Differences in weights, log, counters, scores: **{len(self.differences)}**."]
         return "\n".join([*lines, *self.differences])
 
@@ -351,24 +367,48 @@ def is_equal(first: Any, second: Any) -> bool:
     return torch.equal(first, second) if isinstance(first, torch.Tensor) else bool(first == second)
 
 
+# What the supervisor does, and not the worker.
+OF_SUPERVISOR: tuple[Arm, ...] = (in_log_line, before_record, before_sync)
+
+
 def run_child(folder: TrialFolder, arm: Arm | None, seed: int) -> int:
-    """Runs the trial in a process of its own, which `arm` prepares to die; its exit code."""
+    """Run the trial in processes of its own, one of which `arm` prepares to die; return the supervisor's exit code."""
     start_server()
-    context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=_in_child, args=(folder, arm, seed))
-    process.start()
+    process = start_process("tests.integration.kill_matrix:supervise", folder, arm, seed, output=folder.log_path)
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _in_child(folder: TrialFolder, arm: Arm | None, seed: int) -> None:
-    from ablate.grid.launch import print_into
+def supervise(folder: TrialFolder, arm: Arm | None, seed: int) -> None:
+    """Run in the supervisor's process."""
+    chance = random.Random(seed)
+    if arm is not None and (arm in OF_SUPERVISOR or (arm is at_random and chance.random() < 0.5)):
+        arm(chance)
+    elif arm is not None:
 
-    print_into(folder.log_path)
-    if arm is not None:
-        arm(random.Random(seed))
-    run_frozen(folder)
+        def start_armed(function: str, *arguments: Any, output: Path | None) -> Any:
+            return start_process("tests.integration.kill_matrix:work", arm, seed, *arguments, output=output)
+
+        setattr(supervisor, "start_process", start_armed)  # noqa: B010
+    if not supervisor.supervise(Job(folder.trial_id, folder.path.parent)):
+        raise SystemExit(1)
+
+
+def work(arm: Arm, seed: int, assignment: Assignment, connection: Any) -> None:
+    """Run in the worker's process."""
+    from ablate.training.worker import run_worker
+
+    arm(random.Random(seed))
+    run_worker(assignment, connection)
+
+
+def killed_process(folder: TrialFolder, code: int) -> str | None:
+    """Return which process was killed; None if the run ended by itself."""
+    if code == -signal.SIGKILL:
+        return "supervisor"
+    failure = folder.record().failure
+    return "worker" if code == 1 and failure is not None and failure.message == died(-signal.SIGKILL) else None
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
     python tests/integration/race.py [--processes 8] [--cells 100] [--kills 30] [--seed 0]
 
 Every process runs the same command, `python -m ablate -m …`. Until so many kills are spent, a process of theirs, the
-command itself or one of its trials, is killed by SIGKILL every few seconds; a killed command is started again. What is
-told at the end is read from the ledger: how often each cell finished, and which of its attempts overlapped in time.
+whole command or the supervisor or worker of a trial, is killed by SIGKILL every few seconds; a killed command is started again. What is
+printed at the end is read from the ledger: how often each cell finished, and which of its attempts overlapped in time.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -74,7 +76,10 @@ class Race:
         try:
             group = os.getpgid(pid)
             if self.chance.random() < 0.5:
-                os.kill(pid, signal.SIGKILL)
+                # Its supervisor or its worker: both are children of the command's fork server.
+                server = psutil.Process(pid).parent()
+                processes = [child.pid for child in server.children()] if server is not None else []
+                os.kill(self.chance.choice(processes or [pid]), signal.SIGKILL)
                 self.killed_trials += 1
                 return
             places = [place for place, one in enumerate(self.commands) if one.pid == group]
@@ -82,7 +87,7 @@ class Race:
                 # Of a command that was killed before, and not yet reaped.
                 return
             os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, psutil.NoSuchProcess):
             return
         self.killed_commands += 1
         [place] = places

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from ablate.errors import LedgerError
-from ablate.evaluation.suite import evaluation_id
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics
@@ -19,8 +18,7 @@ from ablate.training.checkpointing import Checkpointing, CheckpointSchedule
 from ablate.training.divergence import DivergedError
 from ablate.training.module import TrialModule
 from ablate.training.preemption import PreemptedError, Preemption
-from ablate.training.trial import run_trial
-from tests.support.training import no_mirror, trained
+from tests.support.training import train, trained, without_speed
 from tests.support.trials import MakeTrial
 
 OVERRIDES = ("objective=mixed", "hardware.micro_batch_rows=2", "budget.train_tokens=3200", "checkpoint.every_steps=3")
@@ -37,17 +35,14 @@ def expected(trial: Any, tmp_path: Path) -> tuple[Any, Any]:
     return weights, rows
 
 
-def go_on(trial: Any, folder: TrialFolder) -> None:
-    folder.path.mkdir(exist_ok=True)
-    folder.begin_attempt()
+def resume(trial: Any, folder: TrialFolder) -> None:
     with Preemption().caught() as preemption:
-        folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(folder.path), preemption))
+        train(trial, folder, preemption)
 
 
 def check_equal(folder: TrialFolder, expected: tuple[Any, Any]) -> None:
     weights = torch.load(folder.model_path, weights_only=True)
-    rows = [{key: row[key] for key in row if not key.startswith("speed/")} for row in read_metrics(folder.metrics_path)]
-    assert rows == expected[1]
+    assert without_speed(read_metrics(folder.metrics_path)) == expected[1]
     assert all(torch.equal(weights[name], expected[0][name]) for name in expected[0])
 
 
@@ -71,11 +66,11 @@ def test_asked_to_end_it_saves_at_the_step_s_boundary_and_goes_on(
 ) -> None:
     folder = TrialFolder(tmp_path / "0123456789ab")
     at_step(monkeypatch, 8, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(PreemptedError, match=f"ended by {number.name}"):
-        go_on(trial, folder)
+    with pytest.raises(PreemptedError, match=f"stopped by {number.name}"):
+        resume(trial, folder)
     assert folder.checkpoints.newest_step == 8
     assert not folder.model_path.exists()
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
     assert folder.record().attempts[-1].from_step == 8
     assert not folder.checkpoints.folder.exists()
@@ -94,9 +89,9 @@ def test_asked_to_end_while_lightning_sets_up_it_ends_as_if_it_trained(
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpointing, "on_train_start", asked)
-        with pytest.raises(PreemptedError, match="ended by SIGTERM"):
-            go_on(trial, folder)
-    go_on(trial, folder)
+        with pytest.raises(PreemptedError, match="stopped by SIGTERM"):
+            resume(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
 
 
@@ -106,9 +101,9 @@ def test_asked_to_end_in_the_last_step_it_is_trained(
     folder = TrialFolder(tmp_path / "0123456789ab")
     at_step(monkeypatch, 20, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(PreemptedError):
-        go_on(trial, folder)
+        resume(trial, folder)
     assert folder.model_path.exists()
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
 
 
@@ -125,7 +120,7 @@ def interrupted(trial: Any, folder: TrialFolder, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         at_step(patch, step, fail)
         with pytest.raises(RuntimeError, match="as when memory is out"):
-            go_on(trial, folder)
+            resume(trial, folder)
 
 
 def test_a_torn_newest_checkpoint_costs_the_steps_since_the_one_before(
@@ -137,7 +132,7 @@ def test_a_torn_newest_checkpoint_costs_the_steps_since_the_one_before(
     assert [path.name[-2:] for path in (newest, before)] == ["12", "09"]
     state = (newest / "state.pt").read_bytes()
     (newest / "state.pt").write_bytes(state[:-100] + bytes(100))
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
     assert folder.record().attempts[-1].from_step == 9
 
@@ -149,7 +144,7 @@ def test_where_no_snapshot_fits_training_waits_and_says_so(
     folder = TrialFolder(tmp_path / "0123456789ab")
     interrupted(trial, folder, monkeypatch, 11)
     assert caplog.text.count("Training waits while checkpoints are written") == 1
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
 
 
@@ -170,7 +165,7 @@ def test_a_full_disk_in_a_save_costs_no_step(
     interrupted(trial, folder, monkeypatch, 11)
     assert calls == [3, 6, 9]
     assert caplog.text.count("No checkpoint could be written ([Errno 28] No space left on device)") == 2
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
 
 
@@ -192,9 +187,9 @@ def test_a_full_disk_in_a_line_of_the_log_ends_it_with_a_word_and_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(MetricsWriter, "append", half)
         with pytest.raises(LedgerError, match=r"cannot write the log \(No space left on device\)"):
-            go_on(trial, folder)
+            resume(trial, folder)
     assert folder.metrics_path.read_text().endswith('"prog')
-    go_on(trial, folder)
+    resume(trial, folder)
     check_equal(folder, expected)
 
 
@@ -203,7 +198,7 @@ def test_a_log_that_somebody_shortened_is_told(trial: Any, tmp_path: Path, monke
     interrupted(trial, folder, monkeypatch, 8)
     folder.metrics_path.write_text("")
     with pytest.raises(LedgerError, match="Somebody shortened it"):
-        go_on(trial, folder)
+        resume(trial, folder)
 
 
 def test_a_diverged_trial_keeps_its_evidence(make_trial: MakeTrial, tmp_path: Path) -> None:
@@ -212,7 +207,7 @@ def test_a_diverged_trial_keeps_its_evidence(make_trial: MakeTrial, tmp_path: Pa
     )
     folder = TrialFolder(tmp_path / "0123456789ab")
     with pytest.raises(DivergedError, match="the loss rose") as caught:
-        go_on(trial, folder)
+        resume(trial, folder)
     steps = len(caught.value.evidence["last_losses"])
     assert steps == 3
     rows = read_metrics(folder.metrics_path)

@@ -15,9 +15,8 @@ from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import learning_rate
-from ablate.training.preemption import Preemption
-from ablate.training.trial import budget_target, build_trainer, run_trial
-from tests.support.training import no_mirror, trained
+from ablate.training.trial import budget_target, build_trainer
+from tests.support.training import train, trained
 from tests.support.trials import ARMS, MakeTrial
 
 
@@ -68,8 +67,8 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
     other = make_trial("evaluation.suites.bits_per_byte.passage_bytes=60")
     assert trial_id(other) == trial_id(trial)
-    found = run_trial(other, folder, evaluation_id(other), no_mirror(folder.path), Preemption())
-    assert set(found) == {evaluation_id(trial), evaluation_id(other)}
+    train(other, folder)
+    assert set(folder.record().evaluations) == {evaluation_id(trial), evaluation_id(other)}
     assert folder.evaluation_path(evaluation_id(other)).exists()
     assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)
 

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from ablate.__main__ import main
-from ablate.grid.launch import start_server
+from ablate.scheduling.processes import start_server
 
 
 @dataclass(frozen=True)

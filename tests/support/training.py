@@ -1,4 +1,4 @@
-"""Trials that are trained without a command line."""
+"""Trials that are trained without a command line, their worker in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -9,23 +9,35 @@ from ablate.config.trial import TrialConfig
 from ablate.evaluation.suite import evaluation_id
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.trial import Status
+from ablate.scheduling.recorder import Recorder, record_end
+from ablate.training.messages import Assignment, DirectChannel, Ended
 from ablate.training.preemption import Preemption
 from ablate.training.trial import run_trial
 
 
-def no_mirror(folder: Path) -> WandbWriter:
-    return WandbWriter(mode="disabled", project="", folder=folder, trial_id="", config={}, group=None, tags=[])
+def train(trial: TrialConfig, folder: TrialFolder, preemption: Preemption | None = None) -> None:
+    """Run one attempt and record it if it finishes; what ends it otherwise is raised."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.begin_attempt()
+    recorder = Recorder(folder, trial)
+    assignment = Assignment(trial, folder, evaluation_id(trial), "test", folder.is_trained, has_pruner=False)
+    ended = Ended(Status.FAILED)
+    try:
+        ended = run_trial(assignment, DirectChannel(recorder.handle), preemption or Preemption())
+        record_end(folder, trial, ended, is_scoring=False, candidate=None)
+    finally:
+        recorder.close(ended)
+
+
+def without_speed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of a log without what differs from run to run."""
+    return [{name: value for name, value in row.items() if not name.startswith("speed/")} for row in rows]
 
 
 def trained(trial: TrialConfig, path: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], TrialFolder]:
+    """Train a trial and return its weights, its log and its folder."""
     folder = TrialFolder(path)
-    path.mkdir(parents=True)
-    folder.begin_attempt()
-    folder.update(evaluations=run_trial(trial, folder, evaluation_id(trial), no_mirror(path), Preemption()))
+    train(trial, folder)
     weights = torch.load(folder.model_path, weights_only=True)
-    rows = [
-        {name: value for name, value in row.items() if not name.startswith("speed/")}
-        for row in read_metrics(folder.metrics_path)
-    ]
-    return weights, rows, folder
+    return weights, without_speed(read_metrics(folder.metrics_path)), folder

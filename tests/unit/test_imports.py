@@ -42,7 +42,7 @@ ONLY = {
 HEAVY = {
     "wandb": {"records/wandb/"},
     "wandb_workspaces": {"records/wandb/workspace.py"},
-    "hydra": {"grid", "tuning", "hydra_plugins"},
+    "hydra": {"grid", "tuning", "hydra_plugins", "scheduling/launchers/hydra.py"},
     "omegaconf": {"grid", "tuning", "hydra_plugins"},
     "optuna": {"tuning", "records/optuna/", "reports/study_figures.py", "reports/tuning_section.py"},
     "sqlalchemy": {"records/optuna/storage.py"},

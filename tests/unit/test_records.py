@@ -8,12 +8,12 @@ import pytest
 
 from ablate.errors import LedgerError
 from ablate.files import replacing, write_json
-from ablate.grid.job import reconcile
 from ablate.records.ledger import Ledger
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
 from ablate.records.provenance import provenance
 from ablate.records.schema import FORMAT
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
+from ablate.scheduling.reconcile import reconcile
 from tests.support.wandb_runs import mirror
 
 
@@ -118,12 +118,12 @@ def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> Non
     trial.path.mkdir()
     trial.begin_attempt()
     with trial.lease:
-        reconcile(trial, interrupted=False)
+        reconcile(trial, is_interrupted=False)
         assert trial.record().status == Status.RUNNING
-    reconcile(trial, interrupted=False)
+    reconcile(trial, is_interrupted=False)
     assert trial.record().status == Status.FAILED
     assert trial.record().attempts[-1].ended == "died"
-    reconcile(trial, interrupted=True)
+    reconcile(trial, is_interrupted=True)
     assert trial.record().status == Status.PENDING
     assert not list(trial.path.glob("lease.*"))
 

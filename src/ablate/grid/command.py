@@ -13,13 +13,13 @@ from typing import Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ablate import CONF
 from ablate.config.tuning import TuningConfig
 from ablate.errors import UsageError, UserError, nearest
 from ablate.grid.expand import default_container
+from ablate.scheduling.launchers.hydra import quoted, run
 
 # Of Hydra's own node, what is for users.
 SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(TuningConfig)))
@@ -54,7 +54,7 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing:
     # Hydra prints its own errors and exits unless it is told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_run_job)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (HydraException, OmegaConfBaseException) as error:
@@ -67,17 +67,6 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing:
     finally:
         sys.argv = before
     return 0
-
-
-def quoted(value: str) -> str:
-    """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _run_job(config: DictConfig) -> None:
-    from ablate.grid import job
-
-    job.run(config)
 
 
 def _is_hydras(error: Exception) -> bool:

@@ -14,7 +14,6 @@ from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declared
 from ablate.grid.expand import Expanded
-from ablate.grid.job import is_done
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import checked_arms
@@ -25,6 +24,7 @@ from ablate.records.provenance import provenance
 from ablate.records.schema import to_json, write
 from ablate.records.trial import Scores, TrialRecord
 from ablate.records.tuning import TuningSummary
+from ablate.scheduling.reconcile import is_done
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from ablate.config.parse import plain
 from ablate.config.trial import CorpusConfig, ReaderConfig, TrialConfig
 from ablate.errors import UsageError
-from ablate.grid.initial import resolve_init_from
 from ablate.identity import digest12
 from ablate.objectives.objective import active_infill, checked_arms
+from ablate.training.initial import resolve_init_from
 
 
 @dataclass

@@ -76,7 +76,7 @@ def to_hugging_face(
 def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:
     """The weights of a folder that transformers wrote, fp32, as the trial's decoder has them.
 
-    Its shape is the trial's, as `grid.initial` checks. A head that was tied to the embedding starts equal to it.
+    Its shape is the trial's, as `training.initial` checks. A head that was tied to the embedding starts equal to it.
 
     Raises:
         UsageError: weights that are missing, or that our blocks don't have.

@@ -30,11 +30,22 @@ class ValidationSeries:
     evaluations: int
 
 
+@dataclass(frozen=True)
+class Submission:
+    """The job that a launcher has for a trial: with both names, another command can ask about it."""
+
+    launcher: str
+    job_id: str
+    submitted_at: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attempt(Extensible):
     """One process that worked on a trial.
 
     Attributes:
+        submission: the job that the process ran as.
+        activity: what its worker was doing last.
         from_step: the step of the checkpoint it resumed; None if it did not train.
         validation: of the rows that it logged; None if it did not train.
         ended: a status, or `died` or `interrupted`; None while it runs.
@@ -44,6 +55,8 @@ class Attempt(Extensible):
     host: str
     pid: int
     threads: int | None = None
+    submission: Submission | None = None
+    activity: str | None = None
     from_step: int | None = None
     validation: ValidationSeries | None = None
     ended: str | None = None
@@ -113,7 +126,8 @@ class TrialRecord(Extensible):
         semantic: the canonical form of its config that its id is made of.
         evaluations: scores on the test split, by evaluation.
         validation: scores on the validation split at the end of the training, by `validation_id`.
-        is_scoring: whether the newest attempt scores a trial that was finished before.
+        submission: the job that is to run the trial; None unless the status is `submitted`.
+        is_scoring: whether the submission or the newest attempt scores a trial that was finished before.
         pruned_by: the candidate that was pruned.
     """
 
@@ -123,6 +137,7 @@ class TrialRecord(Extensible):
     choices: Mapping[str, str] = field(default_factory=dict)
     first_grid: str | None = None
     semantic: Mapping[str, Any] = field(default_factory=dict)
+    submission: Submission | None = None
     attempts: tuple[Attempt, ...] = ()
     failure: Failure | None = None
     result: TrainResult | None = None

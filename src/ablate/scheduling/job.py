@@ -3,20 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class CandidateRef:
-    """A trial of an Optuna study.
-
-    Attributes:
-        storage: the study's storage, a URL or the path of a journal.
-        study: the study's name.
-        number: the trial's number in the study.
-    """
-
-    storage: str
-    study: str
-    number: int
+from ablate.records.tuning import CandidateRef
 
 
 @dataclass(frozen=True)
@@ -49,5 +36,5 @@ class Job:
 
     trial_id: str
     runs_dir: Path
-    resources: Resources
+    resources: Resources = Resources()
     candidate: CandidateRef | None = None

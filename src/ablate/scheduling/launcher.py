@@ -61,11 +61,18 @@ class Launcher(Protocol):
     name: str
     parallel: int | None
 
+    def handle_for(self, job: Job) -> Handle:
+        """Return the handle that a job will have: the ledger has it before the job can start."""
+
     def submit(self, jobs: Sequence[Job]) -> list[Handle]:
         """Submit jobs and return their handles in the same order, without waiting for the jobs to end."""
 
-    def poll(self, handles: Iterable[Handle]) -> dict[Handle, JobState]:
-        """Return the state of each job; `UNKNOWN` for handles that this launcher does not know."""
+    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        """Return the state of each job, also of jobs that other commands submitted.
+
+        Args:
+            wait_seconds: wait up to so long for a job to end.
+        """
 
     def cancel(self, handle: Handle) -> None:
         """Ask a job to save and end. A second call ends it at once."""

@@ -1,4 +1,4 @@
-"""When a trial saves its state, and how: beside the training where a snapshot fits in memory."""
+"""When a trial saves its state, and how: while the training goes on, if a snapshot fits in memory."""
 
 import logging
 import time
@@ -36,30 +36,27 @@ class CheckpointSchedule:
         self._due_at = now_seconds + config.every_seconds
 
     def is_due(self, steps: int, now_seconds: float) -> bool:
-        """Whether the state after so many steps is to be saved."""
+        """Return whether to save the state after so many steps."""
         if self.config.every_steps is not None:
             return steps % self.config.every_steps == 0
         return now_seconds >= self._due_at
 
     def saved(self, started_seconds: float, ended_seconds: float) -> None:
-        """Training waited from start to end; however slow the disk, that is at most its share of the time."""
+        """Note a save that training waited for, so that waiting takes at most `max_time_fraction` of the time."""
         waited = ended_seconds - started_seconds
         self._due_at = ended_seconds + max(self.config.every_seconds, waited / self.config.max_time_fraction)
 
 
 class Checkpointing(pl.Callback):
-    """Saves at steps' critical_values, and at the next one when the process is asked to end.
+    """Save after steps: when it is due, when the process was asked to stop, and when the trial is pruned.
 
     Args:
-        store: where checkpoints lie.
-        config: how often, and how many stay.
-        trial_log: stands before this callback, so that a state holds the row of its own step.
-        preemption: whether the process was asked to end.
-        state: to go on from; None to begin.
-        memory_fraction: how much of the memory that is free a snapshot may take.
+        trial_log: runs before this callback, so that a state includes the row of its own step.
+        state: to resume from; None to start at step 0.
+        memory_fraction: the part of the free memory that a snapshot may take.
 
     Attributes:
-        saves: how many were begun.
+        saves: how many saves were started.
     """
 
     def __init__(
@@ -80,26 +77,26 @@ class Checkpointing(pl.Callback):
         self._state = state
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
-        self._told_of_waiting = False
+        self._has_warned_of_waiting = False
         self.saves = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the state up, now that the optimizer stands."""
+        """Restore the state, now that the optimizer exists."""
         assert isinstance(pl_module, TrialModule)
         # Lightning's own handlers would raise at the batch's end, before we have saved.
-        self.preemption.take_over()
+        self.preemption.install()
         if self._state is not None:
             restore(self._state, pl_module, self.trial_log)
             self._state = None
-        self._timetable = CheckpointSchedule(self.config, time.monotonic())
+        self._schedule = CheckpointSchedule(self.config, time.monotonic())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: TrainBatch, batch_idx: int
     ) -> None:
-        """Saves, if it is time to."""
+        """Save if it is due."""
         assert isinstance(pl_module, TrialModule)
         if pl_module.is_done:
-            # The weights are written next.
+            # The final weights are written next.
             return
         if self.preemption.requested is not None or self.trial_log.is_pruned:
             self.save(pl_module, at_once=True)
@@ -108,38 +105,37 @@ class Checkpointing(pl.Callback):
             started = time.monotonic()
             self.save(pl_module)
             ended = time.monotonic()
-            self._timetable.saved(started, ended)
+            self._schedule.saved(started, ended)
             self.trial_log.checkpoint_seconds += ended - started
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Keeps the state before the step that a diverged trial could not take."""
+        """Save the state before the step at which a trial diverged."""
         assert isinstance(pl_module, TrialModule)
         if isinstance(exception, DivergedError):
             self.save(pl_module, at_once=True)
 
     def close(self) -> None:
-        """Waits for what is being written: nothing is, once the lease is given back."""
+        """Wait until nothing is being written."""
         self._finish()
         self._pool.shutdown()
 
     def _is_due(self, steps: int) -> bool:
         is_writing = self._pending is not None and not self._pending.done()
-        # Steps are a promise; by the clock, the next save waits for the last.
+        # By steps, every save counts; by the clock, the next save waits for the last one.
         if is_writing and self.config.every_steps is None:
             return False
-        return self._timetable.is_due(steps, time.monotonic())
+        return self._schedule.is_due(steps, time.monotonic())
 
     def save(self, module: TrialModule, *, at_once: bool = False) -> None:
-        """Saves the state after the newest step.
+        """Save the state after the newest step.
 
         Args:
-            module: what is trained.
-            at_once: whether it must be on the disk on return; else it is written beside the training if a snapshot
+            at_once: return only when it is on the disk. Otherwise a snapshot is written by another thread, if it
                 fits in memory.
         """
         self._finish()
         self.saves += 1
-        # A save that fails costs something only if the trial ends too: it goes on.
+        # A failed save costs nothing as long as the trial goes on.
         try:
             state = captured(module, self.trial_log)
             if at_once:
@@ -147,10 +143,10 @@ class Checkpointing(pl.Callback):
             elif size_bytes(state) < self.memory_fraction * available_bytes():
                 self._pending = self._pool.submit(self._write, snapshot(state))
             else:
-                self._tell_of_waiting(state)
+                self._warn_of_waiting(state)
                 self._write(state)
         except (OSError, RuntimeError) as error:
-            self._tell_of_failure(error)
+            self._warn_of_failure(error)
 
     def _write(self, state: State) -> None:
         def fill(folder: Path) -> None:
@@ -158,30 +154,32 @@ class Checkpointing(pl.Callback):
 
         self.store.write(state["counters"]["steps"], fill, keep_last=self.config.keep_last)
 
-    def _tell_of_waiting(self, state: State) -> None:
-        if not self._told_of_waiting:
-            self._told_of_waiting = True
+    def _warn_of_waiting(self, state: State) -> None:
+        if not self._has_warned_of_waiting:
+            self._has_warned_of_waiting = True
             log.warning(
-                "Training waits while checkpoints are written: a snapshot of %.1f GB is more than %.0f%% of the memory "
-                "that is free.",
+                "Training waits while checkpoints are written: a snapshot of %.1f GB is more than %.0f%% of the free "
+                "memory.",
                 size_bytes(state) / 1e9,
                 100 * self.memory_fraction,
             )
 
     def _finish(self) -> None:
-        """Waits for the save that is under way."""
+        """Wait for the save that is being written."""
         if self._pending is not None:
             error = self._pending.exception()
             self._pending = None
             if error is not None:
-                self._tell_of_failure(error)
+                self._warn_of_failure(error)
 
-    def _tell_of_failure(self, error: BaseException) -> None:
-        log.warning("No checkpoint could be written (%s); the training goes on, earlier ones are kept.", error)
+    def _warn_of_failure(self, error: BaseException) -> None:
+        log.warning(
+            "No checkpoint could be written (%s); the training continues and earlier checkpoints are kept.", error
+        )
 
 
 def load_newest(store: Checkpoints) -> State | None:
-    """The newest intact state, or None. Raises LedgerError like `Checkpoints.newest`."""
+    """Return the newest intact state, or None. Raises LedgerError like `Checkpoints.newest`."""
     path = store.newest()
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Signals that ask a trial to end: they wait for the step's boundary while it trains."""
+"""Signals that ask a trial to stop. While it trains, they wait for the step's boundary."""
 
 import signal
 import threading
@@ -6,38 +6,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What schedulers send before they take a machine away, and what the command line sends when it is interrupted.
+# What cluster schedulers send before they take a machine away, and what the command line sends when it is interrupted.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class PreemptedError(RuntimeError):
-    """The trial was asked to end, and ended where it can go on."""
+    """The trial was asked to stop, and stopped where it can resume."""
 
 
 class Preemption:
-    """Whether this process was asked to end.
+    """Whether this process was asked to stop.
 
     Attributes:
-        requested: the signal's name; None as long as none came.
+        requested: the signal's name; None until one arrives.
+        is_deferred: whether a signal only sets `requested`.
     """
 
     def __init__(self) -> None:
         self.requested: str | None = None
-        self._is_deferred = False
-        self._is_told = False
+        self.is_deferred = False
+        self._was_raised = False
 
     @contextmanager
     def caught(self) -> Iterator["Preemption"]:
-        """Catches the signals inside the block; outside of `deferred` the first one raises PreemptedError."""
-        handlers = self.take_over()
+        """Catch the signals inside the block; outside of `deferred` the first one raises PreemptedError."""
+        handlers = self.install()
         try:
             yield self
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def take_over(self) -> dict[signal.Signals, Any]:
-        """Sets the handlers (again: Lightning puts its own in their place) and returns those before them."""
+    def install(self) -> dict[signal.Signals, Any]:
+        """Set the handlers (again, after Lightning has set its own) and return the previous ones."""
         # Only the main thread may, and only there do signals arrive.
         if threading.current_thread() is not threading.main_thread():
             return {}
@@ -46,20 +47,20 @@ class Preemption:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Inside the block a signal only sets `requested`."""
-        self._is_deferred = True
+        before, self.is_deferred = self.is_deferred, True
         try:
             yield
         finally:
-            self._is_deferred = False
+            self.is_deferred = before
 
     def check(self) -> None:
-        """Raises PreemptedError if a signal came."""
-        if self.requested is not None:
-            self._is_told = True
-            raise PreemptedError(f"ended by {self.requested}")
+        """Raise PreemptedError if a signal arrived and none was raised for it."""
+        if self.requested is not None and not self._was_raised:
+            self._was_raised = True
+            raise PreemptedError(f"stopped by {self.requested}")
 
     def _handle(self, number: int, frame: object) -> None:
         self.requested = signal.Signals(number).name
-        # Told once: whoever cleans up must not be ended in the middle of that.
-        if not self._is_deferred and not self._is_told:
+        # Raised once: cleaning up must not be interrupted.
+        if not self.is_deferred:
             self.check()

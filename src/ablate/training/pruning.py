@@ -1,20 +1,12 @@
-"""A trial that is given up before its budget is spent, because its study has better ones."""
-
-from collections.abc import Mapping
-from typing import Protocol
+"""Trials that are stopped before their budget is spent, because their study has better ones."""
 
 
 class PrunedError(RuntimeError):
-    """The trial's study has no more use for it; it ended where it can go on."""
+    """The study's pruner stopped the trial; it stopped where it can resume.
 
+    Args:
+        progress: spent fraction of the budget.
+    """
 
-class Pruner(Protocol):
-    """Whom a trial asks at each evaluation on the validation split."""
-
-    def should_prune(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Whether it is worth no more.
-
-        Args:
-            step: how many evaluations there were, this one included.
-            metrics: what this one found.
-        """
+    def __init__(self, progress: float) -> None:
+        super().__init__(f"pruned at {progress:.0%} of its budget: its study has better ones")

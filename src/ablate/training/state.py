@@ -14,9 +14,9 @@ State = dict[str, Any]
 
 
 def captured(module: TrialModule, log: TrialLog) -> State:
-    """The state after a step; its tensors are those that the next step changes.
+    """Return the state after a step. Its tensors are not copied: the next step changes them.
 
-    The learning rate and the next rows are functions of the counters, so they need no state of their own.
+    The learning rate and the next rows are functions of the counters, so they have no state of their own.
     """
     optimizer = module.optimizers(use_pl_optimizer=False)
     assert isinstance(optimizer, torch.optim.Optimizer)
@@ -34,7 +34,7 @@ def captured(module: TrialModule, log: TrialLog) -> State:
 
 
 def restore(state: State, module: TrialModule, log: TrialLog) -> None:
-    """Takes a state up again, in a trainer whose optimizer stands."""
+    """Restore a state, in a trainer whose optimizer exists."""
     module.counters = Counters(**state["counters"])
     module.model.load_state_dict(state["model"])
     optimizer = module.optimizers(use_pl_optimizer=False)
@@ -48,7 +48,7 @@ def restore(state: State, module: TrialModule, log: TrialLog) -> None:
 
 
 def snapshot(state: Any) -> Any:
-    """A copy in main memory that no later step changes."""
+    """Copy a state to main memory."""
     if isinstance(state, Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
@@ -59,7 +59,7 @@ def snapshot(state: Any) -> Any:
 
 
 def size_bytes(state: Any) -> int:
-    """Bytes of all tensors in a state."""
+    """Return the number of bytes of all tensors in a state."""
     if isinstance(state, Tensor):
         return state.nbytes
     parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""Builds the objects of one trial and runs it."""
+"""Builds the objects of one trial, trains it and scores it."""
 
 import contextlib
 import logging
@@ -11,105 +11,69 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.train_batches import TrainBatches
-from ablate.data.corpus.document import Split
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
-from ablate.evaluation.suite import validation_id
 from ablate.files import replacing
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
-from ablate.records.ledger import TrialFolder
-from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
-from ablate.records.trial import Counts, Scores, SourceReading, TrainResult, ValidationSeries
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.trial import Counts, Scores, SourceReading, Status, TrainResult
 from ablate.training.checkpointing import Checkpointing, load_newest
+from ablate.training.counters import Counters
 from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
+from ablate.training.messages import Activity, Assignment, Channel, Ended, Trained, TrainingBegins
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
-from ablate.training.pruning import PrunedError, Pruner
+from ablate.training.pruning import PrunedError
 from ablate.training.weights import initial_weights
 
-# Of the memory that is free, for all trials of a host: their own needs go up and down.
+# Of the free memory, for the checkpoint snapshots of all trials of a host together: their own needs go up and down.
 MAX_SNAPSHOT_FRACTION = 0.5
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
-def run_trial(
-    trial: TrialConfig,
-    folder: TrialFolder,
-    evaluation_id: str,
-    mirror: WandbWriter,
-    preemption: Preemption,
-    *,
-    split: Split = "test",
-    pruner: Pruner | None = None,
-) -> dict[str, Scores]:
-    """Trains what is not yet trained, from its newest checkpoint on, and scores.
-
-    Args:
-        trial: the trial, as frozen.
-        folder: its place in the ledger; the caller holds the lease.
-        evaluation_id: of the trial's evaluation.
-        mirror: started and not yet closed.
-        preemption: whether this process was asked to end.
-        split: what is scored at the end. `tune` is for a trial that a sweep chooses by: it leaves the test split alone.
-        pruner: asked at each evaluation on the validation split whether to go on.
-
-    Returns:
-        The record's evaluations, for `test` this one among them; what the training found is in the record already, and
-        so is what was found on the validation split.
+def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption) -> Ended:
+    """Train what is not trained yet, from the newest checkpoint on, and score.
 
     Raises:
-        DivergedError: the training is lost.
-        PreemptedError: asked to end; what was trained is in a checkpoint.
-        PrunedError: the pruner would not go on; what was trained is in a checkpoint.
-        LedgerError: a checkpoint or a log that can't be used or written.
+        DivergedError: the training or a score diverged.
+        PreemptedError: asked to stop; the trained state is in a checkpoint.
+        PrunedError: the pruner stopped the trial; the trained state is in a checkpoint.
+        LedgerError: a checkpoint cannot be used.
     """
+    trial, folder = assignment.trial, assignment.folder
     torch.set_num_threads(trial.hardware.threads_per_trial)
+    channel.send(Activity("preparing data"))
     shards = open_shards(trial)
     evaluator = Evaluator(trial, shards)
+    channel.send(Activity("building the model"))
     model = build_model(trial, trial.tokenizer.vocab_size)
     trainer = build_trainer(trial)
-    if folder.is_trained:
+    validation: Scores = {}
+    if assignment.is_trained:
         model.load_state_dict(torch.load(folder.model_path, weights_only=True))
         model.to(trainer.strategy.root_device)
     else:
-        _train(trial, folder, trainer, model, shards, evaluator, mirror, preemption, pruner)
+        trained = _train(assignment, trainer, model, shards, evaluator, channel, preemption)
+        validation = trained.validation
     folder.checkpoints.clear()
+    channel.send(Activity("scoring"))
     model.eval()
-    record = folder.record()
-    if split == "validation":
-        _score_validation(trial, folder, trainer, model, evaluator)
-        return dict(record.evaluations)
     with trainer.precision_plugin.forward_context():
+        if assignment.split == "validation":
+            return Ended(Status.FINISHED, validation=validation or evaluator.validation_summary(model))
         documents, summary = evaluator.test_documents(model)
     for name, value in summary.items():
         if not math.isfinite(value):
             raise DivergedError(f"{name} is {value} after the last step")
-    with replacing(folder.evaluation_path(evaluation_id)) as scratch:
+    with replacing(folder.evaluation_path(assignment.evaluation_id)) as scratch:
         documents.to_parquet(scratch)
-    assert record.result is not None
-    steps = record.result.counters.steps
-    mirror.append(steps, {f"test/{name}": value for name, value in summary.items()})
-    return {**record.evaluations, evaluation_id: summary}
-
-
-def _score_validation(
-    trial: TrialConfig, folder: TrialFolder, trainer: pl.Trainer, model: Model, evaluator: Evaluator
-) -> None:
-    """Scores on the validation split what was not scored so at the end of its training."""
-    known = folder.record().validation
-    if validation_id(trial) in known:
-        return
-    with trainer.precision_plugin.forward_context():
-        found = evaluator.validation_summary(model)
-    folder.update(validation={**known, validation_id(trial): found})
+    return Ended(Status.FINISHED, evaluations={assignment.evaluation_id: summary})
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:
-    """A Lightning trainer that trains and does nothing else: log, evaluation and weights are ours to write."""
+    """Return a Lightning trainer that trains and does nothing else: log, evaluation and weights are ours to write."""
     # One step in flight is enough for rows that are made in a millisecond.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 takes a class that torch 2.13 deprecates.
@@ -131,97 +95,77 @@ def build_trainer(trial: TrialConfig) -> pl.Trainer:
 
 
 def _train(
-    trial: TrialConfig,
-    folder: TrialFolder,
+    assignment: Assignment,
     trainer: pl.Trainer,
     model: Model,
     shards: Shards,
     evaluator: Evaluator,
-    mirror: WandbWriter,
+    channel: Channel,
     preemption: Preemption,
-    pruner: Pruner | None,
-) -> None:
-    steps = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
-    module = TrialModule(trial, model, steps.stream.fingerprint, budget_target(trial, model))
-    folder.checkpoints.remove_leftovers()
+) -> Trained:
+    """Train up to the budget, write the weights and have the result recorded."""
+    trial, folder = assignment.trial, assignment.folder
+    batches = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
+    module = TrialModule(trial, model, batches.stream.fingerprint, budget_target(trial, model))
+    folder.checkpoints.sweep()
     state = load_newest(folder.checkpoints)
     if state is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
         model.load_state_dict(weights)
-    first_step = state["counters"]["steps"] if state else 0
-    folder.checkpoints.remove_after(first_step)
-    series = ValidationSeries(validation_id(trial), trial.evaluation.val_evaluations)
-    folder.update_attempt(from_step=first_step, validation=series)
-    writer = MetricsWriter(folder.metrics_path, keep_bytes=state["log"]["bytes"] if state else 0)
+    counters = Counters(**state["counters"]) if state else Counters()
+    folder.checkpoints.remove_after(counters.steps)
+    begins = TrainingBegins(counters.steps, log_bytes=state["log"]["bytes"] if state else 0)
+    if channel.ask(begins).should_prune:
+        raise PrunedError(counters.of_budget(trial.budget) / module.target)
     log = TrialLog(
-        writer,
-        mirror,
+        channel,
         evaluator,
-        steps.stream,
+        batches.stream,
         every_steps=trial.tracking.log_every_steps,
         evaluations=trial.evaluation.val_evaluations,
-        pruner=pruner,
+        has_pruner=assignment.has_pruner,
     )
+    fraction = MAX_SNAPSHOT_FRACTION / trial.hardware.parallel_trials
     checkpointing = Checkpointing(
-        folder.checkpoints,
-        trial.checkpoint,
-        log,
-        preemption,
-        state,
-        memory_fraction=MAX_SNAPSHOT_FRACTION / trial.hardware.parallel_trials,
+        folder.checkpoints, trial.checkpoint, log, preemption, state, memory_fraction=fraction
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
+    channel.send(Activity("starting workers" if trial.hardware.loader_workers else "training"))
     try:
-        if pruner is not None and all(attempt.validation == series for attempt in folder.record().attempts):
-            _judge_what_is_known(pruner, folder, trial.evaluation.val_evaluations)
-        # Asked to end before the first step, Lightning exits by itself after it; what was asked is told below.
+        # Asked to stop before the first step, Lightning exits by itself after it; `check` below raises for us.
         with preemption.deferred(), contextlib.suppress(SIGTERMException):
-            trainer.fit(module, batch_loader(steps, first_step=first_step, workers=trial.hardware.loader_workers))
+            loader = batch_loader(batches, first_step=counters.steps, workers=trial.hardware.loader_workers)
+            trainer.fit(module, loader)
     finally:
         checkpointing.close()
-        writer.close()
     if not module.is_done:
         preemption.check()
     if log.is_pruned:
-        raise PrunedError(_pruned_at(module.counters.of_budget(trial.budget) / module.target))
+        raise PrunedError(module.counters.of_budget(trial.budget) / module.target)
     assert module.is_done
     with replacing(folder.model_path) as scratch:
         torch.save(model.state_dict(), scratch)
-    write_parquet(read_metrics(folder.metrics_path), folder.path / "metrics.parquet")
-    reading = steps.stream.reading(module.counters.steps * trial.budget.rows_per_step)
-    folder.update(
-        result=TrainResult(
-            Counts(**vars(module.counters)),
-            training_seconds=log.training_seconds,
-            parameters=sum(weight.numel() for weight in model.parameters()),
-            data_fingerprint=shards.fingerprint,
-            reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
-        ),
-        validation={validation_id(trial): log.newest_validation} if log.newest_validation else {},
-    )
+    trained = Trained(_result(module, log, batches, shards), validation=log.newest_validation)
+    # Waits: the checkpoints may go only when the record knows of the weights.
+    channel.ask(trained)
     preemption.check()
+    return trained
 
 
-def _judge_what_is_known(pruner: Pruner, folder: TrialFolder, evaluations: int) -> None:
-    """Tells a pruner what was measured before it was asked, by an earlier attempt or for another study.
-
-    Raises:
-        PrunedError: by that, the trial is not worth going on with.
-    """
-    should_prune, step = False, 0
-    for step, found in read_validation(folder.metrics_path, evaluations):
-        should_prune = pruner.should_prune(step, found)
-    if should_prune:
-        raise PrunedError(_pruned_at(step / evaluations))
-
-
-def _pruned_at(progress: float) -> str:
-    return f"pruned at {progress:.0%} of its budget: its study has better ones"
+def _result(module: TrialModule, log: TrialLog, batches: TrainBatches, shards: Shards) -> TrainResult:
+    reading = batches.stream.reading(module.counters.steps * module.trial.budget.rows_per_step)
+    return TrainResult(
+        Counts(**vars(module.counters)),
+        training_seconds=log.training_seconds,
+        parameters=sum(weight.numel() for weight in module.model.parameters()),
+        data_fingerprint=shards.fingerprint,
+        reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
+    )
 
 
 def budget_target(trial: TrialConfig, model: Model) -> float:
-    """Where the counter that the budget is matched on must arrive.
+    """Return the value of the counter `budget.matched_on` at which the trial ends.
 
-    `train_tokens` for tokens; for operations, what plain causal training on as many source tokens would take.
+    For tokens, `train_tokens`; for operations, what plain causal training on as many train tokens would take.
     """
     tokens = trial.budget.train_tokens
     if trial.budget.matched_on != "flops":

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from ablate.console import counted, short
 from ablate.errors import UsageError
-from ablate.grid.launch import start_server
 from ablate.grid.plan import Plan
 from ablate.grid.run import prepare_data
 from ablate.records.lease import Lease
@@ -21,7 +20,11 @@ from ablate.records.metrics import last_metrics
 from ablate.records.optuna.storage import open_storage, storage_errors
 from ablate.records.optuna.studies import first_ended, studies_of
 from ablate.records.tuning import TuningCost
-from ablate.tuning.loop import Launch, Loop
+from ablate.scheduling.launcher import Launcher
+from ablate.scheduling.processes import start_server
+from ablate.scheduling.report import report_unfinished
+from ablate.scheduling.scheduler import Scheduler
+from ablate.tuning.source import TuningSource
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Sweep, texts
 
@@ -29,12 +32,12 @@ from ablate.tuning.tuning import Sweep, texts
 MOST_ROWS = 20
 
 
-def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: Console) -> int:
+def run(sweep: Sweep, launcher: Launcher, run_grid: Callable[[Plan], int], console: Console) -> int:
     """Tunes what is not yet tuned, shows what came of it, and runs the lesson of the tuned arms.
 
     Args:
         sweep: checked.
-        launch: runs jobs as they come and returns when all have ended.
+        launcher: runs the candidates.
         run_grid: runs a grid and ends in its lesson.
         console: what is shown.
 
@@ -54,10 +57,12 @@ def run(sweep: Sweep, launch: Launch, run_grid: Callable[[Plan], int], console: 
     if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
         start_server("optuna")
         prepare_data([variant.trial for samples in sweep.samples.values() for variant in samples], console)
-        with as_sweeper(sweep) as sweeper, storage_errors(sweep.storage):
-            loop = Loop(sweep, studies, sweeper, console)
-            loop.run(launch)
-        if not _report_failures(loop, console):
+        with owner(sweep.ledger) as name, storage_errors(sweep.storage):
+            source = TuningSource(sweep, studies, name, console)
+            Scheduler(launcher, console).run(source)
+        labels = {trial_id: candidate.label for trial_id, candidate in source.failed.items()}
+        report_unfinished(labels, source.total, sweep.ledger, console)
+        if labels:
             return 1
     _show_found(sweep, studies, console)
     if len(sweep.metrics) > 1:
@@ -103,14 +108,14 @@ def plan_of_recorded(sweep: Sweep) -> Plan:
 
 
 @contextlib.contextmanager
-def as_sweeper(sweep: Sweep) -> Iterator[str]:
-    """Inside the block this process holds a lease under the name that is given."""
-    sweeper = uuid.uuid4().hex[:12]
-    folder = sweep.ledger.owner_folder(sweeper)
+def owner(ledger: Ledger) -> Iterator[str]:
+    """Hold a lease inside the block, by which other commands know that candidates under its name have an owner."""
+    name = uuid.uuid4().hex[:12]
+    folder = ledger.owner_folder(name)
     folder.mkdir(parents=True)
     try:
         with Lease(folder):
-            yield sweeper
+            yield name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -171,20 +176,3 @@ def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console)
             table.add_row("", f"… and {len(best) - MOST_ROWS} more")
     console.print("\n[bold]Tuned[/], on the validation split" + ("" if len(sweep.metrics) == 1 else ": the fronts"))
     console.print(table)
-
-
-def _report_failures(loop: Loop, console: Console) -> bool:
-    """Tells of every trial that failed; whether there is none."""
-    told: dict[str, str] = {}
-    for label, text in loop.failures():
-        console.print(f"\n[bold red]Failed or ended early:[/] {escape(label)}", highlight=False)
-        if text in told:
-            console.print(f"    as {told[text]}", markup=False)
-            continue
-        told[text] = label
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    if loop.failed:
-        console.print(
-            f"\n{counted(len(loop.failed), 'trial')} failed or ended early; the same command goes on with them."
-        )
-    return not loop.failed

@@ -11,11 +11,11 @@ from ablate.config.trial import Kind
 from ablate.console import make_console
 from ablate.errors import UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch
 from ablate.identity import Difference, differences, kind_of_key, semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.schema import to_json
 from ablate.records.trial import TrialRecord
+from ablate.scheduling.launcher import Launcher
 from ablate.verbs.arguments import Arguments, trial_named
 
 RESULTS = ("status", "result", "evaluations")
@@ -54,7 +54,7 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
     """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
     if len(names) != 1 or len(plan.cells) != 1:
         raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(names)} ids.")

@@ -9,7 +9,6 @@ from rich.console import Console
 from ablate.console import counted, make_console
 from ablate.errors import LedgerError, UsageError
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch
 from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
@@ -17,12 +16,12 @@ from ablate.records.grid import GridRecord
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
+from ablate.scheduling.launcher import Launcher
 from ablate.verbs import sources
 from ablate.verbs.arguments import Arguments
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies
-    from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep as TunedSweep
 
 
@@ -116,16 +115,14 @@ def _readable(sweeps: Sequence[TuningRecord], runs_dir: Path, console: Console) 
     return found
 
 
-def of_sweep(
-    sweep: "TunedSweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
-) -> int:
+def of_sweep(sweep: "TunedSweep", names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
     from ablate.tuning.run import plan_of_recorded
 
-    return of_grid(plan_of_recorded(sweep), names, launch, console)
+    return of_grid(plan_of_recorded(sweep), names, launcher, console)
 
 
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of these overrides. Raises UsageError where it was never run."""
     path = plan.ledger.grid_path(plan.grid_id)
     if not path.exists():

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.console import make_console
-from ablate.grid.job import reconcile
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, run
-from ablate.records.lease import LockedError
+from ablate.grid.run import run
+from ablate.records.lease import HeldElsewhereError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
+from ablate.scheduling.launcher import Launcher
+from ablate.scheduling.reconcile import reconcile
 from ablate.verbs.arguments import Arguments, trial_named
 
 
@@ -33,10 +34,10 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
     """Reset the grid's failed and diverged trials and run what is missing."""
     reset([plan.ledger.trial(trial) for trial in plan.trials], console, is_fresh="--fresh" in names)
-    return run(plan, launch, console)
+    return run(plan, launcher, console)
 
 
 def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -> int:
@@ -48,7 +49,7 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
     count = 0
     for folder in folders:
         # The record of a trial whose whole command was killed still says that it is running.
-        reconcile(folder, interrupted=False)
+        reconcile(folder)
         status = folder.status
         if status not in (Status.FAILED, Status.DIVERGED):
             continue
@@ -57,7 +58,7 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
                 if is_fresh or status == Status.DIVERGED:
                     folder.archive_attempt()
                 folder.update(status=Status.PENDING, failure=None)
-        except LockedError as error:
+        except HeldElsewhereError as error:
             console.print(f"{folder.trial_id}: skipped, {escape(str(error))}", highlight=False)
             continue
         count += 1

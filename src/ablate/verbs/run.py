@@ -5,33 +5,31 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch, run, show_cells
+from ablate.grid.run import run, show_cells
+from ablate.scheduling.launcher import Launcher
 
 if TYPE_CHECKING:
-    from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep
 
 DRY = "Dry run: nothing was run, and nothing written into the ledger."
 
 
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
     """Run the grid."""
     if "--dry-run" not in names:
-        return run(plan, launch, console)
+        return run(plan, launcher, console)
     show_cells(plan, plan.missing(), console)
     console.print(DRY)
     return 0
 
 
-def of_sweep(
-    sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
-) -> int:
+def of_sweep(sweep: "Sweep", names: list[str], launcher: Launcher, console: Console) -> int:
     """Tune every arm, then run the grid of the tuned arms."""
     from ablate.tuning.run import preview
     from ablate.tuning.run import run as run_sweep
 
     if "--dry-run" not in names:
-        return run_sweep(sweep, launch_as_they_come, lambda plan: run(plan, launch, console), console)
+        return run_sweep(sweep, launcher, lambda plan: run(plan, launcher, console), console)
     preview(sweep, console)
     console.print(DRY)
     return 0

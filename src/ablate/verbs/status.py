@@ -15,16 +15,15 @@ from rich.table import Table
 
 from ablate.console import clock, make_console, short
 from ablate.errors import LedgerError
-from ablate.grid.job import DIED
 from ablate.grid.plan import Plan
-from ablate.grid.run import Launch
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.records.trial import Scores, Status
+from ablate.scheduling.launcher import Launcher
+from ablate.scheduling.reconcile import DIED
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
-    from ablate.tuning.loop import Launch as LaunchAsTheyCome
     from ablate.tuning.tuning import Sweep
 
 MOST_FINISHED = 20
@@ -71,7 +70,7 @@ class TrialStatus:
         status, attempts = record.status, record.attempts
         failure = record.failure.message if record.failure else None
         is_running = status == Status.RUNNING
-        if is_running and not folder.is_locked:
+        if is_running and not folder.is_held:
             # The next command that runs the grid records it; this one only reads.
             status = Status.FINISHED if record.is_scoring else Status.FAILED
             failure, is_running = DIED, False
@@ -112,15 +111,13 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launch: Launch, console: Console) -> int:
+def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
     """Show the trials of a grid, also those that the ledger does not have yet."""
     _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, names, console)
     return 0
 
 
-def of_sweep(
-    sweep: "Sweep", names: list[str], launch_as_they_come: "LaunchAsTheyCome", launch: Launch, console: Console
-) -> int:
+def of_sweep(sweep: "Sweep", names: list[str], launcher: Launcher, console: Console) -> int:
     """Show a tuning's candidates, and the trials of its tuned arms once there are some."""
     _show(lambda: _of_sweep(sweep.ledger, sweep.sweep_id), sweep.ledger, names, console)
     return 0

@@ -1,20 +1,22 @@
 """Hydra's door to a grid."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
+from hydra.plugins.launcher import Launcher as HydraPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.ablate.launcher import AblateLauncher
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ablate.scheduling.launcher import Launcher
 
 
 class AblateSweeper(Sweeper):
@@ -52,15 +54,15 @@ class AblateSweeper(Sweeper):
         self.tuning = {key: _plain(value) for key, value in tuning.items()}
         self.hydra_context: HydraContext
         self.config: DictConfig
-        self.launcher: Launcher
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """What Hydra hands to every sweeper."""
         self.hydra_context = hydra_context
         self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        plugin = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        self._launcher = _launcher(plugin)
 
     def sweep(self, arguments: list[str]) -> None:
         """Expands, checks and runs the grid or sweep. Raises SystemExit(1) when a trial failed."""
@@ -90,7 +92,7 @@ class AblateSweeper(Sweeper):
         # Only this command says that a text is to be taken as it is now.
         reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
         plan = Plan.of(expanded, self.command, say, reads_anew=reads_anew)
-        if code := verb.of_grid(plan, self.names, self._launch, console):
+        if code := verb.of_grid(plan, self.names, self._launcher, console):
             raise SystemExit(code)
 
     def _sweep(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
@@ -109,21 +111,19 @@ class AblateSweeper(Sweeper):
             exclude=self.exclude,
             zips=self.zip,
         )
-        if code := verb.of_sweep(sweep, self.names, self._launch_as_they_come, self._launch, console):
+        if code := verb.of_sweep(sweep, self.names, self._launcher, console):
             raise SystemExit(code)
 
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
-        return self.launcher.launch(jobs, initial_job_idx=0)
 
-    def _launch_as_they_come(self, jobs: Iterable[list[str]]) -> Sequence[JobReturn]:
-        """Launches jobs of which the next may depend on those before it; in batches, where a launcher waits for all."""
-        if getattr(self.launcher, "takes_more", False):
-            launch: Any = self.launcher.launch
-            return list(launch(jobs, initial_job_idx=0))
-        coming, ended = iter(jobs), list[JobReturn]()
-        while batch := list(islice(coming, self.tuning["batch"] or self.config.hardware.parallel_trials)):
-            ended += self.launcher.launch(batch, initial_job_idx=len(ended))
-        return ended
+def _launcher(plugin: HydraPlugin) -> "Launcher":
+    """The launcher that a plugin of Hydra's stands for, or an adapter around it."""
+    if isinstance(plugin, AblateLauncher):
+        from ablate.scheduling.launchers.local import LocalLauncher
+
+        return LocalLauncher(plugin.parallel_trials)
+    from ablate.scheduling.launchers.hydra import HydraLauncher
+
+    return HydraLauncher(plugin)
 
 
 def _plain(value: Any) -> Any:

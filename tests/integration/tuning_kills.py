@@ -1,6 +1,6 @@
-"""Kills a sweep at random moments and starts it again, until it has been killed so often; then checks what it left.
+"""Kills a tuning at random moments and starts it again, until it has been killed so often; then checks what it left.
 
-    python tests/integration/sweep_kills.py [--kills 20] [--seed 0]
+    python tests/integration/tuning_kills.py [--kills 20] [--seed 0]
 
 The command is killed by SIGKILL, alone or with all of its trials. In the end no candidate
 may be lost, made twice or run from the beginning twice, and each must have what an uninterrupted trial has.
@@ -27,11 +27,11 @@ from ablate.records.tuning import TuningRecord
 from tests.support.command_line import command
 from tests.support.text import write_text
 
-PROPOSALS = 10
+CANDIDATES = 10
 WORDS = [
     *("-m", "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "objective=causal,mixed", "replicates=2"),
     *("evaluation.val_evaluations=4", "evaluation=bits_per_byte", "tracking=none"),
-    *(f"hydra.sweeper.n_trials={PROPOSALS}", "hydra.sweeper.pruner=median", "checkpoint.every_steps=5"),
+    *(f"hydra.sweeper.n_trials={CANDIDATES}", "hydra.sweeper.pruner=median", "checkpoint.every_steps=5"),
     *("hydra.sweeper.pruners.median.n_startup_trials=2", "budget.train_tokens=24000"),
 ]
 
@@ -44,7 +44,7 @@ def studies(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
 
 
 def kill_at_random(folder: Path, kills: int, random_numbers: random.Random) -> Counter[str]:
-    """Starts the sweep and kills it, so often; how often which way."""
+    """Starts the tuning and kills it, so often; how often which way."""
     done: Counter[str] = Counter()
     while sum(done.values()) < kills:
         process = subprocess.Popen(
@@ -71,8 +71,8 @@ def problems(folder: Path) -> list[str]:
     found = []
     for arm, trials in studies(folder).items():
         states = Counter(trial.state.name for trial in trials)
-        if set(states) - {"COMPLETE", "PRUNED"} or len(trials) != PROPOSALS:
-            found.append(f"{arm}: {dict(states)}, and {PROPOSALS} were to come to an end")
+        if set(states) - {"COMPLETE", "PRUNED"} or len(trials) != CANDIDATES:
+            found.append(f"{arm}: {dict(states)}, and {CANDIDATES} were to come to an end")
         for trial in trials:
             path = folder / "runs" / trial.user_attrs["trial_id"]
             record: dict[str, Any] = json.loads((path / "record.json").read_text())

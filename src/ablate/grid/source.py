@@ -1,0 +1,76 @@
+"""The missing trials of a grid, as the scheduler runs them."""
+
+from collections.abc import Mapping
+
+from ablate.grid.cell import Cell
+from ablate.grid.plan import Plan
+from ablate.records.ledger import Ledger
+from ablate.records.trial import Scores, TrialRecord
+from ablate.scheduling.job import Job
+from ablate.scheduling.reconcile import is_done
+from ablate.scheduling.source import IsTaken
+
+
+class GridSource:
+    """Offers each missing trial of a grid once; see `TrialSource`.
+
+    Args:
+        missing: the trials to run, by id.
+    """
+
+    noun = "grid"
+    batch: int | None = None
+
+    def __init__(self, plan: Plan, missing: Mapping[str, Cell]) -> None:
+        self._plan = plan
+        self.shown = missing
+        self.total = len(missing)
+        self._open = dict.fromkeys(missing)
+        self._submitted: set[str] = set()
+        self._tried: set[str] = set()
+
+    @property
+    def ledger(self) -> Ledger:
+        """See `TrialSource`."""
+        return self._plan.ledger
+
+    def next_job(self, is_taken: IsTaken) -> Job | None:
+        """See `TrialSource`."""
+        for trial_id in list(self._open):
+            if trial_id in self._submitted or trial_id in self._tried:
+                continue
+            if self._plan.is_done(trial_id):
+                del self._open[trial_id]
+            elif not is_taken(trial_id):
+                # Again, because another grid may have frozen it for another evaluation.
+                self._plan.freeze_trials([trial_id])
+                self._submitted.add(trial_id)
+                return Job(trial_id, self.ledger.runs_dir)
+        return None
+
+    def is_done(self, job: Job, record: TrialRecord) -> bool:
+        """See `TrialSource`."""
+        return is_done(record, self._plan.evaluation_id)
+
+    def job_ended(self, job: Job, *, may_retry: bool) -> None:
+        """See `TrialSource`."""
+        self._submitted.discard(job.trial_id)
+        if self._plan.is_done(job.trial_id):
+            self._open.pop(job.trial_id, None)
+        elif not may_retry:
+            self._tried.add(job.trial_id)
+
+    def count_waiting(self, is_taken: IsTaken) -> int:
+        """See `TrialSource`."""
+        # A trial that failed here and that another command has resumed is waited for, and not tried again.
+        waiting = [trial_id for trial_id in self._open if trial_id not in self._tried or is_taken(trial_id)]
+        return sum(not self._plan.is_done(trial_id) for trial_id in waiting)
+
+    def scores(self, record: TrialRecord) -> Scores | None:
+        """See `TrialSource`."""
+        return self._plan.scores(record)
+
+    def progress(self) -> str:
+        """See `TrialSource`."""
+        finished = sum(self._plan.is_done(trial_id) for trial_id in self._plan.trials)
+        return f"{finished} of {len(self._plan.trials)} trials are finished"

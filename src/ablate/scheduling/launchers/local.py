@@ -1,0 +1,67 @@
+"""Jobs as processes of this machine, at most so many at once."""
+
+import time
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+from ablate.records.ledger import Ledger
+from ablate.scheduling.job import Job
+from ablate.scheduling.launcher import Handle, JobState, Phase
+from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
+from ablate.scheduling.processes import start_process, start_server
+
+
+class LocalLauncher:
+    """Forks a supervisor per job from a server that has paid the imports.
+
+    Args:
+        parallel: how many jobs run at once.
+    """
+
+    name = "local"
+
+    def __init__(self, parallel: int) -> None:
+        self.parallel: int | None = parallel
+        self._handles = CommandHandles(self.name)
+        self._processes: dict[Handle, BaseProcess] = {}
+        self._cancelled: set[Handle] = set()
+
+    def handle_for(self, job: Job) -> Handle:
+        """See `Launcher`."""
+        return self._handles.reserve(job)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Handle]:
+        """See `Launcher`."""
+        start_server()
+        handles = [self._handles.take(job) for job in jobs]
+        for handle, job in zip(handles, jobs, strict=True):
+            log = Ledger(job.runs_dir).trial(job.trial_id).log_path
+            self._processes[handle] = start_process("ablate.scheduling.supervisor:run_job", job, output=log)
+        return handles
+
+    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        """See `Launcher`."""
+        handles = list(handles)
+        own = [self._processes[handle] for handle in handles if handle in self._processes]
+        if own:
+            wait([process.sentinel for process in own], wait_seconds)
+        else:
+            time.sleep(wait_seconds)
+        return {handle: self._state(handle) for handle in handles}
+
+    def _state(self, handle: Handle) -> JobState:
+        if handle not in self._processes:
+            return state_elsewhere(handle)
+        process = self._processes[handle]
+        return JobState(Phase.RUNNING) if process.is_alive() else JobState(Phase.ENDED, process.exitcode or 0)
+
+    def cancel(self, handle: Handle) -> None:
+        """See `Launcher`."""
+        process = self._processes[handle]
+        if handle in self._cancelled:
+            process.kill()
+            process.join()
+        else:
+            self._cancelled.add(handle)
+            process.terminate()

@@ -1,0 +1,88 @@
+"""What a trial's record says once its process or its job is gone."""
+
+import contextlib
+import signal
+
+from ablate.records.lease import HeldElsewhereError
+from ablate.records.ledger import TrialFolder
+from ablate.records.trial import Failure, Status, TrialRecord
+
+DIED = "process exited without reporting an error (killed, or out of memory?)"
+
+
+def died(code: int) -> str:
+    """Return what to say of a process that exited with this code and reported no error.
+
+    >>> died(-9)
+    'process exited without reporting an error (killed by SIGKILL, or out of memory?)'
+    """
+    return DIED if code >= 0 else DIED.replace("killed", f"killed by {signal.Signals(-code).name}")
+
+
+def exit_text(code: int, detail: str = "") -> str:
+    """Return how a process ended, in a few words."""
+    return detail or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
+
+
+def was_finished(record: TrialRecord) -> bool:
+    """Whether the trial has been scored before, so that it stays finished whatever happens to another scoring."""
+    return record.status == Status.FINISHED or (
+        record.is_scoring and record.status in (Status.SUBMITTED, Status.RUNNING)
+    )
+
+
+def is_done(record: TrialRecord, evaluation_id: str) -> bool:
+    """Whether a grid has nothing left to do: the trial is scored, or it diverged and would diverge again."""
+    return evaluation_id in record.evaluations or record.status == Status.DIVERGED
+
+
+def is_validated(record: TrialRecord, validation_id: str) -> bool:
+    """Whether a tuning has nothing left to do: the trial is scored on the validation split, or it diverged."""
+    return validation_id in record.validation or record.status == Status.DIVERGED
+
+
+def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 0) -> None:
+    """Record the end of a running trial whose process died: pending after an interrupt, else failed.
+
+    Args:
+        code: the exit code of its process, if known.
+    """
+    if not _is_orphaned(folder.record(), is_interrupted=is_interrupted) or folder.holder is not None:
+        return
+    # Under the lease, because another command may resume the trial at this moment.
+    with contextlib.suppress(HeldElsewhereError), folder.lease:
+        record = folder.record()
+        if not _is_orphaned(record, is_interrupted=is_interrupted):
+            return
+        status = Status.PENDING if is_interrupted else Status.FAILED
+        failure = None if is_interrupted else Failure(died(code), died(code))
+        ended = "interrupted" if is_interrupted else "died"
+        folder.end_attempt(ended, status=Status.FINISHED if record.is_scoring else status, failure=failure)
+
+
+def _is_orphaned(record: TrialRecord, *, is_interrupted: bool) -> bool:
+    # An interrupt may have killed a trial before its command learned of the interrupt.
+    has_died = record.status == Status.FAILED and bool(record.attempts) and record.attempts[-1].ended == "died"
+    return record.status == Status.RUNNING or (is_interrupted and has_died)
+
+
+def reconcile_submitted(folder: TrialFolder, job_id: str, reason: str | None) -> None:
+    """Record that a job is gone before its trial began.
+
+    Args:
+        job_id: of the job; a trial that has been submitted once more stays as it is.
+        reason: why that is a failure; None to submit the trial again.
+    """
+    if folder.record().status != Status.SUBMITTED:
+        return
+    with contextlib.suppress(HeldElsewhereError), folder.lease:
+        record = folder.record()
+        if record.status != Status.SUBMITTED or record.submission is None or record.submission.job_id != job_id:
+            return
+        status = Status.PENDING if reason is None else Status.FAILED
+        message = f"process ended before the trial began ({reason})"
+        folder.update(
+            status=Status.FINISHED if record.is_scoring else status,
+            submission=None,
+            failure=None if reason is None else Failure(message, message),
+        )

@@ -1,0 +1,150 @@
+"""Turns the messages of a trial's worker into its record, its log, its W&B run, and reports to its study."""
+
+import logging
+import time
+from typing import Any
+
+from ablate.config.trial import TrialConfig
+from ablate.errors import LedgerError
+from ablate.evaluation.suite import evaluation_id, validation_id
+from ablate.identity import semantic
+from ablate.records.ledger import TrialFolder
+from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
+from ablate.records.schema import to_json
+from ablate.records.trial import Status, ValidationSeries
+from ablate.records.tuning import CandidateRef
+from ablate.records.wandb.writer import WandbWriter
+from ablate.training.messages import (
+    Activity,
+    Decision,
+    Ended,
+    LogRow,
+    LogSynced,
+    Message,
+    Recorded,
+    Reply,
+    SyncLog,
+    Trained,
+    TrainingBegins,
+    ValidationScored,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Handles a worker's messages. The caller holds the trial's lease and has begun an attempt.
+
+    Args:
+        candidate: the trial of a study that the scores on the validation split are reported to.
+    """
+
+    def __init__(self, folder: TrialFolder, trial: TrialConfig, candidate: CandidateRef | None = None) -> None:
+        self._folder = folder
+        self._trial = trial
+        self._candidate = None
+        if candidate is not None:
+            # Optuna takes a second to import.
+            from ablate.records.optuna.studies import Candidate
+
+            self._candidate = Candidate(candidate.storage, candidate.study, candidate.number)
+        self._log: MetricsWriter | None = None
+        record = folder.record()
+        self._wandb = WandbWriter(
+            mode=trial.tracking.wandb,
+            project=trial.tracking.project,
+            folder=folder.path,
+            trial_id=folder.trial_id,
+            # Beside what makes the id, what readers and dashboards group by.
+            config={
+                **semantic(trial),
+                "ablate": {key: getattr(record, key) for key in ("options", "choices", "first_grid")},
+            },
+            group=record.first_grid,
+            tags=[f"{key}={value}" for key, value in {**record.choices, **record.options}.items()],
+        )
+
+    def handle(self, message: Message) -> Reply | None:
+        """Handle a message and return its reply, if it has one.
+
+        Raises:
+            LedgerError: the log cannot be written.
+        """
+        match message:
+            case Activity(name):
+                self._folder.update_attempt(activity=name)
+            case LogRow(step, values):
+                assert self._log is not None
+                self._log.append(step, dict(values))
+                self._wandb.append(step, dict(values))
+            case SyncLog():
+                assert self._log is not None
+                return LogSynced(self._log.sync())
+            case TrainingBegins():
+                return Decision(self._begin_training(message))
+            case ValidationScored(number, scores):
+                assert self._candidate is not None
+                return Decision(self._candidate.should_prune(number, scores))
+            case Trained():
+                self._record_training(message)
+                return Recorded()
+        return None
+
+    def _begin_training(self, message: TrainingBegins) -> bool:
+        """Cut the log back to the checkpoint, and report to the study what the log has; whether to prune by that."""
+        evaluations = self._trial.evaluation.val_evaluations
+        series = ValidationSeries(validation_id(self._trial), evaluations)
+        self._folder.update_attempt(from_step=message.from_step, validation=series)
+        self._log = MetricsWriter(self._folder.metrics_path, keep_bytes=message.log_bytes)
+        should_prune = False
+        if self._candidate is not None and all(
+            attempt.validation == series for attempt in self._folder.record().attempts
+        ):
+            for number, scores in read_validation(self._folder.metrics_path, evaluations):
+                should_prune = self._candidate.should_prune(number, scores)
+        return should_prune
+
+    def _record_training(self, trained: Trained) -> None:
+        assert self._log is not None
+        self._log.close()
+        write_parquet(read_metrics(self._folder.metrics_path), self._folder.path / "metrics.parquet")
+        validation = {validation_id(self._trial): trained.validation} if trained.validation else {}
+        self._folder.update(result=trained.result, validation=validation)
+
+    def close(self, ended: Ended) -> None:
+        """Write what the trial came to into its W&B run, and close run and log."""
+        if self._log is not None:
+            self._log.close()
+        result = self._folder.record().result
+        summary: dict[str, Any] = {"status": ended.status.value, "evaluation_id": evaluation_id(self._trial)}
+        if ended.status == Status.FINISHED and result is not None:
+            for scores in ended.evaluations.values():
+                self._wandb.append(result.counters.steps, {f"test/{name}": value for name, value in scores.items()})
+            summary |= to_json(result)
+        self._wandb.conclude({f"ablate/{name}": value for name, value in summary.items()})
+        self._wandb.close()
+
+
+def record_end(
+    folder: TrialFolder, trial: TrialConfig | None, ended: Ended, *, is_scoring: bool, candidate: CandidateRef | None
+) -> None:
+    """Record how the newest attempt ended.
+
+    Args:
+        trial: None if its config could not be read.
+        is_scoring: the trial was finished before and stays so.
+    """
+    record = folder.record()
+    changes: dict[str, Any] = {"submission": None, "failure": ended.failure}
+    changes["status"] = Status.FINISHED if is_scoring else ended.status
+    if ended.status == Status.FINISHED:
+        changes |= {"finished_at": time.time(), "evaluations": {**record.evaluations, **ended.evaluations}}
+    if ended.validation and trial is not None:
+        changes["validation"] = {**record.validation, validation_id(trial): ended.validation}
+    if ended.status == Status.PRUNED:
+        changes["pruned_by"] = candidate
+    try:
+        folder.end_attempt(ended.status, **changes)
+    except (OSError, LedgerError) as error:
+        # A full disk is reported by the error that it caused.
+        log.error("The end of the trial could not be recorded: %s", error)

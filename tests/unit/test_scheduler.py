@@ -1,0 +1,315 @@
+"""The scheduler on a made-up source and a made-up launcher: room, order, failures, preemption, interrupts."""
+
+import io
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ablate.records.ledger import Ledger
+from ablate.records.trial import Status, Submission, TrialRecord
+from ablate.scheduling.job import Job
+from ablate.scheduling.launcher import Handle, JobState, Phase
+from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
+from ablate.scheduling.processes import Interrupts
+from ablate.scheduling.scheduler import Scheduler
+from ablate.scheduling.source import IsTaken, Shown
+
+ENDED = JobState(Phase.ENDED)
+Act = Callable[[], JobState]
+
+
+@dataclass(frozen=True)
+class Entry:
+    label: str
+    budget_tokens: int = 1
+
+
+@dataclass
+class Source:
+    """Trials a, b, c …, each done when its record says so."""
+
+    ledger: Ledger
+    trials: Sequence[str]
+    noun: str = "grid"
+    batch: int | None = None
+    tried: list[str] = field(default_factory=list)
+    submitted: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.total = len(self.trials)
+        self.shown: Mapping[str, Shown] = {trial: Entry(trial) for trial in self.trials}
+
+    def _is_finished(self, trial: str) -> bool:
+        return self.ledger.trial(trial).status == Status.FINISHED
+
+    def next_job(self, is_taken: IsTaken) -> Job | None:
+        for trial in self.trials:
+            if {trial} & {*self.tried, *self.submitted} or self._is_finished(trial) or is_taken(trial):
+                continue
+            self.submitted.add(trial)
+            return Job(trial, self.ledger.runs_dir)
+        return None
+
+    def is_done(self, job: Job, record: TrialRecord) -> bool:
+        return record.status == Status.FINISHED
+
+    def job_ended(self, job: Job, *, may_retry: bool) -> None:
+        self.submitted.remove(job.trial_id)
+        if not may_retry:
+            self.tried.append(job.trial_id)
+
+    def count_waiting(self, is_taken: IsTaken) -> int:
+        return sum(
+            not self._is_finished(trial) and (trial not in self.tried or is_taken(trial)) for trial in self.trials
+        )
+
+    def scores(self, record: TrialRecord) -> dict[str, float] | None:
+        return {} if record.status == Status.FINISHED else None
+
+    def progress(self) -> str:
+        return f"{sum(map(self._is_finished, self.trials))} of {self.total} trials are finished"
+
+
+class FakeLauncher:
+    """Jobs run for two polls and then do what the test says: by trial, one act per submission."""
+
+    name = "fake"
+
+    def __init__(self, ledger: Ledger, acts: Mapping[str, list[Act]], parallel: int | None = 2) -> None:
+        self.parallel = parallel
+        self.batches: list[list[str]] = []
+        self.most_at_once = 0
+        self.cancelled: list[str] = []
+        self._ledger = ledger
+        self._acts = {trial: list(of_trial) for trial, of_trial in acts.items()}
+        self._running: dict[Handle, int] = {}
+        self._trials: dict[Handle, str] = {}
+        self._states: dict[Handle, JobState] = {}
+
+    def handle_for(self, job: Job) -> Handle:
+        return Handle(self.name, f"{job.trial_id} {len(self._trials)}")
+
+    def submit(self, jobs: Sequence[Job]) -> list[Handle]:
+        self.batches.append([job.trial_id for job in jobs])
+        handles = []
+        for job in jobs:
+            record = self._ledger.trial(job.trial_id).record()
+            assert record.status == Status.SUBMITTED, "recorded before the job can start"
+            assert record.submission is not None
+            handle = Handle(self.name, record.submission.job_id)
+            self._trials[handle], self._running[handle] = job.trial_id, 2
+            handles.append(handle)
+        self.most_at_once = max(self.most_at_once, len(self._running))
+        return handles
+
+    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        states = {}
+        for handle in handles:
+            if handle in self._running:
+                self._running[handle] -= 1
+                if not self._running[handle]:
+                    del self._running[handle]
+                    self._states[handle] = self._acts[self._trials[handle]].pop(0)()
+            states[handle] = self._states.get(handle, JobState(Phase.RUNNING))
+            if handle not in self._trials:
+                states[handle] = JobState(Phase.UNKNOWN)
+        return states
+
+    def cancel(self, handle: Handle) -> None:
+        self.cancelled.append(self._trials[handle])
+        self._running.pop(handle, None)
+        self._states[handle] = JobState(Phase.ENDED, code=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(tmp_path)
+    for trial in "abcde":
+        ledger.freeze(TrialRecord(trial), {})
+    return ledger
+
+
+@pytest.fixture
+def finish(ledger: Ledger) -> Callable[[str], Act]:
+    """A job that finishes its trial."""
+
+    def finish(trial: str) -> Act:
+        def act() -> JobState:
+            ledger.trial(trial).begin_attempt()
+            ledger.trial(trial).end_attempt(Status.FINISHED, status=Status.FINISHED)
+            return ENDED
+
+        return act
+
+    return finish
+
+
+def fails(ledger: Ledger, trial: str) -> Act:
+    def act() -> JobState:
+        ledger.trial(trial).begin_attempt()
+        ledger.trial(trial).end_attempt(Status.FAILED, status=Status.FAILED)
+        return JobState(Phase.ENDED, code=1)
+
+    return act
+
+
+def scheduler(launcher: FakeLauncher) -> tuple[Scheduler, io.StringIO]:
+    printed = io.StringIO()
+    return Scheduler(launcher, Console(file=printed, width=200)), printed
+
+
+def test_jobs_start_in_order_as_soon_as_there_is_room(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    launcher = FakeLauncher(ledger, {trial: [finish(trial)] for trial in "abcde"}, parallel=2)
+    scheduler(launcher)[0].run(Source(ledger, "abcde"))
+    assert launcher.batches == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert launcher.most_at_once == 2
+    assert {ledger.trial(trial).status for trial in "abcde"} == {Status.FINISHED}
+    assert all(ledger.trial(trial).record().submission is None for trial in "abcde")
+
+
+def test_a_launcher_without_a_limit_gets_all_jobs_at_once_or_batches(
+    ledger: Ledger, finish: Callable[[str], Act]
+) -> None:
+    launcher = FakeLauncher(ledger, {trial: [finish(trial)] for trial in "abcde"}, parallel=None)
+    scheduler(launcher)[0].run(Source(ledger, "abc"))
+    assert launcher.batches == [["a", "b", "c"]]
+    scheduler(launcher)[0].run(Source(ledger, "de", batch=1))
+    assert launcher.batches[1:] == [["d"], ["e"]]
+
+
+def test_a_failed_job_stops_no_other_and_is_not_tried_again(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    launcher = FakeLauncher(ledger, {"a": [fails(ledger, "a")], "b": [finish("b")]}, parallel=1)
+    source = Source(ledger, "ab")
+    scheduler(launcher)[0].run(source)
+    assert launcher.batches == [["a"], ["b"]]
+    assert source.tried == ["a"]
+    assert (ledger.trial("a").status, ledger.trial("b").status) == (Status.FAILED, Status.FINISHED)
+
+
+def test_a_job_that_dies_before_its_trial_begins_is_a_failure(ledger: Ledger) -> None:
+    launcher = FakeLauncher(ledger, {"a": [lambda: JobState(Phase.ENDED, code=-9)]})
+    scheduler(launcher)[0].run(Source(ledger, "a"))
+    record = ledger.trial("a").record()
+    assert record.status == Status.FAILED
+    assert record.failure is not None
+    assert record.failure.message == "process ended before the trial began (SIGKILL)"
+    assert record.submission is None
+
+
+def test_a_job_that_dies_in_its_trial_is_a_failure_with_the_signal(ledger: Ledger) -> None:
+    def dies() -> JobState:
+        ledger.trial("a").begin_attempt()
+        return JobState(Phase.ENDED, code=-9)
+
+    launcher = FakeLauncher(ledger, {"a": [dies]})
+    scheduler(launcher)[0].run(Source(ledger, "a"))
+    record = ledger.trial("a").record()
+    assert record.failure is not None
+    assert record.failure.message == "process exited without reporting an error (killed by SIGKILL, or out of memory?)"
+    assert [attempt.ended for attempt in record.attempts] == ["died"]
+
+
+def test_a_preempted_job_is_submitted_again(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    def preempted() -> JobState:
+        ledger.trial("a").begin_attempt()
+        return JobState(Phase.PREEMPTED)
+
+    before_it_began: Act = lambda: JobState(Phase.PREEMPTED)  # noqa: E731
+    launcher = FakeLauncher(ledger, {"a": [before_it_began, preempted, finish("a")]})
+    source = Source(ledger, "a")
+    scheduler(launcher)[0].run(source)
+    assert launcher.batches == [["a"], ["a"], ["a"]]
+    assert source.tried == []
+    assert [attempt.ended for attempt in ledger.trial("a").record().attempts] == ["interrupted", "finished"]
+
+
+def test_a_job_that_its_launcher_loses_is_submitted_once_more(ledger: Ledger) -> None:
+    lost: Act = lambda: JobState(Phase.UNKNOWN)  # noqa: E731
+    launcher = FakeLauncher(ledger, {"a": [lost, lost, lost]})
+    scheduler(launcher)[0].run(Source(ledger, "a"))
+    assert launcher.batches == [["a"], ["a"]]
+    assert ledger.trial("a").status == Status.PENDING
+
+
+def submitted(ledger: Ledger, trial: str, handle: Handle, at: float) -> None:
+    submission = Submission(handle.launcher, handle.job_id, at)
+    ledger.trial(trial).update(status=Status.SUBMITTED, submission=submission)
+
+
+def test_what_another_command_has_submitted_is_waited_for_and_not_submitted_twice(
+    ledger: Ledger, finish: Callable[[str], Act], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = CommandHandles("local").reserve(Job("a", ledger.runs_dir))
+    submitted(ledger, "a", other, at=0.0)
+    launcher = FakeLauncher(ledger, {"b": [finish("b")]})
+    polls = []
+
+    def poll(handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        handles = list(handles)
+        if other in handles:
+            return {other: state_elsewhere(other)}
+        polls.append(handles)
+        if len(polls) == 5:
+            # The other command's job runs and finishes.
+            finish("a")()
+        return FakeLauncher.poll(launcher, handles, wait_seconds)
+
+    monkeypatch.setattr(launcher, "poll", poll)
+    run, printed = scheduler(launcher)
+    run.run(Source(ledger, "ab"))
+    assert launcher.batches == [["b"]]
+    assert "Waiting for 1 trial that other processes run" in printed.getvalue()
+
+
+def test_what_nobody_runs_and_no_launcher_knows_is_submitted_again(
+    ledger: Ledger, finish: Callable[[str], Act]
+) -> None:
+    submitted(ledger, "a", Handle("fake", "gone"), at=0.0)
+    launcher = FakeLauncher(ledger, {"a": [finish("a")]})
+    scheduler(launcher)[0].run(Source(ledger, "a"))
+    assert launcher.batches == [["a"]]
+
+
+def test_a_job_of_a_dead_command_has_ended() -> None:
+    handle = Handle("local", CommandHandles("local").reserve(Job("a", Path())).job_id)
+    assert state_elsewhere(handle).phase == Phase.PENDING
+    dead = handle.job_id.replace(f" {os.getpid()} ", f" {2**22 + 1} ")
+    assert state_elsewhere(Handle("local", dead)).phase == Phase.ENDED
+    elsewhere = handle.job_id.partition(" on ")[0] + " on another host"
+    assert state_elsewhere(Handle("local", elsewhere)).phase == Phase.UNKNOWN
+
+
+def test_an_interrupt_cancels_the_jobs_and_leaves_their_trials_pending(ledger: Ledger) -> None:
+    still_running = JobState(Phase.RUNNING)
+
+    def begin() -> JobState:
+        ledger.trial("a").begin_attempt()
+        return still_running
+
+    def interrupt() -> JobState:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return still_running
+
+    launcher = FakeLauncher(ledger, {"a": [begin], "b": [interrupt]}, parallel=2)
+    run, printed = scheduler(launcher)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(Source(ledger, "abc"))
+    assert sorted(launcher.cancelled) == ["a", "b"]
+    assert [ledger.trial(trial).status for trial in "abc"] == [Status.PENDING] * 3
+    assert ledger.trial("a").record().attempts[-1].ended == "interrupted"
+    assert "Running trials save at their next step" in printed.getvalue()
+    assert "Interrupted. 0 of 3 trials are finished and kept" in printed.getvalue()
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts().counted():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
