@@ -1,8 +1,8 @@
 """How often lessons err on simulated grids (docs/statistics.md): python bench/calibration.py [--grids 2000] [--power]
 
-Each grid is judged look by look and stops as a command does: when every word is in or the looks are spent. A grid is
-wrong if any of its comparisons is. Boundaries and standard errors are the lessons' own, for all grids at once; some
-grids of each row go through `compare` and `verdict` as well, and must end alike.
+Each grid has looks until no comparison is undecided or no look is left, as a command has. A grid is wrong if any of its
+comparisons is. Critical values and standard errors are computed as in lessons, for all grids at once; some grids of
+each row also go through `compare` and `verdict`, with the same result.
 """
 
 import argparse
@@ -27,8 +27,8 @@ def scaled(*noises: float) -> Noise:
     def draw(rng: np.random.Generator, arms: int, seeds: int) -> NDArray[np.float64]:
         scale = np.ones(arms)
         scale[: len(noises)] = noises
-        found: NDArray[np.float64] = rng.normal(size=(arms, seeds)) * scale[:, None]
-        return found
+        noise: NDArray[np.float64] = rng.normal(size=(arms, seeds)) * scale[:, None]
+        return noise
 
     return draw
 
@@ -39,11 +39,11 @@ def heavy(rng: np.random.Generator, arms: int, seeds: int) -> NDArray[np.float64
 
 
 def skewed(rng: np.random.Generator, arms: int, seeds: int) -> NDArray[np.float64]:
-    """Log-normal, at a standard deviation of 1: a few trials go badly, none goes as well."""
+    """Log-normal, at a standard deviation of 1: a few trials are much worse than the others."""
     drawn = rng.lognormal(sigma=0.75, size=(arms, seeds))
     mean, square = np.exp(0.75**2 / 2), np.exp(0.75**2) - 1
-    found: NDArray[np.float64] = (drawn - mean) / (mean * square**0.5)
-    return found
+    noise: NDArray[np.float64] = (drawn - mean) / (mean * square**0.5)
+    return noise
 
 
 NOISES: dict[str, Noise] = {
@@ -58,75 +58,76 @@ NOISES: dict[str, Noise] = {
 }
 LOOKS: dict[str, tuple[int, ...]] = {"3": (3,), "5": (5,), "8": (8,), "3, 5, 8": (3, 5, 8), "5, 8, 12": (5, 8, 12)}
 ARMS = (3, 6)
-# The smallest effect in standard deviations of a trial, and the seeds' own: what the proxy runs have (docs/lessons.md).
+# The smallest effect and the seeds' effect in standard deviations of a trial, as in the proxy runs (docs/lessons.md).
 SMALLEST_EFFECT = 4.0
 SEED_NOISE = 1.5
-# Of each row, the grids that are judged one by one as well.
+# Grids of each row that also go through `compare`.
 CHECKED = 10
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How grids ended: shapes `N` grids, `C` comparisons."""
+    """The last look of each grid; shapes `N` grids, `C` comparisons."""
 
     low_NC: NDArray[np.float64]
     high_NC: NDArray[np.float64]
     seeds_N: NDArray[np.int64]
 
     def covers(self, truth: float) -> NDArray[np.bool_]:
-        """Whether all intervals hold the true difference."""
+        """Whether all intervals contain the true difference."""
         return np.asarray(((self.low_NC <= truth) & (truth <= self.high_NC)).all(axis=1))
 
     def equivalent(self) -> NDArray[np.bool_]:
-        """Whether any comparison is called equivalent."""
+        """Whether any comparison is equivalent."""
         return np.asarray(_equivalent(self.low_NC, self.high_NC).any(axis=1))
 
 
 def _equivalent(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (low > -SMALLEST_EFFECT) & (high < SMALLEST_EFFECT)
-    return found
+    is_equivalent: NDArray[np.bool_] = (low > -SMALLEST_EFFECT) & (high < SMALLEST_EFFECT)
+    return is_equivalent
 
 
 def grids(noise: Noise, arms: int, looks: tuple[int, ...], effect: float, count: int) -> Ended:
-    """So many grids whose other arms differ from the baseline by `effect`, judged until every word is in."""
+    """Simulate `count` grids whose other arms differ from the baseline by `effect`."""
     rng = np.random.default_rng([arms, *looks])
     values_NAS = np.stack([noise(rng, arms, looks[-1]) for _ in range(count)])
     values_NAS += rng.normal(scale=SEED_NOISE, size=(count, 1, looks[-1]))
     values_NAS[:, 1:] += effect
     weights_CA = np.hstack([-np.ones((arms - 1, 1)), np.eye(arms - 1)])
     sizes_C = np.full(arms - 1, 2**0.5)
-    limits = critical_values(tuple(map(tuple, weights_CA.tolist())), looks, 0.05)
+    critical = critical_values(tuple(map(tuple, weights_CA.tolist())), looks, 0.05)
     low_NC, high_NC = np.empty((2, count, arms - 1))
     seeds_N, open_N = np.zeros(count, np.int64), np.ones(count, bool)
-    for limit, seeds in zip(limits, looks, strict=True):
+    for of_look, seeds in zip(critical, looks, strict=True):
         mean_NC, error_NC = standard_errors(weights_CA @ values_NAS[:, :, :seeds], sizes_C)
-        reach_NC = limit.value * error_NC
+        reach_NC = of_look.value * error_NC
         low_NC[open_N], high_NC[open_N] = (mean_NC - reach_NC)[open_N], (mean_NC + reach_NC)[open_N]
         seeds_N[open_N] = seeds
         undecided_NC = (low_NC <= 0) & (high_NC >= 0) & ~_equivalent(low_NC, high_NC)
         open_N &= undecided_NC.any(axis=1)
-    found = Ended(low_NC, high_NC, seeds_N)
-    _check(found, values_NAS, looks)
-    return found
+    ended = Ended(low_NC, high_NC, seeds_N)
+    _check(ended, values_NAS, looks)
+    return ended
 
 
-def _check(found: Ended, values_NAS: NDArray[np.float64], looks: tuple[int, ...]) -> None:
-    """The first grids, one by one, through the code that judges real ones."""
+def _check(ended: Ended, values_NAS: NDArray[np.float64], looks: tuple[int, ...]) -> None:
+    """Check the first grids with the code of real lessons."""
     labels = [f"arm{number}" for number in range(values_NAS.shape[1])]
     contrasts = list(against_baseline(labels, labels[0], "m"))
     for place in range(CHECKED):
         for seeds in looks:
             values = pd.DataFrame(values_NAS[place, :, :seeds], index=labels)
             comparisons = compare(values, contrasts, 0.95, looks).comparisons
-            words = [verdict(one, SMALLEST_EFFECT, less_is_better=True) for one in comparisons]
-            if Verdict.UNDECIDED not in words:
+            verdicts = [verdict(comparison, SMALLEST_EFFECT, less_is_better=True) for comparison in comparisons]
+            if Verdict.UNDECIDED not in verdicts:
                 break
-        assert seeds == found.seeds_N[place]
-        assert np.allclose([one.low for one in comparisons if one.low is not None], found.low_NC[place])
+        assert seeds == ended.seeds_N[place]
+        lows = [comparison.low for comparison in comparisons if comparison.low is not None]
+        assert np.allclose(lows, ended.low_NC[place])
 
 
 def calibration(count: int) -> pd.DataFrame:
-    """False words and coverage, per noise, number of arms and looks."""
+    """False verdicts and coverage by noise, number of arms and looks."""
     rows = []
     for name, noise in NOISES.items():
         for arms in ARMS:
@@ -148,13 +149,13 @@ def calibration(count: int) -> pd.DataFrame:
 
 
 def power(count: int) -> pd.DataFrame:
-    """The share of grids in which one of two comparisons' intervals excludes 0, by the true difference."""
+    """The fraction of grids in which one of two comparisons' intervals excludes 0, by the true difference."""
     rows = []
     for effect in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0):
         row: dict[str, object] = {"effect / noise": effect}
         for shown, looks in LOOKS.items():
-            found = grids(NOISES["normal, equal"], 3, looks, effect, count)
-            row[f"{shown} seeds"] = np.mean((found.low_NC[:, 0] > 0) | (found.high_NC[:, 0] < 0))
+            ended = grids(NOISES["normal, equal"], 3, looks, effect, count)
+            row[f"{shown} seeds"] = np.mean((ended.low_NC[:, 0] > 0) | (ended.high_NC[:, 0] < 0))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -164,8 +165,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--grids", type=int, default=2000, help="simulated grids per row")
     parser.add_argument("--power", action="store_true", help="power curves in place of the calibration")
-    given = parser.parse_args()
-    table = power(given.grids) if given.power else calibration(given.grids)
+    arguments = parser.parse_args()
+    table = power(arguments.grids) if arguments.power else calibration(arguments.grids)
     print("| " + " | ".join(table.columns) + " |\n|" + "---|" * table.shape[1])
     for row in table.itertuples(index=False):
         print("| " + " | ".join(_shown(name, value) for name, value in zip(table.columns, row, strict=True)) + " |")

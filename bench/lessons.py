@@ -130,14 +130,14 @@ def main() -> None:
     """Prints seconds, the median of three."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wandb", action="store_true", help="from W&B's offline files too")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         runs_dir = Path(name)
         grid = write_ledger(runs_dir)
         declared = LedgerLogs(Ledger(runs_dir))
         seconds = [tables_seconds(declared, grid) for _ in range(3)]
         print(f"from the ledger: {statistics.median(seconds):.1f} s (first {seconds[0]:.1f} s; must reach 5 s)")
-        if given.wandb:
+        if arguments.wandb:
             write_wandb(runs_dir)
             seconds = [command_seconds(runs_dir) for _ in range(3)]
             print(f"from offline W&B files: {statistics.median(seconds):.1f} s (must reach 60 s)")

@@ -12,7 +12,7 @@ from ablate.config.parse import composed_from_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.cell import Cell
-from ablate.grid.declaration import check_lesson, declared
+from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Arm, Seeds, default_container
 from ablate.identity import trial_id
 from ablate.records.grid import ArmRecord
@@ -70,7 +70,7 @@ def record_arms(cells: list[Cell]) -> list[ArmRecord]:
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_lesson_can_be_declared_at_both_scales(name: str, overrides: list[str]) -> None:
     cells = cells_of(name, *overrides)
-    declaration = declared(cells, record_arms(cells), [5, 8])
+    declaration = declare(cells, record_arms(cells), [5, 8])
     check_lesson(declaration, cells)
     assert declaration.name == name
     assert (declaration.question or "").endswith("?")
@@ -94,7 +94,7 @@ def test_an_experiment_is_a_grid_without_m_and_takes_overrides(tmp_path: Path) -
 
 def test_main_effects_of_lesson_5_are_three_and_so_are_its_interactions() -> None:
     cells = cells_of("lesson5_multi_epoch")
-    names = [contrast.name for contrast in declared(cells, record_arms(cells), [5]).contrasts]
+    names = [contrast.name for contrast in declare(cells, record_arms(cells), [5]).contrasts]
     assert names[:3] == [
         "mixture.epochs: 4 − null",
         "objective: mixed − causal",
@@ -136,7 +136,7 @@ def small(*overrides: str, **lesson: Any) -> list[Cell]:
 def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
     cells = small(**lesson)
     with pytest.raises(UsageError, match=message):
-        check_lesson(declared(cells, record_arms(cells), [3]), cells)
+        check_lesson(declare(cells, record_arms(cells), [3]), cells)
 
 
 def test_main_effects_need_a_full_factorial() -> None:
@@ -150,4 +150,4 @@ def test_main_effects_need_a_full_factorial() -> None:
     with pytest.raises(
         UsageError, match=r"lesson.compare=main_effects: takes a full factorial .* has 4 arms, this grid has 3"
     ):
-        declared(cells, arms, [3])
+        declare(cells, arms, [3])

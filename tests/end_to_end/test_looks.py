@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from ablate.lessons.grid_results import GridResults
+from ablate.records.ledger import Ledger
+from ablate.records.ledger_logs import LedgerLogs
 from tests.support.command_line import ablate
 from tests.support.text import write_text
 
-# Two looks, at two seeds and at three; nothing is as small as that effect, so that only differences are words.
+# Two looks, at two seeds and at three; no arm is equivalent within an effect as small as that.
 LESSON = [
     *("-m", "objective=causal,mixed", "replicates=2", "max_replicates=3"),
     *("lesson.name=tiny", "lesson.smallest_effect=1e-9", "lesson.primary_metric=bpb_full"),
@@ -41,7 +44,13 @@ def test_seeds_are_added_until_the_looks_are_spent(looked: tuple[Path, str]) -> 
     assert "Look at 2 seeds: not every word is in, so each arm gets more seeds." in printed
     assert "2 arms × 3 seeds, 6 trials, 2 to run" in printed
     [comparison] = grid["looks"][1]["comparisons"]
-    assert comparison["low"] <= comparison["difference"] <= comparison["high"]
+    ledger = Ledger(folder / "runs")
+    results = GridResults(LedgerLogs(ledger), ledger.grid(grid["grid_id"]))
+    values = results.values("bpb_full")
+    assert comparison["name"] == "mixed"
+    assert comparison["difference"] == pytest.approx((values.loc["mixed"] - values.loc["causal"]).mean())
+    assert (comparison["low"] + comparison["high"]) / 2 == pytest.approx(comparison["difference"])
+    assert comparison["low"] < comparison["high"]
     assert grid["declaration"]["looks"] == [2, 3]
 
 
@@ -62,7 +71,7 @@ def test_another_declaration_under_the_name_is_exploratory(looked: tuple[Path, s
     first, second = grids(folder)
     assert second["other_declarations"] == [first["grid_id"]]
     assert "exploratory: " in done.stdout
-    assert f"tiny was declared otherwise before (grid {first['grid_id']})" in done.stdout.replace("\n", " ")
+    assert f"tiny was declared differently before (grid {first['grid_id']})" in done.stdout.replace("\n", " ")
 
 
 def test_more_seeds_than_are_named_is_refused(looked: tuple[Path, str]) -> None:

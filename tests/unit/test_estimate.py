@@ -1,4 +1,4 @@
-"""Estimates against tables in books, against simulation, and against the words they may end in."""
+"""Estimates compared with published tables and with simulations, and the verdicts that follow."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,19 @@ def to_baseline(values: pd.DataFrame, looks: Sequence[int] | None = None) -> Est
 
 def covers(estimate: Estimate, truth: float = 0.0) -> bool:
     return all(
-        one.low is not None and one.high is not None and one.low <= truth <= one.high for one in estimate.comparisons
+        comparison.low is not None and comparison.high is not None and comparison.low <= truth <= comparison.high
+        for comparison in estimate.comparisons
     )
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 12])
 def test_one_comparison_is_a_paired_t_test(seeds: int) -> None:
     values = pd.DataFrame(np.random.default_rng(0).normal(size=(2, seeds)), index=["a", "b"])
-    found = to_baseline(values).comparisons[0]
+    comparison = to_baseline(values).comparisons[0]
     paired = stats.ttest_rel(values.loc["b"], values.loc["a"]).confidence_interval(0.95)
     width = paired.high - paired.low
-    assert found.low == pytest.approx(paired.low, abs=0.02 * width)
-    assert found.high == pytest.approx(paired.high, abs=0.02 * width)
+    assert comparison.low == pytest.approx(paired.low, abs=0.02 * width)
+    assert comparison.high == pytest.approx(paired.high, abs=0.02 * width)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_with_many_seeds_critical_values_are_dunnetts(comparisons: int, degrees:
 
 
 @pytest.mark.parametrize("noises", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1)])
-def test_intervals_cover_together_and_seeds_cost_nothing(noises: tuple[float, ...]) -> None:
+def test_intervals_cover_simultaneously_whatever_the_seed_effects(noises: tuple[float, ...]) -> None:
     """1 000 grids with large seed effects and no arm effect: all intervals cover 0 in 95% of them."""
     rng = np.random.default_rng(1)
     covered = 0
@@ -57,31 +58,32 @@ def test_intervals_cover_together_and_seeds_cost_nothing(noises: tuple[float, ..
     assert 0.93 <= covered / 1000 <= 0.97
 
 
-def test_looks_spend_the_error_once() -> None:
+def test_looks_share_one_error() -> None:
     """Stopping once an interval excludes 0 errs in 5% of the grids, all looks together; without spending in 8%."""
     rng = np.random.default_rng(2)
-    looks, wrong, careless = [3, 5, 8], 0, 0
+    looks, wrong, unadjusted = [3, 5, 8], 0, 0
     for _ in range(1000):
         values = pd.DataFrame(rng.normal(size=(3, 8)), index=list("abc"))
         wrong += any(not covers(to_baseline(values.iloc[:, :look], looks)) for look in looks)
-        careless += any(not covers(to_baseline(values.iloc[:, :look])) for look in looks)
+        unadjusted += any(not covers(to_baseline(values.iloc[:, :look])) for look in looks)
     assert wrong / 1000 <= 0.062
-    assert careless / 1000 > 0.07
+    assert unadjusted / 1000 > 0.07
 
 
-def test_equivalence_at_the_border_is_seldom_claimed() -> None:
+def test_equivalence_at_the_border_is_rarely_claimed() -> None:
     rng = np.random.default_rng(3)
     claimed = 0
     for _ in range(1000):
         values = pd.DataFrame(rng.normal(size=(3, 8)), index=list("abc"))
         values.loc[["b", "c"]] += 2.0
         claimed += any(
-            verdict(one, 2.0, less_is_better=True) is Verdict.EQUIVALENT for one in to_baseline(values).comparisons
+            verdict(comparison, 2.0, less_is_better=True) is Verdict.EQUIVALENT
+            for comparison in to_baseline(values).comparisons
         )
     assert 0.005 < claimed / 1000 <= 0.06
 
 
-def test_noise_is_the_trial_s_own() -> None:
+def test_noise_excludes_the_seed_s_effect() -> None:
     rng = np.random.default_rng(2)
     values = pd.DataFrame(rng.normal(scale=0.5, size=(3, 60)) + rng.normal(scale=1.5, size=60), index=list("abc"))
     estimate = to_baseline(values)
@@ -90,23 +92,25 @@ def test_noise_is_the_trial_s_own() -> None:
     assert correlation(values.iloc[:1]) is None
 
 
-def test_a_noisy_arm_has_a_wide_interval_and_leaves_the_others_theirs() -> None:
+def test_a_noisy_arm_widens_its_own_interval_alone() -> None:
     rng = np.random.default_rng(4)
     values = pd.DataFrame([rng.normal(scale=s, size=40) for s in (0.1, 0.1, 3.0)], index=["a", "quiet", "loud"])
     quiet, loud = (
-        one.high - one.low for one in to_baseline(values).comparisons if one.low is not None and one.high is not None
+        comparison.high - comparison.low
+        for comparison in to_baseline(values).comparisons
+        if comparison.low is not None and comparison.high is not None
     )
     assert loud > 3 * quiet
 
 
-def test_standard_errors_are_drawn_to_the_shared_noise() -> None:
+def test_standard_errors_are_shrunk_towards_the_shared_noise() -> None:
     values_CS = np.array([[0.0, 2.0, 4.0], [0.0, 0.0, 3.0]])
     _, error_C = standard_errors(values_CS, np.array([1.0, 1.0]))
     own, shared = np.array([4.0, 3.0]), 3.5
     assert error_C == pytest.approx(np.sqrt((3 * shared + 2 * own) / 5 / 3))
 
 
-def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
+def test_a_duplicated_arm_does_not_change_the_noise() -> None:
     values = pd.DataFrame(np.random.default_rng(7).normal(size=(3, 5)), index=list("abc"))
     doubled = pd.concat([values, values.loc[["a"]].set_axis(["again"]), values.loc[["b"]].set_axis(["b again"])])
     assert to_baseline(doubled).noise == pytest.approx(to_baseline(values).noise)
@@ -114,7 +118,7 @@ def test_an_arm_under_two_names_tells_nothing_of_the_noise() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.125])
-def test_seeds_that_all_agree_have_no_interval(value: float) -> None:
+def test_equal_values_have_no_interval(value: float) -> None:
     estimate = to_baseline(pd.DataFrame(np.full((2, 4), value), index=["a", "b"]))
     assert estimate.noise is None
     assert verdict(estimate.comparisons[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
@@ -126,19 +130,20 @@ def test_one_seed_has_no_interval() -> None:
     assert verdict(estimate.comparisons[0], 0.1, less_is_better=True) is Verdict.UNDECIDED
 
 
-def test_a_first_look_at_one_seed_says_nothing_and_takes_nothing() -> None:
+def test_a_look_at_one_seed_decides_nothing_and_spends_no_error() -> None:
     values = pd.DataFrame(np.random.default_rng(9).normal(size=(2, 3)), index=["a", "b"])
     assert to_baseline(values.iloc[:, :1], [1, 2, 3]).noise is None
     assert to_baseline(values, [1, 2, 3]).comparisons == to_baseline(values, [2, 3]).comparisons
 
 
-def test_an_arm_that_is_not_there_takes_only_its_own_comparisons() -> None:
+def test_a_missing_arm_removes_its_own_comparisons_alone() -> None:
     values = pd.DataFrame(np.random.default_rng(8).normal(size=(2, 5)), index=["a", "b"])
     contrasts = list(against_baseline(["a", "b", "gone"], "a", "m"))
-    assert [one.contrast.name for one in compare(values, contrasts, 0.95, [5]).comparisons] == ["b"]
+    estimate = compare(values, contrasts, 0.95, [5])
+    assert [comparison.contrast.name for comparison in estimate.comparisons] == ["b"]
 
 
-def test_detectable_effects_are_detected_in_four_of_five() -> None:
+def test_the_minimum_detectable_effect_is_detected_with_80_percent_power() -> None:
     rng = np.random.default_rng(3)
     [critical] = critical_values(((-1.0, 1.0),), (5,), 0.05)
     hits = 0
@@ -149,7 +154,7 @@ def test_detectable_effects_are_detected_in_four_of_five() -> None:
     assert hits / 800 == pytest.approx(0.8, abs=0.04)
 
 
-def test_more_seeds_detect_less() -> None:
+def test_smaller_effects_require_more_seeds() -> None:
     pair = [[-1.0, 1.0]]
     few, many, more = (seeds_to_detect(effect, 0.5, pair, 0.95) for effect in (1.0, 0.3, 0.1))
     assert few is not None
@@ -162,7 +167,7 @@ def test_more_seeds_detect_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "word"),
+    ("low", "high", "expected"),
     [
         (-0.09, 0.09, Verdict.EQUIVALENT),
         (0.01, 0.09, Verdict.EQUIVALENT),
@@ -172,11 +177,11 @@ def test_more_seeds_detect_less() -> None:
         (None, None, Verdict.UNDECIDED),
     ],
 )
-def test_words(low: float | None, high: float | None, word: Verdict) -> None:
+def test_verdicts(low: float | None, high: float | None, expected: Verdict) -> None:
     comparison = Comparison(Contrast("b", "m", {"b": 1.0, "a": -1.0}), 0.0, low, high)
-    assert verdict(comparison, smallest_effect=0.1, less_is_better=True) is word
+    assert verdict(comparison, smallest_effect=0.1, less_is_better=True) is expected
     other_way = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
-    assert verdict(comparison, smallest_effect=0.1, less_is_better=False) is other_way.get(word, word)
+    assert verdict(comparison, smallest_effect=0.1, less_is_better=False) is other_way.get(expected, expected)
 
 
 FACTORIAL = {f"{a}{b}{c}": {"A": a, "B": b, "C": c} for a in "01" for b in "012" for c in "01"}
@@ -192,13 +197,13 @@ def test_main_effects_and_interactions_of_a_factorial() -> None:
         assert sum(contrast.weights.values()) == pytest.approx(0)
         return sum(weight * (means[arm] + both[arm]) for arm, weight in contrast.weights.items())
 
-    found = {contrast.name: value(contrast) for contrast in main_effects(FACTORIAL, "m")}
-    assert found == pytest.approx({"A: 1 − 0": 3 + 2 / 3, "B: 1 − 0": 5, "B: 2 − 0": 8, "C: 1 − 0": 11})
-    found = {contrast.name: value(contrast) for contrast in interactions(FACTORIAL, "m")}
-    assert found["A: 1 × B: 2"] == pytest.approx(2)
-    assert [name for name, found_value in found.items() if abs(found_value) > 1e-9] == ["A: 1 × B: 2"]
+    main = {contrast.name: value(contrast) for contrast in main_effects(FACTORIAL, "m")}
+    assert main == pytest.approx({"A: 1 − 0": 3 + 2 / 3, "B: 1 − 0": 5, "B: 2 − 0": 8, "C: 1 − 0": 11})
+    products = {contrast.name: value(contrast) for contrast in interactions(FACTORIAL, "m")}
+    assert products["A: 1 × B: 2"] == pytest.approx(2)
+    assert [name for name, interaction in products.items() if abs(interaction) > 1e-9] == ["A: 1 × B: 2"]
 
 
-def test_a_factorial_with_a_hole_is_refused() -> None:
+def test_an_incomplete_factorial_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2 of A × 3 of B × 2 of C\) has 12 arms, this grid has 11"):
         list(main_effects({arm: chosen for arm, chosen in FACTORIAL.items() if arm != "000"}, "m"))

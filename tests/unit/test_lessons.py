@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -24,12 +25,29 @@ def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     assert verdicts(lesson) == {"good": "better", "bad": "worse", "alike": "equivalent"}
     table = csv_table(lesson)
     assert len(table) == 8
-    good = table[(table["metric"] == "bpb_full") & (table["arm"] == "good")].iloc[0]
-    assert good["low"] < -0.1 < good["high"]
+    # The noise that `make_grid` draws, and standard errors by hand: variances moderated with 3 shared degrees.
+    offsets, seeds = {"good": -0.1, "bad": 0.1, "alike": 0.0}, 3
+    baseline, *arms = np.random.default_rng(5).normal(scale=0.002, size=(4, seeds))
+    differences = {name: offsets[name] + noise - baseline for name, noise in zip(offsets, arms, strict=True)}
+    shared = np.mean([difference.var(ddof=1) for difference in differences.values()])
+    critical = set()
+    for comparison in lesson.comparisons:
+        assert comparison.low is not None
+        assert comparison.high is not None
+        difference = differences[comparison.contrast.name]
+        error = ((3 * shared + 2 * difference.var(ddof=1)) / 5 / seeds) ** 0.5
+        assert comparison.difference == pytest.approx(difference.mean())
+        assert (comparison.low + comparison.high) / 2 == pytest.approx(difference.mean())
+        critical.add(round((comparison.high - comparison.low) / 2 / error, 6))
+    # One value for all three comparisons, above that of a single one: Student's t with five degrees.
+    assert len(critical) == 1
+    assert 2.57 < critical.pop() < 5
+    numbers = table[table["metric"] == "bpb_full"].set_index("arm")[["difference", "low", "high"]].drop("causal")
+    assert numbers.to_numpy(float).tolist() == [[c.difference, c.low, c.high] for c in lesson.comparisons]
     assert table[table["metric"] == "bpb_full/code"]["verdict"].isna().all(), "verdicts on the primary metric only"
     page = markdown(lesson)
     assert "nan" not in page
-    assert "| bpb_full | good | 2.0" in page
+    assert f"| bpb_full | good | {2 - 0.1 + 0.1 + arms[0].mean():.4f} |" in page
     assert "**better**" in page
     assert "Trained on other tasks: good, bad, alike (50% causal, 50% span_corruption)" in page
 

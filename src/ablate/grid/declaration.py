@@ -1,4 +1,4 @@
-"""What a grid is to decide, written down before it runs, and what is refused because no lesson could come of it."""
+"""The declaration of a grid, made before it runs, and the checks that a lesson will be possible."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,20 +11,20 @@ from ablate.lessons.contrast import Contrast, against_baseline, interactions, ma
 from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
 
-# A lesson whose factor is one of these groups compares trials that read different windows.
+# Arms that differ in one of these groups read different windows.
 DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
 
 
-def declared(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[int]) -> Declaration:
-    """Return what the grid is to decide.
+def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[int]) -> Declaration:
+    """Return the declaration of a grid.
 
     Args:
-        cells: all that the grid may run.
-        arms: as the grid's record has them.
-        looks: the numbers of seeds at which words may be said.
+        cells: all cells that the grid may run.
+        arms: the arms of the grid's record.
+        looks: the numbers of seeds at which verdicts are given.
 
     Raises:
-        UsageError: a baseline or contrast of arms that are not there, or a primary metric that no suite scores.
+        UsageError: a baseline or contrast with an unknown arm, or a primary metric that no suite scores.
     """
     lesson = cells[0].arm.composed.grid.lesson
     contrasts = tuple(
@@ -58,8 +58,8 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
     for kind in lesson.compare:
         if kind == "baseline":
             [owner] = [arm.same_as or arm.label for arm in arms if arm.label == baseline]
-            own = [arm.label for arm in arms if arm.same_as is None]
-            yield from against_baseline(own, owner, lesson.primary_metric)
+            distinct = [arm.label for arm in arms if arm.same_as is None]
+            yield from against_baseline(distinct, owner, lesson.primary_metric)
         else:
             of_factors = main_effects if kind == "main_effects" else interactions
             options = {arm.label: arm.options for arm in arms}
@@ -67,27 +67,27 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
                 yield from of_factors(options, lesson.primary_metric)
             except ValueError as error:
                 raise UsageError(
-                    f"lesson.compare={kind}: takes {error}. Leave exclude and zip out, or name what you compare in "
+                    f"lesson.compare={kind}: takes {error}. Leave exclude and zip out, or name your comparisons in "
                     "lesson.contrasts."
                 ) from None
-    for name, own_contrast in lesson.contrasts.items():
-        for label in own_contrast.weights:
+    for name, contrast in lesson.contrasts.items():
+        for label in contrast.weights:
             if label not in labels:
                 raise UsageError(f"lesson.contrasts.{name}: no arm has the label {label!r}. {nearest(label, labels)}")
-        total = sum(own_contrast.weights.values())
-        if abs(total) > 1e-9 or not any(own_contrast.weights.values()):
+        total = sum(contrast.weights.values())
+        if abs(total) > 1e-9 or not any(contrast.weights.values()):
             raise UsageError(
                 f"lesson.contrasts.{name}: its weights must sum to 0 and not all be 0; they sum to {total:g}."
             )
-        yield Contrast(name, own_contrast.metric or lesson.primary_metric, own_contrast.weights)
+        yield Contrast(name, contrast.metric or lesson.primary_metric, contrast.weights)
 
 
 def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
-    """Refuses what would only be refused after the training. Raises UsageError."""
+    """Raise UsageError for a grid whose lesson would be refused after the training."""
     budgets = {cell.trial.budget.matched_on for cell in cells}
     if len(budgets) > 1:
         raise UsageError(
-            f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). One lesson is matched on one."
+            f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). A lesson is matched on one of them."
         )
     trials = {cell.arm.label: cell.trial for cell in cells}
     for contrast in declaration.contrasts:
@@ -126,15 +126,15 @@ def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:
             "of different shape can't be matched on it. Match them on train_tokens or loss_tokens."
         )
     if max(tokens.values()) > 1.01 * min(tokens.values()):
-        given = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
+        counts = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
         raise UsageError(
-            f"The arms' budgets differ by more than 1%, so no lesson could compare them: {given} tokens. "
-            "Give them one budget.train_tokens, or run them as grids of their own."
+            f"The arms' budgets differ by more than 1%, so no lesson could compare them: {counts} tokens. "
+            "Give them the same budget.train_tokens, or run them as separate grids."
         )
 
 
 def _budget_tokens(trial: TrialConfig) -> int:
-    """The tokens that the budget allows; in whole steps where it counts source tokens."""
+    """Return the tokens of the budget; train tokens are rounded up to whole steps."""
     if trial.budget.matched_on != "train_tokens":
         return trial.budget.train_tokens
     per_step = trial.train_tokens_per_step

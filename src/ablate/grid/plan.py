@@ -12,7 +12,7 @@ from ablate.errors import UsageError
 from ablate.evaluation.suite import evaluation_id
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
-from ablate.grid.declaration import check_lesson, declared
+from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Expanded
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
@@ -143,7 +143,7 @@ class Plan:
     @cached_property
     def declaration(self) -> Declaration:
         """What the grid is to decide, fixed before it runs."""
-        return declared(self.cells, self.at(self.looks[-1]).arms, self.looks)
+        return declare(self.cells, self.at(self.looks[-1]).arms, self.looks)
 
     @cached_property
     def grid_id(self) -> str:

@@ -1,4 +1,4 @@
-"""Trials of a lesson that today's code would not compute as they were computed."""
+"""Stale trials: their results come from an older version of the code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,22 +11,25 @@ from ablate.versions import CODE_VERSIONS
 
 
 def stale_trials(results: GridResults) -> dict[str, list[str]]:
-    """By trial, each component whose code has another version now than when the trial was planned."""
-    now = {
+    """Trial id → components whose code version has changed since the trial was frozen."""
+    current = {
         **CODE_VERSIONS,
         **{name: part.code_version for parts in (TASKS, NOISES, FORMATS) for name, part in parts.items()},
     }
-    found = {}
+    stale = {}
     for trial, record in results.records.items():
-        then = _versions(record.semantic)
-        changes = [f"{name} {then[name]} → {now[name]}" for name in then if now.get(name, then[name]) != then[name]]
+        changes = [
+            f"{name} {version} → {current[name]}"
+            for name, version in _versions(record.semantic).items()
+            if current.get(name, version) != version
+        ]
         if changes:
-            found[trial] = changes
-    return found
+            stale[trial] = changes
+    return stale
 
 
 def _versions(semantic: Mapping[str, Any]) -> dict[str, int]:
-    """Component → code version, as the trial's canonical form has them: at its end and in each task and format."""
+    """Component → code version in a trial's canonical form, which has them at its end and in each task and format."""
     parts = [*semantic.get("objective", []), semantic.get("infill")]
     versions = dict(semantic.get("code_versions", {}))
     for part in parts:
