@@ -39,10 +39,10 @@ def test_the_last_ones_are_kept(store: Checkpoints) -> None:
         (lambda path: (path / MARKER).write_text('{"format": 1, "tri'), f"its {MARKER} is torn"),
         (lambda path: (path / "state.pt").unlink(), "state.pt is missing"),
         (lambda path: (path / "state.pt").write_bytes(b"sta"), "state.pt has 3 bytes instead of 5"),
-        (lambda path: (path / "more.bin").write_bytes(b"morE"), "more.bin does not have the SHA-256"),
+        (lambda path: (path / "more.bin").write_bytes(b"morE"), "more.bin does not have its recorded SHA-256"),
     ],
 )
-def test_a_torn_one_is_skipped_with_a_warning(
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     store: Checkpoints, damage: object, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = write(store, 1)
@@ -69,9 +69,9 @@ def test_a_torn_one_takes_no_place_of_a_good_one(store: Checkpoints, keep_last: 
     assert store.paths() == []
 
 
-def test_another_trial_s_is_refused(store: Checkpoints, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_trial_is_refused(store: Checkpoints, tmp_path: Path) -> None:
     write(Checkpoints(store.folder, "ffffffffffff"), 3)
-    with pytest.raises(LedgerError, match="is a checkpoint of the trial ffffffffffff, not of 0123456789ab"):
+    with pytest.raises(LedgerError, match="is a checkpoint of trial ffffffffffff, not of 0123456789ab"):
         store.newest()
 
 

@@ -178,7 +178,7 @@ def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path, is_left: bool) -> 
 
 
 @pytest.mark.parametrize("how", ["taken over", "removed"])
-def test_a_heart_ends_a_process_that_lost_its_lease(tmp_path: Path, how: str) -> None:
+def test_the_heartbeat_ends_a_process_that_lost_its_lease(tmp_path: Path, how: str) -> None:
     loss = (
         "(folder / 'lease.2').write_text('{}')"
         if how == "taken over"
@@ -192,7 +192,7 @@ def test_a_heart_ends_a_process_that_lost_its_lease(tmp_path: Path, how: str) ->
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15)
     assert done.returncode == LOST_EXIT_CODE
-    assert "Another process took this trial over" in done.stderr
+    assert "Another process took over this trial" in done.stderr
     assert (tmp_path / "lease.2").exists() == (how == "taken over"), "and leaves the other's lease alone"
 
 
