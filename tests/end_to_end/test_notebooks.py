@@ -256,7 +256,7 @@ def test_a_ledger_without_wandb_says_how_to_read_it(
     assert cells.find(cells.logs(), "lesson2_infill") is None
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"Read: W&B's offline files below {tmp_path}/runs"
-    assert "no offline run" in printed[1]
+    assert "contains no offline run" in printed[1]
     assert "ABLATE_WANDB=" in printed[1]
     monkeypatch.setenv("ABLATE_WANDB", "ledger")
     lesson = cells.find(cells.logs(), "lesson2_infill")

@@ -30,7 +30,7 @@ from ablate.records.optuna.studies import (
     studies_of,
 )
 from ablate.records.provenance import Provenance
-from ablate.records.tuning import TuningRecord, TuningSettings
+from ablate.records.tuning import CandidateRef, TuningRecord, TuningSettings
 from ablate.tuning.space import Space
 from ablate.tuning.study import ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 from tests.support.tunings import SWEEP
@@ -187,8 +187,8 @@ def test_half_a_line_at_the_end_of_a_journal_is_taken_away_by_who_opens_it(tmp_p
         ("postgresql+nodriver://nowhere/db", "Allowed: a path (a journal file), sqlite:///PATH"),
         ("postgresql+asyncpg://nowhere/db", "needs its driver: pip install asyncpg"),
         ("sqlite:////nowhere/at/all.db", "unable to open database file"),
-        ("/proc/nowhere/s.journal", "can't be read or written"),
-        ("oracle:/x", "can't be read or written"),
+        ("/proc/nowhere/s.journal", "cannot read or write the studies"),
+        ("oracle:/x", "cannot read or write the studies"),
     ],
 )
 def test_a_storage_out_of_reach_is_told(
@@ -217,7 +217,7 @@ def test_a_locked_database_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     text = "not a journal\nat all, without an end"
     (tmp_path / "notes.txt").write_text(text)
-    with pytest.raises(LedgerError, match="is there and is no journal of studies"):
+    with pytest.raises(LedgerError, match="exists and is not a journal of studies"):
         open_storage(str(tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == text
 
@@ -234,7 +234,7 @@ def test_a_storage_means_the_same_in_any_folder(tmp_path: Path, monkeypatch: pyt
     tuning = TuningRecord(
         tuning_id="t", command="", settings=settings, arms=(), created_at=0.0, provenance=machine, storage=None
     )
-    with pytest.raises(LedgerError, match="the journal of its studies is not there"):
+    with pytest.raises(LedgerError, match="the journal of the studies does not exist"):
         studies_of(tuning, tmp_path)
     assert not list(tmp_path.iterdir()), "who reads makes nothing"
 
@@ -253,7 +253,7 @@ def study_of_three(storage: str, pruner: dict[str, Any], **changes: Any) -> optu
     study = optuna.create_study(storage=open_storage(storage), study_name="s", direction="minimize")
     study.set_user_attr(ABOUT, about(pruner=pruner, **changes))
     for number, end in enumerate((1.0, 1.1)):
-        trial, candidate = study.ask(), Candidate(storage, "s", number)
+        trial, candidate = study.ask(), Candidate(CandidateRef(storage, "s", number))
         for step in (1, 2, 3):
             candidate.should_prune(step, {"bpb_full": end + 1 / step})
         study.tell(trial, end)
@@ -268,7 +268,7 @@ MEDIAN = {"kind": "median", "parameters": {"n_startup_trials": 1}}
 def test_a_trial_asks_its_study(kind: str, tmp_path: Path) -> None:
     storage = str(tmp_path / "s.journal") if kind == "journal" else f"sqlite:///{tmp_path}/s.db"
     study = study_of_three(storage, MEDIAN)
-    candidate = Candidate(storage, "s", 2)
+    candidate = Candidate(CandidateRef(storage, "s", 2))
     assert not candidate.should_prune(1, {"bpb_full": 1.9, "bpb_continuation": 99.0})
     assert candidate.should_prune(2, {"bpb_full": 1.9})
     assert study.trials[2].intermediate_values == {1: 1.9, 2: 1.9}
@@ -286,24 +286,24 @@ def test_a_trial_asks_its_study(kind: str, tmp_path: Path) -> None:
 def test_every_pruner_gives_up_what_is_far_behind(pruner: dict[str, Any], tmp_path: Path) -> None:
     storage = str(tmp_path / "s.journal")
     study_of_three(storage, pruner)
-    candidate = Candidate(storage, "s", 2)
+    candidate = Candidate(CandidateRef(storage, "s", 2))
     assert any(candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2))
 
 
 def test_no_pruner_and_several_metrics_prune_nothing(tmp_path: Path) -> None:
     study_of_three(str(tmp_path / "none.journal"), {"kind": "none", "parameters": {}})
-    assert not Candidate(str(tmp_path / "none.journal"), "s", 2).should_prune(2, {"bpb_full": 50.0})
+    assert not Candidate(CandidateRef(str(tmp_path / "none.journal"), "s", 2)).should_prune(2, {"bpb_full": 50.0})
     study = study_of_three(str(tmp_path / "two.journal"), MEDIAN, metrics=["bpb_full", "flops"])
-    assert not Candidate(str(tmp_path / "two.journal"), "s", 2).should_prune(2, {"bpb_full": 50.0})
+    assert not Candidate(CandidateRef(str(tmp_path / "two.journal"), "s", 2)).should_prune(2, {"bpb_full": 50.0})
     assert study.trials[2].intermediate_values == {}
 
 
 def test_a_study_that_cannot_be_asked_stops_no_trial(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not Candidate("sqlite:////nowhere/at/all.db", "s", 0).should_prune(1, {"bpb_full": 1.0})
-    assert "the training goes on" in caplog.text
+    assert not Candidate(CandidateRef("sqlite:////nowhere/at/all.db", "s", 0)).should_prune(1, {"bpb_full": 1.0})
+    assert "the training continues" in caplog.text
     study = study_of_three(str(tmp_path / "s.journal"), MEDIAN)
     study.tell(2, state=TrialState.FAIL)
-    assert not Candidate(str(tmp_path / "s.journal"), "s", 2).should_prune(1, {"bpb_full": 50.0})
+    assert not Candidate(CandidateRef(str(tmp_path / "s.journal"), "s", 2)).should_prune(1, {"bpb_full": 50.0})
 
 
 def ask_many(storage: str, sampler_seed: int) -> None:

@@ -301,7 +301,7 @@ def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -
     (tmp_path / "flipped.wandb").write_bytes(content)
     assert "damaged after" in str(read_run(tmp_path / "flipped.wandb").problem)
     (tmp_path / "foreign.wandb").write_text("hello")
-    assert "no file of W&B's" in str(read_run(tmp_path / "foreign.wandb").problem)
+    assert "is not a W&B file" in str(read_run(tmp_path / "foreign.wandb").problem)
     (tmp_path / "empty.wandb").write_text("")
     assert "is empty" in str(read_run(tmp_path / "empty.wandb").problem)
     (tmp_path / "newer.wandb").write_bytes(path.read_bytes()[:6] + b"\x01")
@@ -309,7 +309,7 @@ def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -
 
 
 def test_no_files_at_all_are_told(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="no offline run of W&B's is below it"):
+    with pytest.raises(LedgerError, match="contains no offline run of W&B"):
         OfflineWandbLogs(tmp_path, both(runs)[0]).history(TRIALS, "eval")
 
 

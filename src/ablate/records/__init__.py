@@ -1,1 +1,1 @@
-"""What a trial leaves behind: the ledger (truth), its log, and the W&B mirror. Knows nothing of the rest."""
+"""Records of trials, grids and tunings: the ledger, its logs, W&B and Optuna's studies. Imports no other room."""

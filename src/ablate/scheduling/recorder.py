@@ -47,7 +47,7 @@ class Recorder:
             # Optuna takes a second to import.
             from ablate.records.optuna.studies import Candidate
 
-            self._candidate = Candidate(candidate.storage, candidate.study, candidate.number)
+            self._candidate = Candidate(candidate)
         self._log: MetricsWriter | None = None
         record = folder.record()
         self._wandb = WandbWriter(

@@ -1,4 +1,4 @@
-"""Where the studies of sweeps are kept: a journal file, or a database by its URL."""
+"""Storage of studies: a journal file, or a database by its URL."""
 
 import logging
 import os
@@ -15,25 +15,25 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from ablate.errors import LedgerError
 
-# How long a database may be busy with others, and how long it may take to answer at all.
+# Timeouts of a locked database and of a connection.
 BUSY_SECONDS, CONNECT_SECONDS = 20, 10
-# Of commands that make a database's tables at the same time, so many are expected; one needs about so long.
+# Commands that create a database's tables at the same time, and the time that one needs.
 MOST_MAKERS, MAKING_SECONDS = 8, 0.5
 CONNECT = {"sqlite": {"timeout": BUSY_SECONDS}, "postgresql": {"connect_timeout": CONNECT_SECONDS}}
 
 
 def is_url(storage: str) -> bool:
-    """Whether it names a database and not a journal file."""
+    """Whether the storage is a database and not a journal file."""
     return "://" in storage
 
 
 def open_storage(storage: str) -> BaseStorage:
-    """The storage at a database's URL or at the path of a journal file, which is made if it is not there.
+    """Open the database at a URL or the journal file at a path; create it if it does not exist.
 
     Raises:
-        LedgerError: it can't be read or written, or its URL has a password, which records would keep.
+        LedgerError: the storage cannot be read or written, or its URL has a password, which records would keep.
     """
-    # Optuna tells of every trial on its own.
+    # Optuna logs every trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with storage_errors(storage):
@@ -48,7 +48,7 @@ def open_storage(storage: str) -> BaseStorage:
 
 @contextmanager
 def storage_errors(storage: str) -> Iterator[None]:
-    """Turns what a database raises inside the block into one LedgerError that says what to do."""
+    """Turn errors of a database inside the block into a LedgerError that says what to do."""
     try:
         yield
     except sqlalchemy.exc.NoSuchModuleError as error:
@@ -61,8 +61,8 @@ def storage_errors(storage: str) -> Iterator[None]:
 def _unusable(storage: str, error: Exception) -> LedgerError:
     reason = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error).strip()
     return LedgerError(
-        f"hydra.sweeper.storage={storage}: the studies can't be read or written ({reason.splitlines()[0]}). Does "
-        "another program hold it, or is it out of reach? Nothing is lost; the same command goes on where it was."
+        f"hydra.sweeper.storage={storage}: cannot read or write the studies ({reason.splitlines()[0]}). Is it locked "
+        "by another program, or out of reach? Nothing is lost; run the same command again to resume."
     )
 
 
@@ -71,24 +71,24 @@ def _database(url: str) -> RDBStorage:
     if parsed.password:
         raise LedgerError(
             f"hydra.sweeper.storage={parsed.render_as_string(hide_password=True)}: has a password, which the ledger "
-            "would keep. Leave it out and put it where the database's own tools look for it (PGPASSWORD, ~/.pgpass)."
+            "would keep. Leave it out and set PGPASSWORD or ~/.pgpass."
         )
     arguments = CONNECT.get(parsed.get_backend_name(), {})
     for _ in range(MOST_MAKERS):
         try:
             return RDBStorage(url, engine_kwargs={"connect_args": arguments})
         except sqlalchemy.exc.DBAPIError as error:
-            # Another process makes its tables at this moment, which Optuna does not foresee.
+            # Another process creates the tables at the same time; Optuna does not handle that.
             if not any(sign in str(error) for sign in ("already exists", "UNIQUE constraint", "duplicate key")):
                 raise
             time.sleep(MAKING_SECONDS)
     return RDBStorage(url, engine_kwargs={"connect_args": arguments})
 
 
-class _MendingLock(JournalFileSymlinkLock):
-    """Optuna's lock; whoever takes it first takes away the half line of a process that died while it wrote.
+class _RepairingLock(JournalFileSymlinkLock):
+    """Optuna's lock. Acquiring it removes the incomplete last line of a process that died while it wrote.
 
-    A line behind half a line could never be read again.
+    A line appended to an incomplete line could not be read again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,11 +96,11 @@ class _MendingLock(JournalFileSymlinkLock):
         self._path = path
 
     def acquire(self) -> bool:
-        """Returns when the lock is held and the journal ends with a whole line."""
-        is_held = super().acquire()
-        if not _is_whole(self._path):
+        """Return when the lock is acquired and the journal ends with a complete line."""
+        is_acquired = super().acquire()
+        if not _is_complete(self._path):
             os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
-        return is_held
+        return is_acquired
 
 
 def _journal(path: Path) -> JournalStorage:
@@ -110,16 +110,16 @@ def _journal(path: Path) -> JournalStorage:
         first = file.readline()
     if first and not first.startswith(b'{"op_code"'):
         raise LedgerError(
-            f"hydra.sweeper.storage={path}: is there and is no journal of studies. For a database write "
-            "sqlite:///PATH; else name another file."
+            f"hydra.sweeper.storage={path}: exists and is not a journal of studies. For a database type "
+            "sqlite:///PATH; otherwise choose another file."
         )
-    lock = _MendingLock(path)
+    lock = _RepairingLock(path)
     lock.acquire()
     lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
-def _is_whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         if end == 0:
@@ -129,7 +129,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def placed(storage: str) -> str:
-    """The same storage, named so that it means the same in any folder."""
+    """Return the storage with an absolute path."""
     sqlite = "sqlite:///"
     if storage.startswith(sqlite) and storage != sqlite and not storage.startswith(f"{sqlite}:"):
         return f"{sqlite}{Path(storage.removeprefix(sqlite)).expanduser().absolute()}"

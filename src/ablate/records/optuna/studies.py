@@ -1,4 +1,4 @@
-"""What every process of a sweep knows of a study: its samplers and pruners by name, and how a trial reports to it."""
+"""Studies as every process of a tuning sees them: samplers and pruners by name, and how a trial reports."""
 
 import inspect
 import logging
@@ -19,13 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import LedgerError
 from ablate.records.optuna.storage import is_url, open_storage, placed, storage_errors
-from ablate.records.tuning import TuningRecord
+from ablate.records.tuning import CandidateRef, TuningRecord
 
 log = logging.getLogger(__name__)
 
-# Of a study, under this name: what a sweep made it for. Of a trial: what it proposes, and who asked for it.
+# User attribute of a study: what defines it.
 ABOUT = "ablate"
-# What is ours to give, or no plain value.
+# Parameters that ablate sets, or that are not plain values.
 NOT_SET = {
     "seed",
     "search_space",
@@ -45,19 +45,19 @@ NOT_SET = {
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Inside the block Optuna does not warn of what it calls experimental, as it does most of these components."""
+    """Silence Optuna's warnings about experimental components inside the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
 
 
 class Grid(GridSampler):
-    """Optuna's, which ends a loop of Optuna's own when all of it was tried; here it is counted before."""
+    """Optuna's grid sampler, without its call that stops Optuna's own loop after the last point."""
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Ends nothing."""
+        """Do nothing."""
 
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
@@ -77,18 +77,18 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
 
 
 def parameters_of(component: Callable[..., object]) -> list[str]:
-    """The parameters of a sampler or pruner that a configuration may set."""
+    """Return the parameters of a sampler or pruner that a config may set."""
     return [name for name in inspect.signature(component).parameters if name not in NOT_SET]
 
 
 class KeyedSampler(BaseSampler):
-    """Draws candidate n from (seed, n, what the study knows by then), whoever asks and however often it was killed.
+    """Draw candidate n from the seed, n and the trials of the study, in any process and after any kill.
 
     A sampler that is seeded when its process starts would draw its first candidates again after each start.
 
     Args:
-        make: the sampler of a seed.
-        seed: of the sweep.
+        make: returns the sampler of a seed.
+        seed: of the tuning.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -99,7 +99,7 @@ class KeyedSampler(BaseSampler):
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number != self._number:
             self._number = trial.number
-            # Far enough from those of other seeds and numbers, below what all samplers take.
+            # Distinct for other seeds and numbers, and within the range of all samplers.
             with quietly():
                 self._sampler = self._make((self._seed * 1_000_003 + trial.number * 7_919) % 2**31)
         return self._sampler
@@ -133,34 +133,27 @@ class KeyedSampler(BaseSampler):
 
 @dataclass
 class Candidate:
-    """One trial of a study, as the process sees it that trains it: it reports, and asks whether to go on.
+    """A trial of a study in the process that trains it: it reports scores, and its study's pruner may stop it.
 
-    Nothing that the storage does stops a trial: one that can't be asked is gone on with.
-
-    Attributes:
-        storage: a URL or a path.
-        study: the study's name.
-        number: of the trial in its study.
+    An error of the storage never stops the training.
     """
 
-    storage: str
-    study: str
-    number: int
+    ref: CandidateRef
 
     def should_prune(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Tells the study what was measured at a step; whether the trial is worth no more.
+        """Report scores to the study; return whether its pruner stops the trial.
 
         Args:
-            step: how many evaluations there were, this one included.
+            step: the number of evaluations so far, this one included.
             metrics: on the validation split.
         """
         try:
-            return self._tell(step, metrics)
-        except Exception as error:  # Drivers of databases have errors of their own.
-            log.warning("The study %s can't be asked (%s: %s); the training goes on.", self.study, type(error), error)
+            return self._report(step, metrics)
+        except Exception as error:  # Database drivers have errors of their own.
+            log.warning("Cannot reach the study %s (%r); the training continues.", self.ref.study, error)
             return False
 
-    def _tell(self, step: int, metrics: Mapping[str, float]) -> bool:
+    def _report(self, step: int, metrics: Mapping[str, float]) -> bool:
         storage, trial_id = self._storage, self._trial_id
         names = self._study.user_attrs[ABOUT]["metrics"]
         # Optuna prunes by one number.
@@ -171,29 +164,29 @@ class Candidate:
 
     @cached_property
     def _storage(self) -> BaseStorage:
-        return open_storage(self.storage)
+        return open_storage(self.ref.storage)
 
     @cached_property
     def _study(self) -> optuna.Study:
-        found = optuna.load_study(study_name=self.study, storage=self._storage, sampler=RandomSampler())
-        found.pruner = pruner_of(found.user_attrs[ABOUT]["pruner"])
-        return found
+        study = optuna.load_study(study_name=self.ref.study, storage=self._storage, sampler=RandomSampler())
+        study.pruner = pruner_of(study.user_attrs[ABOUT]["pruner"])
+        return study
 
     @cached_property
     def _trial_id(self) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self.number)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self.ref.number)
 
 
-def storage_of(given: str | None, runs_dir: Path) -> str:
-    """Where the studies of a sweep are: a journal in the ledger, unless it says otherwise."""
-    return str(runs_dir / "studies.journal") if given is None else placed(given)
+def storage_of(storage: str | None, runs_dir: Path) -> str:
+    """Return the storage of a tuning's studies; by default a journal in the ledger."""
+    return str(runs_dir / "studies.journal") if storage is None else placed(storage)
 
 
 def studies_of(tuning: TuningRecord, runs_dir: Path) -> dict[str, optuna.Study]:
     """Return by arm the studies that a tuning's record names. Raises LedgerError if they cannot be read."""
     place = storage_of(tuning.storage, runs_dir)
     if not is_url(place) and not Path(place).exists():
-        raise LedgerError(f"{place}: the journal of its studies is not there.")
+        raise LedgerError(f"{place}: the journal of the studies does not exist.")
     storage = open_storage(place)
     with storage_errors(place):
         there = set(optuna.get_all_study_names(storage))
@@ -205,14 +198,15 @@ def studies_of(tuning: TuningRecord, runs_dir: Path) -> dict[str, optuna.Study]:
 
 
 def first_ended(study: optuna.Study, n_trials: int) -> list[FrozenTrial]:
-    """The first trials that came to an end, by number and no more than there were to be: what was asked for besides, by
-    another command or at the same moment, would give an arm more chances than the others have.
+    """Return the first `n_trials` trials that ended, by number.
+
+    More, which another command may have asked for, would give an arm more chances than the others.
     """
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     return sorted(ended, key=lambda trial: trial.number)[:n_trials]
 
 
-def pruner_of(given: Mapping[str, Any]) -> BasePruner:
-    """A pruner by `kind` and `parameters`. Raises TypeError or ValueError for parameters that it does not take."""
+def pruner_of(config: Mapping[str, Any]) -> BasePruner:
+    """Return a pruner by `kind` and `parameters`. Raises TypeError or ValueError for wrong parameters."""
     with quietly():
-        return PRUNERS[given["kind"]](**given["parameters"])
+        return PRUNERS[config["kind"]](**config["parameters"])

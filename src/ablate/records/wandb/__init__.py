@@ -1,1 +1,1 @@
-"""W&B: what trials write to it and what lessons read from it."""
+"""Weights & Biases: the writer for trials, the readers for lessons, the dashboard."""

@@ -1,4 +1,4 @@
-"""W&B as a source of lessons: offline files or a project. What was to be decided stands in the ledger or archive."""
+"""W&B as a kind of `Logs`: offline files or a project. Grids come from a ledger or archive."""
 
 import os
 import sys
@@ -21,22 +21,22 @@ from ablate.records.schema import from_json
 from ablate.records.trial import Status, TrainResult, TrialRecord
 from ablate.records.wandb.run_files import read_run
 
-# What W&B adds to a row, to a configuration.
+# Keys that W&B adds to rows and configs.
 OWN = ("_step", "_runtime", "_timestamp", "_wandb")
 ABOUT, TEST = "ablate", "test/"
 RESULT = [field.name for field in fields(TrainResult)]
-# From so many files on, processes are worth their start.
+# From this many files on, starting processes saves time.
 MANY_FILES = 100
 
 
 @dataclass
 class OfflineWandbLogs:
-    """Offline runs below a folder, by the ids of their trials; see `Logs`.
+    """The offline runs below a folder, by trial id; see `Logs`.
 
     Attributes:
-        folder: holds `run-<trial id>.wandb` at any depth, as a ledger does.
-        declared: where grids are declared.
-        problems: what is wrong with files that were read, one message each.
+        folder: contains `run-<trial id>.wandb` at any depth, as a ledger does.
+        declared: has the grids.
+        problems: one message per damaged file.
     """
 
     folder: Path
@@ -46,43 +46,43 @@ class OfflineWandbLogs:
 
     @property
     def where(self) -> str:
-        """For people."""
+        """Where the logs are, for messages."""
         return f"W&B's offline files below {self.folder}"
 
     def grids(self) -> list[GridRecord]:
-        """The grids that are declared."""
+        """Return the grids of the ledger or archive."""
         return self.declared.grids()
 
     def record(self, trial_id: str) -> TrialRecord:
-        """What W&B knows of a trial, as its record. Raises LedgerError where no run of any trial is there."""
+        """Return what W&B knows of a trial. Raises LedgerError if there is no run at all."""
         if trial_id not in self._runs:
-            # A lesson asks for one after another; all at once are read by several processes.
-            self._read(self._beside(trial_id))
+            # A lesson asks for one trial after another; several processes read those of a grid together.
+            self._read(self._siblings(trial_id))
         return self._runs[trial_id].record(trial_id)
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table. Raises LedgerError where no run of any trial is there."""
+        """Return the table. Raises LedgerError if there is no run at all."""
         self._read(trial_ids)
         return _table({trial: self._runs[trial] for trial in trial_ids}, evaluation_id, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> None:
-        """W&B has none."""
+        """Return None: W&B keeps no scores of documents."""
 
-    def _beside(self, trial_id: str) -> list[str]:
+    def _siblings(self, trial_id: str) -> list[str]:
         grids = [grid.trial_ids for grid in self.declared.grids()]
         return sorted({trial_id}.union(*(trials for trials in grids if trial_id in trials)))
 
     def _read(self, trial_ids: Iterable[str]) -> None:
-        """Reads the files of these trials that were not read yet."""
+        """Read the files of these trials, each once."""
         wanted = [trial for trial in dict.fromkeys(trial_ids) if trial not in self._runs]
         if not wanted:
             return
         if not self._paths:
             raise LedgerError(
-                f"{self.folder}: no offline run of W&B's is below it. Trials write them with tracking=offline, which "
-                "is the default."
+                f"{self.folder}: contains no offline run of W&B. Trials write one each with tracking=offline, the "
+                "default."
             )
         paths = [path for trial in wanted for path in self._paths.get(trial, [])]
         read = dict(zip(paths, _read_all(paths), strict=True))
@@ -92,23 +92,23 @@ class OfflineWandbLogs:
 
     @cached_property
     def _paths(self) -> dict[str, list[Path]]:
-        """By trial, in the order in which they were begun: of `offline-run-<time>-<id>` or `run-<time>-<id>`."""
-        found: dict[str, list[Path]] = {}
+        """By trial, sorted by start time, from `offline-run-<time>-<id>` or `run-<time>-<id>`."""
+        by_trial: dict[str, list[Path]] = {}
         paths = self.folder.glob("**/*run-*/run-*.wandb")
         for path in sorted(paths, key=lambda path: (path.parent.name.partition("run-")[2], path)):
-            found.setdefault(path.stem.removeprefix("run-"), []).append(path)
-        return found
+            by_trial.setdefault(path.stem.removeprefix("run-"), []).append(path)
+        return by_trial
 
 
 @dataclass
 class ProjectLogs:
-    """A W&B project, by the ids of its runs; see `Logs`. All points of a run are read, none are sampled.
+    """A W&B project, by run id; see `Logs`. All points of a run are read, without sampling.
 
     Attributes:
         project: `entity/project`.
-        declared: where grids are declared.
-        api: W&B's; made when it is first needed.
-        problems: what is missing in the project, one message each.
+        declared: has the grids.
+        api: W&B's API; created on first use.
+        problems: one message per run that is missing.
 
     Raises:
         LedgerError: a project without its entity.
@@ -121,32 +121,34 @@ class ProjectLogs:
     _runs: dict[str, "_Run"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses a name that W&B would read in another way."""
+        """Refuse a name that W&B would read in another way."""
         parts = self.project.split("/")
         if len(parts) != 2 or not all(parts):
-            raise LedgerError(f"wandb={self.project}: takes offline, or ENTITY/PROJECT as in a project's address.")
+            raise LedgerError(
+                f"wandb={self.project}: use wandb=offline, or wandb=ENTITY/PROJECT as in the project's address."
+            )
 
     @property
     def where(self) -> str:
-        """For people."""
+        """Where the logs are, for messages."""
         return f"the W&B project {self.project}"
 
     def grids(self) -> list[GridRecord]:
-        """The grids that are declared."""
+        """Return the grids of the ledger or archive."""
         return self.declared.grids()
 
     def record(self, trial_id: str) -> TrialRecord:
-        """What W&B knows of a trial, as its record. Raises LedgerError where the project can't be read."""
+        """Return what W&B knows of a trial. Raises LedgerError if the project cannot be read."""
         return self._run(trial_id).record(trial_id)
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table. Raises LedgerError where the project can't be read."""
+        """Return the table. Raises LedgerError if the project cannot be read."""
         return _table({trial: self._run(trial) for trial in trial_ids}, evaluation_id, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> None:
-        """W&B has none."""
+        """Return None: W&B keeps no scores of documents."""
 
     def _run(self, trial_id: str) -> "_Run":
         if trial_id not in self._runs:
@@ -164,30 +166,29 @@ class ProjectLogs:
             run = self.api.run(address)
             config, summary, state = dict(run.config), dict(run.summary_metrics), run.state
             rows = [dict(row) for row in run.scan_history()]
-        except Exception as error:  # Its own errors, those of its service and those of the network share no class.
+        except Exception as error:  # Errors of W&B, its service and the network share no base class.
             if "could not find run" in str(error).lower():
                 self.problems.append(
-                    f"{address}: no such run. If the trial was run offline: wandb sync, with its wandb/offline-run-* "
-                    "folder."
+                    f"{address}: no such run. If the trial was offline, upload it: wandb sync "
+                    "RUNS_DIR/TRIAL/wandb/offline-run-*"
                 )
                 return None
             raise LedgerError(
-                f"{self.where}: can't be read ({error}). Is its name ENTITY/PROJECT, and are you logged in (wandb "
-                "login)?"
+                f"{self.where}: cannot be read ({error}). Check ENTITY/PROJECT, and log in: wandb login"
             ) from error
         if state == "running":
-            # One that was taken up again has the summary of its earlier attempt.
+            # A resumed run still has the summary of its earlier attempt.
             summary.pop(f"{ABOUT}/status", None)
         return _Attempt.of(address, config, summary, rows)
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One run of W&B's: an attempt at a trial, or all of them where they were logged online.
+    """One W&B run: an attempt at a trial, or all attempts of an online trial.
 
     Attributes:
-        about: what the trial's end told: status, evaluation, counters.
-        rows: of the training's log.
+        about: status, evaluation and result, written when the attempt ended.
+        rows: the log of the training.
         scores: on the test split.
     """
 
@@ -215,8 +216,8 @@ class _Attempt:
             table = table[[name for name in table if name == "step" or _is_trained(str(name))]]
             table["step"] = table["step"].astype("int64")
         unknown = (
-            f"{where}: has test scores and no ablate/evaluation_id that tells what was scored: logged by an earlier "
-            "ablate, or killed at its end. They are left out; the ledger has them."
+            f"{where}: has test scores without ablate/evaluation_id, because its process was killed at the end. The "
+            "scores are left out; the ledger has them."
         )
         problems = [unknown] if scores and "evaluation_id" not in about else []
         return cls(config, about, table, scores, problems)
@@ -224,7 +225,7 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class _Run:
-    """A trial, as its attempts in order tell it."""
+    """A trial, from its attempts in order."""
 
     config: Mapping[str, Any]
     about: Mapping[str, Any]
@@ -243,13 +244,13 @@ class _Run:
             about |= attempt.about
             if attempt.scores and "evaluation_id" in attempt.about:
                 evaluations[attempt.about["evaluation_id"]] = attempt.scores
-            # What was finished and is scored once more stays finished, however that ends.
+            # A finished trial that is scored again stays finished, also if the scoring fails.
             if status != Status.FINISHED or not attempt.rows.empty:
                 status = Status(attempt.about.get("status", Status.RUNNING))
             if rows.empty:
                 rows = attempt.rows
             elif not attempt.rows.empty:
-                # A later attempt goes back to its checkpoint, and logs again what came after it.
+                # A later attempt resumes from a checkpoint and logs the steps after it again.
                 kept = rows[rows["step"] < attempt.rows["step"].iloc[0]]
                 rows = pd.concat([kept, attempt.rows], ignore_index=True)
         return cls(config, about, rows, evaluations, status)
@@ -269,7 +270,7 @@ class _Run:
         )
 
     def part(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
-        """Its rows, scores aside."""
+        """Return its rows without scores."""
         if self.rows.empty:
             return None
         part = self.rows[[name for name in self.rows if name == "step" or columns is None or name in columns]].copy()
@@ -296,13 +297,13 @@ def _table(runs: Mapping[str, _Run], evaluation_id: str, columns: Sequence[str] 
 def _read_attempt(path: Path) -> _Attempt:
     file = read_run(path)
     attempt = _Attempt.of(str(path), file.config, file.summary(f"{ABOUT}/"), file.rows)
-    # A file without its end is one problem, also where it lacks what is told there.
+    # A file without an end also lacks the summary: that is one problem, not two.
     return replace(attempt, problems=[file.problem]) if file.problem else attempt
 
 
 def _read_all(paths: Sequence[Path]) -> list[_Attempt]:
     if len(paths) >= MANY_FILES and _can_have_workers():
-        # A worker that was killed costs time and nothing else.
+        # If a worker is killed, this process reads the files.
         with (
             suppress(BrokenProcessPool),
             ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver")) as pool,
@@ -312,6 +313,6 @@ def _read_all(paths: Sequence[Path]) -> list[_Attempt]:
 
 
 def _can_have_workers() -> bool:
-    """A worker imports the main module: a plain script would run once more in each."""
+    """Whether workers may start: each imports the main module, so a plain script would run again."""
     main = sys.modules["__main__"]
     return getattr(main, "__spec__", None) is not None or not hasattr(main, "__file__")

@@ -1,8 +1,8 @@
-"""W&B's offline files, read directly.
+"""Reader of W&B's offline files.
 
-The supported reader is the command `wandb leet inspect --json`, which takes seconds for a run; a test holds that this
-one gives what it gives. A file is a header of seven bytes, then blocks of 32 KiB as in LevelDB's logs: records of a
-checksum, a length and a type (whole, first, middle, last), which add up to one message of W&B's protocol each.
+The supported reader is the command `wandb leet inspect --json`, which takes seconds per run; a test compares the two.
+A file has a header of seven bytes, then blocks of 32 KiB as in LevelDB's logs. A block holds records of a checksum, a
+length and a type (whole, first, middle, last); one or more records make one message of W&B's protocol.
 """
 
 import json
@@ -22,13 +22,13 @@ WHOLE, FIRST, LAST = 1, 2, 4
 
 @dataclass
 class RunFile:
-    """What one offline file holds.
+    """The content of one offline file.
 
     Attributes:
-        config: as it was given to W&B.
-        rows: of its history, in order; `_step` among the names.
-        problem: what is wrong with the file; None where it is whole.
-        updates: messages that change the summary. W&B writes all of it after each row, so that most are never read.
+        config: the config that W&B was given.
+        rows: the history, in order, with `_step`.
+        problem: what is wrong with the file; None for a complete file.
+        updates: messages that change the summary, parsed on demand: W&B writes the whole summary after each row.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -37,62 +37,62 @@ class RunFile:
     updates: list[bytes] = field(default_factory=list, repr=False)
 
     def summary(self, prefix: str = "") -> dict[str, Any]:
-        """What the run came to, under the names that begin with `prefix`."""
+        """Return the summary's values whose names begin with `prefix`."""
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-        mark, found = prefix.encode(), {}
+        mark, values = prefix.encode(), {}
         for message in self.updates:
             if mark in message:
-                found.update(_values(Record.FromString(message).summary.update))
-        return {name: value for name, value in found.items() if name.startswith(prefix)}
+                values.update(_values(Record.FromString(message).summary.update))
+        return {name: value for name, value in values.items() if name.startswith(prefix)}
 
 
 def read_run(path: Path) -> RunFile:
-    """All that is whole in a file; of a torn one what stands before the tear, with the problem named."""
+    """Read a file; of a damaged one, what precedes the damage, with the problem named."""
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-    found, content = RunFile(), path.read_bytes()
-    found.problem = _foreign(path, content)
-    if found.problem:
-        return found
+    file, content = RunFile(), path.read_bytes()
+    file.problem = _foreign(path, content)
+    if file.problem:
+        return file
     has_ended = False
     try:
         for message in _messages(content):
             record = Record.FromString(message)
             kind = record.WhichOneof("record_type")
             if kind == "history":
-                found.rows.append(_values(record.history.item))
+                file.rows.append(_values(record.history.item))
             elif kind == "summary":
-                found.updates.append(message)
+                file.updates.append(message)
             elif kind in ("run", "config"):
                 config = record.run.config if kind == "run" else record.config
-                found.config.update(_values(config.update))
+                file.config.update(_values(config.update))
             has_ended = kind == "exit" or has_ended
     except _TornError as error:
-        found.problem = (
-            f"{path}: damaged after {error} bytes; the {len(found.rows)} logged rows before are read. The trial's "
+        file.problem = (
+            f"{path}: damaged after {error} bytes; the {len(file.rows)} rows before it are read. The trial's "
             "metrics.jsonl has the rest."
         )
-    if found.problem is None and not has_ended:
-        found.problem = (
-            f"{path}: has no end: a run under way, or one that was killed. Its {len(found.rows)} rows are read; if it "
+    if file.problem is None and not has_ended:
+        file.problem = (
+            f"{path}: has no end, as of a run that is running or was killed. Its {len(file.rows)} rows are read; if it "
             "was killed, the trial's metrics.jsonl may have more."
         )
-    return found
+    return file
 
 
 def _foreign(path: Path, content: bytes) -> str | None:
     if content.startswith(FILE_HEADER):
         return None
     if not content:
-        return f"{path}: is empty: its process was killed at once. Nothing is in it to be read; delete it."
+        return f"{path}: is empty, because its process was killed at once. Delete it."
     if content.startswith(FILE_HEADER[:4]):
-        return f"{path}: in a format of W&B's that is not known here. See it with: wandb leet inspect {path}"
-    return f"{path}: no file of W&B's. Move it away."
+        return f"{path}: has a format of W&B that ablate does not know. To read it: wandb leet inspect {path}"
+    return f"{path}: is not a W&B file. Move it away."
 
 
 class _TornError(Exception):
-    """The place, in bytes, from which on nothing can be read."""
+    """The offset in bytes at which the damage begins."""
 
 
 def _messages(content: bytes) -> Iterator[bytes]:
@@ -116,12 +116,12 @@ def _messages(content: bytes) -> Iterator[bytes]:
 
 
 def _values(items: Iterable[Any]) -> dict[str, Any]:
-    """Names and values of one message's items."""
+    """Return the names and values of a message's items."""
     names, texts = [], []
     for item in items:
         keys = item.nested_key
-        # Nearly always one; joining costs as much as all the rest.
+        # Nearly always one key, and joining takes half of the time.
         names.append(keys[0] if len(keys) == 1 else ".".join(keys) or item.key)
         texts.append(item.value_json)
-    # One call for all of them, and a whole number stays one.
+    # One call for all values.
     return dict(zip(names, json.loads(f"[{','.join(texts)}]"), strict=True))

@@ -1,8 +1,8 @@
-"""A W&B workspace for a project: a section per lesson, its curves grouped by what is swept, bands over seeds.
+"""A W&B workspace for a project: a section per lesson with its curves grouped by factor and bands over seeds.
 
-All panels of a workspace show one set of runs, the trials of its lessons: W&B has no filter by panel, and groups a
-panel by one key. So each factor has its panels, which average over the other factors, and the runs of other lessons,
-which do not have a lesson's options, fall into a group without a name.
+All panels of a workspace show one set of runs, the trials of its lessons, because W&B has no filter per panel. A panel
+is grouped by one key. So each factor has its own panels, which average over the other factors, and runs of other
+lessons, which lack the lesson's options, form a group without a name.
 """
 
 import json
@@ -18,7 +18,7 @@ OPTIONS = "ablate.options"
 
 
 def workspace(entity: str, project: str, grids: Sequence[GridRecord]) -> Any:
-    """The workspace of these grids' lessons. Raises LedgerError where the library is not installed."""
+    """Return the workspace of these grids' lessons. Raises LedgerError if the library is not installed."""
     workspaces, _ = _library()
     trials = sorted({trial for grid in grids for trial in grid.trial_ids})
     # A run's id is its trial's.
@@ -34,13 +34,13 @@ def workspace(entity: str, project: str, grids: Sequence[GridRecord]) -> Any:
 
 
 def spec(made: Any) -> str:
-    """The workspace as W&B stores it, as JSON; its random names are numbered, so that it is the same each time."""
+    """Return the workspace as the JSON that W&B stores, with its random names replaced by numbers."""
     content = json.loads(made._to_model().model_dump_json(by_alias=True))
     return json.dumps(_numbered(content, {}), indent=2, ensure_ascii=False)
 
 
 def save(made: Any) -> str:
-    """Saves it and returns its address. Raises LedgerError where nobody is logged in."""
+    """Save the workspace and return its address. Raises LedgerError without a login."""
     try:
         made.save()
     except Exception as error:
@@ -54,7 +54,7 @@ def save(made: Any) -> str:
 def _library() -> tuple[Any, Any]:
     try:
         with warnings.catch_warnings():
-            # Of its own use of pydantic.
+            # Caused by its own use of pydantic.
             warnings.simplefilter("ignore", DeprecationWarning)
             import wandb_workspaces.reports.v2 as reports
             import wandb_workspaces.workspaces as workspaces
@@ -71,7 +71,7 @@ def _section(grid: GridRecord, runs: int) -> Any:
 
 
 def _panels(grid: GridRecord, runs: int) -> Iterator[Any]:
-    """What is asked, then the panels of each factor; `runs` is how many a panel may show."""
+    """Yield the question, then the panels of each factor; a panel may show `runs` runs."""
     _, reports = _library()
     declaration = grid.declaration
     primary, factors = declaration.primary_metric, declaration.factors
@@ -82,7 +82,7 @@ def _panels(grid: GridRecord, runs: int) -> Iterator[Any]:
     yield reports.MarkdownPanel(markdown=text)
     groups = {factor: reports.Config(f"{OPTIONS}.{factor}") for factor in factors}
     over = "seeds" if len(factors) < 2 else "seeds and the other factors"
-    # Without factors there is one arm: a group of W&B's is what one grid was the first to ask for.
+    # Without factors there is one arm, whose trials share W&B's group.
     for factor, group in (groups or {"grid": reports.Metric("Group")}).items():
         grouped = {
             "groupby": group,
@@ -90,25 +90,25 @@ def _panels(grid: GridRecord, runs: int) -> Iterator[Any]:
             "groupby_rangefunc": "minmax",
             "max_runs_to_show": runs,
         }
-        told = f"by {factor}: mean and range over {over}"
-        yield reports.LinePlot(title=f"training loss {told}", x=TOKENS, y=[LOSS], **grouped)
-        yield reports.LinePlot(title=f"{primary}, validation split, {told}", x=TOKENS, y=[f"val/{primary}"], **grouped)
-        yield reports.BarPlot(title=f"{primary}, test split, {told}", metrics=[f"test/{primary}"], **grouped)
+        title = f"by {factor}: mean and range over {over}"
+        yield reports.LinePlot(title=f"training loss {title}", x=TOKENS, y=[LOSS], **grouped)
+        yield reports.LinePlot(title=f"{primary}, validation split, {title}", x=TOKENS, y=[f"val/{primary}"], **grouped)
+        yield reports.BarPlot(title=f"{primary}, test split, {title}", metrics=[f"test/{primary}"], **grouped)
 
 
 RANDOM_KEYS = ("__id__", "id", "ref", "key")
 
 
 def _numbered(content: Any, known: dict[str, str]) -> Any:
-    """The same content, whose random names are numbered in the order in which they are met."""
+    """Replace random names by numbers, in order of appearance."""
     if isinstance(content, list):
         return [_numbered(item, known) for item in content]
     if not isinstance(content, dict):
         return content
-    found = {}
+    numbered = {}
     for key, value in content.items():
         if key in RANDOM_KEYS and isinstance(value, str) and len(value) >= 9 and value.isalnum():
-            found[key] = known.setdefault(value, f"n{len(known):011}")
+            numbered[key] = known.setdefault(value, f"n{len(known):011}")
         else:
-            found[key] = _numbered(value, known)
-    return found
+            numbered[key] = _numbered(value, known)
+    return numbered

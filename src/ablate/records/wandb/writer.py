@@ -1,7 +1,7 @@
-"""The W&B mirror of a trial's log. The only module that writes to W&B while trials run.
+"""Copies a trial's log to W&B. The only module that writes to W&B while trials run.
 
-It runs in a thread of its own and takes rows from a queue: importing wandb and starting its service cost a second that
-no trial waits for, and a W&B that hangs or fails stops no trial. The ledger is the truth.
+A thread takes the rows from a queue, because importing wandb and starting its service takes a second. If W&B hangs or
+fails, the trial goes on: its log is in the ledger.
 """
 
 import logging
@@ -21,13 +21,13 @@ class WandbWriter:
     """A W&B run with the trial's id.
 
     Args:
-        mode: `offline` writes files below `folder` that `wandb sync` can upload later; `disabled` does nothing.
+        mode: `offline` writes files below `folder`, which `wandb sync` uploads later; `disabled` does nothing.
         project: W&B's project.
         folder: the trial's folder.
         trial_id: becomes the run's id.
         config: the semantic config.
-        group: the first grid that asked for the trial.
-        tags: the chosen options.
+        group: the grid or tuning that froze the trial.
+        tags: choices and options, as `key=value`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class WandbWriter:
         group: str | None,
         tags: list[str],
     ) -> None:
-        # Rows by step; without a step, what the run as a whole came to.
+        # Rows with their step, or the summary without a step.
         self._rows: queue.Queue[tuple[int | None, dict[str, Any]] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._folder = folder
@@ -64,24 +64,26 @@ class WandbWriter:
         self._thread.start()
 
     def append(self, step: int, values: dict[str, Any]) -> None:
-        """Queues one row."""
+        """Queue one row."""
         if self._thread is not None:
             self._rows.put((step, values))
 
     def conclude(self, values: dict[str, Any]) -> None:
-        """Queues what the run as a whole came to: W&B's summary."""
+        """Queue values of the run's summary."""
         if self._thread is not None:
             self._rows.put((None, values))
 
     def close(self) -> None:
-        """Waits until the run's files are whole, but not for ever."""
+        """Wait until the run's files are complete, at most `FINISH_SECONDS`."""
         if self._thread is not None:
             self._rows.put(None)
             self._thread.join(FINISH_SECONDS)
             if self._thread.is_alive():
-                # What it has written to its own files does not need the network.
+                # Its offline files do not need the network.
                 log.warning(
-                    "W&B did not finish within %.0f s. Later: wandb sync %s", FINISH_SECONDS, self._folder / "wandb"
+                    "W&B did not finish within %.0f s. Upload later: wandb sync %s",
+                    FINISH_SECONDS,
+                    self._folder / "wandb",
                 )
             self._thread = None
 
@@ -99,11 +101,11 @@ class WandbWriter:
                     run.log(values, step=step)
             run.finish()
         except Exception as error:
-            log.warning("W&B mirror off for the rest of this trial: %s", error)
+            log.warning("W&B gets no more rows of this trial: %s", error)
 
     @staticmethod
     def _begin(wandb: Any, about: dict[str, Any]) -> Any:
-        """The run; an offline one where W&B can't be reached, so that its rows can be synced later."""
+        """Start the run; an offline run if W&B cannot be reached."""
 
         def begin(**changes: Any) -> Any:
             settings = wandb.Settings(
@@ -121,8 +123,8 @@ class WandbWriter:
         except Exception as error:
             if about["mode"] != "online":
                 raise
-            # Its service still holds the id of the run that did not begin.
+            # The service still holds the id of the run that failed to start.
             wandb.teardown()
             run = begin(mode="offline", resume=None)
-            log.warning("W&B can't be reached (%s). Later: wandb sync %s", error, Path(run.dir).parent)
+            log.warning("W&B cannot be reached (%s). Upload later: wandb sync %s", error, Path(run.dir).parent)
             return run
