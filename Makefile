@@ -49,7 +49,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/sweep_overhead.py
 	@$(BIN)/python bench/data.py
 	@$(BIN)/python bench/transforms.py
-	@$(BIN)/python bench/region_cost.py
+	@$(BIN)/python bench/mask_cost.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
 	@$(BIN)/python bench/training_speed.py --block gptj
 	@$(BIN)/python bench/training_speed.py --block llama

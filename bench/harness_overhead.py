@@ -76,7 +76,7 @@ def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
         if number == WARM_UP_STEPS:
             started = time.perf_counter()
         optimizer.zero_grad()
-        hidden = model(part["input_ids_BT"], part["document_BT"], part["position_BT"], part["region_BT"])
+        hidden = model(part["input_ids_BT"], part["document_BT"], part["position_BT"], part["span_BT"])
         targets, weights = part["targets_BT"].flatten(), part["loss_weight_BT"].flatten()
         loss = summed_nll(hidden.flatten(0, 1), model.head, targets, weights) / loss_tokens
         torch.autograd.backward(loss)

@@ -58,7 +58,7 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     import lightning.pytorch as pl
 
     from ablate.config.parse import composed_from_container
-    from ablate.data.batches.batch import Batch, work
+    from ablate.data.batches.batch import Batch, compute_counts
     from ablate.data.batches.train_batches import TrainBatch
     from ablate.grid.expand import default_container
     from ablate.model.build import build_model
@@ -81,7 +81,7 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
         asked[:, -1] = 0
         positions = ones.cumsum(1) - 1
         batch = Batch(ids, torch.from_numpy(ids).roll(-1, 1).numpy(), asked, ones, positions, ids * 0, index, index)
-        return TrainBatch(batch, ids.size, ids.size, 0, work(batch, trial.architecture.kind), ())
+        return TrainBatch(batch, ids.size, ids.size, 0, compute_counts(batch, trial.architecture), ())
 
     times: list[float] = []
     model = build_model(trial, VOCABULARY)
@@ -90,7 +90,7 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     data: Iterable[TrainBatch] = [step(number) for number in range(steps + 1)]
     trainer.fit(TrialModule(trial, model, "0" * 32, 1e18), torch.utils.data.DataLoader(data, batch_size=None))  # type: ignore[arg-type]
-    flops = training_flops(model, **vars(step(0).work))
+    flops = training_flops(model, **vars(step(0).compute_counts))
     return {"seconds": _gaps(times), "parameters": _parameters(model), "flops": flops}
 
 

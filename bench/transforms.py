@@ -3,7 +3,7 @@
     python bench/transforms.py [--rows 1600] [--rounds 5]
 
 From the window of a row (context 2 048, two documents of real text) to a packed batch of 8 rows: infill, task, joining,
-targets, weights, segments, positions, regions. The peer is span corruption as the `transformers` examples do it, row
+targets, weights, segments, positions, bidirectional spans. The peer is span corruption as the `transformers` examples do it, row
 by row with numpy (noise mask by random segmentation, sentinels by cumulative sums, filtered inputs and labels), written
 anew here; it has no segments, positions or weights to make. A row is one piece to it, as to ours with scope=context
 ("whole"), which is the same work. One thread; medians of several rounds, which alternate, each after a warm-up.
@@ -23,7 +23,7 @@ from ablate.data.batches.batch import pack
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.grid.expand import default_container
 from ablate.objectives.example import Tokens
-from ablate.objectives.objective import Objective
+from ablate.objectives.objective import Objective, RowTransform
 from ablate.records.provenance import machine
 
 CONTEXT, BATCH_ROWS = 2048, 8
@@ -95,11 +95,10 @@ def measured(name: str, row_count: int) -> float:
     shards = open_shards(composed_from_container(default_container("tokenizer.mask_sentinels=600")).trial)
     rows = windows(shards, row_count)
     rng = np.random.default_rng(0)
-    special, splitter = shards.tokenizer.special, shards.tokenizer.splitter
-    objective = Objective.from_config(trial.objective, trial.infill, special, 0, splitter)
+    transform = RowTransform(Objective.of(trial), shards.tokenizer.special, 0, shards.tokenizer.splitter)
 
     def ours(first: int) -> None:
-        made = [objective.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])]
+        made = [transform.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])]
         examples, tasks = zip(*made, strict=True)
         pack(examples, tasks=tasks, sources=[0] * len(examples), context_tokens=2 * CONTEXT)
 

@@ -1,7 +1,7 @@
 """A trial's id: 12 hex digits of SHA-256 over the canonical JSON of what changes its result.
 
 Two spellings of one meaning have one id: operational fields are gone, weights are shares, a corpus is its documents, a
-task that can't be drawn is absent, tasks that change no row are causal, a decoder that never meets a region is causal.
+task that can't be drawn is absent, tasks that change no row are causal, a decoder that never reads a bidirectional span is causal.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 from ablate.config.parse import plain
 from ablate.config.trial import Kind, MixtureConfig, TrialConfig
 from ablate.objectives.infill import Infill
-from ablate.objectives.objective import Arm, active_infill, checked_arms
+from ablate.objectives.objective import Objective, WeightedTask
 from ablate.objectives.tasks import TASKS
 from ablate.versions import CODE_VERSIONS
 
@@ -70,17 +70,16 @@ def corpus_content(trial: TrialConfig) -> dict[str, Any]:
 def semantic(trial: TrialConfig) -> dict[str, Any]:
     """What changes the trial's result, in canonical form."""
     container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
-    arms = checked_arms(trial.objective)
-    is_causal = all(arm.is_causal for arm in arms)
-    container["objective"] = [_causal(1.0)] if is_causal else [_task(arm) for arm in arms]
-    container["infill"] = _infill(active_infill(trial.infill, arms))
-    if container["architecture"]["kind"] == "prefix_decoder" and not any(arm.emits_region for arm in arms):
+    objective = Objective.of(trial)
+    container["objective"] = [_causal(1.0)] if objective.is_causal else [_task(task) for task in objective.tasks]
+    container["infill"] = _infill(objective.infill)
+    if not trial.architecture.has_encoder and not objective.has_bidirectional_spans:
         container["architecture"]["kind"] = "causal_decoder"
     container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
     if trial.init_from_id is not None:
         # Nothing is drawn where weights are given.
         container["init_seed"] = None
-    container["mixture"] |= _mixture(trial.mixture, is_drawn=not is_causal or container["infill"] is not None)
+    container["mixture"] |= _mixture(trial.mixture, is_drawn=not objective.is_causal or objective.infill is not None)
     container["corpus"] = corpus_content(trial)
     container["code_versions"] = CODE_VERSIONS
     assert isinstance(container, dict)
@@ -107,16 +106,16 @@ def _causal(probability: float) -> list[Any]:
     return ["causal", probability, None, {}, {"causal": TASKS["causal"].code_version}]
 
 
-def _task(arm: Arm) -> list[Any]:
-    if arm.is_causal:
-        return _causal(arm.probability)
-    return [arm.task.name, arm.probability, arm.mode, dict(arm.parameters), arm.code_versions]
+def _task(task: WeightedTask) -> list[Any]:
+    if task.is_causal:
+        return _causal(task.probability)
+    return [task.task.name, task.probability, task.mode, dict(task.parameters), task.code_versions]
 
 
 def _infill(infill: Infill | None) -> list[Any] | None:
     if infill is None:
         return None
-    scope = "context" if infill.merges else "document"
+    scope = "context" if infill.merges_documents else "document"
     versions = {infill.format.name: infill.format.code_version}
     return [infill.format.name, infill.rate, infill.level, scope, dict(infill.parameters), versions]
 
@@ -128,7 +127,7 @@ def digest12(content: Any) -> str:
 
 
 def trial_id(trial: TrialConfig) -> str:
-    """The id. Raises UsageError for an objective that can't be (see `checked_arms`)."""
+    """The id. Raises UsageError for an objective that can't be (see `Objective.from_config`)."""
     return digest12(semantic(trial))
 
 

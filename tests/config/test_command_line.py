@@ -50,7 +50,7 @@ WRONG = [
     (
         "objective=mixed objective.tasks.span_corruption.noise.ratio_max=0.9",
         2,
-        "leaves no kept token between two spans",
+        "leaves no unmasked token between two spans",
     ),
     ("tokenizer.vocab_size=300", 2, "tokenizer.mask_sentinels=64 take at least 329."),
     ("--hepl", 2, "--hepl: no such flag. Did you mean --help?"),

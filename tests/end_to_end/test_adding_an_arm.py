@@ -64,9 +64,7 @@ def test_its_rows_can_be_shown_and_its_mistakes_are_told(outside: Path) -> None:
     )
     assert wrong.returncode == 2
     assert "objective.tasks.incoder.noise.mean_spans=0: should be greater than 0." in wrong.stderr
-    many = run(
-        outside, "--config-dir", str(outside), "objective=incoder", "objective.tasks.incoder.noise.most_spans=99"
-    )
+    many = run(outside, "--config-dir", str(outside), "objective=incoder", "objective.tasks.incoder.noise.max_spans=99")
     assert many.returncode == 2
     assert "can draw 99 spans in a window of 40 tokens, the tokenizer has 64 mask sentinels" in many.stderr
 

@@ -100,7 +100,7 @@ def test_a_larger_grid_runs_only_what_is_missing(finished: tuple[Path, str]) -> 
     folder, _ = finished
     done = ablate(folder, "-m", "objective=causal", "architecture=prefix_decoder,causal_decoder", "replicates=2")
     assert done.returncode == 0, done.stderr
-    assert "0 to run" in done.stdout, "without regions both decoders are one trial"
+    assert "0 to run" in done.stdout, "without spans both decoders are one trial"
     assert "causal_decoder is the same trial as prefix_decoder." in done.stdout
 
 

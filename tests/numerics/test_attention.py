@@ -13,7 +13,7 @@ from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
-from ablate.model.attention import Blocks, Fused, Visibility, attend, visible_BTT, visible_intervals
+from ablate.model.attention import AttentionMask, Blocks, Fused, attend, attention_mask_BTT, mask_intervals
 from ablate.model.block_attention import block_attention, block_jobs
 from ablate.model.build import Model, build_model
 from tests.support.rows import ROWS
@@ -27,69 +27,66 @@ QUIETLY_COMPILED = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.
 
 @st.composite
 def rows(draw: st.DrawFn) -> tuple[list[int], list[int]]:
-    """A row as the batch contract has it: segments of pieces, each with a region or none anywhere, then padding."""
-    document, region, regions = [], [], 0
+    """A row as the batch contract has it: segments of pieces, each with a bidirectional span or none anywhere, then padding."""
+    document, span, spans = [], [], 0
     for segment in range(1, draw(st.integers(1, 4)) + 1):
         for _ in range(draw(st.integers(1, 3))):
             before, inside, after = (draw(st.integers(0, 3)) for _ in range(3))
-            regions += 1
+            spans += 1
             document += [segment] * (before + inside + after)
-            region += [0] * before + [regions] * inside + [0] * after
+            span += [0] * before + [spans] * inside + [0] * after
     padding = [0] * draw(st.integers(0, 3)) or [0]
-    return document + padding, region + padding
+    return document + padding, span + padding
 
 
-def by_the_sentences(document_T: list[int], region_T: list[int]) -> list[list[bool]]:
+def by_the_sentences(document_T: list[int], span_T: list[int]) -> list[list[bool]]:
     """The algebra as its definition reads, one pair at a time."""
     return [
-        [
-            document_T[i] == document_T[j] > 0 and (j <= i or region_T[i] == region_T[j] > 0)
-            for j in range(len(document_T))
-        ]
+        [document_T[i] == document_T[j] > 0 and (j <= i or span_T[i] == span_T[j] > 0) for j in range(len(document_T))]
         for i in range(len(document_T))
     ]
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_dense_matrix_is_the_definition(name: str) -> None:
-    document, region = (torch.tensor([part]) for part in ROWS[name])
-    assert visible_BTT(document, region)[0].tolist() == by_the_sentences(*ROWS[name])
+    document, span = (torch.tensor([part]) for part in ROWS[name])
+    assert attention_mask_BTT(document, span)[0].tolist() == by_the_sentences(*ROWS[name])
 
 
 @given(rows())
 def test_intervals_are_the_dense_matrix(row: tuple[list[int], list[int]]) -> None:
-    document, region = (torch.tensor([part]) for part in row)
-    first, end = visible_intervals(document, region)
+    document, span = (torch.tensor([part]) for part in row)
+    first, end = mask_intervals(document, span)
     positions = torch.arange(document.shape[1])
     seen = (first[..., None] <= positions) & (positions < end[..., None])
     real = document[0] > 0
-    assert torch.equal(seen[0, real], visible_BTT(document, region)[0, real])
+    assert torch.equal(seen[0, real], attention_mask_BTT(document, span)[0, real])
 
 
-def dense_attention(query: Tensor, key: Tensor, value: Tensor, seen_BQS: Tensor) -> Tensor:
+def dense_attention(query: Tensor, key: Tensor, value: Tensor, mask_BQS: Tensor) -> Tensor:
     """Attention as its formula reads; nothing from nothing."""
-    scores = (query @ key.mT / query.shape[-1] ** 0.5).masked_fill(~seen_BQS[:, None], float("-inf"))
+    scores = (query @ key.mT / query.shape[-1] ** 0.5).masked_fill(~mask_BQS[:, None], float("-inf"))
     mixed: Tensor = scores.softmax(-1).nan_to_num(0) @ value
     return mixed
 
 
 def assert_backend_is_dense(
-    visibility: Visibility, seen_BQS: Tensor, real_BQ: Tensor, *, tolerance: float, gradient: bool = True
+    mask: AttentionMask, mask_BQS: Tensor, real_BQ: Tensor, *, tolerance: float, gradient: bool = True
 ) -> None:
     """Forward, and backward, of a backend against the formula, where a query is real."""
-    rows, queries, keys = seen_BQS.shape
+    rows, queries, keys = mask_BQS.shape
     torch.manual_seed(0)
     lengths = (queries, keys, keys)
     query, key, value = inputs = [
         torch.randn(rows, 2, length, 16, dtype=torch.float64, requires_grad=gradient) for length in lengths
     ]
     dtype = torch.float64 if gradient else torch.float32
-    ours = attend(query.to(dtype), key.to(dtype), value.to(dtype), visibility).double()
-    theirs = dense_attention(query, key, value, seen_BQS)
+    ours = attend(query.to(dtype), key.to(dtype), value.to(dtype), mask).double()
+    theirs = dense_attention(query, key, value, mask_BQS)
     keep = real_BQ[:, None, :, None].expand(ours.shape)
     assert torch.isfinite(ours).all()
     assert torch.allclose(ours[keep], theirs[keep], atol=tolerance)
-    sees_nothing = real_BQ & ~seen_BQS.any(-1)
+    sees_nothing = real_BQ & ~mask_BQS.any(-1)
     assert (ours.transpose(1, 2)[sees_nothing] == 0).all()
     if not gradient:
         return
@@ -100,11 +97,11 @@ def assert_backend_is_dense(
         assert torch.allclose(one, other, atol=tolerance)
 
 
-def blocks(first: Tensor, end: Tensor, seen_BQS: Tensor) -> Visibility:
+def blocks(first: Tensor, end: Tensor, mask_BQS: Tensor) -> AttentionMask:
     """What bf16 takes on a CPU, in the precision that shows a defect."""
     blind = end <= first
-    bias = torch.zeros(seen_BQS.shape, dtype=torch.float64).masked_fill(~(seen_BQS | blind[..., None]), float("-inf"))
-    return Visibility(Blocks(bias, block_jobs(first, end)), blind[:, None, :, None])
+    bias = torch.zeros(mask_BQS.shape, dtype=torch.float64).masked_fill(~(mask_BQS | blind[..., None]), float("-inf"))
+    return AttentionMask(Blocks(bias, block_jobs(first, end)), blind[:, None, :, None])
 
 
 @pytest.fixture(params=["one block", "many blocks"])
@@ -115,21 +112,21 @@ def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("block_size")
 @pytest.mark.parametrize("names", [[name] for name in ROWS] + [list(ROWS)])
-@pytest.mark.parametrize("honours_regions", [True, False])
+@pytest.mark.parametrize("honours_bidirectional_spans", [True, False])
 @pytest.mark.parametrize("backend", ["dense", "sdpa", "blocks"])
 def test_backend_equals_dense_attention_forward_and_gradient(
-    names: list[str], honours_regions: bool, backend: str
+    names: list[str], honours_bidirectional_spans: bool, backend: str
 ) -> None:
-    document, region = (torch.tensor([ROWS[name][part] for name in names]) for part in (0, 1))
-    regions = region if honours_regions else torch.zeros_like(region)
-    seen = visible_BTT(document, regions)
+    document, span = (torch.tensor([ROWS[name][part] for name in names]) for part in (0, 1))
+    spans = span if honours_bidirectional_spans else torch.zeros_like(span)
+    seen = attention_mask_BTT(document, spans)
     if backend == "blocks":
-        first, end = visible_intervals(document, regions)
+        first, end = mask_intervals(document, spans)
         positions = torch.arange(6)
-        visibility = blocks(first, end, (first[..., None] <= positions) & (positions < end[..., None]))
+        mask = blocks(first, end, (first[..., None] <= positions) & (positions < end[..., None]))
     else:
-        visibility = Visibility.of(document, region, torch.float64, honours_regions, backend)  # type: ignore[arg-type]
-    assert_backend_is_dense(visibility, seen, document > 0, tolerance=1e-12)
+        mask = AttentionMask.from_segments(document, span, torch.float64, honours_bidirectional_spans, backend)  # type: ignore[arg-type]
+    assert_backend_is_dense(mask, seen, document > 0, tolerance=1e-12)
 
 
 @QUIETLY_COMPILED
@@ -141,32 +138,32 @@ def test_queries_of_other_keys_see_their_interval_and_nothing_is_exactly_nothing
     keys = torch.arange(5)
     seen = (first[..., None] <= keys) & (keys < end[..., None])
     if backend == "blocks":
-        visibility = blocks(first, end, seen)
+        mask = blocks(first, end, seen)
     else:
         dtype = torch.float32 if backend == "flex" else torch.float64
-        visibility = Visibility.between(first, end, 5, dtype, backend)
+        mask = AttentionMask.from_intervals(first, end, 5, dtype, backend)
     flex = backend == "flex"
     every = torch.ones_like(first, dtype=torch.bool)
-    assert_backend_is_dense(visibility, seen, every, tolerance=1e-6 if flex else 1e-12, gradient=not flex)
+    assert_backend_is_dense(mask, seen, every, tolerance=1e-6 if flex else 1e-12, gradient=not flex)
 
 
 @COMPILED
 @QUIETLY_COMPILED
-@pytest.mark.parametrize("honours_regions", [True, False])
-def test_flex_forward_equals_dense_attention(honours_regions: bool) -> None:
-    document, region = (torch.tensor([row[part] for row in ROWS.values()]) for part in (0, 1))
-    seen = visible_BTT(document, region if honours_regions else torch.zeros_like(region))
-    visibility = Visibility.of(document, region, torch.float32, honours_regions, "flex")
-    assert_backend_is_dense(visibility, seen, document > 0, tolerance=1e-6, gradient=False)
+@pytest.mark.parametrize("honours_bidirectional_spans", [True, False])
+def test_flex_forward_equals_dense_attention(honours_bidirectional_spans: bool) -> None:
+    document, span = (torch.tensor([row[part] for row in ROWS.values()]) for part in (0, 1))
+    seen = attention_mask_BTT(document, span if honours_bidirectional_spans else torch.zeros_like(span))
+    mask = AttentionMask.from_segments(document, span, torch.float32, honours_bidirectional_spans, "flex")
+    assert_backend_is_dense(mask, seen, document > 0, tolerance=1e-6, gradient=False)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention has a backward pass on a GPU only")
 def test_flex_gradient_equals_dense_gradient_on_a_gpu() -> None:
-    document, region = (torch.tensor([row[part] for row in ROWS.values()], device="cuda") for part in (0, 1))
-    seen = visible_BTT(document, region)
+    document, span = (torch.tensor([row[part] for row in ROWS.values()], device="cuda") for part in (0, 1))
+    seen = attention_mask_BTT(document, span)
     keep = (document > 0)[:, None, :, None]
     query, key, value = inputs = [torch.randn(len(ROWS), 2, 6, 16, device="cuda", requires_grad=True) for _ in range(3)]
-    mixed = attend(query, key, value, Visibility.of(document, region, torch.float32, True, "flex"))
+    mixed = attend(query, key, value, AttentionMask.from_segments(document, span, torch.float32, True, "flex"))
     found = torch.autograd.grad((mixed * keep).sum(), inputs)
     wanted = torch.autograd.grad((dense_attention(query, key, value, seen) * keep).sum(), inputs)
     for one, other in zip(found, wanted, strict=True):
@@ -174,16 +171,16 @@ def test_flex_gradient_equals_dense_gradient_on_a_gpu() -> None:
 
 
 def test_bf16_on_a_cpu_goes_in_blocks_and_stays_close_to_dense() -> None:
-    document, region = torch.ones(2, 300, dtype=torch.long), torch.zeros(2, 300, dtype=torch.long)
-    region[1, :250] = 1
-    visibility = Visibility.of(document, region, torch.bfloat16, True, "sdpa")
-    assert isinstance(visibility.mix, Blocks)
+    document, span = torch.ones(2, 300, dtype=torch.long), torch.zeros(2, 300, dtype=torch.long)
+    span[1, :250] = 1
+    mask = AttentionMask.from_segments(document, span, torch.bfloat16, True, "sdpa")
+    assert isinstance(mask.backend, Blocks)
     torch.manual_seed(0)
     query, key, value = inputs = [
         torch.randn(2, 2, 300, 16, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)
     ]
-    ours = attend(query, key, value, visibility)
-    theirs = dense_attention(query.double(), key.double(), value.double(), visible_BTT(document, region))
+    ours = attend(query, key, value, mask)
+    theirs = dense_attention(query.double(), key.double(), value.double(), attention_mask_BTT(document, span))
     assert torch.allclose(ours.double(), theirs, atol=0.02)
     probe = torch.randn(ours.shape)
     found, wanted = (torch.autograd.grad((mixed * probe).sum(), inputs) for mixed in (ours, theirs))
@@ -194,7 +191,7 @@ def test_bf16_on_a_cpu_goes_in_blocks_and_stays_close_to_dense() -> None:
 def test_block_attention_is_a_proper_operator() -> None:
     """Shapes, aliasing and gradient registration, as torch.compile relies on them."""
     document = torch.tensor([[1, 1, 1, 2, 2, 0]])
-    first, end = visible_intervals(document, torch.zeros_like(document))
+    first, end = mask_intervals(document, torch.zeros_like(document))
     inputs = [torch.randn(1, 2, 6, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     bias = torch.zeros(1, 6, 6, dtype=torch.float64)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
@@ -204,25 +201,25 @@ def test_block_attention_is_a_proper_operator() -> None:
 def test_single_segments_take_the_fast_path_and_others_do_not() -> None:
     one = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     none = torch.zeros_like(one)
-    region = torch.tensor([[1, 1, 0, 0]])
+    span = torch.tensor([[1, 1, 0, 0]])
 
-    def is_plain(document: Tensor, region: Tensor, honours_regions: bool) -> bool:
-        mix = Visibility.of(document, region, torch.float32, honours_regions, "sdpa").mix
+    def is_plain(document: Tensor, span: Tensor, honours_bidirectional_spans: bool) -> bool:
+        mix = AttentionMask.from_segments(document, span, torch.float32, honours_bidirectional_spans, "sdpa").backend
         assert isinstance(mix, Fused)
         return mix.bias_B1QS is None
 
     assert is_plain(one, none, True)
     assert not is_plain(torch.tensor([[1, 1, 2, 2]]), none[:1], True)
     assert not is_plain(torch.tensor([[1, 1, 1, 2]]), none[:1], True)
-    assert not is_plain(one[1:], region, True)
-    assert is_plain(one[1:], region, False)
+    assert not is_plain(one[1:], span, True)
+    assert is_plain(one[1:], span, False)
 
 
 def gradient_of_one_position(model: Model, batch: Batch, row: int, asking: int) -> Tensor:
     """How one position's hidden state depends on each position's embedding: (T, C)."""
-    ids, document, position, region = (
+    ids, document, position, span = (
         torch.from_numpy(part[row : row + 1])
-        for part in (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
+        for part in (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
     )
     embedded: list[Tensor] = []
 
@@ -231,7 +228,7 @@ def gradient_of_one_position(model: Model, batch: Batch, row: int, asking: int) 
         return embedded[0]
 
     handle = model.embedding.register_forward_hook(keep)
-    hidden = model(ids, document, position, region)
+    hidden = model(ids, document, position, span)
     handle.remove()
     # Not the plain sum: a LayerNorm's outputs sum to a constant.
     probe = torch.arange(hidden.shape[-1], dtype=hidden.dtype)
@@ -252,21 +249,21 @@ def test_model_sees_what_is_visible_and_nothing_else(
     model = build_model(trial, trial.tokenizer.vocab_size).double()
     batch = TrainBatches(trial, shards)[0].batch
     honours = architecture == "prefix_decoder"
-    region = torch.from_numpy(batch.region_BT) * int(honours)
-    seen = visible_BTT(torch.from_numpy(batch.document_BT), region)
+    span = torch.from_numpy(batch.span_BT) * int(honours)
+    seen = attention_mask_BTT(torch.from_numpy(batch.document_BT), span)
     for row in range(2):
         for asking in np.flatnonzero(batch.document_BT[row]).tolist():
             reached = gradient_of_one_position(model, batch, row, asking).abs().sum(-1) > 0
             assert reached.tolist() == seen[row, asking].tolist()
 
 
-def test_regions_change_the_model_only_where_they_are_honoured(make_trial: MakeTrial, shards: Shards) -> None:
+def test_spans_change_the_model_only_where_they_are_honoured(make_trial: MakeTrial, shards: Shards) -> None:
     outputs = {}
     for architecture in ("prefix_decoder", "causal_decoder"):
         trial = make_trial("objective=prefix", f"architecture={architecture}")
         model = build_model(trial, trial.tokenizer.vocab_size)
         batch = TrainBatches(trial, shards)[0].batch
-        parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
+        parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
         outputs[architecture] = model(*(torch.from_numpy(part) for part in parts)).detach().numpy()
-    assert batch.region_BT.max() > 0
+    assert batch.span_BT.max() > 0
     assert not np.allclose(outputs["prefix_decoder"], outputs["causal_decoder"])

@@ -61,11 +61,11 @@ def test_each_objective_reads_the_first_half_in_its_own_way(make_trial: MakeTria
             7,
         ),
     }
-    for objective, (tokens, region_tokens) in expected.items():
+    for objective, (tokens, bidirectional_tokens) in expected.items():
         prompt = HeldOut(make_trial(f"objective={objective}"), shards, "test").prompts.continuation(text_T)
-        assert (prompt.tokens_T.tolist(), prompt.region_tokens) == (tokens, region_tokens), objective
+        assert (prompt.tokens_T.tolist(), prompt.bidirectional_tokens) == (tokens, bidirectional_tokens), objective
     causal = HeldOut(make_trial("objective=prefix", "architecture=causal_decoder"), shards, "test").prompts
-    assert causal.continuation(text_T).region_tokens == 0
+    assert causal.continuation(text_T).bidirectional_tokens == 0
 
 
 @pytest.mark.parametrize("scored_from", [1, 3])

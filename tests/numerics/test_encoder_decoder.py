@@ -5,34 +5,36 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.data.batches.batch import Batch, ComputeCounts, work
+from ablate.config.trial import ArchitectureConfig
+from ablate.data.batches.batch import Batch, ComputeCounts, compute_counts
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError
-from ablate.model.attention import visible_BTT
+from ablate.model.attention import attention_mask_BTT
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
 from tests.support.rows import ROWS
 from tests.support.trials import MakeTrial
 
 ENCODER_DECODER = "architecture=encoder_decoder"
+ENCODES = ArchitectureConfig("encoder_decoder", 2)
 
 
-def batch_of(document: list[list[int]], region: list[list[int]]) -> Batch:
-    """Rows of these segments and regions, asked for all that the contract lets them be asked."""
-    document_BT, region_BT = np.array(document, np.int32), np.array(region, np.int32)
+def batch_of(document: list[list[int]], span: list[list[int]]) -> Batch:
+    """Rows of these segments and bidirectional spans, asked for all that the contract lets them be asked."""
+    document_BT, span_BT = np.array(document, np.int32), np.array(span, np.int32)
     asked = np.zeros(document_BT.shape, bool)
     asked[:, :-1] = (document_BT[:, 1:] == document_BT[:, :-1]) & (document_BT[:, 1:] > 0)
-    asked[:, :-1] &= (region_BT[:, 1:] != region_BT[:, :-1]) | (region_BT[:, 1:] == 0)
+    asked[:, :-1] &= (span_BT[:, 1:] != span_BT[:, :-1]) | (span_BT[:, 1:] == 0)
     ids = np.random.default_rng(0).integers(1, 300, document_BT.shape, dtype=np.int32)
     positions = np.tile(np.arange(document_BT.shape[1], dtype=np.int32), (len(document), 1))
     rows = np.zeros(len(document), np.int32)
     weights = asked.astype(np.float32)
-    return Batch(ids, np.roll(ids, -1, 1), weights, document_BT, positions, region_BT, rows, rows)
+    return Batch(ids, np.roll(ids, -1, 1), weights, document_BT, positions, span_BT, rows, rows)
 
 
 def hidden(model: Model, batch: Batch) -> torch.Tensor:
-    parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
+    parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
     states: torch.Tensor = model(*map(torch.from_numpy, parts))
     return states
 
@@ -49,7 +51,7 @@ def test_asked_positions_see_what_a_prefix_decoder_sees(
     trial = make_trial(f"objective={objective or 'prefix'}", ENCODER_DECODER, f"block={block}")
     model = build_model(trial, trial.tokenizer.vocab_size).double()
     batch = TrainBatches(trial, shards)[0].batch if objective else ALL_ROWS
-    seen = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT))
+    seen = attention_mask_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.span_BT))
     rows, asked = np.nonzero(batch.loss_weight_BT)
     assert len(rows) > 20
     for row, asking in list(zip(rows.tolist(), asked.tolist(), strict=True))[:60]:
@@ -59,17 +61,17 @@ def test_asked_positions_see_what_a_prefix_decoder_sees(
 
 def dependence(model: Model, batch: Batch, row: int, asking: int) -> torch.Tensor:
     """Whether a position's hidden state depends on the token at each position: (T,)."""
-    parts = (batch.document_BT, batch.position_BT, batch.region_BT)
-    document, position, region = (torch.from_numpy(part[row : row + 1]) for part in parts)
+    parts = (batch.document_BT, batch.position_BT, batch.span_BT)
+    document, position, span = (torch.from_numpy(part[row : row + 1]) for part in parts)
     # A token of its own for each position: the gradient of its embedding is that of the position.
     ids = torch.arange(document.shape[1])[None]
-    states = model(ids, document, position, region)
+    states = model(ids, document, position, span)
     probe = torch.arange(states.shape[-1], dtype=states.dtype)
     gradient = torch.autograd.grad((states[0, asking] * probe).sum(), model.embedding.weight)[0]
     return gradient[: document.shape[1]].abs().sum(-1) > 0
 
 
-def test_without_regions_it_is_a_decoder_alone(make_trial: MakeTrial, shards: Shards) -> None:
+def test_without_spans_it_is_a_decoder_alone(make_trial: MakeTrial, shards: Shards) -> None:
     trial = make_trial("objective=causal", ENCODER_DECODER)
     model = build_model(trial, trial.tokenizer.vocab_size)
     batch = TrainBatches(trial, shards)[0].batch
@@ -87,46 +89,45 @@ def test_rows_do_not_depend_on_their_neighbours_and_gradients_are_finite(make_tr
     torch.autograd.backward(together.square().sum())
     layers = [weight for name, weight in model.named_parameters() if not name.startswith("head")]
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in layers)
-    region_end = np.roll(ALL_ROWS.region_BT, -1, 1) != ALL_ROWS.region_BT
-    decoded = (ALL_ROWS.document_BT > 0) & ((ALL_ROWS.region_BT == 0) | region_end)
+    span_end = np.roll(ALL_ROWS.span_BT, -1, 1) != ALL_ROWS.span_BT
+    decoded = (ALL_ROWS.document_BT > 0) & ((ALL_ROWS.span_BT == 0) | span_end)
     decoded[:, -1] = ALL_ROWS.document_BT[:, -1] > 0
     assert torch.equal(together.abs().sum(-1) > 0, torch.from_numpy(decoded))
 
 
 def test_work_is_what_the_sentences_say() -> None:
     """Pair by pair, over every row of the algebra's tests."""
-    found = work(ALL_ROWS, "encoder_decoder")
+    found = compute_counts(ALL_ROWS, ENCODES)
     counts = dict.fromkeys(vars(found), 0)
-    for document, region, weights in zip(
-        ALL_ROWS.document_BT, ALL_ROWS.region_BT, ALL_ROWS.loss_weight_BT, strict=True
-    ):
+    for document, span, weights in zip(ALL_ROWS.document_BT, ALL_ROWS.span_BT, ALL_ROWS.loss_weight_BT, strict=True):
         length = len(document)
-        encoded = [i for i in range(length) if region[i] > 0]
+        encoded = [i for i in range(length) if span[i] > 0]
         decoded = [
-            i
-            for i in range(length)
-            if document[i] > 0 and (region[i] == 0 or i + 1 == length or region[i + 1] != region[i])
+            i for i in range(length) if document[i] > 0 and (span[i] == 0 or i + 1 == length or span[i + 1] != span[i])
         ]
         counts["encoder_tokens"] += len(encoded)
         counts["decoder_tokens"] += len(decoded)
         counts["loss_tokens"] += int(weights.sum())
-        counts["encoder_pairs"] += sum(region[i] == region[j] for i in encoded for j in encoded)
+        counts["encoder_pairs"] += sum(span[i] == span[j] for i in encoded for j in encoded)
         counts["decoder_pairs"] += sum(document[i] == document[j] and j <= i for i in decoded for j in decoded)
         counts["cross_pairs"] += sum(document[i] == document[j] and j <= i for i in decoded for j in encoded)
     assert found == ComputeCounts(**counts)
-    for kind, honours in (("prefix_decoder", 1), ("causal_decoder", 0)):
-        seen = visible_BTT(torch.from_numpy(ALL_ROWS.document_BT), torch.from_numpy(ALL_ROWS.region_BT * honours))
+    for architecture, honours in (
+        (ArchitectureConfig("prefix_decoder", 0), 1),
+        (ArchitectureConfig("causal_decoder", 0), 0),
+    ):
+        seen = attention_mask_BTT(torch.from_numpy(ALL_ROWS.document_BT), torch.from_numpy(ALL_ROWS.span_BT * honours))
         tokens = int((ALL_ROWS.document_BT > 0).sum())
         decoder = ComputeCounts(decoder_tokens=tokens, loss_tokens=found.loss_tokens, decoder_pairs=int(seen.sum()))
-        assert work(ALL_ROWS, kind) == decoder
-    halves = [work(ALL_ROWS.rows(*part), "encoder_decoder") for part in ((0, 4), (4, len(ROWS)))]
+        assert compute_counts(ALL_ROWS, architecture) == decoder
+    halves = [compute_counts(ALL_ROWS.rows(*part), ENCODES) for part in ((0, 4), (4, len(ROWS)))]
     assert halves[0] + halves[1] == found
 
 
 @pytest.mark.parametrize("block", ["gptj", "llama"])
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "prefix_decoder"])
 def test_counted_operations_are_those_of_the_forward_pass(make_trial: MakeTrial, block: str, architecture: str) -> None:
-    """One row of 24 region tokens and 24 others (with the region's last: 25, in 32 slots), dense attention."""
+    """One row of 24 bidirectional span tokens and 24 others (with the bidirectional span's last: 25, in 32 slots), dense attention."""
     trial = make_trial(f"architecture={architecture}", f"block={block}", "hardware.attention=dense")
     model = build_model(trial, 340)
     batch = batch_of([[1] * 48], [[1] * 24 + [0] * 24])

@@ -102,7 +102,7 @@ def test_each_arm_is_asked_in_its_own_format(make_trial: MakeTrial, shards: Shar
     if prompt is None:
         assert expected == []
     else:
-        assert (prompt.tokens_T.tolist(), prompt.region_tokens) in expected
+        assert (prompt.tokens_T.tolist(), prompt.bidirectional_tokens) in expected
     model = build_model(trial, 340).eval()
     result = score(trial, shards, model)
     documents, metrics = result.documents, result.metrics

@@ -9,11 +9,11 @@ from ablate.config.parse import composed_from_container
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.grid.expand import default_container
-from ablate.model.attention import Visibility
-from ablate.model.blocks import BlockShape, Memory
+from ablate.model.attention import AttentionMask
+from ablate.model.blocks import BlockShape, EncoderOutput
 from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
-from ablate.model.loss import nll_and_hits, summed_nll
+from ablate.model.loss import nll_and_first_choices, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
 from tests.support.trials import MakeTrial
 
@@ -58,7 +58,7 @@ def test_chunked_loss_equals_the_whole_and_so_do_its_gradients(has_bias: bool) -
     assert chunked.item() == pytest.approx(whole.item(), rel=1e-5)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
-    scored, hits = nll_and_hits(hidden, head, target, chunk_positions=64)
+    scored, hits = nll_and_first_choices(hidden, head, target, chunk_positions=64)
     assert torch.allclose(scored, functional.cross_entropy(logits, target, reduction="none"), atol=1e-5)
     assert torch.equal(hits, logits.argmax(-1) == target)
 
@@ -119,21 +119,21 @@ def test_a_crossing_block_reads_its_memory_and_a_blind_one_none(make_trial: Make
     heads = ["block.key_value_heads=1"] if block == "llama" else []
     shape = BlockShape.of(make_trial(f"block={block}", *heads))
     torch.manual_seed(0)
-    crossing, plain = shape.block(crosses=True), shape.block(crosses=False)
+    crossing, plain = shape.block(cross_attention=True), shape.block(cross_attention=False)
     plain.load_state_dict({name: value for name, value in crossing.state_dict().items() if "cross" not in name})
     x_BTC, states_BSC = torch.randn(2, 5, 32), torch.randn(2, 7, 32, requires_grad=True)
     angles = rotary_angles(torch.arange(5)[None], 8, 1e4)
     one, none = torch.ones(2, 5, dtype=torch.int64), torch.zeros(2, 5, dtype=torch.int64)
-    visibility = Visibility.of(one, none, torch.float32, False, "sdpa")
+    mask = AttentionMask.from_segments(one, none, torch.float32, False, "sdpa")
     # The first row sees states 0 to 2, the second 1 to 6.
     first_BT, end_BT = torch.tensor([[0] * 5, [1] * 5]), torch.tensor([[3] * 5, [7] * 5])
-    memory = Memory(states_BSC, Visibility.between(first_BT, end_BT, 7, torch.float32, "sdpa"))
-    read_BTC = crossing(x_BTC, angles, visibility, memory)
-    assert float((read_BTC - plain(x_BTC, angles, visibility)).detach().abs().min()) > 0
+    encoder_output = EncoderOutput(states_BSC, AttentionMask.from_intervals(first_BT, end_BT, 7, torch.float32, "sdpa"))
+    read_BTC = crossing(x_BTC, angles, mask, encoder_output)
+    assert float((read_BTC - plain(x_BTC, angles, mask)).detach().abs().min()) > 0
     [gradient_BSC] = torch.autograd.grad(read_BTC.square().sum(), states_BSC)
     assert (gradient_BSC.abs().sum(-1) > 0).tolist() == [[True] * 3 + [False] * 4, [False] + [True] * 6]
-    blind = Memory(states_BSC, Visibility.between(end_BT, first_BT, 7, torch.float32, "sdpa"))
-    assert torch.equal(crossing(x_BTC, angles, visibility, blind), plain(x_BTC, angles, visibility))
+    blind = EncoderOutput(states_BSC, AttentionMask.from_intervals(end_BT, first_BT, 7, torch.float32, "sdpa"))
+    assert torch.equal(crossing(x_BTC, angles, mask, blind), plain(x_BTC, angles, mask))
 
 
 def test_flops_count_products(make_trial: MakeTrial) -> None:
@@ -150,7 +150,7 @@ def test_activation_checkpointing_changes_memory_and_no_number(make_trial: MakeT
         trial = make_trial("objective=prefix", f"scale.activation_checkpointing={checkpointing}")
         decoder = Decoder.from_config(trial, 340)
         batch = TrainBatches(trial, shards)[0].batch
-        parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT)
+        parts = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
         decoder(*(torch.from_numpy(part) for part in parts)).square().sum().backward()
         gradients.append([weight.grad for weight in decoder.blocks.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ablate.errors import LedgerError
+from ablate.model.decoder import Decoder
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics
@@ -48,16 +49,23 @@ def check_equal(folder: TrialFolder, expected: tuple[Any, Any]) -> None:
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
     """Acts once, in the middle of a step."""
-    loss = TrialModule._summed_nll
+    loss = Decoder.loss
+    training_step = TrialModule.training_step
+    steps: list[int] = []
     done: list[int] = []
 
-    def watched(module: TrialModule, batch: Any) -> torch.Tensor:
-        if module.counters.steps + 1 == step and not done:
+    def watched_step(module: TrialModule, *arguments: Any) -> None:
+        steps.append(module.counters.steps + 1)
+        training_step(module, *arguments)
+
+    def watched_loss(model: Decoder, batch: Any) -> torch.Tensor:
+        if steps[-1] == step and not done:
             done.append(step)
             act()
-        return loss(module, batch)
+        return loss(model, batch)
 
-    monkeypatch.setattr(TrialModule, "_summed_nll", watched)
+    monkeypatch.setattr(TrialModule, "training_step", watched_step)
+    monkeypatch.setattr(Decoder, "loss", watched_loss)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

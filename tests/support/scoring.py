@@ -13,7 +13,7 @@ def nll_one_by_one(model: Model, prompt: Prompt, scored_S: Tokens) -> list[float
     found = []
     for end in range(len(prompt.tokens_T), len(read)):
         seen = torch.tensor([read[:end]])
-        regions = (torch.arange(end)[None] < prompt.region_tokens).long()
-        hidden = model(seen, torch.ones_like(seen), torch.arange(end)[None], regions)
+        spans = (torch.arange(end)[None] < prompt.bidirectional_tokens).long()
+        hidden = model(seen, torch.ones_like(seen), torch.arange(end)[None], spans)
         found.append(-float(model.head(hidden[0, -1]).log_softmax(-1)[read[end]]))
     return found

@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from ablate.config.parse import composed_from_container
-from ablate.data.batches.batch import pack, work
+from ablate.config.trial import ArchitectureConfig
+from ablate.data.batches.batch import compute_counts, pack
 from ablate.data.batches.train_batches import TrainBatch, TrainBatches, chained_digest
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.tokenizer import special_tokens
 from ablate.grid.expand import default_container
-from ablate.model.attention import visible_BTT
+from ablate.model.attention import attention_mask_BTT
 from ablate.objectives.example import Example
-from ablate.objectives.objective import Objective
+from ablate.objectives.objective import Objective, RowTransform
 from tests.support.trials import ARMS, MakeTrial
 
 
@@ -21,7 +22,7 @@ from tests.support.trials import ARMS, MakeTrial
 def test_no_target_with_loss_is_visible(make_trial: MakeTrial, shards: Shards, arm: str, document_mask: bool) -> None:
     trial = make_trial(*ARMS[arm].split(), f"mixture.document_mask={document_mask}", "budget.rows_per_step=32")
     batch = TrainBatches(trial, shards)[0].batch
-    visible = visible_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)).numpy()
+    visible = attention_mask_BTT(torch.from_numpy(batch.document_BT), torch.from_numpy(batch.span_BT)).numpy()
     rows, asking = np.nonzero(batch.loss_weight_BT)
     assert len(rows) > 100
     assert not visible[rows, asking, asking + 1].any()
@@ -31,20 +32,27 @@ def test_no_target_with_loss_is_visible(make_trial: MakeTrial, shards: Shards, a
 
 def test_attended_pairs_are_those_of_the_dense_matrix(make_trial: MakeTrial, shards: Shards) -> None:
     batch = TrainBatches(make_trial("objective=prefix"), shards)[0].batch
-    documents, regions = torch.from_numpy(batch.document_BT), torch.from_numpy(batch.region_BT)
-    assert work(batch, "prefix_decoder").decoder_pairs == int(visible_BTT(documents, regions).sum())
-    assert work(batch, "causal_decoder").decoder_pairs == int(visible_BTT(documents, torch.zeros_like(regions)).sum())
+    documents, spans = torch.from_numpy(batch.document_BT), torch.from_numpy(batch.span_BT)
+    assert compute_counts(batch, ArchitectureConfig("prefix_decoder", 0)).decoder_pairs == int(
+        attention_mask_BTT(documents, spans).sum()
+    )
+    assert compute_counts(batch, ArchitectureConfig("causal_decoder", 0)).decoder_pairs == int(
+        attention_mask_BTT(documents, torch.zeros_like(spans)).sum()
+    )
 
 
-def test_a_token_inside_a_region_is_never_asked_for_whatever_a_task_wants() -> None:
+def test_a_token_inside_a_span_never_has_loss_whatever_a_task_wants() -> None:
     batch, _ = pack(
-        [Example.of_piece(np.arange(6, dtype=np.int32), region_tokens=3)], tasks=[0], sources=[0], context_tokens=6
+        [Example.from_segment(np.arange(6, dtype=np.int32), bidirectional_tokens=3)],
+        tasks=[0],
+        sources=[0],
+        context_tokens=6,
     )
     assert batch.loss_weight_BT.tolist() == [[0, 0, 1, 1, 1, 0]]
 
 
 def test_a_long_row_is_cut_and_the_cut_counted() -> None:
-    example = Example.of_piece(np.arange(10, dtype=np.int32))
+    example = Example.from_segment(np.arange(10, dtype=np.int32))
     batch, cut = pack([example], tasks=[0], sources=[0], context_tokens=7)
     assert cut == 3
     assert batch.input_ids_BT.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
@@ -54,7 +62,7 @@ def test_a_long_row_is_cut_and_the_cut_counted() -> None:
 def test_a_batch_is_as_long_as_its_longest_row_needs(make_trial: MakeTrial, shards: Shards) -> None:
     causal = TrainBatches(make_trial(), shards)[0].batch
     assert causal.input_ids_BT.shape == (4, 40), "a window of 40 in a context of 48"
-    short, _ = pack([Example.of_piece(np.arange(3, dtype=np.int32))], tasks=[0], sources=[0], context_tokens=48)
+    short, _ = pack([Example.from_segment(np.arange(3, dtype=np.int32))], tasks=[0], sources=[0], context_tokens=48)
     assert short.input_ids_BT.shape == (1, 8)
 
 
@@ -65,15 +73,15 @@ def test_the_room_of_a_scale_holds_what_rows_write(scale: str, arm: str) -> None
     level = ["infill.level=token"] if "infill" in arm else []
     trial = composed_from_container(default_container(*arm.split(), *level, f"scale={scale}")).trial
     special = special_tokens(trial.tokenizer)
-    objective = Objective.from_config(trial.objective, trial.infill, special, 0)
+    rows = RowTransform(Objective.of(trial), special, 0)
     window = np.arange(trial.scale.window_tokens, dtype=np.int32)
-    lengths = [len(objective.example(row, window, (len(window),))[0]) for row in range(1500)]
+    lengths = [len(rows.example(row, window, (len(window),))[0]) for row in range(1500)]
     assert np.mean(np.array(lengths) > trial.scale.context_tokens) < 0.02
 
 
 def test_merged_segments_see_each_other_and_positions_may_go_on() -> None:
-    piece = Example.of_piece(np.arange(3, dtype=np.int32))
-    row = Example.joined([piece, piece])
+    piece = Example.from_segment(np.arange(3, dtype=np.int32))
+    row = Example.concatenate([piece, piece])
     merged, _ = pack([row], tasks=[0], sources=[0], context_tokens=6, document_mask=False, restart_positions=False)
     assert merged.document_BT.tolist() == [[1] * 6]
     assert merged.position_BT.tolist() == [[0, 1, 2, 3, 4, 5]]

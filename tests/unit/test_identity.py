@@ -88,7 +88,7 @@ def test_what_changes_the_result_changes_the_id(change: str) -> None:
     assert default_id(change) != default_id()
 
 
-def test_regions_make_architectures_differ() -> None:
+def test_spans_make_architectures_differ() -> None:
     assert default_id("objective=prefix", "architecture=causal_decoder") != default_id("objective=prefix")
 
 
@@ -131,7 +131,7 @@ def test_modes_scopes_levels_and_noise_are_the_trial_s() -> None:
         default_id("infill=psm", "infill.level=token"),
         default_id("infill=psm", "infill.scope=context"),
         default_id("infill=joint"),
-        default_id("infill=joint", "infill.spm_share=0.4"),
+        default_id("infill=joint", "infill.spm_fraction=0.4"),
     }
     assert len(ids) == 11
 

@@ -12,8 +12,8 @@ STAGES = "mixture.stages=[{from_fraction:0.5,weights:{code:1,english:3}}]"
 
 
 def rows(batch: Batch) -> list[list[list[int]]]:
-    """What each row holds: ids, documents, regions and which tokens are asked for, padding aside."""
-    fields = (batch.input_ids_BT, batch.document_BT, batch.region_BT, batch.loss_weight_BT)
+    """What each row holds: ids, documents, bidirectional spans and which tokens are asked for, padding aside."""
+    fields = (batch.input_ids_BT, batch.document_BT, batch.span_BT, batch.loss_weight_BT)
     return [[field[row][document > 0].tolist() for field in fields] for row, document in enumerate(batch.document_BT)]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.errors import UsageError
-from ablate.objectives.noise import NOISES, Spans, checked_noise, dynamic_ratio, fixed_ratio, placed
+from ablate.objectives.noise import NOISES, Spans, checked_noise, dynamic_ratio, fixed_ratio, place_spans
 
 SEEDS = st.integers(0, 2**32)
 LEAST_P = 1e-3
@@ -78,7 +78,7 @@ def test_places_are_uniform_among_all_placements() -> None:
     rng = np.random.default_rng(0)
     seen: dict[tuple[int, ...], int] = {}
     for _ in range(6000):
-        key = tuple(placed(np.array([2, 1]), 7, rng)[:, 0].tolist())
+        key = tuple(place_spans(np.array([2, 1]), 7, rng)[:, 0].tolist())
         seen[key] = seen.get(key, 0) + 1
     # 4 kept tokens have 5 gaps, of which 2 are chosen.
     assert len(seen) == 10
@@ -91,7 +91,7 @@ def test_places_are_uniform_among_all_placements() -> None:
         ({"kind": "dynamc_ratio"}, "x.kind=dynamc_ratio: no such noise. Did you mean dynamic_ratio?"),
         ({"ratio": 0.1}, "x.kind=: no such noise"),
         ({"kind": "fixed_ratio", "ratio": 0.1}, "x.mean_span_tokens: missing"),
-        ({"kind": "fixed_ratio", "ratio": 0.9, "mean_span_tokens": 1.0}, "leaves no kept token between two spans"),
+        ({"kind": "fixed_ratio", "ratio": 0.9, "mean_span_tokens": 1.0}, "leaves no unmasked token between two spans"),
     ],
 )
 def test_wrong_noise_is_refused(given: dict[str, Any], message: str) -> None:
@@ -100,5 +100,5 @@ def test_wrong_noise_is_refused(given: dict[str, Any], message: str) -> None:
 
 
 def test_silent_noise_says_so() -> None:
-    assert NOISES["fixed_ratio"].is_silent({"ratio": 0.0, "mean_span_tokens": 3.0})
-    assert not NOISES["fixed_ratio"].is_silent({"ratio": 0.1, "mean_span_tokens": 3.0})
+    assert NOISES["fixed_ratio"].is_noop({"ratio": 0.0, "mean_span_tokens": 3.0})
+    assert not NOISES["fixed_ratio"].is_noop({"ratio": 0.1, "mean_span_tokens": 3.0})

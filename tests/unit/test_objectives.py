@@ -13,13 +13,13 @@ from scipy import stats
 from ablate import CONF
 from ablate.config.trial import InfillConfig, ObjectiveConfig, TaskConfig
 from ablate.errors import UsageError
-from ablate.objectives.example import Example, SpecialTokens, Tokens, parted
+from ablate.objectives.example import Example, SpecialTokens, Tokens, split_end_of_text
 from ablate.objectives.infill import FORMATS, Infill
-from ablate.objectives.objective import Objective, checked_arms
+from ablate.objectives.objective import Objective, RowTransform
 from ablate.objectives.tasks import TASKS, prefix, span_corruption
 from tests.support.inverse import source_of
 
-SPECIAL = SpecialTokens.counted_from(0, mask_sentinels=300)
+SPECIAL = SpecialTokens.consecutive(0, mask_sentinels=300)
 EOT = SPECIAL.end_of_text
 TEXT = st.lists(st.integers(1000, 2000), max_size=300).map(lambda ids: np.array(ids, np.int32))
 SEEDS = st.integers(0, 2**32)
@@ -35,7 +35,7 @@ class Letters:
     def lines(self, tokens_T: Tokens) -> np.ndarray:
         return np.array([0, *(np.flatnonzero(tokens_T[:-1] == 1010) + 1)]) if len(tokens_T) else np.array([], int)
 
-    def cut(self, tokens_T: Tokens, offsets: Any) -> list[Tokens]:
+    def split(self, tokens_T: Tokens, offsets: Any) -> list[Tokens]:
         return np.split(tokens_T, offsets)
 
 
@@ -49,7 +49,7 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in Path(CONF / group).glob("*.yaml"))
 
 
-def objective_of(name: str, infill: str = "none", data_seed: int = 0, **changes: Any) -> Objective:
+def rows_of(name: str, infill: str = "none", data_seed: int = 0, **changes: Any) -> RowTransform:
     tasks = {
         label: TaskConfig(
             task=given.pop("task"), probability=given.pop("probability"), mode=given.pop("mode", None), parameters=given
@@ -58,9 +58,8 @@ def objective_of(name: str, infill: str = "none", data_seed: int = 0, **changes:
     }
     given = yaml_of("infill", infill) | changes
     fixed = {key: given.pop(key) for key in ("format", "rate", "level", "scope")}
-    return Objective.from_config(
-        ObjectiveConfig(tasks=tasks), InfillConfig(**fixed, parameters=given), SPECIAL, data_seed, Letters()
-    )
+    objective = Objective.from_config(ObjectiveConfig(tasks=tasks), InfillConfig(**fixed, parameters=given))
+    return RowTransform(objective, SPECIAL, data_seed, Letters())
 
 
 def sources(example: Example) -> list[int]:
@@ -74,8 +73,8 @@ def sources(example: Example) -> list[int]:
 @pytest.mark.parametrize("infill", names("infill"))
 @pytest.mark.parametrize("objective", names("objective"))
 def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, scope: str) -> None:
-    """Whatever is done to a window, the window can be read off the row; and nothing is asked for inside a region."""
-    made = objective_of(objective, infill, level=level, scope=scope)
+    """Whatever is done to a window, the window can be read off the row; and nothing is asked for inside a bidirectional span."""
+    made = rows_of(objective, infill, level=level, scope=scope)
     rng = np.random.default_rng(0)
     for row in range(25):
         lengths = rng.integers(1, 120, size=3)
@@ -85,11 +84,13 @@ def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, s
         documents = (int(lengths[0]) + 1, int(lengths[1]) + 2, int(lengths[2]) + 1)
         example, index = made.example(row, window, documents)
         assert sources(example) == window.tolist()
-        assert len(example.loss_T) == len(example.region_T) == len(example.document_T) == len(example.tokens_T)
-        arm = made.arms[index]
-        is_merged = arm.merges or (made.infill is not None and arm.task.keeps_order and made.infill.merges)
+        assert len(example.loss_T) == len(example.span_T) == len(example.document_T) == len(example.tokens_T)
+        arm = made.objective.tasks[index]
+        is_merged = arm.merges_documents or (
+            made.objective.infill is not None and arm.task.keeps_order and made.objective.infill.merges_documents
+        )
         assert np.unique(example.document_T).tolist() == ([1] if is_merged else [1, 2, 3])
-        assert (example.region_T == 0).all() or arm.emits_region
+        assert (example.span_T == 0).all() or arm.has_bidirectional_spans
 
 
 @given(text=TEXT, seed=SEEDS, opens=st.booleans(), closes=st.booleans(), loss_on=st.sampled_from(["all", "targets"]))
@@ -101,10 +102,12 @@ def test_span_corruption_moves_spans_and_asks_for_them(
         return
     noise = {"kind": "dynamic_ratio", "ratio_min": 0.05, "ratio_max": 0.4, "span_min_tokens": 2, "span_max_tokens": 9}
     rng = np.random.default_rng(seed)
-    example = span_corruption(piece, rng, SPECIAL, noise=noise, loss_on=loss_on, region="none", scope="document")
+    example = span_corruption(
+        piece, rng, SPECIAL, noise=noise, loss_on=loss_on, bidirectional_input=False, scope="document"
+    )
     tokens = example.tokens_T.tolist()
     assert source_of(tokens, SPECIAL) == piece.tolist()
-    assert (example.region_T == 0).all()
+    assert (example.span_T == 0).all()
     if loss_on == "all" or SPECIAL.separator not in tokens:
         assert example.loss_T.all()
         return
@@ -113,24 +116,26 @@ def test_span_corruption_moves_spans_and_asks_for_them(
     assert asked == [token for token in targets if token not in SPECIAL.masks]
 
 
-def test_the_corrupted_text_is_a_region_up_to_the_separator() -> None:
+def test_the_corrupted_text_is_a_span_up_to_the_separator() -> None:
     noise = {"kind": "fixed_ratio", "ratio": 0.3, "mean_span_tokens": 3.0}
     piece, rng = np.array([EOT, *range(1000, 1030), EOT], np.int32), np.random.default_rng(0)
-    example = span_corruption(piece, rng, SPECIAL, noise=noise, loss_on="targets", region="context", scope="document")
+    example = span_corruption(
+        piece, rng, SPECIAL, noise=noise, loss_on="targets", bidirectional_input=True, scope="document"
+    )
     border = example.tokens_T.tolist().index(SPECIAL.separator) + 1
-    assert example.region_T.tolist() == [1] * border + [0] * (len(example) - border)
+    assert example.span_T.tolist() == [1] * border + [0] * (len(example) - border)
     assert not example.loss_T[:border].any()
 
 
 @given(text=TEXT, seed=SEEDS)
-def test_prefix_is_a_region_without_loss_and_something_follows(text: Tokens, seed: int) -> None:
+def test_prefix_is_a_span_without_loss_and_something_follows(text: Tokens, seed: int) -> None:
     if len(text) == 0:
         return
     knobs = {"fraction_min": 0.0, "fraction_max": 1.0, "fraction_alpha": 0.5, "fraction_beta": 2.0}
     example = prefix(text, np.random.default_rng(seed), SPECIAL, **knobs)
-    length = int(example.region_T.sum())
-    assert example.region_T.tolist() == [1] * length + [0] * (len(text) - length)
-    assert (example.loss_T == (example.region_T == 0)).all()
+    length = int(example.span_T.sum())
+    assert example.span_T.tolist() == [1] * length + [0] * (len(text) - length)
+    assert (example.loss_T == (example.span_T == 0)).all()
     assert length < len(text)
 
 
@@ -138,7 +143,7 @@ def test_prefix_is_a_region_without_loss_and_something_follows(text: Tokens, see
 def test_prefix_shares_have_the_distribution_that_is_asked_for(alpha: float, beta: float) -> None:
     rng, piece = np.random.default_rng(0), np.arange(10_000, dtype=np.int32)
     knobs = {"fraction_min": 0.2, "fraction_max": 0.8, "fraction_alpha": alpha, "fraction_beta": beta}
-    lengths = [int(prefix(piece, rng, SPECIAL, **knobs).region_T.sum()) for _ in range(2000)]
+    lengths = [int(prefix(piece, rng, SPECIAL, **knobs).span_T.sum()) for _ in range(2000)]
     assert stats.kstest((np.array(lengths) / 10_000 - 0.2) / 0.6, stats.beta(alpha, beta).cdf).pvalue > LEAST_P
 
 
@@ -148,16 +153,16 @@ TOKENS, DOCUMENTS = np.arange(1000, 1100, dtype=np.int32), (30, 70)
 @pytest.mark.parametrize("infill", names("infill"))
 @pytest.mark.parametrize("objective", names("objective"))
 def test_rows_are_pure_in_seed_and_number(objective: str, infill: str) -> None:
-    one, two = objective_of(objective, infill), objective_of(objective, infill)
+    one, two = rows_of(objective, infill), rows_of(objective, infill)
     forward = [one.example(row, TOKENS, DOCUMENTS)[0] for row in range(20)]
     backward = [two.example(row, TOKENS, DOCUMENTS)[0] for row in reversed(range(20))][::-1]
     for first, second in zip(forward, backward, strict=True):
-        for part in ("tokens_T", "document_T", "region_T", "loss_T"):
+        for part in ("tokens_T", "document_T", "span_T", "loss_T"):
             assert np.array_equal(getattr(first, part), getattr(second, part))
-    other = objective_of(objective, infill, data_seed=1)
+    other = rows_of(objective, infill, data_seed=1)
     if (objective, infill) != ("causal", "none"):
         differs = [
-            not np.array_equal(example.tokens_T, ours.tokens_T) or not np.array_equal(example.region_T, ours.region_T)
+            not np.array_equal(example.tokens_T, ours.tokens_T) or not np.array_equal(example.span_T, ours.span_T)
             for row, ours in enumerate(forward)
             for example in [other.example(row, TOKENS, DOCUMENTS)[0]]
         ]
@@ -166,16 +171,18 @@ def test_rows_are_pure_in_seed_and_number(objective: str, infill: str) -> None:
 
 @pytest.mark.parametrize("name", ["mixed", "ul2"])
 def test_tasks_are_drawn_with_their_probabilities(name: str) -> None:
-    made = objective_of(name)
-    drawn = np.bincount([made.example(row, TOKENS, DOCUMENTS)[1] for row in range(4000)], minlength=len(made.arms))
-    expected = np.array([arm.probability for arm in made.arms]) * 4000
+    made = rows_of(name)
+    drawn = np.bincount(
+        [made.example(row, TOKENS, DOCUMENTS)[1] for row in range(4000)], minlength=len(made.objective.tasks)
+    )
+    expected = np.array([arm.probability for arm in made.objective.tasks]) * 4000
     assert stats.chisquare(drawn, expected).pvalue > LEAST_P
 
 
 @pytest.mark.parametrize("level", ["token", "char", "line"])
 def test_infill_meets_its_rate_and_its_cuts_are_uniform(level: str) -> None:
     config = InfillConfig(format="psm", rate=0.3, level=level, scope="document", parameters={})  # type: ignore[arg-type]
-    infill = Infill.of(config)
+    infill = Infill.from_config(config)
     assert infill is not None
     rng, count = np.random.default_rng(0), 6000
     # Ten lines of ten letters.
@@ -196,7 +203,7 @@ def test_infill_meets_its_rate_and_its_cuts_are_uniform(level: str) -> None:
 
 
 def test_joint_takes_both_orders_in_their_shares() -> None:
-    infill = objective_of("causal", "joint", rate=1.0, spm_share=0.25).infill
+    infill = rows_of("causal", "joint", rate=1.0, spm_fraction=0.25).objective.infill
     assert infill is not None
     rng = np.random.default_rng(0)
     spm = [int(infill(TOKENS, rng, SPECIAL, Letters())[1]) == SPECIAL.suffix for _ in range(2000)]
@@ -205,20 +212,20 @@ def test_joint_takes_both_orders_in_their_shares() -> None:
 
 
 def test_tasks_that_move_text_are_given_it_in_its_order() -> None:
-    made = objective_of("mixed", "psm", rate=1.0)
+    made = rows_of("mixed", "psm", rate=1.0)
     for row in range(40):
         example, index = made.example(row, TOKENS, DOCUMENTS)
         tokens = example.tokens_T.tolist()
-        assert (SPECIAL.middle in tokens) == (made.arms[index].task.name == "causal")
+        assert (SPECIAL.middle in tokens) == (made.objective.tasks[index].task.name == "causal")
 
 
 def test_a_mode_opens_each_piece_and_is_not_asked_for() -> None:
-    plain, opened = objective_of("ul2"), objective_of("ul2_modes")
+    plain, opened = rows_of("ul2"), rows_of("ul2_modes")
     for row in range(30):
         without, index = plain.example(row, TOKENS, DOCUMENTS)
         example, _ = opened.example(row, TOKENS, DOCUMENTS)
         first_T = np.flatnonzero(np.diff(example.document_T, prepend=0))
-        mode = "RSX".index(opened.arms[index].mode or "")
+        mode = "RSX".index(opened.objective.tasks[index].mode or "")
         assert example.tokens_T[first_T].tolist() == [SPECIAL.modes[mode]] * 2
         assert not example.loss_T[first_T].any()
         kept = np.delete(np.arange(len(example)), first_T)
@@ -231,16 +238,16 @@ def test_a_mode_opens_each_piece_and_is_not_asked_for() -> None:
 
 @given(tokens=st.lists(st.sampled_from([EOT, 1000, 1001]), max_size=5))
 def test_a_piece_parts_into_opening_text_and_closing(tokens: list[int]) -> None:
-    parts = parted(np.array(tokens, np.int32), SPECIAL)
+    parts = split_end_of_text(np.array(tokens, np.int32), SPECIAL)
     assert [token for part in parts for token in part.tolist()] == tokens
     assert all(set(part.tolist()) <= {EOT} and len(part) <= 1 for part in (parts[0], parts[2]))
 
 
-def test_joined_examples_keep_segments_and_regions_apart() -> None:
+def test_joined_examples_keep_segments_and_spans_apart() -> None:
     piece = np.arange(4, dtype=np.int32)
-    joined = Example.joined([Example.of_piece(piece, region_tokens=2, loss_from=2)] * 2)
+    joined = Example.concatenate([Example.from_segment(piece, bidirectional_tokens=2, loss_from=2)] * 2)
     assert joined.document_T.tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
-    assert joined.region_T.tolist() == [1, 1, 0, 0, 2, 2, 0, 0]
+    assert joined.span_T.tolist() == [1, 1, 0, 0, 2, 2, 0, 0]
 
 
 SHARES = {"fraction_min": 0.0, "fraction_max": 1.0, "fraction_alpha": 1.0, "fraction_beta": 1.0}
@@ -265,11 +272,11 @@ def test_wrong_objectives_are_refused(tasks: dict[str, tuple[str, float, dict[st
         tasks={label: TaskConfig(task=t, probability=p, parameters=q) for label, (t, p, q) in tasks.items()}
     )
     with pytest.raises(UsageError, match=message):
-        checked_arms(config)
+        Objective.from_config(config, InfillConfig("none", 0.0, "token", "document", {}))
 
 
 def test_what_no_row_can_show_is_none() -> None:
-    assert objective_of("causal", "psm", rate=0.0).infill is None
-    assert objective_of("span_corruption", "psm").infill is None
+    assert rows_of("causal", "psm", rate=0.0).objective.infill is None
+    assert rows_of("span_corruption", "psm").objective.infill is None
     assert set(TASKS) >= {"causal", "prefix", "span_corruption"}
     assert set(FORMATS) == {"psm", "spm", "joint", "sentinel"}

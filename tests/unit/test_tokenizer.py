@@ -102,7 +102,7 @@ def test_parts_are_what_the_tokenizer_itself_would_write(
     [tokens] = tokenizer.encode([text])
     assert tokenizer.splitter.characters(tokens) == len(text)
     offsets = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
-    parts = tokenizer.splitter.cut(tokens, offsets)
+    parts = tokenizer.splitter.split(tokens, offsets)
     texts = [text[first:last] for first, last in pairwise([0, *offsets, len(text)])]
     for part, of_part in zip(parts, texts, strict=True):
         assert part.tolist() == tokenizer.encode([of_part])[0].tolist()
@@ -116,7 +116,7 @@ def test_every_cut_into_whitespace_is_as_written_anew(made: dict[str, Tokenizer]
     [tokens] = tokenizer.encode([text])
     for first in range(len(text) + 1):
         for last in range(first, min(first + 5, len(text) + 1)):
-            parts = tokenizer.splitter.cut(tokens, [first, last])
+            parts = tokenizer.splitter.split(tokens, [first, last])
             anew = tokenizer.encode([text[:first], text[first:last], text[last:]])
             assert [part.tolist() for part in parts] == [part.tolist() for part in anew]
 
@@ -135,7 +135,7 @@ def test_structure_inside_a_piece_stays_and_parts_its_text(
     whole = "".join(texts)
     assert tokenizer.splitter.characters(tokens) == len(whole)
     offsets = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
-    parts = tokenizer.splitter.cut(tokens, offsets)
+    parts = tokenizer.splitter.split(tokens, offsets)
     assert sum(int((part == end).sum()) for part in parts) == 2 * len(texts)
     for part, (first, last) in zip(parts, pairwise([0, *offsets, len(whole)]), strict=True):
         between = np.split(part, np.flatnonzero(part == end))
@@ -172,7 +172,7 @@ def test_a_piece_that_begins_inside_a_character_loses_no_byte(
     characters = tokenizer.splitter.characters(piece)
     offsets = sorted(data.draw(st.lists(st.integers(0, characters), min_size=2, max_size=2)))
     written = [
-        b"".join(tokenizer.bytes_of(int(token)) for token in part) for part in tokenizer.splitter.cut(piece, offsets)
+        b"".join(tokenizer.bytes_of(int(token)) for token in part) for part in tokenizer.splitter.split(piece, offsets)
     ]
     assert b"".join(written) == b"".join(tokenizer.bytes_of(int(token)) for token in piece)
 
@@ -183,7 +183,7 @@ def test_what_the_ends_of_a_piece_cut_off_stays(made: dict[str, Tokenizer]) -> N
     assert tokenizer.splitter is not None
     smile, word = tokenizer.encode(["🙂", "abc"])
     assert [len(tokenizer.bytes_of(int(token))) for token in smile] == [2, 2]
-    first, last = tokenizer.splitter.cut(np.concatenate([smile[1:], word, smile[:1]]), [2])
+    first, last = tokenizer.splitter.split(np.concatenate([smile[1:], word, smile[:1]]), [2])
     assert (first[0], last[-1]) == (smile[1], smile[0])
     assert [tokenizer.decode(first[1:]), tokenizer.decode(last[:-1])] == ["ab", "c"]
 

@@ -38,7 +38,7 @@ CountOrZero = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 # A part of names of files.
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
@@ -49,14 +49,24 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 @typed(frozen=True, config=STRICT)
 class ArchitectureConfig:
-    """What the model does with a region.
+    """What the model does with bidirectional spans.
 
-    `prefix_decoder` honours it, `causal_decoder` ignores it, `encoder_decoder` encodes it in `encoder_layers` of its
-    own; the decoders have none.
+    `prefix_decoder` honours them, `causal_decoder` ignores them, `encoder_decoder` reads them in an encoder of
+    `encoder_layers` layers; decoders have no encoder layers.
     """
 
     kind: Literal["prefix_decoder", "causal_decoder", "encoder_decoder"]
     encoder_layers: CountOrZero
+
+    @property
+    def honours_bidirectional_spans(self) -> bool:
+        """Whether tokens of a span attend to each other."""
+        return self.kind != "causal_decoder"
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the spans."""
+        return self.kind == "encoder_decoder"
 
 
 @typed(frozen=True, config=STRICT)
@@ -114,7 +124,7 @@ class TaskConfig:
     """
 
     task: Name
-    probability: Share
+    probability: Fraction
     parameters: dict[str, Any]
     mode: Literal["R", "S", "X"] | None = None
 
@@ -135,7 +145,7 @@ class InfillConfig:
     """
 
     format: Name
-    rate: Share
+    rate: Fraction
     level: Literal["token", "char", "line"]
     scope: Literal["document", "context"]
     parameters: dict[str, Any]
@@ -202,8 +212,8 @@ class CorpusConfig:
         dict[SourceName, Annotated[dict[str, Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
         Field(min_length=1),
     ]
-    val_fraction: Share
-    test_fraction: Share
+    val_fraction: Fraction
+    test_fraction: Fraction
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
@@ -282,7 +292,7 @@ class ScheduleConfig:
     kind: Literal["cosine"]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
     decay_tokens: Count
-    final_fraction: Share
+    final_fraction: Fraction
 
 
 @typed(frozen=True, config=STRICT)

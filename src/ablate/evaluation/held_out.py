@@ -49,8 +49,5 @@ class HeldOut:
     @cached_property
     def prompts(self) -> Prompts:
         """How the trial's model is prompted, in the way that its objective's rows taught it."""
-        trial, tokenizer = self.trial, self.tokenizer
-        objective = Objective.from_config(
-            trial.objective, trial.infill, tokenizer.special, trial.data_seed, tokenizer.splitter
-        )
-        return Prompts(objective, trial.architecture.kind != "causal_decoder")
+        honours_spans = self.trial.architecture.honours_bidirectional_spans
+        return Prompts(Objective.of(self.trial), self.tokenizer.special, honours_spans)

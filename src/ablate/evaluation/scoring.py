@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from ablate.data.batches.batch import Batch
 from ablate.evaluation.reading import Reading, Scores, View, views
 from ablate.model.build import Model
-from ablate.model.loss import nll_and_hits
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class Reader:
     context_tokens: int
     rows_per_batch: int
 
-    @torch.no_grad()
     def score(self, readings: Sequence[Reading]) -> list[Scores]:
         """The scores of each reading, in their order."""
         scores = [
@@ -48,30 +46,26 @@ class Reader:
 
 def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[View], scores: list[Scores]) -> None:
     shape = (len(chosen), max(view.end - view.start for view in chosen) - 1)
-    ids, targets, documents, regions = (np.zeros(shape, np.int64) for _ in range(4))
-    is_scored = np.zeros(shape, bool)
+    ids, targets, documents, spans = (np.zeros(shape, np.int32) for _ in range(4))
+    is_scored = np.zeros(shape, np.float32)
     for row, view in enumerate(chosen):
         reading, length = readings[view.reading], view.end - view.start - 1
         tokens_T = reading.tokens_T[view.start : view.end]
         ids[row, :length], targets[row, :length] = tokens_T[:-1], tokens_T[1:]
         documents[row, :length] = 1
-        regions[row, : max(0, reading.prompt.region_tokens - view.start)] = 1
-        is_scored[row, view.scored_from - view.start - 1 : length] = True
-    positions = np.broadcast_to(np.arange(shape[1]), shape).copy()
-    device = model.head.weight.device
-    ids_BT, documents_BT, positions_BT, regions_BT = (
-        torch.from_numpy(part).to(device) for part in (ids, documents, positions, regions)
-    )
-    hidden_BTC = model(ids_BT, documents_BT, positions_BT, regions_BT)
-    wanted = torch.from_numpy(is_scored).to(device)
-    nll_N, is_first_choice_N = nll_and_hits(
-        hidden_BTC[wanted], model.head, torch.from_numpy(targets[is_scored]).to(device)
-    )
-    nll, hits = nll_N.double().cpu().numpy(), is_first_choice_N.cpu().numpy()
-    # Row by row, as the mask picks them.
+        spans[row, : max(0, reading.prompt.bidirectional_tokens - view.start)] = 1
+        is_scored[row, view.scored_from - view.start - 1 : length] = 1
+    positions = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape).copy()
+    unused_B = np.zeros(len(chosen), np.int32)
+    batch = Batch(ids, targets, is_scored, documents, positions, spans, unused_B, unused_B)
+    nll_N, is_first_choice_N = (tensor.cpu().numpy() for tensor in model.score(batch))
+    # Scores come row by row.
     for view in chosen:
         skipped = len(readings[view.reading].prompt.tokens_T)
         place = slice(view.scored_from - skipped, view.end - skipped)
         count = view.end - view.scored_from
-        scores[view.reading].nll_S[place], nll = nll[:count], nll[count:]
-        scores[view.reading].is_first_choice_S[place], hits = hits[:count], hits[count:]
+        scores[view.reading].nll_S[place], nll_N = nll_N[:count], nll_N[count:]
+        scores[view.reading].is_first_choice_S[place], is_first_choice_N = (
+            is_first_choice_N[:count],
+            is_first_choice_N[count:],
+        )

@@ -8,7 +8,7 @@ from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import SUITES, metric_of, scored_names
 from ablate.grid.cell import Cell
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
-from ablate.objectives.objective import active_infill, checked_arms, infilling_arm
+from ablate.objectives.objective import Objective
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
 
 # Arms that differ in one of these groups read different windows.
@@ -109,8 +109,7 @@ def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
                 f"{key}={name}: is scored by the suite {suite}; evaluation names only {', '.join(suites)}. "
                 f"Type evaluation=[{','.join([*suites, suite])}]."
             )
-        arms = checked_arms(trial.objective)
-        if metric_of(name).needs_infill and infilling_arm(arms, active_infill(trial.infill, arms)) is None:
+        if metric_of(name).needs_infill and Objective.of(trial).infilling_task is None:
             raise UsageError(
                 f"{key}={name}: only arms that are trained to infill have it, and {label} is not. Choose other arms, "
                 "or infill_bpb_left, which every arm has."

@@ -16,7 +16,7 @@ from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Expanded
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
-from ablate.objectives.objective import checked_arms
+from ablate.objectives.objective import Objective
 from ablate.objectives.registry import plugin_packages
 from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord
 from ablate.records.ledger import Ledger
@@ -232,6 +232,6 @@ class Plan:
 def _tasks(trial: TrialConfig) -> dict[str, float]:
     """The probability of each task."""
     tasks: dict[str, float] = {}
-    for arm in checked_arms(trial.objective):
+    for arm in Objective.of(trial).tasks:
         tasks[arm.task.name] = tasks.get(arm.task.name, 0.0) + arm.probability
     return tasks

@@ -8,7 +8,7 @@ from ablate.config.parse import plain
 from ablate.config.trial import CorpusConfig, ReaderConfig, TrialConfig
 from ablate.errors import UsageError
 from ablate.identity import digest12
-from ablate.objectives.objective import active_infill, checked_arms
+from ablate.objectives.objective import Objective
 from ablate.training.initial import resolve_init_from
 
 
@@ -103,7 +103,7 @@ def _checked_tokenizer(trial: TrialConfig) -> str:
 
     sha256 = tokenizer_sha256(trial.tokenizer)
     check_tokenizer(trial.tokenizer)
-    is_cut = active_infill(trial.infill, checked_arms(trial.objective)) is not None and trial.infill.level != "token"
+    is_cut = Objective.of(trial).infill is not None and trial.infill.level != "token"
     if is_cut and not file_can_split(trial.tokenizer):
         raise UsageError(
             f"infill.level={trial.infill.level}: cuts text inside of tokens, which {trial.tokenizer.path} does not "

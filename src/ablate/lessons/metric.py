@@ -13,13 +13,13 @@ class Metric:
         meaning: for people, below a table.
         unit: of its values and of the smallest effect on it.
         less_is_better: whether a smaller value is the better one.
-        asks_to_infill: whether only arms that were trained to infill have it.
+        needs_infill: whether only arms that were trained to infill have it.
     """
 
     meaning: str
     unit: str = BITS
     less_is_better: bool = True
-    asks_to_infill: bool = False
+    needs_infill: bool = False
 
 
 def _exact(kind: str) -> Metric:
@@ -28,7 +28,7 @@ def _exact(kind: str) -> Metric:
         "were trained to infill, more is better.",
         unit="share of middles",
         less_is_better=False,
-        asks_to_infill=True,
+        needs_infill=True,
     )
 
 
@@ -44,7 +44,7 @@ METRICS = {
     "infill_bpb_both": Metric(
         "bits per byte of middles, given the text on both sides, each arm asked in the format it was trained in; only "
         "arms that were trained to infill have it.",
-        asks_to_infill=True,
+        needs_infill=True,
     ),
     "infill_bpb_left": Metric(
         "bits per byte of the same middles, given the text on their left alone: what an arm that can infill gains by "

@@ -1,1 +1,1 @@
-"""Decoders of the CodeGen family, with the mask algebra that says who sees whom."""
+"""Language models of the CodeGen and Llama families, and the attention masks that they honour."""

@@ -1,8 +1,8 @@
-"""Attention by matrix products over blocks of queries: what a CPU does fastest.
+"""Attention by matrix products over blocks of queries, the fastest on a CPU.
 
-torch's fused kernel takes as long for causal attention as for full attention there, and its backward pass runs at a
-quarter of the speed of a matrix product (LOG.md). Here a block of queries meets the interval of keys that any of them
-sees and no other: causal attention costs half, short segments less. The weights are kept for the backward pass.
+On a CPU torch's fused kernel takes as long for causal attention as for full attention, and its backward pass runs at a
+quarter of the speed of a matrix product (LOG.md). Here a block of queries is multiplied with the keys that any of them
+attends to and no other: causal attention costs half, short segments less. Weights are kept for the backward pass.
 
 Shapes: `B` rows, `H` heads, `Q` queries, `S` keys, `D` head width, `J` jobs.
 """
@@ -17,18 +17,18 @@ BLOCK_QUERIES = 192
 
 
 def block_jobs(first_BQ: Tensor, end_BQ: Tensor) -> Tensor:
-    """The products to compute: row, first query, end of the queries, first key, end of the keys: (J, 5), on the CPU.
+    """List the products to compute: row, first query, end of queries, first key, end of keys: (J, 5), on the CPU.
 
     Args:
-        first_BQ: the first key that each query sees.
-        end_BQ: the key after the last one that it sees; a query with none asks for no product.
+        first_BQ: the first key of each query.
+        end_BQ: the key after its last one; a query without keys needs no product.
     """
     jobs = []
     for query in range(0, first_BQ.shape[1], BLOCK_QUERIES):
         first_BX, end_BX = (bound_BQ[:, query : query + BLOCK_QUERIES] for bound_BQ in (first_BQ, end_BQ))
-        sees_BX = end_BX > first_BX
-        first_B = first_BX.masked_fill(~sees_BX, torch.iinfo(torch.int64).max).amin(1)
-        end_B = end_BX.masked_fill(~sees_BX, 0).amax(1)
+        has_keys_BX = end_BX > first_BX
+        first_B = first_BX.masked_fill(~has_keys_BX, torch.iinfo(torch.int64).max).amin(1)
+        end_B = end_BX.masked_fill(~has_keys_BX, 0).amax(1)
         for row, (first, end) in enumerate(zip(first_B.tolist(), end_B.tolist(), strict=True)):
             if first < end:
                 jobs.append((row, query, query + first_BX.shape[1], first, end))
@@ -39,18 +39,18 @@ def block_jobs(first_BQ: Tensor, end_BQ: Tensor) -> Tensor:
 def block_attention(
     query_BHQD: Tensor, key_BHSD: Tensor, value_BHSD: Tensor, bias_BQS: Tensor, jobs_J5: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention, (B, H, Q, D), and its weights, job after job in one vector.
+    """Compute scaled dot-product attention, (B, H, Q, D), and its weights, job after job in one vector.
 
     Args:
         query_BHQD: queries.
         key_BHSD: keys.
         value_BHSD: values.
-        bias_BQS: 0 where visible, −inf elsewhere.
-        jobs_J5: from `block_jobs`.
+        bias_BQS: 0 where a query attends to a key, −inf elsewhere.
+        jobs_J5: the result of `block_jobs`.
     """
     scale = query_BHQD.shape[-1] ** -0.5
-    mixed_BHQD = torch.zeros_like(query_BHQD)
-    # As long as all pairs would need; what no job writes is never touched, so it takes no memory.
+    output_BHQD = torch.zeros_like(query_BHQD)
+    # Long enough for all pairs. Parts that no job writes are never touched and take no memory.
     kept = query_BHQD.new_empty(query_BHQD[..., 0].numel() * key_BHSD.shape[2])
     for (row, query, key), weight_Hqs in _jobs(jobs_J5, query_BHQD.shape[1], kept):
         torch.baddbmm(
@@ -61,15 +61,15 @@ def block_attention(
             out=weight_Hqs,
         )
         torch.softmax(weight_Hqs, -1, out=weight_Hqs)
-        torch.bmm(weight_Hqs, value_BHSD[row, :, key], out=mixed_BHQD[row, :, query])
-    return mixed_BHQD, kept
+        torch.bmm(weight_Hqs, value_BHSD[row, :, key], out=output_BHQD[row, :, query])
+    return output_BHQD, kept
 
 
 @torch.library.custom_op("ablate::block_attention_backward", mutates_args=())
 def block_attention_backward(
     gradient_BHQD: Tensor, query_BHQD: Tensor, key_BHSD: Tensor, value_BHSD: Tensor, kept: Tensor, jobs_J5: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of queries, keys and values."""
+    """Compute the gradients of queries, keys and values."""
     scale = query_BHQD.shape[-1] ** -0.5
     by_query_BHQD, by_key_BHSD, by_value_BHSD = map(torch.zeros_like, (query_BHQD, key_BHSD, value_BHSD))
     for (row, query, key), weight_Hqs in _jobs(jobs_J5, query_BHQD.shape[1], kept):
@@ -83,13 +83,13 @@ def block_attention_backward(
 
 
 def _jobs(jobs_J5: Tensor, heads: int, kept: Tensor) -> Iterator[tuple[tuple[int, slice, slice], Tensor]]:
-    """Each job's row, queries and keys, and its weights' place."""
-    taken = 0
+    """Iterate over the jobs: row, queries and keys, and the view that holds the job's weights."""
+    start = 0
     for row, query, end_query, key, end_key in jobs_J5.tolist():
         shape = (heads, end_query - query, end_key - key)
         size = shape[0] * shape[1] * shape[2]
-        yield (row, slice(query, end_query), slice(key, end_key)), kept[taken : taken + size].view(shape)
-        taken += size
+        yield (row, slice(query, end_query), slice(key, end_key)), kept[start : start + size].view(shape)
+        start += size
 
 
 @block_attention.register_fake

@@ -8,6 +8,6 @@ Model = Decoder | EncoderDecoder
 
 
 def build_model(trial: TrialConfig, vocabulary: int) -> Model:
-    """The trial's model with parameters drawn from its init seed (none are drawn on the meta device)."""
-    kind = EncoderDecoder if trial.architecture.kind == "encoder_decoder" else Decoder
-    return kind.from_config(trial, vocabulary)
+    """Build the trial's model and draw its parameters; see `LanguageModel.from_config`."""
+    model = EncoderDecoder if trial.architecture.has_encoder else Decoder
+    return model.from_config(trial, vocabulary)

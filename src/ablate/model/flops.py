@@ -1,7 +1,7 @@
-"""What training costs, counted by the shape of what is computed.
+"""Training FLOPs, counted from the shapes of matrix products.
 
 A product of (n, a) and (a, b) is 2·n·a·b operations forward and twice that backward. Embedding look-ups, norms,
-softmax and rotary turns are not counted.
+softmax and rotary positions are not counted.
 """
 
 from collections.abc import Iterable
@@ -23,28 +23,28 @@ def training_flops(
     encoder_pairs: int = 0,
     cross_pairs: int = 0,
 ) -> float:
-    """Forward and backward operations.
+    """Count forward and backward operations. The arguments are those of `ComputeCounts`.
 
     Args:
-        model: for the weights of its layers and its head.
-        decoder_tokens: positions that pass the layers.
-        loss_tokens: positions that pass the head: only those with a target do.
-        decoder_pairs: visible pairs; each costs 2 · width for its score and as much for its value, per layer.
-        encoder_tokens: positions that pass the encoder's layers and become keys and values in each of the decoder's.
-        encoder_pairs: visible pairs within the encoder.
-        cross_pairs: pairs of a decoder's position and an encoder's.
+        model: gives the number of weights.
+        decoder_tokens: positions that pass the decoder's layers.
+        loss_tokens: positions that pass the head: those with a target.
+        decoder_pairs: pairs of query and key; each costs 2 · width for its score and as much for its value, per layer.
+        encoder_tokens: positions that pass the encoder's layers and are keys and values in each layer of the decoder.
+        encoder_pairs: pairs of query and key in the encoder.
+        cross_pairs: pairs of a query in the decoder and a key in the encoder.
     """
     decoder_weights = _matrix_weights(model.blocks)
-    weights_passed = model.head.weight.numel() * loss_tokens
+    products = model.head.weight.numel() * loss_tokens
     pairs = len(model.blocks) * (decoder_pairs + cross_pairs)
     if isinstance(model, EncoderDecoder):
-        crosses = [module for module in model.blocks.modules() if isinstance(module, CrossAttention)]
-        key_values = _matrix_weights(cross.key_value for cross in crosses)
+        cross_attentions = [module for module in model.blocks.modules() if isinstance(module, CrossAttention)]
+        key_values = _matrix_weights(cross.key_value for cross in cross_attentions)
         decoder_weights -= key_values
-        weights_passed += (_matrix_weights(model.encoder_blocks) + key_values) * encoder_tokens
+        products += (_matrix_weights(model.encoder_blocks) + key_values) * encoder_tokens
         pairs += len(model.encoder_blocks) * encoder_pairs
-    weights_passed += decoder_weights * decoder_tokens
-    return 6.0 * weights_passed + 12.0 * model.embedding.embedding_dim * pairs
+    products += decoder_weights * decoder_tokens
+    return 6.0 * products + 12.0 * model.embedding.embedding_dim * pairs
 
 
 def _matrix_weights(modules: Iterable[nn.Module]) -> int:

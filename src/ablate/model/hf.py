@@ -1,6 +1,6 @@
-"""Weights in transformers' layout, and back: CodeGen for `gptj` blocks, Llama for `llama` ones.
+"""Conversion of weights to transformers' layout and back: CodeGen for `gptj` blocks, Llama for `llama` ones.
 
-Both ways only names and the order of rows change, so that there and back is the same bits.
+Only names and the order of rows change: a round trip gives the same bits.
 
 Shapes: `C` width, `G` groups, `D` head width.
 """
@@ -19,7 +19,7 @@ from ablate.model.hf_config import config_of, qkv_groups_of, read_config, weight
 
 Weights = dict[str, Tensor]
 
-# Our name in a block and theirs, without the fused projection.
+# Our names in a block and theirs, except the fused projection.
 _CODEGEN_BLOCK = {
     "norm.weight": "ln_1.weight",
     "norm.bias": "ln_1.bias",
@@ -49,37 +49,37 @@ _LLAMA_ENDS = {
     "norm.weight": "model.norm.weight",
     "head.weight": "lm_head.weight",
 }
-# Constants that older releases saved among the weights.
+# Constants that older releases saved with the weights.
 _NO_WEIGHTS = ("attn.causal_mask", "attn.bias", "attn.masked_bias", "rotary_emb.inv_freq")
 
 
 def to_hugging_face(
     weights: Mapping[str, Tensor], trial: TrialConfig, *, qkv_groups: int, end_of_text: int
 ) -> tuple[dict[str, Any], Weights]:
-    """`config.json` and the weights as transformers has them. Arguments and errors as of `config_of`."""
+    """Return `config.json` and the weights in transformers' layout. Arguments and errors are those of `config_of`."""
     config = config_of(trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
-    found = {theirs: weights[ours] for ours, theirs in _names(trial).items()}
+    converted = {theirs: weights[ours] for ours, theirs in _names(trial).items()}
     for layer in range(trial.scale.n_layers):
         qkv = weights[f"blocks.{layer}.qkv.weight"]
         if trial.block.kind == "gptj":
-            found[f"transformer.h.{layer}.attn.qkv_proj.weight"] = grouped(qkv, qkv_groups)
+            converted[f"transformer.h.{layer}.attn.qkv_proj.weight"] = grouped(qkv, qkv_groups)
         else:
             query, key, value = torch.split(qkv, _rows(trial))
-            place = f"model.layers.{layer}.self_attn"
-            found[f"{place}.q_proj.weight"] = half_split(query, _head_width(trial))
-            found[f"{place}.k_proj.weight"] = half_split(key, _head_width(trial))
-            found[f"{place}.v_proj.weight"] = value
-    # Of their own memory, as safetensors wants them.
-    return config, {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in found.items()}
+            prefix = f"model.layers.{layer}.self_attn"
+            converted[f"{prefix}.q_proj.weight"] = half_split(query, _head_width(trial))
+            converted[f"{prefix}.k_proj.weight"] = half_split(key, _head_width(trial))
+            converted[f"{prefix}.v_proj.weight"] = value
+    # safetensors needs tensors that share no memory.
+    return config, {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in converted.items()}
 
 
 def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:
-    """The weights of a folder that transformers wrote, fp32, as the trial's decoder has them.
+    """Read a folder that transformers wrote, as fp32 weights of the trial's decoder.
 
-    Its shape is the trial's, as `training.initial` checks. A head that was tied to the embedding starts equal to it.
+    The shapes are equal, because `training.initial` checks them. A head tied to the embedding becomes a copy of it.
 
     Raises:
-        UsageError: weights that are missing, or that our blocks don't have.
+        UsageError: weights are missing, or our blocks have no such weights.
     """
     config = read_config(folder)
     theirs = _read(folder)
@@ -94,12 +94,12 @@ def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:
         taken.add(name)
         return theirs[name].float()
 
-    found = {ours: take(name) for ours, name in names.items()}
+    weights = {ours: take(name) for ours, name in names.items()}
     for layer in range(trial.scale.n_layers):
-        found[f"blocks.{layer}.qkv.weight"] = _fused(take, layer, trial, qkv_groups_of(config))
+        weights[f"blocks.{layer}.qkv.weight"] = _fused(take, layer, trial, qkv_groups_of(config))
     if unknown := sorted(theirs.keys() - taken):
-        raise UsageError(f"init_from={folder}: has weights that our blocks don't have: {', '.join(unknown[:8])}.")
-    return found
+        raise UsageError(f"init_from={folder}: our blocks have no weights {', '.join(unknown[:8])}.")
+    return weights
 
 
 def _fused(take: Callable[[str], Tensor], layer: int, trial: TrialConfig, qkv_groups: int) -> Tensor:
@@ -110,12 +110,12 @@ def _fused(take: Callable[[str], Tensor], layer: int, trial: TrialConfig, qkv_gr
 
 
 def _names(trial: TrialConfig) -> dict[str, str]:
-    """Our names and theirs of all weights that differ in nothing else."""
+    """Map our names to theirs, for all weights that differ in nothing else."""
     is_llama = trial.block.kind == "llama"
     block, ends = (_LLAMA_BLOCK, _LLAMA_ENDS) if is_llama else (_CODEGEN_BLOCK, _CODEGEN_ENDS)
-    place = "model.layers" if is_llama else "transformer.h"
+    prefix = "model.layers" if is_llama else "transformer.h"
     layers = range(trial.scale.n_layers)
-    inner = {f"blocks.{n}.{ours}": f"{place}.{n}.{theirs}" for n in layers for ours, theirs in block.items()}
+    inner = {f"blocks.{n}.{ours}": f"{prefix}.{n}.{theirs}" for n in layers for ours, theirs in block.items()}
     return ends | inner
 
 
@@ -124,29 +124,29 @@ def _head_width(trial: TrialConfig) -> int:
 
 
 def _rows(trial: TrialConfig) -> list[int]:
-    """How many rows of a fused projection make queries, keys and values."""
+    """Return the numbers of rows of a fused projection that are queries, keys and values."""
     return [heads * _head_width(trial) for heads in (trial.scale.n_heads, trial.key_value_heads, trial.key_value_heads)]
 
 
 def grouped(qkv: Tensor, groups: int) -> Tensor:
-    """Ours, (3 · C, C), has all queries, keys, values; CodeGen's has in each group its queries, *values, keys*."""
+    """Reorder all queries, keys, values, (3 · C, C), to CodeGen's groups of queries, *values, keys*."""
     query, key, value = qkv.view(3, groups, -1, qkv.shape[-1])
     return torch.stack([query, value, key], dim=1).flatten(0, 2)
 
 
 def ungrouped(qkv: Tensor, groups: int) -> Tensor:
-    """What `grouped` was given."""
+    """Invert `grouped`."""
     query, value, key = qkv.view(groups, 3, -1, qkv.shape[-1]).unbind(1)
     return torch.stack([query, key, value]).flatten(0, 2)
 
 
 def half_split(rows: Tensor, head_width: int) -> Tensor:
-    """Rows in which neighbours make a rotary pair, as Llama has them: all firsts of a head, then all seconds."""
+    """Reorder neighbouring rotary pairs to Llama's order: all first channels of a head, then all second ones."""
     return rows.view(-1, head_width // 2, 2, rows.shape[-1]).transpose(1, 2).flatten(0, 2)
 
 
 def interleaved(rows: Tensor, head_width: int) -> Tensor:
-    """What `half_split` was given."""
+    """Invert `half_split`."""
     return rows.view(-1, 2, head_width // 2, rows.shape[-1]).transpose(1, 2).flatten(0, 2)
 
 

@@ -218,7 +218,7 @@ def _llama_config(trial: TrialConfig) -> dict[str, Any]:
 
 def _check_exportable(trial: TrialConfig, qkv_groups: int) -> None:
     block, heads = trial.block, trial.scale.n_heads
-    if trial.architecture.kind == "encoder_decoder":
+    if trial.architecture.has_encoder:
         raise UsageError(
             "architecture=encoder_decoder: transformers has no encoder-decoder of these blocks. Allowed: trials of "
             "causal_decoder and prefix_decoder."

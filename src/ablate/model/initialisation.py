@@ -1,4 +1,4 @@
-"""Parameters drawn by name, so that arms that share a tensor start from the same values."""
+"""Initial values, drawn by parameter name: arms that share a tensor start from the same values."""
 
 import hashlib
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 def initialise(model: nn.Module, init_seed: int, *, std: float) -> None:
-    """Fills every parameter from (init_seed, its name): matrices normal with `std`, norms one, biases zero.
+    """Fill every parameter from (init_seed, name): matrices normal with `std`, norms one, biases zero.
 
-    As CodeGen, GPT-J and Llama do it; no depth scaling of the residual projections.
+    CodeGen, GPT-J and Llama do the same. Residual projections are not scaled by depth.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():

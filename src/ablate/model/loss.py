@@ -1,4 +1,4 @@
-"""Cross-entropy without the whole matrix of logits.
+"""Cross-entropy that never holds the whole matrix of logits.
 
 Shapes: `N` positions, `C` width, `V` vocabulary.
 """
@@ -11,19 +11,19 @@ from torch.nn import functional
 
 from ablate.model.attention import product_dtype
 
-# Their logits stay in a cache.
+# The logits of a chunk fit in a CPU cache.
 CHUNK_POSITIONS = 256
 
 
 def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, weight_N: Tensor) -> Tensor:
-    """Σ w·nll in nats over positions whose weight is 1; a weight is 0 or 1. The head may have a bias.
+    """Return Σ nll in nats over positions whose weight is 1; a weight is 0 or 1. The head may have a bias.
 
-    Either path makes the gradient in the forward pass, so that only one chunk of logits exists at a time. Autocast
-    doesn't reach torch's chunked kernel, so under it the products are made here.
+    Both paths compute the gradient in the forward pass: only one chunk of logits exists at a time. Autocast does not
+    reach torch's chunked kernel, so under autocast the products are computed here.
     """
-    wanted_N = weight_N > 0
-    # Dropping the positions without loss first costs a copy and saves their share of the largest product.
-    hidden_NC, target_N = hidden_NC[wanted_N], target_N[wanted_N]
+    has_loss_N = weight_N > 0
+    # Positions without loss are dropped first: a copy costs less than their part of the largest product.
+    hidden_NC, target_N = hidden_NC[has_loss_N], target_N[has_loss_N]
     dtype = product_dtype(hidden_NC)
     if dtype in (torch.bfloat16, torch.float16):
         nll: Tensor = _ChunkedNll.apply(hidden_NC, head.weight, head.bias, target_N, dtype)  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, weight_N: T
 
 
 class _ChunkedNll(torch.autograd.Function):
-    """Σ nll with products in a narrow dtype, softmax and all sums in fp32."""
+    """Sums nll with products in a narrow dtype, softmax and sums in fp32."""
 
     @staticmethod
     def forward(
@@ -55,7 +55,7 @@ class _ChunkedNll(torch.autograd.Function):
             part = slice(first, first + CHUNK_POSITIONS)
             narrow_nC, target_n1 = hidden_NC[part].to(dtype), target_N[part, None]
             logit_nV = functional.linear(narrow_nC, narrow_VC, narrow_V)
-            # Softmax from its own largest term: the exponentials are taken once.
+            # The log-normaliser is derived from the softmax's largest term: exponentials are computed once.
             by_logit_nV = logit_nV.softmax(-1, dtype=torch.float32)
             best_n1, at_n1 = logit_nV.max(-1, keepdim=True)
             nll += (best_n1.float() - by_logit_nV.gather(1, at_n1).log() - logit_nV.gather(1, target_n1)).sum()
@@ -74,14 +74,14 @@ class _ChunkedNll(torch.autograd.Function):
 
 
 @torch.no_grad()
-def nll_and_hits(
+def nll_and_first_choices(
     hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, chunk_positions: int = 2048
 ) -> tuple[Tensor, Tensor]:
-    """The nll of each position in nats, fp32, and whether its target is the first choice: (N,) each. For scoring."""
-    nll, hits = [], []
+    """Return each position's nll in nats, fp32, and whether its target has the highest logit: (N,) each."""
+    nll, is_first_choice = [], []
     for first in range(0, max(1, len(target_N)), chunk_positions):
         part = slice(first, first + chunk_positions)
         logits_NV = head(hidden_NC[part]).float()
         nll.append(functional.cross_entropy(logits_NV, target_N[part], reduction="none"))
-        hits.append(logits_NV.argmax(-1) == target_N[part])
-    return torch.cat(nll), torch.cat(hits)
+        is_first_choice.append(logits_NV.argmax(-1) == target_N[part])
+    return torch.cat(nll), torch.cat(is_first_choice)

@@ -1,1 +1,1 @@
-"""What a row asks of the model: tasks, their noise, and infill. Pure numpy; every draw has its rng as an argument."""
+"""Training objectives: tasks, noise and infill. Pure numpy; every random draw takes its generator as an argument."""

@@ -1,8 +1,9 @@
-"""One transformed piece of text, and the special tokens that transforms may write.
+"""The special tokens that transforms write, and `Example`, the row that they produce.
 
-Shapes: `T` tokens of one piece or row.
+Shapes: `T` tokens of one document segment or row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Tokens = NDArray[np.int32]
+MODES = ("R", "S", "X")
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,13 @@ class SpecialTokens:
 
     Attributes:
         end_of_text: opens and closes each document.
-        separator: CodeGen2's `<sep>` (section 3.3).
-        end_of_mask: its `<eom>`, which closes every middle.
+        separator: `<sep>` of CodeGen2 (section 3.3).
+        end_of_mask: `<eom>` of CodeGen2, which closes every middle.
         prefix: `<pre>` of fill-in-the-middle (Bavarian et al. 2022, section 3).
-        suffix: its `<suf>`.
-        middle: its `<mid>`.
-        modes: UL2's, in the order R, S, X.
-        masks: CodeGen2's `<mask_1>`, `<mask_2>`, ….
+        suffix: `<suf>`, likewise.
+        middle: `<mid>`, likewise.
+        modes: the mode tokens of UL2, in the order of `MODES`.
+        masks: `<mask_1>`, `<mask_2>`, … of CodeGen2.
     """
 
     end_of_text: int
@@ -37,15 +39,15 @@ class SpecialTokens:
     masks: tuple[int, ...]
 
     @classmethod
-    def counted_from(cls, first: int, mask_sentinels: int) -> "SpecialTokens":
-        """The ids from `first` on, in the order of the attributes."""
+    def consecutive(cls, first: int, mask_sentinels: int) -> "SpecialTokens":
+        """Number the tokens from `first` on, in the order of the attributes."""
         end_of_text, separator, end_of_mask, prefix, suffix, middle, *modes = range(first, first + 9)
         masks = tuple(range(first + 9, first + 9 + mask_sentinels))
         return cls(end_of_text, separator, end_of_mask, prefix, suffix, middle, (modes[0], modes[1], modes[2]), masks)
 
     def names(self) -> dict[int, str]:
-        """What people call each id."""
-        named = {
+        """Map each id to its printed name."""
+        names = {
             self.end_of_text: "<|endoftext|>",
             self.separator: "<sep>",
             self.end_of_mask: "<eom>",
@@ -53,95 +55,101 @@ class SpecialTokens:
             self.suffix: "<suf>",
             self.middle: "<mid>",
         }
-        named |= dict(zip(self.modes, ("<mode_R>", "<mode_S>", "<mode_X>"), strict=True))
-        return named | {token: f"<mask_{number}>" for number, token in enumerate(self.masks, start=1)}
+        names |= {token: f"<mode_{mode}>" for mode, token in zip(MODES, self.modes, strict=True)}
+        return names | {token: f"<mask_{number}>" for number, token in enumerate(self.masks, start=1)}
 
 
-# Besides the masks.
+# All special tokens except the masks.
 STRUCTURAL_TOKENS = 9
 
 
-def parted(piece_T: Tokens, special: SpecialTokens) -> tuple[Tokens, Tokens, Tokens]:
-    """A piece's opening `<|endoftext|>`, its text, and its closing one; each of the outer two may be missing."""
-    first = int(len(piece_T) > 0 and piece_T[0] == special.end_of_text)
-    last = len(piece_T) - int(len(piece_T) > first and piece_T[-1] == special.end_of_text)
-    return piece_T[:first], piece_T[first:last], piece_T[last:]
+def split_end_of_text(segment_T: Tokens, special: SpecialTokens) -> tuple[Tokens, Tokens, Tokens]:
+    """Split a document segment into its opening `<|endoftext|>`, its text and its closing one.
+
+    The outer two are empty where the segment begins or ends inside its document.
+    """
+    first = int(len(segment_T) > 0 and segment_T[0] == special.end_of_text)
+    last = len(segment_T) - int(len(segment_T) > first and segment_T[-1] == special.end_of_text)
+    return segment_T[:first], segment_T[first:last], segment_T[last:]
 
 
 @dataclass(frozen=True)
 class Example:
-    """The tokens of one row in reading order, and what each is for.
+    """The tokens of one row in reading order, with loss mask, attention segments and bidirectional spans.
 
-    Segments and regions are kept as lengths and intervals: rows are made of few of them, and a batch fills by slices.
+    Segments are lengths and spans are intervals: a row has few of them, and `pack` fills its arrays by slices.
 
     Attributes:
         tokens_T: token ids.
-        loss_T: whether the model is asked to predict this token from the one before it.
-        document_tokens: lengths of the attention segments, in the order in which they stand; they add up to T.
-        regions: [first, last) of each interval whose tokens may see one another; each in one segment, none empty.
+        loss_T: whether the loss counts the prediction of this token from the one before it.
+        document_tokens: lengths of the attention segments, in reading order; they add up to T.
+        spans: [first, last) of each bidirectional span, none empty, each inside one segment. Tokens of a span attend to
+            the whole span, all others only to earlier tokens.
     """
 
     tokens_T: Tokens
     loss_T: NDArray[np.bool_]
     document_tokens: tuple[int, ...]
-    regions: tuple[tuple[int, int], ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens_T)
 
     @property
     def document_T(self) -> NDArray[np.int64]:
-        """Attention segment of each token, 1, 2, … in order of appearance."""
+        """Attention segment of each token: 1, 2, … in reading order."""
         return np.repeat(np.arange(1, len(self.document_tokens) + 1), self.document_tokens)
 
     @property
-    def region_T(self) -> NDArray[np.int64]:
-        """0, or the number of the token's region."""
-        region_T = np.zeros(len(self), np.int64)
-        for number, (first, last) in enumerate(self.regions, start=1):
-            region_T[first:last] = number
-        return region_T
+    def span_T(self) -> NDArray[np.int64]:
+        """Bidirectional span of each token: 1, 2, … in reading order, 0 outside of spans."""
+        span_T = np.zeros(len(self), np.int64)
+        for number, (first, last) in enumerate(self.spans, start=1):
+            span_T[first:last] = number
+        return span_T
 
     @classmethod
-    def of_piece(cls, tokens_T: Tokens, *, region_tokens: int = 0, loss_from: int = 0) -> "Example":
-        """An example of one document piece.
+    def from_segment(cls, tokens_T: Tokens, *, bidirectional_tokens: int = 0, loss_from: int = 0) -> "Example":
+        """Return the example of one document segment.
 
         Args:
-            tokens_T: the piece.
-            region_tokens: length of the region at its start, 0 for none.
-            loss_from: index of the first token that the model is asked to predict.
+            tokens_T: the segment.
+            bidirectional_tokens: length of the bidirectional span at its start, 0 for none.
+            loss_from: index of the first token with loss.
         """
         loss_T = np.ones(len(tokens_T), bool)
         loss_T[:loss_from] = False
-        return cls(tokens_T, loss_T, (len(tokens_T),), ((0, region_tokens),) if region_tokens else ())
+        spans = ((0, bidirectional_tokens),) if bidirectional_tokens else ()
+        return cls(tokens_T, loss_T, (len(tokens_T),), spans)
 
-    def opened_by(self, token: int) -> "Example":
-        """The piece after one more token, in its first token's segment and region.
+    def opened_by(self, mode_token: int) -> "Example":
+        """Insert a mode token in front, into the segment and the span of the first token.
 
-        Neither is asked for: the new token is given, and what was first is asked for no more than without it.
+        Neither the new token nor the one after it has loss: a segment's first token never has one, with a mode or
+        without.
         """
         loss_T = np.concatenate([[False], self.loss_T])
         loss_T[1:2] = False
         return Example(
-            tokens_T=np.concatenate([np.array([token], np.int32), self.tokens_T]),
+            tokens_T=np.concatenate([np.array([mode_token], np.int32), self.tokens_T]),
             loss_T=loss_T,
             document_tokens=(self.document_tokens[0] + 1, *self.document_tokens[1:]),
-            regions=tuple((first + 1 if first else 0, last + 1) for first, last in self.regions),
+            spans=tuple((first + 1 if first else 0, last + 1) for first, last in self.spans),
         )
 
     @classmethod
-    def joined(cls, pieces: list["Example"]) -> "Example":
-        """Pieces of different documents one after the other: segments and regions stay apart."""
-        if len(pieces) == 1:
-            return pieces[0]
-        starts = accumulate(map(len, pieces), initial=0)
+    def concatenate(cls, examples: Sequence["Example"]) -> "Example":
+        """Return the row of these examples; their attention segments and spans stay separate."""
+        if len(examples) == 1:
+            return examples[0]
+        starts = accumulate(map(len, examples), initial=0)
         return cls(
-            tokens_T=np.concatenate([piece.tokens_T for piece in pieces]),
-            loss_T=np.concatenate([piece.loss_T for piece in pieces]),
-            document_tokens=tuple(tokens for piece in pieces for tokens in piece.document_tokens),
-            regions=tuple(
+            tokens_T=np.concatenate([example.tokens_T for example in examples]),
+            loss_T=np.concatenate([example.loss_T for example in examples]),
+            document_tokens=tuple(tokens for example in examples for tokens in example.document_tokens),
+            spans=tuple(
                 (start + first, start + last)
-                for start, piece in zip(starts, pieces, strict=False)
-                for first, last in piece.regions
+                for start, example in zip(starts, examples, strict=False)
+                for first, last in example.spans
             ),
         )

@@ -1,6 +1,10 @@
-"""An objective: a mixture of tasks, drawn once per row, applied to each document piece of the row's window."""
+"""An objective: a mixture of tasks, one of which is drawn per row and applied to each document segment of its window.
 
-from collections.abc import Mapping, Sequence
+`Objective` is what a configuration says; `RowTransform` binds it to a tokenizer and a seed and makes rows.
+"""
+
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -8,25 +12,24 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config.trial import InfillConfig, ObjectiveConfig
+from ablate.config.parse import plain
+from ablate.config.trial import InfillConfig, ObjectiveConfig, TrialConfig
 from ablate.errors import UsageError
-from ablate.objectives.example import Example, SpecialTokens, Tokens
+from ablate.objectives.example import MODES, Example, SpecialTokens, Tokens
 from ablate.objectives.infill import Infill
 from ablate.objectives.noise import Noise, checked_noise
 from ablate.objectives.randomness import keyed_rng
 from ablate.objectives.splitter import TokenSplitter
 from ablate.objectives.tasks import TASKS, Task
 
-MODES = ("R", "S", "X")
-
 
 @dataclass(frozen=True)
-class Arm:
-    """One task of an objective with its checked parameters.
+class WeightedTask:
+    """A task of an objective with its checked parameters and its probability.
 
     Attributes:
-        mode: the token that opens its pieces, or None.
-        noise: what a task that has a `noise` draws its spans by.
+        mode: the mode that its segments open with, one of `MODES`, or None.
+        noise: the noise of a task that has one, with its parameters.
     """
 
     label: str
@@ -37,9 +40,9 @@ class Arm:
     noise: tuple[Noise, Mapping[str, object]] | None = None
 
     @property
-    def emits_region(self) -> bool:
-        """Whether its rows can hold a region."""
-        return not self.is_causal and self.task.emits_region(self.parameters)
+    def has_bidirectional_spans(self) -> bool:
+        """Whether its rows can hold a bidirectional span."""
+        return not self.is_causal and self.task.has_bidirectional_spans(self.parameters)
 
     @property
     def is_causal(self) -> bool:
@@ -47,38 +50,90 @@ class Arm:
         return self.mode is None and self.task.is_causal(self.parameters)
 
     @property
-    def merges(self) -> bool:
-        """Whether documents that share a row are one piece to it."""
-        return self.task.merges(self.parameters)
+    def merges_documents(self) -> bool:
+        """Whether the documents of a row are one segment."""
+        return self.task.merges_documents(self.parameters)
 
     @property
     def code_versions(self) -> dict[str, int]:
-        """Of the functions that make its rows."""
-        parts = [self.task, *([self.noise[0]] if self.noise else [])]
-        return {part.name: part.code_version for part in parts}
+        """Code versions of the functions that make its rows, by name."""
+        components = [self.task, *([self.noise[0]] if self.noise else [])]
+        return {component.name: component.code_version for component in components}
 
-    def most_masks(self, piece_tokens: int) -> int:
-        """How many mask sentinels a piece of so many tokens can need."""
-        return self.noise[0].most_spans(self.noise[1], piece_tokens) if self.noise else 0
+    def max_masks(self, segment_tokens: int) -> int:
+        """Return the most mask sentinels that a segment of this length can need."""
+        return self.noise[0].max_spans(self.noise[1], segment_tokens) if self.noise else 0
 
     @property
-    def least_piece_tokens(self) -> float:
-        """Of how many tokens a piece must be for a span of the wanted length to fit the ratio."""
-        return self.noise[0].least_piece_tokens(self.noise[1]) if self.noise and not self.is_causal else 0.0
+    def min_segment_tokens(self) -> float:
+        """The shortest segment in which a span of the configured length fits the noise's ratio."""
+        return self.noise[0].min_segment_tokens(self.noise[1]) if self.noise and not self.is_causal else 0.0
 
-    def example(self, piece_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -> Example:
-        """The task's example of a piece, opened by the mode's token."""
-        example: Example = self.task.function(piece_T, rng, special, **self.parameters)
+    def example(self, segment_T: Tokens, rng: np.random.Generator, special: SpecialTokens) -> Example:
+        """Apply the task to a segment, and open it with the mode's token."""
+        example: Example = self.task.function(segment_T, rng, special, **self.parameters)
         return example if self.mode is None else example.opened_by(special.modes[MODES.index(self.mode)])
 
 
-def checked_arms(config: ObjectiveConfig) -> tuple[Arm, ...]:
-    """The tasks that can be drawn, in the order of the YAML; a task with probability 0 is none.
+@dataclass(frozen=True)
+class Objective:
+    """The checked tasks and infill of a configuration.
 
-    Raises:
-        UsageError: an unknown task, a wrong parameter, or probabilities that don't sum to 1.
+    Attributes:
+        tasks: tasks of positive probability, in the order of the YAML.
+        infill: applied before tasks that keep the text's order; None where it changes no row.
     """
-    arms = []
+
+    tasks: tuple[WeightedTask, ...]
+    infill: Infill | None
+
+    @classmethod
+    def of(cls, trial: TrialConfig) -> "Objective":
+        """Return the trial's objective; each configuration is parsed once per process. Raises like `from_config`."""
+        key = json.dumps([plain(trial.objective), plain(trial.infill)])
+        if key not in _PARSED:
+            _PARSED[key] = cls.from_config(trial.objective, trial.infill)
+        return _PARSED[key]
+
+    @classmethod
+    def from_config(cls, objective: ObjectiveConfig, infill: InfillConfig) -> "Objective":
+        """Look up tasks, noises and the infill format, and check their parameters.
+
+        Raises:
+            UsageError: an unknown name, a wrong parameter, or probabilities that do not sum to 1.
+        """
+        tasks = _checked_tasks(objective)
+        active = Infill.from_config(infill)
+        return cls(tasks, active if any(task.task.keeps_order for task in tasks) else None)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether every task makes plain causal rows."""
+        return all(task.is_causal for task in self.tasks)
+
+    @property
+    def has_bidirectional_spans(self) -> bool:
+        """Whether any row can hold a bidirectional span."""
+        return any(task.has_bidirectional_spans for task in self.tasks)
+
+    @property
+    def infilling_task(self) -> WeightedTask | None:
+        """The task of most rows with a middle to fill in; None if no row has one."""
+
+        def fraction(task: WeightedTask) -> float:
+            if task.noise is not None:
+                return 0.0 if task.is_causal else task.probability
+            return task.probability * self.infill.rate if self.infill and task.task.keeps_order else 0.0
+
+        most = max(self.tasks, key=fraction)
+        return most if fraction(most) > 0 else None
+
+
+_PARSED: dict[str, Objective] = {}
+
+
+def _checked_tasks(config: ObjectiveConfig) -> tuple[WeightedTask, ...]:
+    tasks = []
     for label, chosen in config.tasks.items():
         where = f"objective.tasks.{label}"
         task, parameters = TASKS.checked(chosen.task, chosen.parameters, where, "task")
@@ -86,104 +141,61 @@ def checked_arms(config: ObjectiveConfig) -> tuple[Arm, ...]:
         if "noise" in parameters:
             noise = checked_noise(parameters["noise"], f"{where}.noise")
             parameters["noise"] = {"kind": noise[0].name, **noise[1]}
-        arms.append(Arm(label, task, chosen.probability, parameters, chosen.mode, noise))
-    total = sum(arm.probability for arm in arms)
+        tasks.append(WeightedTask(label, task, chosen.probability, parameters, chosen.mode, noise))
+    total = sum(task.probability for task in tasks)
     if abs(total - 1) > 1e-9:
-        given = ", ".join(f"{arm.label} {arm.probability:g}" for arm in arms) or "no task"
-        raise UsageError(f"objective.tasks: the probabilities must sum to 1; given {given}, which is {total:g}.")
-    return tuple(arm for arm in arms if arm.probability > 0)
-
-
-def active_infill(config: InfillConfig, arms: Sequence[Arm]) -> Infill | None:
-    """The infill that some row can show: tasks that move text themselves are given it in its order.
-
-    Raises:
-        UsageError: no such format, or parameters that it can't take.
-    """
-    infill = Infill.of(config)
-    return infill if any(arm.task.keeps_order for arm in arms) else None
-
-
-def infilling_arm(arms: Sequence[Arm], infill: Infill | None) -> Arm | None:
-    """The arm in whose way most rows are infilled; None where none is."""
-
-    def share(arm: Arm) -> float:
-        if arm.noise is not None:
-            return 0.0 if arm.is_causal else arm.probability
-        return arm.probability * infill.rate if infill and arm.task.keeps_order else 0.0
-
-    best = max(arms, key=share)
-    return best if share(best) > 0 else None
+        probabilities = ", ".join(f"{task.label} {task.probability:g}" for task in tasks) or "no task"
+        raise UsageError(
+            f"objective.tasks: the probabilities must sum to 1; given {probabilities}, which is {total:g}."
+        )
+    return tuple(task for task in tasks if task.probability > 0)
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What a row asks: one task, after infill where it keeps the text's order, on each document piece by itself.
+class RowTransform:
+    """Makes the rows of an objective: infill where the task keeps the text's order, then the task, per segment.
 
     Attributes:
-        arms: the tasks and their probabilities.
-        infill: what may be done to a piece before the task; None for nothing.
         special: ids that transforms write.
-        splitter: cuts text inside of tokens; None where the tokenizer can't.
+        splitter: splits text inside of tokens; None where the tokenizer cannot.
         data_seed: with the row's number, the key of every draw.
     """
 
-    arms: tuple[Arm, ...]
-    infill: Infill | None
+    objective: Objective
     special: SpecialTokens
-    splitter: TokenSplitter | None
     data_seed: int
-
-    @classmethod
-    def from_config(
-        cls,
-        objective: ObjectiveConfig,
-        infill: InfillConfig,
-        special: SpecialTokens,
-        data_seed: int,
-        splitter: TokenSplitter | None = None,
-    ) -> "Objective":
-        """Looks the names up; see `checked_arms` and `Infill.of` for what is refused."""
-        arms = checked_arms(objective)
-        return cls(arms, active_infill(infill, arms), special, splitter, data_seed)
+    splitter: TokenSplitter | None = None
 
     def example(self, row: int, tokens_T: Tokens, document_tokens: tuple[int, ...]) -> tuple[Example, int]:
-        """The row's example and the index of its task: pure in (data_seed, row, tokens).
+        """Return a row's example and the index of its task: pure in (data_seed, row, tokens).
 
         Args:
             row: number of the row.
             tokens_T: the window.
-            document_tokens: lengths of its parts that come from one document each.
+            document_tokens: lengths of the window's document segments.
         """
-        index = self._drawn(row)
-        arm = self.arms[index]
-        infill = self.infill if arm.task.keeps_order else None
-        merges = arm.merges or (infill is not None and infill.merges)
-        pieces = [tokens_T] if merges else _pieces(tokens_T, document_tokens)
+        index = self._task_index(row)
+        task = self.objective.tasks[index]
+        infill = self.objective.infill if task.task.keeps_order else None
+        merges_documents = task.merges_documents or (infill is not None and infill.merges_documents)
+        segments = [tokens_T] if merges_documents else _segments(tokens_T, document_tokens)
         if infill is not None:
             rng = keyed_rng(self.data_seed, row, "infill")
-            pieces = [infill(piece_T, rng, self.special, self.splitter) for piece_T in pieces]
-        rng = keyed_rng(self.data_seed, row, arm.task.name)
-        return Example.joined([arm.example(piece_T, rng, self.special) for piece_T in pieces]), index
+            segments = [infill(segment_T, rng, self.special, self.splitter) for segment_T in segments]
+        rng = keyed_rng(self.data_seed, row, task.task.name)
+        return Example.concatenate([task.example(segment_T, rng, self.special) for segment_T in segments]), index
 
     @cached_property
-    def _borders(self) -> NDArray[np.float64]:
-        """Where each task's share of [0, 1) ends, the last one's aside."""
-        return np.cumsum([arm.probability for arm in self.arms])[:-1]
+    def _upper_bounds(self) -> NDArray[np.float64]:
+        """Upper bound of each task's interval of [0, 1), except the last."""
+        return np.cumsum([task.probability for task in self.objective.tasks])[:-1]
 
-    def _drawn(self, row: int) -> int:
-        """The index of the row's task."""
-        if len(self.arms) == 1:
+    def _task_index(self, row: int) -> int:
+        if len(self.objective.tasks) == 1:
             return 0
-        return int(np.searchsorted(self._borders, keyed_rng(self.data_seed, row, "task").random(), side="right"))
-
-    @property
-    def infilling_arm(self) -> Arm | None:
-        """See `infilling_arm`."""
-        return infilling_arm(self.arms, self.infill)
+        return int(np.searchsorted(self._upper_bounds, keyed_rng(self.data_seed, row, "task").random(), side="right"))
 
 
-def _pieces(tokens_T: Tokens, document_tokens: tuple[int, ...]) -> list[Tokens]:
-    """The window's parts by document."""
-    borders = accumulate(document_tokens, initial=0)
-    return [tokens_T[first:last] for first, last in pairwise(borders)]
+def _segments(tokens_T: Tokens, document_tokens: tuple[int, ...]) -> list[Tokens]:
+    bounds = accumulate(document_tokens, initial=0)
+    return [tokens_T[first:last] for first, last in pairwise(bounds)]

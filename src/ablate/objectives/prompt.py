@@ -1,4 +1,4 @@
-"""How a model is asked, in the way that its objective's rows taught it.
+"""Prompts in the form that an objective's training rows have.
 
 Shapes: `T` tokens.
 """
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.objectives.example import Tokens
-from ablate.objectives.infill import FORMATS, written
-from ablate.objectives.objective import MODES, Arm, Objective
+from ablate.objectives.example import MODES, SpecialTokens, Tokens
+from ablate.objectives.infill import FORMATS, concatenate
+from ablate.objectives.objective import Objective, WeightedTask
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model reads before it is asked for text.
+    """What a model reads before the text that it is to write.
 
     Attributes:
-        tokens_T: the tokens, `<|endoftext|>` first (after a mode's token, where the objective has modes).
-        region_tokens: how many of them, from the first on, see one another.
+        tokens_T: the tokens; `<|endoftext|>` comes first, after a mode token where the objective has modes.
+        bidirectional_tokens: length of the bidirectional span at their start.
     """
 
     tokens_T: Tokens
-    region_tokens: int
+    bidirectional_tokens: int
 
 
 @dataclass(frozen=True)
@@ -30,65 +30,66 @@ class Prompts:
     """The prompts of one objective.
 
     Attributes:
-        honours_regions: whether the architecture does.
+        honours_bidirectional_spans: whether the architecture does.
     """
 
     objective: Objective
-    honours_regions: bool
+    special: SpecialTokens
+    honours_bidirectional_spans: bool
 
     @property
-    def _reader(self) -> Arm:
-        """The most frequent of the arms that read text in its order, or else of all."""
-        in_order = [arm for arm in self.objective.arms if arm.task.keeps_order]
-        return max(in_order or self.objective.arms, key=lambda arm: arm.probability)
+    def _left_to_right_task(self) -> WeightedTask:
+        """The most frequent task that keeps the text's order, or of all where none does."""
+        in_order = [task for task in self.objective.tasks if task.task.keeps_order]
+        return max(in_order or self.objective.tasks, key=lambda task: task.probability)
 
     @property
     def reads_in_order(self) -> bool:
-        """Whether any row of the objective held text in its order."""
-        return self._reader.task.keeps_order or self._reader.is_causal
+        """Whether any row of the objective has its text in order."""
+        return self._left_to_right_task.task.keeps_order or self._left_to_right_task.is_causal
 
     @property
-    def reads_regions(self) -> bool:
-        """Whether what comes first is read both ways."""
-        return self.honours_regions and any(arm.emits_region for arm in self.objective.arms)
+    def reads_bidirectional_spans(self) -> bool:
+        """Whether a continuation's text is read bidirectionally."""
+        return self.honours_bidirectional_spans and self.objective.has_bidirectional_spans
 
-    def _opening(self, arm: Arm) -> Tokens:
-        special = self.objective.special
-        mode = [] if arm.mode is None else [special.modes[MODES.index(arm.mode)]]
-        return np.array([*mode, special.end_of_text], np.int32)
+    def _opening(self, task: WeightedTask) -> Tokens:
+        mode = [] if task.mode is None else [self.special.modes[MODES.index(task.mode)]]
+        return np.array([*mode, self.special.end_of_text], np.int32)
 
     def start(self) -> Prompt:
-        """Before a text that is read left to right from its start."""
-        return Prompt(self._opening(self._reader), 0)
+        """Return the prompt of a text that is read left to right from its start."""
+        return Prompt(self._opening(self._left_to_right_task), 0)
 
     def continuation(self, text_T: Tokens) -> Prompt:
-        """Before what follows a text: a region where the objective has regions.
+        """Return the prompt of what follows a text.
 
-        A model that never saw text in its order is asked as it was trained: for a middle with nothing after it.
+        The text is a bidirectional span where the objective has such spans and the architecture honours them. A model
+        that never read text in order gets the text as the left side of a middle with nothing after it.
         """
         if not self.reads_in_order:
             infill = self.infill(text_T, text_T[:0], np.random.default_rng(0))
             assert infill is not None
             return infill
-        tokens_T = written(self._opening(self._reader), text_T)
-        return Prompt(tokens_T, len(tokens_T) if self.reads_regions else 0)
+        tokens_T = concatenate(self._opening(self._left_to_right_task), text_T)
+        return Prompt(tokens_T, len(tokens_T) if self.reads_bidirectional_spans else 0)
 
     def infill(self, prefix_T: Tokens, suffix_T: Tokens, rng: np.random.Generator) -> Prompt | None:
-        """Before the middle between two sides, in the format that most rows were infilled in; None where none was.
+        """Return the prompt of a middle between two sides, in the format of most training rows with a middle.
 
-        After the middle the model writes `<eom>`.
+        After the middle the model writes `<eom>`. None if no training row had a middle.
         """
-        arm, objective = self.objective.infilling_arm, self.objective
-        if arm is None:
+        task = self.objective.infilling_task
+        if task is None:
             return None
-        opening_T = self._opening(arm)
-        if arm.noise is not None:
-            # Span corruption writes this format, with more than one mask.
-            body_T = FORMATS["sentinel"].function(prefix_T, suffix_T, rng, objective.special)
-            given = len(opening_T) + len(body_T) - 1
+        opening_T = self._opening(task)
+        if task.noise is not None:
+            # Span corruption writes the sentinel format, with any number of masks. Its last mask is no input.
+            body_T = FORMATS["sentinel"].function(prefix_T, suffix_T, rng, self.special)
+            input_tokens = len(opening_T) + len(body_T) - 1
         else:
-            assert objective.infill is not None
-            body_T = objective.infill.prompt(prefix_T, suffix_T, rng, objective.special)
-            given = len(opening_T) + len(body_T)
-        region_tokens = given if self.honours_regions and arm.emits_region else 0
-        return Prompt(written(opening_T, body_T), region_tokens)
+            assert self.objective.infill is not None
+            body_T = self.objective.infill.prompt(prefix_T, suffix_T, rng, self.special)
+            input_tokens = len(opening_T) + len(body_T)
+        is_bidirectional = self.honours_bidirectional_spans and task.has_bidirectional_spans
+        return Prompt(concatenate(opening_T, body_T), input_tokens if is_bidirectional else 0)

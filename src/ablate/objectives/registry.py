@@ -1,8 +1,8 @@
-"""Components by name: ours, and those of installed packages.
+"""Registries of components by name: ours, and those of installed packages.
 
-A package adds its own by an entry point of the group `ablate.components` that names a module; the module is imported
-when a name is first looked up, and registers what it has by the same decorators as ours. A configuration can't name
-code to run; only what is installed can be named.
+A package adds components by an entry point of the group `ablate.components` that names a module. The module is
+imported when a name is first looked up, and registers its functions by the same decorators as ours. A configuration
+names installed components; it cannot name code to run.
 """
 
 import importlib.metadata
@@ -24,10 +24,10 @@ class Component:
     """A registered function.
 
     Attributes:
-        name: of the function, and in YAML.
-        function: pure; its keyword-only parameters, with their types, are what YAML sets.
-        code_version: bumped when the function's numbers change; part of the trial id.
-        problem: what is wrong with parameters that are each fine, or None.
+        name: the function's name, used in YAML.
+        function: a pure function whose keyword-only parameters, with their types, are what YAML sets.
+        code_version: part of the trial id; raised when the function's results change.
+        problem: returns what is wrong with parameters that are valid one by one, or None.
     """
 
     name: str
@@ -40,18 +40,14 @@ C = TypeVar("C", bound=Component)
 
 
 class Registry(Mapping[str, C], Generic[C]):
-    """Components of one kind.
-
-    Args:
-        noun: what one is called in messages.
-    """
+    """Components of one kind; `noun` is what messages call one."""
 
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._components: dict[str, C] = {}
 
     def add(self, component: C) -> None:
-        """Registers a component. Raises FailureError where its name is taken."""
+        """Register a component. Raises FailureError if its name is taken."""
         if component.name in self._components:
             raise FailureError(
                 f"The {self.noun} {component.name} is registered twice, the second time by "
@@ -70,53 +66,53 @@ class Registry(Mapping[str, C], Generic[C]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def checked(self, name: str, given: Parameters, where: str, key: str) -> tuple[C, dict[str, Any]]:
-        """A component and its typed parameters.
+    def checked(self, name: str, parameters: Parameters, where: str, key: str) -> tuple[C, dict[str, Any]]:
+        """Look up a component and check its parameters against its signature.
 
         Args:
-            name: as the configuration has it.
-            given: its parameters as the configuration has them.
-            where: the key that the parameters stand below.
+            name: as configured.
+            parameters: as configured.
+            where: the configuration key above the parameters.
             key: the key below `where` that holds the name.
 
         Raises:
-            UsageError: no such component, or parameters that it can't take.
+            UsageError: no such component, or parameters that it does not take.
         """
         if name not in self:
             raise UsageError(f"{where}.{key}={name}: no such {self.noun}. {nearest(name, self)}")
         component = self[name]
-        parameters = checked_parameters(component.function, given, where)
-        if problem := component.problem(parameters):
+        typed = checked_parameters(component.function, parameters, where)
+        if problem := component.problem(typed):
             raise UsageError(f"{where}: {problem}.")
-        return component, parameters
+        return component, typed
 
 
 def plugin_packages() -> list[str]:
-    """The installed packages that name components."""
+    """List the installed packages that register components."""
     return sorted({entry.dist.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS) if entry.dist})
 
 
 @cache
 def load_plugins() -> None:
-    """Imports what installed packages register. Raises FailureError for one that can't be imported."""
+    """Import the modules that installed packages name. Raises FailureError if one cannot be imported."""
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
         except Exception as error:
             package = entry.dist.name if entry.dist else "a package"
             raise FailureError(
-                f"The components of {package} ({entry.value}) can't be imported: {type(error).__name__}: {error}. "
-                f"Mend it, or: pip uninstall {package}"
+                f"The components of {package} ({entry.value}) cannot be imported: {type(error).__name__}: {error}. "
+                f"Fix the package, or type: pip uninstall {package}"
             ) from error
 
 
 def no_problem(parameters: Parameters) -> str | None:
-    """What most components have to say of their parameters."""
+    """Return None: the default of components whose parameters are independent of each other."""
     return None
 
 
-def disordered(parameters: Parameters, *names: str) -> str | None:
-    """Says so where `<name>_min…` exceeds `<name>_max…`."""
+def min_above_max(parameters: Parameters, *names: str) -> str | None:
+    """Return a message where `<name>_min…` exceeds `<name>_max…`."""
     for low, high in ((name, name.replace("_min", "_max")) for name in names):
         if parameters[low] > parameters[high]:
             return f"{low}={parameters[low]} is above {high}={parameters[high]}"

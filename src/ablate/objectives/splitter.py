@@ -1,6 +1,6 @@
-"""What char- and line-level infill asks of a tokenizer: to cut text inside of tokens.
+"""What char- and line-level infill needs of a tokenizer: to split text inside of tokens.
 
-Shapes: `T` tokens of one piece.
+Shapes: `T` tokens of one document segment.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from ablate.objectives.example import Tokens
 
 
 class TokenSplitter(Protocol):
-    """Cuts tokens between characters; each part is as the tokenizer itself would write the part's text."""
+    """Splits tokens between characters; each part is what the tokenizer itself would make of the part's text."""
 
     def characters(self, tokens_T: Tokens) -> int:
-        """How many characters begin in the tokens."""
+        """Count the characters that begin in the tokens."""
         ...
 
     def lines(self, tokens_T: Tokens) -> NDArray[np.int64]:
-        """Before which characters a line begins, ascending, from 0 on."""
+        """Return the index of each line's first character, ascending, from 0 on."""
         ...
 
-    def cut(self, tokens_T: Tokens, offsets: Sequence[int] | NDArray[np.int64]) -> list[Tokens]:
-        """The parts before, between and after the characters with these ascending offsets; some may be empty."""
+    def split(self, tokens_T: Tokens, offsets: Sequence[int] | NDArray[np.int64]) -> list[Tokens]:
+        """Split before the characters at these ascending offsets; parts may be empty."""
         ...

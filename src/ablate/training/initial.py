@@ -73,10 +73,9 @@ def _check_trial(trial: TrialConfig, source: TrialFolder) -> None:
 
 def _trial_keys(trial: TrialConfig) -> dict[str, Any]:
     """The shape, and what else its weights are tied to."""
-    is_encoder_decoder = trial.architecture.kind == "encoder_decoder"
     return shape_of_trial(trial) | {
-        # Both decoders have the same weights and read them in two ways.
-        "architecture": "encoder_decoder" if is_encoder_decoder else "prefix_decoder",
+        # Both decoders have the same weights.
+        "architecture": "encoder_decoder" if trial.architecture.has_encoder else "prefix_decoder",
         "architecture.encoder_layers": trial.architecture.encoder_layers,
         "tokenizer.kind": trial.tokenizer.kind,
         "tokenizer.mask_sentinels": trial.tokenizer.mask_sentinels,
@@ -90,7 +89,7 @@ def _text(trial: TrialConfig) -> tuple[Any, ...]:
 
 def _check_folder(trial: TrialConfig, folder: Path) -> None:
     given = f"init_from={trial.init_from}"
-    if trial.architecture.kind == "encoder_decoder":
+    if trial.architecture.has_encoder:
         raise UsageError(
             f"{given}: a folder holds a decoder, and architecture=encoder_decoder has an encoder besides. "
             "Type architecture=prefix_decoder or causal_decoder, or give the id of an encoder-decoder trial."

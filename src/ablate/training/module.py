@@ -8,14 +8,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatch, chained_digest
 from ablate.model.build import Model
 from ablate.model.flops import training_flops
-from ablate.model.loss import summed_nll
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergenceDetector
 from ablate.training.optimizer import adamw, learning_rate
@@ -76,9 +73,8 @@ class TrialModule(pl.LightningModule):
         summed = torch.zeros((), device=self.device)
         for first in range(0, rows, micro_rows):
             # The strategy averages gradients over ranks; the loss is a sum over them.
-            loss = self._summed_nll(step.batch.rows(first, first + micro_rows)) * (
-                self.trainer.world_size / max(1, loss_tokens)
-            )
+            nll = self.model.loss(step.batch.rows(first, first + micro_rows))
+            loss = nll * (self.trainer.world_size / max(1, loss_tokens))
             self.manual_backward(loss)
             summed += loss.detach()
         self.last_loss = self._over_ranks(float(summed)) / self.trainer.world_size
@@ -95,15 +91,6 @@ class TrialModule(pl.LightningModule):
         """Whether the budget is spent."""
         return self.counters.of_budget(self.trial.budget) >= self.target
 
-    def _summed_nll(self, batch: Batch) -> Tensor:
-        ids, documents, positions, regions, targets = (
-            torch.from_numpy(part).to(self.device).long()
-            for part in (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.region_BT, batch.targets_BT)
-        )
-        weights = torch.from_numpy(batch.loss_weight_BT).to(self.device)
-        hidden_BTC = self.model(ids, documents, positions, regions)
-        return summed_nll(hidden_BTC.flatten(0, 1), self.model.head, targets.flatten(), weights.flatten())
-
     def _counted(self, step: TrainBatch) -> Counters:
         """The counters after a step."""
         before = self.counters
@@ -114,7 +101,7 @@ class TrialModule(pl.LightningModule):
             input_tokens=before.input_tokens + int(input_tokens),
             loss_tokens=before.loss_tokens + int(loss_tokens),
             truncated_tokens=before.truncated_tokens + int(self._over_ranks(step.truncated_tokens)),
-            flops=before.flops + self._over_ranks(training_flops(self.model, **vars(step.work))),
+            flops=before.flops + self._over_ranks(training_flops(self.model, **vars(step.compute_counts))),
             windows=chained_digest(before.windows, step.windows),
         )
 

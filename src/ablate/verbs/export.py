@@ -140,10 +140,10 @@ def _not_carried(trial: TrialConfig, kind: str, qkv_groups: int) -> list[str]:
         "- The optimizer's state: what is trained further starts it anew.",
         "- Text that spells a special token, as `<mask_1>`: plain text in training, the token in transformers.",
     ]
-    if trial.architecture.kind == "prefix_decoder":
+    if trial.architecture.honours_bidirectional_spans:
         lines.append(
-            f"- The two-way reading of regions: a prefix decoder sees a region whole, stock {kind} has no such mask "
-            "and reads all of it from left to right. Scores of text that had a region were measured with it."
+            f"- The bidirectional attention of spans: stock {kind} has no such mask and reads them from left to right. "
+            "Scores of text in a bidirectional span were measured with that attention."
         )
     if trial.block.kind == "gptj" and qkv_groups != STOCK_QKV_GROUPS:
         lines.append(

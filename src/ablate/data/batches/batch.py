@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.config.trial import ArchitectureConfig
 from ablate.objectives.example import Example
 
 # Half of what torch computes with: a loader's worker sends them.
@@ -19,29 +20,28 @@ Ints = NDArray[np.int32]
 class Batch:
     """Rows as the model reads them.
 
-    `loss_weight_BT[b, i]` is above 0 only where the slot that holds i's target, i + 1, lies in i's segment and is not
-    visible from i.
+    `loss_weight_BT[b, i]` is above 0 only where i's target, at i + 1, lies in i's segment and i does not attend to it.
 
     Attributes:
         input_ids_BT: token at each position.
         targets_BT: the next token; 0 where `loss_weight_BT` is 0.
-        loss_weight_BT: 1 where the model is asked for the target, else 0.
+        loss_weight_BT: 1 where the target has loss, else 0.
         document_BT: attention segment, 0 = padding, which stands only at the end of a row.
         position_BT: rotary position.
-        region_BT: region, 0 = none; an interval of one document.
+        span_BT: bidirectional span, 0 = none; an interval of one document.
         task_B: index of the row's task.
         source_B: index of the row's source.
 
-    >>> example = Example.joined([
-    ...     Example.of_piece(np.array([7, 8, 9], np.int32), region_tokens=2, loss_from=2),
-    ...     Example.of_piece(np.array([7, 5], np.int32)),
+    >>> example = Example.concatenate([
+    ...     Example.from_segment(np.array([7, 8, 9], np.int32), bidirectional_tokens=2, loss_from=2),
+    ...     Example.from_segment(np.array([7, 5], np.int32)),
     ... ])
     >>> batch, cut = pack([example], tasks=[0], sources=[1], context_tokens=6)
     >>> batch.input_ids_BT.tolist(), batch.targets_BT.tolist()
     ([[7, 8, 9, 7, 5, 0]], [[0, 9, 0, 5, 0, 0]])
     >>> batch.loss_weight_BT.tolist()
     [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]]
-    >>> batch.document_BT.tolist(), batch.region_BT.tolist()
+    >>> batch.document_BT.tolist(), batch.span_BT.tolist()
     ([[1, 1, 1, 2, 2, 0]], [[1, 1, 0, 0, 0, 0]])
     >>> batch.position_BT.tolist()
     [[0, 1, 2, 0, 1, 0]]
@@ -52,7 +52,7 @@ class Batch:
     loss_weight_BT: NDArray[np.float32]
     document_BT: Ints
     position_BT: Ints
-    region_BT: Ints
+    span_BT: Ints
     task_B: Ints
     source_B: Ints
 
@@ -86,13 +86,13 @@ def pack(
     longest = min(context_tokens, max(map(len, examples)))
     # Whole vector registers; what is padding in every row is not computed.
     shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
-    ids_BT, documents_BT, positions_BT, regions_BT = (np.zeros(shape, np.int32) for _ in range(4))
-    asked_BT = np.zeros(shape, bool)
+    ids_BT, documents_BT, positions_BT, spans_BT = (np.zeros(shape, np.int32) for _ in range(4))
+    has_loss_BT = np.zeros(shape, bool)
     index_T = np.arange(shape[1])
     for row, example in enumerate(examples):
         length = min(len(example), context_tokens)
         ids_BT[row, :length] = example.tokens_T[:length]
-        asked_BT[row, : length - 1] = example.loss_T[1:length]
+        has_loss_BT[row, : length - 1] = example.loss_T[1:length]
         positions_BT[row, :length] = index_T[:length]
         documents_BT[row, :length] = 1
         start = 0
@@ -100,27 +100,27 @@ def pack(
             end = min(start + tokens, length)
             if number > 1 and document_mask:
                 documents_BT[row, start:end] = number
-                asked_BT[row, start - 1] = False
+                has_loss_BT[row, start - 1] = False
             if number > 1 and restart_positions:
                 positions_BT[row, start:end] = index_T[: end - start]
             start = end
-        for number, (first, last) in enumerate(example.regions, start=1):
-            regions_BT[row, first : min(last, length)] = number
-            # The next token of the region is seen, so it can't be asked for.
-            asked_BT[row, first : last - 1] = False
+        for number, (first, last) in enumerate(example.spans, start=1):
+            spans_BT[row, first : min(last, length)] = number
+            # Tokens of a span attend to the next one, so it has no loss.
+            has_loss_BT[row, first : last - 1] = False
     targets_BT = np.zeros(shape, np.int32)
-    np.copyto(targets_BT[:, :-1], ids_BT[:, 1:], where=asked_BT[:, :-1])
-    weights_BT = asked_BT.astype(np.float32)
+    np.copyto(targets_BT[:, :-1], ids_BT[:, 1:], where=has_loss_BT[:, :-1])
+    weights_BT = has_loss_BT.astype(np.float32)
     truncated_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
     places = np.array(tasks, np.int32), np.array(sources, np.int32)
-    return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, regions_BT, *places), truncated_tokens
+    return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, spans_BT, *places), truncated_tokens
 
 
 @dataclass(frozen=True)
 class ComputeCounts:
     """What a model of some architecture computes for a batch, padding aside: what its cost is counted by.
 
-    A pair is an asking and an asked position, the second visible from the first. A decoder has no encoder's part.
+    A pair is a query and a key that it attends to. A decoder has no encoder tokens or pairs.
     """
 
     encoder_tokens: int = 0
@@ -135,28 +135,28 @@ class ComputeCounts:
         return ComputeCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
-def work(batch: Batch, architecture: str) -> ComputeCounts:
-    """The work of a batch for an architecture's kind.
+def compute_counts(batch: Batch, architecture: ArchitectureConfig) -> ComputeCounts:
+    """Count what an architecture computes for a batch.
 
-    The encoder-decoder decodes each region's last token too, and a decoded token sees all region tokens of its segment
-    that are not later.
+    The decoder of an encoder-decoder also reads the last token of each span, and its tokens attend to all encoder
+    tokens of their segment that are not later.
     """
-    rows = zip(batch.document_BT, batch.region_BT, batch.loss_weight_BT, strict=True)
-    return sum(
-        (_row_work(document, region, weight, architecture) for document, region, weight in rows), ComputeCounts()
-    )
+    rows = zip(batch.document_BT, batch.span_BT, batch.loss_weight_BT, strict=True)
+    return sum((_row_counts(document, span, weight, architecture) for document, span, weight in rows), ComputeCounts())
 
 
-def _row_work(document_T: Ints, region_T: Ints, weight_T: NDArray[np.float32], architecture: str) -> ComputeCounts:
-    region_lengths = np.bincount(region_T[document_T > 0], minlength=1)[1:]
+def _row_counts(
+    document_T: Ints, span_T: Ints, weight_T: NDArray[np.float32], architecture: ArchitectureConfig
+) -> ComputeCounts:
+    span_lengths = np.bincount(span_T[document_T > 0], minlength=1)[1:]
     loss_tokens = int((weight_T > 0).sum())
-    if architecture != "encoder_decoder":
+    if not architecture.has_encoder:
         pairs = _triangle(np.bincount(document_T, minlength=1)[1:])
-        if architecture == "prefix_decoder":
-            pairs += int((region_lengths * (region_lengths - 1) // 2).sum())
+        if architecture.honours_bidirectional_spans:
+            pairs += int((span_lengths * (span_lengths - 1) // 2).sum())
         return ComputeCounts(decoder_tokens=int((document_T > 0).sum()), loss_tokens=loss_tokens, decoder_pairs=pairs)
-    encoded_T = (region_T > 0) & (document_T > 0)
-    decoded_T = (document_T > 0) & (~encoded_T | (region_T != np.append(region_T[1:], 0)))
+    encoded_T = (span_T > 0) & (document_T > 0)
+    decoded_T = (document_T > 0) & (~encoded_T | (span_T != np.append(span_T[1:], 0)))
     cross_pairs = 0
     for segment in np.unique(document_T[decoded_T]):
         inside_T = document_T == segment
@@ -165,7 +165,7 @@ def _row_work(document_T: Ints, region_T: Ints, weight_T: NDArray[np.float32], a
         encoder_tokens=int(encoded_T.sum()),
         decoder_tokens=int(decoded_T.sum()),
         loss_tokens=loss_tokens,
-        encoder_pairs=int((region_lengths**2).sum()),
+        encoder_pairs=int((span_lengths**2).sum()),
         decoder_pairs=_triangle(np.bincount(document_T[decoded_T], minlength=1)[1:]),
         cross_pairs=cross_pairs,
     )

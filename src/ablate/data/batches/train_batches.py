@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import Batch, ComputeCounts, pack, work
+from ablate.data.batches.batch import Batch, ComputeCounts, compute_counts, pack
 from ablate.data.batches.stream import Stream
 from ablate.data.tokens.shards import Shards, open_shards
-from ablate.objectives.objective import Objective
+from ablate.objectives.objective import Objective, RowTransform
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TrainBatch:
         train_tokens: of the windows, before any transform.
         input_tokens: that the model reads, padding aside.
         truncated_tokens: lost because a transformed row outgrew the context.
-        work: what the trial's architecture computes for it.
+        compute_counts: what the trial's architecture computes for it.
         windows: which window each row of all ranks read, in row order, for the chained digest.
     """
 
@@ -28,13 +28,13 @@ class TrainBatch:
     train_tokens: int
     input_tokens: int
     truncated_tokens: int
-    work: ComputeCounts
+    compute_counts: ComputeCounts
     windows: tuple[str, ...]
 
     @property
     def loss_tokens(self) -> int:
-        """Tokens that the model is asked for."""
-        return self.work.loss_tokens
+        """Tokens with loss."""
+        return self.compute_counts.loss_tokens
 
 
 class TrainBatches:
@@ -46,9 +46,7 @@ class TrainBatches:
         self.ranks = ranks
         self.stream = Stream(shards, trial)
         tokenizer = shards.tokenizer
-        self.objective = Objective.from_config(
-            trial.objective, trial.infill, tokenizer.special, trial.data_seed, tokenizer.splitter
-        )
+        self.transform = RowTransform(Objective.of(trial), tokenizer.special, trial.data_seed, tokenizer.splitter)
 
     def __reduce__(self) -> "tuple[Callable[[TrialConfig, int, int], TrainBatches], tuple[TrialConfig, int, int]]":
         # A loader's worker maps the shards by itself; sent to it, they would be copied whole.
@@ -59,7 +57,7 @@ class TrainBatches:
         examples, tasks, sources, train_tokens = [], [], [], 0
         for row in rows:
             window = self.stream.window(row)
-            example, task = self.objective.example(window.drawn_as, window.tokens_T, window.document_tokens)
+            example, task = self.transform.example(window.drawn_as, window.tokens_T, window.document_tokens)
             examples.append(example)
             tasks.append(task)
             sources.append(window.source)
@@ -86,7 +84,7 @@ class TrainBatches:
             train_tokens=train_tokens,
             input_tokens=int((batch.document_BT > 0).sum()),
             truncated_tokens=truncated_tokens,
-            work=work(batch, self.trial.architecture.kind),
+            compute_counts=compute_counts(batch, self.trial.architecture),
             windows=tuple(f"{source}:{index}" for source, index in places),
         )
 

@@ -57,7 +57,7 @@ class TextSplitter:
         begun: NDArray[np.int64] = np.unique(np.append(starts[starts < characters_T.sum()], 0))
         return begun if characters_T.any() else begun[:0]
 
-    def cut(self, tokens_T: Tokens, offsets: Sequence[int] | NDArray[np.int64]) -> list[Tokens]:
+    def split(self, tokens_T: Tokens, offsets: Sequence[int] | NDArray[np.int64]) -> list[Tokens]:
         """The parts before, between and after the characters with these ascending offsets; some may be empty."""
         ends_T = np.cumsum(self._characters_V[tokens_T])
         fixed, borders = self._borders(tokens_T, ends_T)

@@ -27,13 +27,13 @@ def special_tokens(config: TokenizerConfig) -> SpecialTokens:
     masks = config.mask_sentinels
     if config.kind == "codegen2":
         # `<eom>` follows `<sep>`; what the release does not have, follows it.
-        structural = SpecialTokens.counted_from(CODEGEN2_SEPARATOR - 1, 0)
+        structural = SpecialTokens.consecutive(CODEGEN2_SEPARATOR - 1, 0)
         numbered = tuple(range(CODEGEN2_FIRST_MASK, CODEGEN2_FIRST_MASK - masks, -1))
         return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT, "masks": numbered})
     if config.kind == "gpt2":
-        structural = SpecialTokens.counted_from(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
+        structural = SpecialTokens.consecutive(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
         return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT})
-    return SpecialTokens.counted_from(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
+    return SpecialTokens.consecutive(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def passage_rows(reader: "Reader", chosen: Sequence[Passage], prompts: Prompts) 
 
     start = prompts.start()
     full = bits([Reading(start, np.concatenate([passage.first_T, passage.second_T])) for passage in chosen])
-    if prompts.reads_in_order and not prompts.reads_regions:
+    if prompts.reads_in_order and not prompts.reads_bidirectional_spans:
         own = [bits_S[len(passage.first_T) :] for passage, bits_S in zip(chosen, full, strict=True)]
     else:
         own = bits([Reading(prompts.continuation(passage.first_T), passage.second_T) for passage in chosen])

@@ -191,7 +191,7 @@ def middle_rows(reader: "Reader", chosen: Sequence[Middle], prompts: Prompts) ->
 
 def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:
     """Readings of the middles after both sides; none for an arm that was not trained to infill."""
-    end = np.array([prompts.objective.special.end_of_mask], np.int32)
+    end = np.array([prompts.special.end_of_mask], np.int32)
     for number, middle in enumerate(fitted):
         rng = keyed_rng(EVALUATION_SEED, number, "format")
         prompt = prompts.infill(middle.prefix_T, middle.suffix_T, rng)

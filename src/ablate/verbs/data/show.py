@@ -1,4 +1,4 @@
-"""`data show`: real rows as a model reads them, with regions, segments and what is asked for."""
+"""`data show`: real rows as a model reads them, with bidirectional spans, segments and loss."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,7 +17,7 @@ from ablate.verbs.data.prepare import made
 # How many rows are looked through for one of each kind.
 LOOKED_THROUGH = 400
 
-REGION, ASKED, SPECIAL, QUIET = "on blue", "green", "bold magenta", "dim"
+SPAN, ASKED, SPECIAL, QUIET = "on blue", "green", "bold magenta", "dim"
 
 
 def of_grid(plan: Plan, names: list[str], console: Console) -> int:
@@ -29,7 +29,7 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
         "   not asked for",
         (" ", ""),
         "  ",
-        (" read both ways ", REGION),
+        (" read both ways ", SPAN),
         "  ",
         ("<special>", SPECIAL),
     )
@@ -49,7 +49,7 @@ def of_grid(plan: Plan, names: list[str], console: Console) -> int:
 
 def _one_of_each_kind(steps: TrainBatches) -> Iterator[int]:
     """The first row of each task, and of each task the first that holds structure (a middle, masks)."""
-    structure = set(steps.objective.special.names()) - {steps.objective.special.end_of_text}
+    structure = set(steps.transform.special.names()) - {steps.transform.special.end_of_text}
     seen: set[tuple[int, bool]] = set()
     for row in range(LOOKED_THROUGH):
         batch, *_ = steps.batch([row])
@@ -61,12 +61,12 @@ def _one_of_each_kind(steps: TrainBatches) -> Iterator[int]:
 
 def _show(row: int, steps: TrainBatches, tokenizer: Tokenizer, console: Console) -> None:
     batch, train_tokens, truncated_tokens = steps.batch([row])
-    arm = steps.objective.arms[int(batch.task_B[0])]
+    task = steps.transform.objective.tasks[int(batch.task_B[0])]
     tokens = int((batch.document_BT > 0).sum())
     asked = int(batch.loss_weight_BT.sum())
     facts = [
         f"row {row}",
-        arm.label if arm.label == arm.task.name else f"{arm.label} ({arm.task.name})",
+        task.label if task.label == task.task.name else f"{task.label} ({task.task.name})",
         steps.stream.sources[int(batch.source_B[0])],
         f"{train_tokens} source tokens",
         f"{tokens} in the row",
@@ -80,18 +80,18 @@ def _show(row: int, steps: TrainBatches, tokenizer: Tokenizer, console: Console)
 
 def rendered(batch: Batch, tokenizer: Tokenizer, width: int) -> Text:
     """The first row of a batch."""
-    ids_T, document_T, region_T = (part[0] for part in (batch.input_ids_BT, batch.document_BT, batch.region_BT))
+    ids_T, document_T, span_T = (part[0] for part in (batch.input_ids_BT, batch.document_BT, batch.span_BT))
     # A token is asked for at the position before it.
-    asked_T = np.concatenate([[False], batch.loss_weight_BT[0, :-1] > 0])
+    has_loss_T = np.concatenate([[False], batch.loss_weight_BT[0, :-1] > 0])
     names = tokenizer.special.names()
     text = Text()
     keys = [
-        (int(document), int(region), bool(asked), names.get(int(token)))
-        for document, region, asked, token in zip(document_T, region_T, asked_T, ids_T, strict=True)
+        (int(document), int(span), bool(asked), names.get(int(token)))
+        for document, span, asked, token in zip(document_T, span_T, has_loss_T, ids_T, strict=True)
         if document > 0
     ]
     previous = 1
-    for (document, region, asked, name), run in groupby(enumerate(keys), key=lambda numbered: numbered[1]):
+    for (document, span, asked, name), run in groupby(enumerate(keys), key=lambda numbered: numbered[1]):
         if document != previous:
             text.append("\n" + "─" * width + "\n", style=QUIET)
             previous = document
@@ -101,5 +101,5 @@ def rendered(batch: Batch, tokenizer: Tokenizer, width: int) -> Text:
             shown, style = content.decode(errors="replace"), ASKED if asked else ""
         else:
             shown, style = name * len(places), SPECIAL
-        text.append(shown, style=f"{style} {REGION}" if region else style or None)
+        text.append(shown, style=f"{style} {SPAN}" if span else style or None)
     return text

@@ -1,6 +1,6 @@
-"""What regions and segments cost: a training step with them beside a plainly causal one.
+"""What bidirectional spans and segments cost: a training step with them beside a plainly causal one.
 
-    python bench/region_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 31] [--compile]
+    python bench/mask_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 31] [--compile]
 
 17M parameters, context 512, 8 rows, two threads. Rows of two or three segments, each with a prefix of a random share,
 against rows of one segment without any; tokens and asked positions are the same. Steps alternate; the figure is the
@@ -28,24 +28,24 @@ Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def make_rows(seed: int) -> tuple[Rows, Rows]:
-    """Plain rows and such with regions: ids, documents, positions, regions and asked positions, (B, T) each."""
+    """Plain rows and such with bidirectional spans: ids, documents, positions, bidirectional spans and asked positions, (B, T) each."""
     rng = np.random.default_rng(seed)
-    document, region, asked = (np.zeros((ROWS, CONTEXT), np.int64) for _ in range(3))
+    document, span, asked = (np.zeros((ROWS, CONTEXT), np.int64) for _ in range(3))
     for row in range(ROWS):
         borders = [0, *sorted(rng.choice(np.arange(64, CONTEXT - 64), rng.integers(1, 3), replace=False)), CONTEXT]
         for segment, (first, end) in enumerate(pairwise(borders), start=1):
             after_prefix = first + int(rng.uniform() * (end - first))
-            document[row, first:end] = region[row, first:after_prefix] = segment
+            document[row, first:end] = span[row, first:after_prefix] = segment
             asked[row, max(first, after_prefix - 1) : end - 1] = 1
     ids = rng.integers(0, VOCABULARY, (ROWS, CONTEXT))
     position = np.tile(np.arange(CONTEXT), (ROWS, 1))
     plain = (ids, np.ones_like(ids), position, np.zeros_like(ids), asked)
-    return _tensors(plain), _tensors((ids, document, position, region, asked))
+    return _tensors(plain), _tensors((ids, document, position, span, asked))
 
 
 def _tensors(arrays: tuple[NDArray[np.int64], ...]) -> Rows:
-    ids, document, position, region, asked = map(torch.from_numpy, arrays)
-    return ids, document, position, region, asked
+    ids, document, position, span, asked = map(torch.from_numpy, arrays)
+    return ids, document, position, span, asked
 
 
 class Training:
@@ -91,18 +91,18 @@ def main() -> None:
     )
     ratios, others = [], []
     for pair in range(-2, chosen.pairs):
-        plain, regions = make_rows(pair + 2)
+        plain, spans = make_rows(pair + 2)
         if pair % 2:
-            with_regions, without = decoder.step(regions), decoder.step(plain)
+            with_spans, without = decoder.step(spans), decoder.step(plain)
         else:
-            without, with_regions = decoder.step(plain), decoder.step(regions)
-        encoded = both.step(regions)
+            without, with_spans = decoder.step(plain), decoder.step(spans)
+        encoded = both.step(spans)
         if pair < 0:
             continue
-        ratios.append(with_regions / without)
+        ratios.append(with_spans / without)
         others.append(encoded / without)
-        print(f"  plain {without:.3f} s   regions {with_regions:.3f} s   ratio {ratios[-1]:.3f}", flush=True)
-    print(f"regions: median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")
+        print(f"  plain {without:.3f} s   spans {with_spans:.3f} s   ratio {ratios[-1]:.3f}", flush=True)
+    print(f"spans: median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")
     print(f"encoder-decoder beside the plain decoder: median ratio {statistics.median(others):.3f}")
 
 
