@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there; what is torn is skipped, what is another's is refused."""
+"""Checkpoints on disk: complete or absent; damaged ones are skipped, those of another trial are refused."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_the_last_ones_are_kept(store: Checkpoints) -> None:
     ("damage", "told"),
     [
         (lambda path: (path / MARKER).unlink(), f"it has no {MARKER}"),
-        (lambda path: (path / MARKER).write_text('{"format": 1, "tri'), f"its {MARKER} is torn"),
+        (lambda path: (path / MARKER).write_text('{"format": 1, "tri'), f"its {MARKER} is damaged"),
         (lambda path: (path / "state.pt").unlink(), "state.pt is missing"),
         (lambda path: (path / "state.pt").write_bytes(b"sta"), "state.pt has 3 bytes instead of 5"),
         (lambda path: (path / "more.bin").write_bytes(b"morE"), "more.bin does not have its recorded SHA-256"),
@@ -101,7 +101,7 @@ def test_what_a_killed_process_left_is_no_checkpoint_and_can_be_swept(store: Che
     write(store, 2)
     assert [path.name for path in store.leftovers()] == [".writing-1"]
     assert store.newest_step == 2
-    store.sweep()
+    store.remove_leftovers()
     assert store.leftovers() == []
     store.clear()
     assert store.paths() == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ablate.records import lease as lease_module
-from ablate.records.lease import LOST_EXIT_CODE, HeldElsewhereError, Lease, live_holder
+from ablate.records.lease import LOST_EXIT_CODE, Lease, LockedError, live_holder
 from ablate.records.process import birth, is_running, this_host
 
 
@@ -34,7 +34,7 @@ def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
     with Lease(tmp_path):
         with (
-            pytest.raises(HeldElsewhereError, match=f"process {os.getpid()} on {socket.gethostname()}"),
+            pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()}"),
             Lease(tmp_path),
         ):
             pass
@@ -107,7 +107,7 @@ def test_a_silent_lease_of_another_host_is_taken_over(tmp_path: Path, age_second
 
 def test_a_fresh_lease_of_another_host_is_kept(tmp_path: Path) -> None:
     leave_lease(tmp_path)
-    with pytest.raises(HeldElsewhereError, match="process 1 on elsewhere"), Lease(tmp_path):
+    with pytest.raises(LockedError, match="process 1 on elsewhere"), Lease(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
 
@@ -126,7 +126,7 @@ def test_after_a_clock_was_set_a_beating_heart_is_seen(
 
 def test_a_lease_that_is_not_yet_written_is_somebody_s(tmp_path: Path) -> None:
     (tmp_path / "lease.1").touch()
-    with pytest.raises(HeldElsewhereError), Lease(tmp_path):
+    with pytest.raises(LockedError), Lease(tmp_path):
         pass
 
 
@@ -143,7 +143,7 @@ def test_who_takes_over_backs_off_from_a_lease_that_it_did_not_see_dead(
         return create(lease)
 
     monkeypatch.setattr(Lease, "_create", create_late)
-    with pytest.raises(HeldElsewhereError, match="at this moment"), Lease(tmp_path):
+    with pytest.raises(LockedError, match="at the same moment"), Lease(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lease.1"]
     assert "of a third" in (tmp_path / "lease.1").read_text()
@@ -155,7 +155,7 @@ def _take(path: Path, barrier: object, taken: object) -> None:
         with Lease(path):
             taken.put(os.getpid())  # type: ignore[attr-defined]
             barrier.wait()  # type: ignore[attr-defined]
-    except HeldElsewhereError:
+    except LockedError:
         barrier.wait()  # type: ignore[attr-defined]
 
 

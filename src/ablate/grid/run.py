@@ -112,7 +112,7 @@ def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
     status = folder.status
     if trial not in missing:
         return f"[green]{status}[/]"
-    if folder.is_held:
+    if folder.is_locked:
         return "run by another process"
     return f"[red]failed before; {resume_text(folder)}[/]" if status == Status.FAILED else resume_text(folder)
 

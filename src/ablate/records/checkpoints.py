@@ -1,9 +1,9 @@
-"""A trial's checkpoints on disk: each is whole or not there.
+"""A trial's checkpoints on disk: each is complete or absent.
 
 checkpoints/
   step-000000120/
     state.pt         what the trainer wrote
-    complete.json    whose it is, its step, bytes and SHA-256 of each file; written last, before the folder's rename
+    complete.json    trial, step, size and SHA-256 of each file; written last, before the folder is renamed
 """
 
 import hashlib
@@ -25,26 +25,25 @@ MARKER = "complete.json"
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one trial; only the holder of its lease writes them.
+    """The checkpoints of one trial. Only the holder of its lease writes them.
 
     Attributes:
-        folder: where they lie.
-        trial_id: whose they are.
+        folder: contains them.
     """
 
     folder: Path
     trial_id: str
 
     def write(self, step: int, fill: Callable[[Path], None], *, keep_last: int) -> Path:
-        """Writes a checkpoint and removes those before the last `keep_last`.
+        """Write a checkpoint and remove all but the last `keep_last`.
 
         Args:
-            step: after which it was taken.
-            fill: writes files into the folder that it is given.
-            keep_last: how many stay, this one included.
+            step: the last step it contains.
+            fill: writes files into a folder.
+            keep_last: how many checkpoints stay, this one included.
 
         Raises:
-            OSError: it could not be written; the earlier ones are as they were.
+            OSError: the checkpoint could not be written; earlier ones are unchanged.
         """
         scratch = self.folder / f".writing-{uuid.uuid4().hex}"
         final = self.folder / f"step-{step:09}"
@@ -57,7 +56,7 @@ class Checkpoints:
                 files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
             write_json(scratch / MARKER, {"format": FORMAT, "trial_id": self.trial_id, "step": step, "files": files})
             sync(scratch)
-            # One that stands in the way was found corrupt when its step was passed again.
+            # A checkpoint of this step is there only if it is corrupt.
             self._remove(final)
             scratch.rename(final)
             sync(self.folder)
@@ -68,23 +67,23 @@ class Checkpoints:
         return final
 
     def remove_after(self, step: int) -> None:
-        """Removes those that were skipped, as the training goes on from this step; 0 for all."""
+        """Remove checkpoints after a step, which training resumes from; 0 removes all."""
         for path in self.paths():
             if path.name > f"step-{step:09}":
                 self._remove(path)
 
     def paths(self) -> list[Path]:
-        """All checkpoints, intact or not, the newest first."""
+        """Return all checkpoints, intact or not, the newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True)
 
     @property
     def newest_step(self) -> int | None:
-        """The step of the newest checkpoint, intact or not; None where there is none."""
+        """The step of the newest checkpoint, intact or not; None if there is none."""
         paths = self.paths()
         return int(paths[0].name.removeprefix("step-")) if paths else None
 
     def newest(self) -> Path | None:
-        """The newest intact checkpoint; each torn or corrupt one on the way is skipped with a warning.
+        """Return the newest intact checkpoint; skip damaged ones with a warning.
 
         Raises:
             LedgerError: a checkpoint of another trial, or of a newer format.
@@ -93,11 +92,11 @@ class Checkpoints:
             problem = self.problem(path)
             if problem is None:
                 return path
-            log.warning("The checkpoint %s is skipped: %s.", path, problem)
+            log.warning("Skipping the checkpoint %s: %s.", path, problem)
         return None
 
     def problem(self, path: Path) -> str | None:
-        """What is wrong with a checkpoint; None for nothing. Raises LedgerError like `newest`."""
+        """Return what is wrong with a checkpoint, or None. Raises LedgerError like `newest`."""
         try:
             marker = read_versioned(path / MARKER, FORMAT)
         except FileNotFoundError:
@@ -105,40 +104,40 @@ class Checkpoints:
         except NewerFormatError:
             raise
         except LedgerError:
-            return f"its {MARKER} is torn"
+            return f"its {MARKER} is damaged"
         if marker["trial_id"] != self.trial_id:
             raise LedgerError(
-                f"{path}: is a checkpoint of the trial {marker['trial_id']}, not of {self.trial_id}. Move it away; the "
-                "same command then goes on without it."
+                f"{path}: is a checkpoint of trial {marker['trial_id']}, not of {self.trial_id}. Move it away and run "
+                "the same command again."
             )
-        for name, told in marker["files"].items():
+        for name, expected in marker["files"].items():
             file = path / name
             if not file.exists():
                 return f"{name} is missing"
-            if file.stat().st_size != told["bytes"]:
-                return f"{name} has {file.stat().st_size} bytes instead of {told['bytes']}"
-            if _sha256(file) != told["sha256"]:
-                return f"{name} does not have the SHA-256 that it was written with"
+            if file.stat().st_size != expected["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}"
+            if _sha256(file) != expected["sha256"]:
+                return f"{name} does not have its recorded SHA-256"
         return None
 
     def leftovers(self) -> list[Path]:
-        """What a process that was killed while it wrote or removed left behind."""
+        """Return files that a process left when it was killed while it wrote or removed a checkpoint."""
         return sorted(self.folder.glob(".*"))
 
-    def sweep(self) -> None:
-        """Removes the leftovers."""
+    def remove_leftovers(self) -> None:
+        """Remove the leftovers."""
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
 
     def clear(self) -> None:
-        """Removes all checkpoints."""
+        """Remove all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        # Renamed first: what is half removed must not look like a checkpoint.
+        # Renamed first: a half-removed folder must not look like a checkpoint.
         if path.exists():
-            gone = path.rename(self.folder / f".gone-{uuid.uuid4().hex}")
-            shutil.rmtree(gone, ignore_errors=True)
+            removed = path.rename(self.folder / f".gone-{uuid.uuid4().hex}")
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

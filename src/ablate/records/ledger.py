@@ -1,21 +1,22 @@
-"""The ledger: what each trial is, how far it came and what it found.
+"""The ledger: the config, state and results of each trial, grid and tuning.
 
 runs/
-  grids/<grid_id>.json         the command's overrides, its arms and their trials, the lesson's declaration
-  diffs/<digest>.diff          uncommitted changes to the code that trials ran with
-  tunings/<tuning_id>.json     the command's overrides and its arms' studies; tunings/owners/: who runs one
-  studies.journal              those studies, unless they are elsewhere
+  grids/<grid_id>.json         command, arms and their trials, declaration, looks (`GridRecord`)
+  diffs/<digest>.diff          uncommitted changes to the code
+  tunings/<tuning_id>.json     command, settings, a study per arm (`TuningRecord`)
+  tunings/owners/              leases of the commands that run tunings
+  studies.journal              the studies, unless hydra.sweeper.storage says otherwise
   <trial_id>/
     config.yaml                frozen before the trial starts
-    record.json                status, times, counters, results, provenance
-    metrics.jsonl              one object per logged step; metrics.parquet when it is finished
+    record.json                status, attempts, results, provenance (`TrialRecord`)
+    metrics.jsonl              one object per logged step; metrics.parquet when the training ends
     evaluations/<id>.parquet   bits and bytes of each document
-    checkpoints/               while it is not finished: what the next step depends on
+    checkpoints/               until the trial is finished
     model.pt                   the trained weights
-    attempts/<number>/         log and last state of an attempt that `retry` set aside
-    lease.<n>                  while a process works on it
-    log.txt                    what the process printed
-    wandb/                     the mirror
+    attempts/<number>/         files of an attempt that `retry` archived
+    lease.<n>                  while a process works on the trial
+    log.txt                    output of the process
+    wandb/                     offline runs
 """
 
 import os
@@ -38,13 +39,13 @@ from ablate.records.schema import read, write
 from ablate.records.trial import Attempt, Status, TrialRecord
 from ablate.records.tuning import TuningRecord
 
-# In C where that was built: ten times as fast.
+# The C version is ten times as fast, but not always built.
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """One trial's place in the ledger."""
+    """One trial's folder in the ledger."""
 
     path: Path
 
@@ -60,7 +61,7 @@ class TrialFolder:
 
     @property
     def log_path(self) -> Path:
-        """What the trial's process printed."""
+        """The output of the trial's process."""
         return self.path / "log.txt"
 
     @property
@@ -75,7 +76,7 @@ class TrialFolder:
 
     @property
     def is_trained(self) -> bool:
-        """Whether its weights are there and the record knows of them; what may be missing is a score."""
+        """Whether training ended: its weights are there and the record has its result. Scores may be missing."""
         return self.model_path.exists() and self.record().result is not None
 
     def evaluation_path(self, evaluation_id: str) -> Path:
@@ -84,30 +85,30 @@ class TrialFolder:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """What the next step depends on."""
+        """The trial's checkpoints."""
         return Checkpoints(self.path / "checkpoints", self.trial_id)
 
     @property
     def lease(self) -> Lease:
-        """A lease on this trial, not yet taken."""
+        """A lease on this trial, not yet acquired."""
         return Lease(self.path)
 
     @property
     def holder(self) -> Holder | None:
-        """The live process that works on this trial, if there is one; may watch a silent one for some seconds."""
+        """The live process that works on this trial, or None; may wait some seconds for a heartbeat."""
         return live_holder(self.path)
 
     @property
-    def is_held(self) -> bool:
-        """Whether a process works on this trial, as far as one look tells."""
+    def is_locked(self) -> bool:
+        """Whether a process works on this trial; does not wait for a heartbeat."""
         return live_holder(self.path, watch_seconds=0) is not None
 
     def frozen(self) -> dict[str, Any]:
-        """The frozen config as a plain container."""
+        """Return the frozen config as plain values."""
         container = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
         if not isinstance(container, dict):
             raise LedgerError(
-                f"{self.config_path}: not a configuration. Delete the folder {self.path} to plan it anew."
+                f"{self.config_path}: is not a configuration. Delete the folder {self.path} and run the grid again."
             )
         return container
 
@@ -184,7 +185,7 @@ class Ledger:
     runs_dir: Path
 
     def trial(self, trial_id: str) -> TrialFolder:
-        """The folder of a trial, there or not."""
+        """Return the folder of a trial; it need not exist."""
         return TrialFolder(self.runs_dir / trial_id)
 
     def freeze(self, record: TrialRecord, container: dict[str, Any]) -> None:
@@ -194,14 +195,14 @@ class Ledger:
         result cannot: the id hashes it), but never while a process runs the trial.
         """
         folder = self.trial(record.trial_id)
-        if folder.is_held:
+        if folder.is_locked:
             return
         write_text(folder.config_path, yaml.dump(container, Dumper=DUMPER, sort_keys=False, allow_unicode=True))
         if not folder.record_path.exists():
             folder.write(record)
 
     def trials(self) -> Iterator[TrialFolder]:
-        """Every trial that was ever planned, by id."""
+        """Yield every frozen trial, by id."""
         try:
             names = sorted(entry.name for entry in os.scandir(self.runs_dir) if entry.is_dir() and entry.name[0] != ".")
         except FileNotFoundError:
@@ -247,7 +248,7 @@ class Ledger:
         return self.runs_dir / "tunings" / "owners" / owner
 
     def check_writable(self) -> None:
-        """Raises LedgerError when nothing can be written below `runs_dir`."""
+        """Raise LedgerError if nothing can be written below `runs_dir`."""
         folder = self.runs_dir / "grids"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -255,11 +256,11 @@ class Ledger:
                 pass
         except OSError as error:
             raise LedgerError(
-                f"{self.runs_dir}: cannot write the ledger ({error.strerror}). Choose another folder with runs_dir=…"
+                f"{self.runs_dir}: cannot write the ledger ({error.strerror}). Choose another folder: runs_dir=PATH"
             ) from None
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """The records in a folder, the one that was last written first."""
-    found = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    """The records in a folder, the last written first."""
+    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)

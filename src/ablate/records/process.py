@@ -1,4 +1,4 @@
-"""Which process on which host, told apart also after its number was given to another."""
+"""Identify a process on a host, also after its pid was given to another process."""
 
 import os
 import socket
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def this_host() -> str:
-    """The host's name and, where there is a /proc, its boot and the namespace that process numbers belong to.
+    """Return the host's name and, if there is a /proc, its boot id and pid namespace.
 
-    Two machines, or two containers, may share a name and still not see each other's processes.
+    Two machines, or two containers, may share a name without seeing each other's processes.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -18,31 +18,31 @@ def this_host() -> str:
 
 
 def birth(pid: int) -> str | None:
-    """When a process on this host began, in ticks since the boot; None where that can't be known."""
-    found = _stat(pid)
-    return found[1] if found else None
+    """Return when a process on this host started, in ticks since the boot; None if that is unknown."""
+    stat = _stat(pid)
+    return stat[1] if stat else None
 
 
 def is_running(pid: int, born: str | None) -> bool:
-    """Whether the process with this number on this host runs, and is the one that began then."""
+    """Whether the process with this pid runs on this host and started then."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    found = _stat(pid)
-    if found is None:
+    stat = _stat(pid)
+    if stat is None:
         return True
-    state, began = found
-    # A zombie is dead and answers to its number, for ever where nobody waits for it, as in many containers.
-    return state not in "ZX" and born in (began, None)
+    state, started = stat
+    # A zombie is dead and keeps its pid, in many containers for ever, because nobody waits for it.
+    return state not in "ZX" and born in (started, None)
 
 
 def _stat(pid: int) -> tuple[str, str] | None:
-    """State and start of a process, where the system has a /proc."""
+    """State and start time of a process, if the system has a /proc."""
     try:
-        # The name before them, in parentheses, may hold spaces and parentheses of its own.
+        # The name before them may contain spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return fields[0], fields[19]
     except (OSError, IndexError):

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Failure, Status, TrialRecord
 
@@ -50,7 +50,7 @@ def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 
     if not _is_orphaned(folder.record(), is_interrupted=is_interrupted) or folder.holder is not None:
         return
     # Under the lease, because another command may resume the trial at this moment.
-    with contextlib.suppress(HeldElsewhereError), folder.lease:
+    with contextlib.suppress(LockedError), folder.lease:
         record = folder.record()
         if not _is_orphaned(record, is_interrupted=is_interrupted):
             return
@@ -75,7 +75,7 @@ def reconcile_submitted(folder: TrialFolder, job_id: str, reason: str | None) ->
     """
     if folder.record().status != Status.SUBMITTED:
         return
-    with contextlib.suppress(HeldElsewhereError), folder.lease:
+    with contextlib.suppress(LockedError), folder.lease:
         record = folder.record()
         if record.status != Status.SUBMITTED or record.submission is None or record.submission.job_id != job_id:
             return

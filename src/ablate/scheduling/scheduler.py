@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from ablate.console import counted
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.job import Job
@@ -117,12 +117,12 @@ class Scheduler:
                     failure=None,
                 )
                 return True
-        except HeldElsewhereError:
+        except LockedError:
             return False
 
     def _is_taken(self, ledger: Ledger, trial_id: str) -> bool:
         folder = ledger.trial(trial_id)
-        return folder.is_held or self._is_submitted_elsewhere(folder.record())
+        return folder.is_locked or self._is_submitted_elsewhere(folder.record())
 
     def _is_submitted_elsewhere(self, record: TrialRecord) -> bool:
         submission = record.submission

@@ -18,7 +18,7 @@ from ablate.errors import UsageError
 from ablate.evaluation.suite import evaluation_id, validation_id
 from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
 from ablate.records.trial import Failure, Status
@@ -42,7 +42,7 @@ def supervise(job: Job) -> bool:
         left to do.
     """
     folder = Ledger(job.runs_dir).trial(job.trial_id)
-    with suppress(HeldElsewhereError), StopRequest().caught() as stop, folder.lease:
+    with suppress(LockedError), StopRequest().caught() as stop, folder.lease:
         return _supervise(folder, job, stop)
     return True
 

@@ -107,7 +107,7 @@ def _train(
     trial, folder = assignment.trial, assignment.folder
     batches = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
     module = TrialModule(trial, model, batches.stream.fingerprint, budget_target(trial, model))
-    folder.checkpoints.sweep()
+    folder.checkpoints.remove_leftovers()
     state = load_newest(folder.checkpoints)
     if state is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
         model.load_state_dict(weights)

@@ -19,7 +19,7 @@ from ablate.config.parse import trial_to_container
 from ablate.errors import UsageError
 from ablate.evaluation.suite import validation_id
 from ablate.identity import semantic
-from ablate.records.lease import HeldElsewhereError, live_holder
+from ablate.records.lease import LockedError, live_holder
 from ablate.records.ledger import Ledger
 from ablate.records.metrics import read_validation
 from ablate.records.trial import Scores, Status, TrialRecord, ValidationSeries
@@ -179,7 +179,7 @@ class TuningSource:
         # How it ended in an earlier command says nothing of how it ends now.
         reconcile(folder, is_interrupted=True)
         if folder.status in (Status.FAILED, Status.PRUNED):
-            with contextlib.suppress(HeldElsewhereError), folder.lease:
+            with contextlib.suppress(LockedError), folder.lease:
                 folder.update(status=Status.PENDING, failure=None)
         self.shown[variant.trial_id] = candidate
 
@@ -196,7 +196,7 @@ class TuningSource:
             return
         if may_retry:
             self._tried.discard(key)
-        elif not self.ledger.trial(job.trial_id).is_held:
+        elif not self.ledger.trial(job.trial_id).is_locked:
             # Somebody else has asked it to stop. What was drawn and trained stays for the next command.
             self.failed[job.trial_id] = self._open.pop(key)
 
@@ -218,7 +218,7 @@ class TuningSource:
             study.tell(number, TrialState.COMPLETE if values else TrialState.PRUNED, values)
         elif record.status == Status.PRUNED and _pruned_by(record) == candidate.key:
             study.tell(number, TrialState.PRUNED)
-        elif record.status == Status.FAILED and is_own and not folder.is_held:
+        elif record.status == Status.FAILED and is_own and not folder.is_locked:
             self.failed[candidate.trial_id] = candidate
             study.failed_now += 1
             study.tell(number, TrialState.FAIL)

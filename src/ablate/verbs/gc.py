@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.console import make_console
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 from ablate.verbs.arguments import Arguments
@@ -68,7 +68,7 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
     yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
     named, tunings = _named(ledger), {tuning.tuning_id for tuning in ledger.tunings()}
     for folder in ledger.trials():
-        if folder.is_held:
+        if folder.is_locked:
             continue
         if with_trials and folder.trial_id not in named and folder.record().first_grid not in tunings:
             yield Garbage("trial", folder.path, folder)
@@ -102,7 +102,7 @@ def _delete(item: Garbage, ledger: Ledger) -> bool:
                 _remove(item.path.rename(item.path.with_name(f".gone-{item.trial.trial_id}")))
             elif item.kind not in ("trial", "lease"):
                 _remove(item.path)
-    except HeldElsewhereError:
+    except LockedError:
         return False
     # Taking and releasing the lease removes those of dead processes.
     return not item.path.exists()

@@ -8,7 +8,7 @@ from rich.markup import escape
 from ablate.console import make_console
 from ablate.grid.plan import Plan
 from ablate.grid.run import run
-from ablate.records.lease import HeldElsewhereError
+from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 from ablate.scheduling.launcher import Launcher
@@ -58,7 +58,7 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
                 if is_fresh or status == Status.DIVERGED:
                     folder.archive_attempt()
                 folder.update(status=Status.PENDING, failure=None)
-        except HeldElsewhereError as error:
+        except LockedError as error:
             console.print(f"{folder.trial_id}: skipped, {escape(str(error))}", highlight=False)
             continue
         count += 1

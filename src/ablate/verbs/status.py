@@ -70,7 +70,7 @@ class TrialStatus:
         status, attempts = record.status, record.attempts
         failure = record.failure.message if record.failure else None
         is_running = status == Status.RUNNING
-        if is_running and not folder.is_held:
+        if is_running and not folder.is_locked:
             # The next command that runs the grid records it; this one only reads.
             status = Status.FINISHED if record.is_scoring else Status.FAILED
             failure, is_running = DIED, False
