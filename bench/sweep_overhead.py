@@ -35,12 +35,12 @@ from ablate.scheduling.launcher import Handle, JobState, Phase
 from ablate.scheduling.scheduler import Scheduler
 from ablate.tuning.run import owner
 from ablate.tuning.source import TuningSource
-from ablate.tuning.tuning import Sweep
+from ablate.tuning.tuning import Tuning
 
 RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
-def made_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Sweep:
+def made_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Tuning:
     """The sweep of a command, as the command line makes it."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -51,7 +51,7 @@ def made_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Swee
             del node[ours]
         node |= {"space": RATE, "n_trials": trials, "sampler": sampler, "storage": storage}
         arguments = ["budget=smoke", f"runs_dir={runs_dir}"]
-        return Sweep.of(loader, master, arguments, node, "bench", print)
+        return Tuning.of(loader, master, arguments, node, "bench", print)
 
 
 def score(rate: float) -> float:
@@ -109,7 +109,7 @@ def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> l
     """The seconds that the tuning took for each candidate."""
     tuning = made_tuning(runs_dir, trials, sampler, storage)
     tuning.ledger.check_writable()
-    [[sample, *_]] = tuning.samples.values()
+    [[sample, *_]] = tuning.corners.values()
     console = Console(file=io.StringIO())
     launcher = InstantLauncher(tuning.ledger, validation_id(Seeds(0, 0).on(sample.trial)))
     with owner(tuning.ledger) as name:

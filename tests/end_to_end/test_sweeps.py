@@ -86,7 +86,7 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
             config = record(folder, trial)["semantic"]
             assert config["optimizer"]["learning_rate"] == chosen["values"]["optimizer.learning_rate"]
     assert "Tuned by TPE and median pruning on the validation split's bpb_continuation, 3 candidates per arm" in printed
-    assert "Whether tuning changed a word can't be said here" in printed.replace("\n", " ")
+    assert "Whether tuning changed a verdict is unknown" in printed.replace("\n", " ")
 
 
 def test_tuning_leaves_the_test_split_alone(swept: tuple[Path, str]) -> None:
@@ -115,7 +115,7 @@ def test_the_same_command_again_trains_nothing(swept: tuple[Path, str]) -> None:
     assert reported.stdout.partition(lesson)[2] == printed.partition(lesson)[2]
     shown = json.loads(ablate(folder, "status", *SWEEP, "--json").stdout)
     assert len(shown) == 6 + 4
-    assert "1 lesson, 1 sweep: " in paged(folder)
+    assert "1 lesson, 1 tuning: " in paged(folder)
     text = (folder / "runs" / "lessons.html").read_text()
     assert "Tuning optimizer.learning_rate" in text
     assert text.count("<h3>History") == 2
@@ -177,7 +177,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(swept: tuple[Path, str], tm
     unkilled = Path(shutil.copytree(folder / "text", tmp_path / "unkilled" / "text")).parent
     assert ablate(unkilled, *words).returncode == 0
     there, here = studies(unkilled), studies(folder)
-    # What is proposed first hangs on nothing that was found.
+    # The first candidates depend on no results.
     assert here["causal"][0].params == there["causal"][0].params
     assert here["causal"][0].values == there["causal"][0].values
 
@@ -222,7 +222,7 @@ def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], t
     reported = ablate(folder, "lessons", *words)
     assert reported.returncode == 2
     assert "no trial is its best and there is no lesson" in reported.stderr
-    assert "0 lessons, 1 sweep" in paged(folder)
+    assert "0 lessons, 1 tuning" in paged(folder)
 
 
 WRONG = [
@@ -235,7 +235,7 @@ WRONG = [
     (["optimizer.learning_rate=interval(-1.0,1.0)"], "optimizer.learning_rate=-1, which hydra.sweeper.space allows:"),
     ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one metric"),
     ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean sampler?"),
-    ([RATE, "seed=0,1"], "is the seed that tunes"),
+    ([RATE, "seed=0,1"], "is used for tuning"),
     (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
     (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
     ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
@@ -286,7 +286,7 @@ def test_another_space_under_a_name_and_a_locked_storage_are_told(swept: tuple[P
 def test_a_verb_that_takes_no_sweep_says_so(swept: tuple[Path, str]) -> None:
     done = ablate(swept[0], "data", "show", RATE)
     assert done.returncode == 2
-    assert "data takes no sweep. Leave sweeps out" in done.stderr
+    assert "data takes no tuning. Leave sweeps out" in done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweeps").glob("*.yaml")))

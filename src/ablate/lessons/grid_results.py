@@ -159,7 +159,8 @@ class GridResults:
 
     def metrics(self) -> list[str]:
         """The names of all metrics, the primary one first."""
-        names = {name for _, _, record in self._trials() for name in self.scores(record)} - {UNIGRAM}
+        scored = {name for _, _, record in self._trials() for name in self.scores(record)}
+        names = {name for name in scored if name.split("/")[0] != UNIGRAM}
         primary = self.primary_metric
         return sorted(names, key=lambda name: (name != primary, name.split("/")[0] != primary, name))
 

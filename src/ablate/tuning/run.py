@@ -1,4 +1,4 @@
-"""What the command line does with a sweep: tunes every arm, then runs the grid of the tuned ones."""
+"""Run a tuning: tune every arm, then run the grid of the tuned arms."""
 
 import contextlib
 import shutil
@@ -24,19 +24,20 @@ from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.processes import start_server
 from ablate.scheduling.report import report_unfinished
 from ablate.scheduling.scheduler import Scheduler
+from ablate.tuning.point import texts
 from ablate.tuning.source import TuningSource
 from ablate.tuning.study import ArmStudy
-from ablate.tuning.tuning import Sweep, texts
+from ablate.tuning.tuning import Tuning
 
 # Of a front, so many rows.
 MOST_ROWS = 20
 
 
-def run(sweep: Sweep, launcher: Launcher, run_grid: Callable[[Plan], int], console: Console) -> int:
+def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Plan], int], console: Console) -> int:
     """Tunes what is not yet tuned, shows what came of it, and runs the lesson of the tuned arms.
 
     Args:
-        sweep: checked.
+        tuning: a checked tuning.
         launcher: runs the candidates.
         run_grid: runs a grid and ends in its lesson.
         console: what is shown.
@@ -48,41 +49,41 @@ def run(sweep: Sweep, launcher: Launcher, run_grid: Callable[[Plan], int], conso
         UsageError: a study that was made for something else.
         LedgerError: a ledger or storage that can't be used.
     """
-    sweep.ledger.check_writable()
-    studies = sweep.studies(open_storage(sweep.storage))
-    sweep.record()
+    tuning.ledger.check_writable()
+    studies = tuning.studies(open_storage(tuning.storage))
+    tuning.record()
     if len({study.name for study in studies.values()}) < len(studies):
-        raise UsageError("Two arms of this sweep have one study. Leave hydra.sweeper.study null.")
-    _show_plan(sweep, {label: study.ended for label, study in studies.items()}, console)
+        raise UsageError("Two arms of this tuning share a study. Leave hydra.sweeper.study null.")
+    _show_plan(tuning, {label: study.ended for label, study in studies.items()}, console)
     if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
         start_server("optuna")
-        prepare_data([variant.trial for samples in sweep.samples.values() for variant in samples], console)
-        with owner(sweep.ledger) as name, storage_errors(sweep.storage):
-            source = TuningSource(sweep, studies, name, console)
+        prepare_data([point.trial for points in tuning.corners.values() for point in points], console)
+        with owner(tuning.ledger) as name, storage_errors(tuning.storage):
+            source = TuningSource(tuning, studies, name, console)
             Scheduler(launcher, console).run(source)
         labels = {trial_id: candidate.label for trial_id, candidate in source.failed.items()}
-        report_unfinished(labels, source.total, sweep.ledger, console)
+        report_unfinished(labels, source.total, tuning.ledger, console)
         if labels:
             return 1
-    _show_found(sweep, studies, console)
-    if len(sweep.metrics) > 1:
+    _show_found(tuning, studies, console)
+    if len(tuning.metrics) > 1:
         return 0
-    return run_grid(tuned_plan(sweep, studies))
+    return run_grid(tuned_plan(tuning, studies))
 
 
-def preview(sweep: Sweep, console: Console) -> None:
+def preview(tuning: Tuning, console: Console) -> None:
     """Show the arms, their studies and how many candidates are left. Writes nothing."""
-    path = sweep.ledger.tuning_path(sweep.sweep_id)
-    studies = studies_of(sweep.ledger.tuning(sweep.sweep_id), sweep.ledger.runs_dir) if path.exists() else {}
-    ended = {label: len(first_ended(study, sweep.n_trials)) for label, study in studies.items()}
-    _show_plan(sweep, {label: ended.get(label, 0) for label in sweep.names}, console)
+    path = tuning.ledger.tuning_path(tuning.tuning_id)
+    studies = studies_of(tuning.ledger.tuning(tuning.tuning_id), tuning.ledger.runs_dir) if path.exists() else {}
+    ended = {label: len(first_ended(study, tuning.n_trials)) for label, study in studies.items()}
+    _show_plan(tuning, {label: ended.get(label, 0) for label in tuning.names}, console)
 
 
-def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
+def tuned_plan(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Plan:
     """The grid of the tuned arms. Raises UsageError while an arm is not tuned, or where no one trial is the best."""
-    if len(sweep.metrics) > 1:
+    if len(tuning.metrics) > 1:
         raise UsageError(
-            f"This sweep has several metrics ({', '.join(sweep.metrics)}), so no trial is its best and there is no "
+            f"This tuning has several metrics ({', '.join(tuning.metrics)}), so no trial is its best and there is no "
             "lesson. `python -m ablate lessons --html` shows its front."
         )
     chosen: dict[str, FrozenTrial] = {}
@@ -92,19 +93,19 @@ def tuned_plan(sweep: Sweep, studies: Mapping[str, ArmStudy]) -> Plan:
             raise UsageError(
                 f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} candidates came to an end"
                 + (", and none of them was trained to its end. " if study.ended and best is None else ". ")
-                + f"Go on with: {sweep.command}"
+                + f"Go on with: {tuning.command}"
             )
         chosen[label] = best
-    return sweep.tuned_plan(chosen, {label: _cost(sweep.ledger, study) for label, study in studies.items()})
+    return tuning.tuned_plan(chosen, {label: _cost(tuning.ledger, study) for label, study in studies.items()})
 
 
-def plan_of_recorded(sweep: Sweep) -> Plan:
-    """The grid of the tuned arms of a sweep that was run before. Raises UsageError like `tuned_plan`."""
-    if not sweep.ledger.tuning_path(sweep.sweep_id).exists():
+def plan_of_recorded(tuning: Tuning) -> Plan:
+    """The grid of the tuned arms of a tuning that was run before. Raises UsageError like `tuned_plan`."""
+    if not tuning.ledger.tuning_path(tuning.tuning_id).exists():
         raise UsageError(
-            f"This sweep ({sweep.sweep_id}) was not run below {sweep.ledger.runs_dir}. Run it: {sweep.command}"
+            f"This tuning ({tuning.tuning_id}) was not run below {tuning.ledger.runs_dir}. Run it: {tuning.command}"
         )
-    return tuned_plan(sweep, sweep.studies(open_storage(sweep.storage)))
+    return tuned_plan(tuning, tuning.studies(open_storage(tuning.storage)))
 
 
 @contextlib.contextmanager
@@ -120,13 +121,13 @@ def owner(ledger: Ledger) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show_plan(sweep: Sweep, ended: Mapping[str, int], console: Console) -> None:
-    left = sum(max(0, sweep.n_trials - count) for count in ended.values())
+def _show_plan(tuning: Tuning, ended: Mapping[str, int], console: Console) -> None:
+    left = sum(max(0, tuning.n_trials - count) for count in ended.values())
     console.print(
-        f"[bold]Sweep {sweep.sweep_id}[/]: {counted(len(ended), 'arm')} × {counted(sweep.n_trials, 'candidate')} of "
-        f"{escape(', '.join(dimension.key for dimension in sweep.space.dimensions))} by "
-        f"{escape(', '.join(sweep.metrics))} on the validation split, {left} to come. "
-        f"Ledger: {escape(str(sweep.ledger.runs_dir))}",
+        f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(ended), 'arm')} × {counted(tuning.n_trials, 'candidate')} of "
+        f"{escape(', '.join(dimension.key for dimension in tuning.space.dimensions))} by "
+        f"{escape(', '.join(tuning.metrics))} on the validation split, {left} to come. "
+        f"Ledger: {escape(str(tuning.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
     )
@@ -134,7 +135,7 @@ def _show_plan(sweep: Sweep, ended: Mapping[str, int], console: Console) -> None
     for header in ("arm", "study", "candidates"):
         table.add_column(header)
     for label, count in ended.items():
-        table.add_row(escape(label), escape(sweep.names[label]), f"{count}/{sweep.n_trials}")
+        table.add_row(escape(label), escape(tuning.names[label]), f"{count}/{tuning.n_trials}")
     console.print(table)
 
 
@@ -152,15 +153,15 @@ def _cost(ledger: Ledger, study: ArmStudy) -> TuningCost:
     return TuningCost(ended, pruned, failed, tokens)
 
 
-def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console) -> None:
+def _show_found(tuning: Tuning, studies: Mapping[str, ArmStudy], console: Console) -> None:
     """The best of each arm, or of several metrics the front."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    keys = list(dict.fromkeys(key for dimension in sweep.space.dimensions for key in dimension.keys))
-    for header in ("arm", *keys, *sweep.metrics, "trial", "trained", "pruned", "failed", "tokens"):
+    keys = list(dict.fromkeys(key for dimension in tuning.space.dimensions for key in dimension.keys))
+    for header in ("arm", *keys, *tuning.metrics, "trial", "trained", "pruned", "failed", "tokens"):
         is_number = header not in ("arm", "trial", *keys)
         table.add_column(header, justify="right" if is_number else "left", overflow="fold")
     for label, study in studies.items():
-        cost = _cost(sweep.ledger, study)
+        cost = _cost(tuning.ledger, study)
         best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
         for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
             values = texts(trial.user_attrs["values"])
@@ -174,5 +175,5 @@ def _show_found(sweep: Sweep, studies: Mapping[str, ArmStudy], console: Console)
             )
         if len(best) > MOST_ROWS:
             table.add_row("", f"… and {len(best) - MOST_ROWS} more")
-    console.print("\n[bold]Tuned[/], on the validation split" + ("" if len(sweep.metrics) == 1 else ": the fronts"))
+    console.print("\n[bold]Tuned[/], on the validation split" + ("" if len(tuning.metrics) == 1 else ": the fronts"))
     console.print(table)

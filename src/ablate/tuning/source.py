@@ -27,8 +27,9 @@ from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.reconcile import is_validated, reconcile
 from ablate.scheduling.source import IsTaken
+from ablate.tuning.point import Point, shown, texts
 from ablate.tuning.study import ArmStudy
-from ablate.tuning.tuning import Sweep, Variant, shown, texts
+from ablate.tuning.tuning import Tuning
 
 # How long a command may take to put its name on a candidate that it has asked for.
 NAMELESS_SECONDS = 30.0
@@ -41,12 +42,12 @@ class OpenCandidate:
 
     Attributes:
         trial: the study's trial, as Optuna has it.
-        variant: the trial that is run for it.
+        point: the trial that is run for it.
     """
 
     study: ArmStudy
     trial: optuna.Trial
-    variant: Variant
+    point: Point
 
     @property
     def key(self) -> Key:
@@ -56,17 +57,17 @@ class OpenCandidate:
     @property
     def trial_id(self) -> str:
         """The id of the trial in the ledger."""
-        return self.variant.trial_id
+        return self.point.trial_id
 
     @property
     def label(self) -> str:
         """The arm and the values, for people."""
-        return f"{self.variant.arm.label}, {' '.join(texts(self.variant.values).values())}"
+        return f"{self.point.arm.label}, {' '.join(texts(self.point.values).values())}"
 
     @property
     def budget_tokens(self) -> int:
         """See `Shown`."""
-        return self.variant.trial.budget.train_tokens
+        return self.point.trial.budget.train_tokens
 
 
 class TuningSource:
@@ -82,8 +83,8 @@ class TuningSource:
 
     noun = "tuning"
 
-    def __init__(self, sweep: Sweep, studies: Mapping[str, ArmStudy], owner: str, console: Console) -> None:
-        self._sweep = sweep
+    def __init__(self, tuning: Tuning, studies: Mapping[str, ArmStudy], owner: str, console: Console) -> None:
+        self._tuning = tuning
         self._studies = studies
         self._owner = owner
         self._console = console
@@ -94,13 +95,13 @@ class TuningSource:
         for study in studies.values():
             study.try_again()
         self.total = sum(study.n_trials - study.ended for study in studies.values())
-        parallel = sweep.expanded.arms[0].composed.trial.hardware.parallel_trials
-        self.batch: int | None = sweep.config.batch or parallel
+        parallel = tuning.expanded.arms[0].composed.trial.hardware.parallel_trials
+        self.batch: int | None = tuning.config.batch or parallel
 
     @property
     def ledger(self) -> Ledger:
         """See `TrialSource`."""
-        return self._sweep.ledger
+        return self._tuning.ledger
 
     def next_job(self, is_taken: IsTaken) -> Job | None:
         """See `TrialSource`."""
@@ -115,7 +116,7 @@ class TuningSource:
                 continue
             self._tried.add(candidate.key)
             self._freeze(candidate)
-            reference = CandidateRef(self._sweep.storage, *candidate.key)
+            reference = CandidateRef(self._tuning.storage, *candidate.key)
             return Job(candidate.trial_id, self.ledger.runs_dir, candidate=reference)
 
     def _next(self, is_taken: IsTaken) -> OpenCandidate | None:
@@ -136,18 +137,18 @@ class TuningSource:
 
     def _candidate(self, label: str, study: ArmStudy, trial: optuna.Trial) -> OpenCandidate | None:
         """Draw a study's trial, as far as it is not drawn yet. None if it cannot be run."""
-        [arm] = [arm for arm in self._sweep.expanded.arms if arm.label == label]
-        variants = self._sweep.variants
-        values = self._sweep.space.suggest(trial, variants.found(arm))
+        [arm] = [arm for arm in self._tuning.expanded.arms if arm.label == label]
+        points = self._tuning.points
+        values = self._tuning.space.suggest(trial, points.lookup(arm))
         try:
-            variant = variants.of(arm, values)
+            point = points.make(arm, values)
         except UsageError as error:
             self._console.print(f"{label} with {shown(values)} is invalid: {error}", markup=False, soft_wrap=True)
             study.refuse(trial, str(error))
             return None
         trial.set_user_attr("values", values)
-        trial.set_user_attr("trial_id", variant.trial_id)
-        return OpenCandidate(study, trial, variant)
+        trial.set_user_attr("trial_id", point.trial_id)
+        return OpenCandidate(study, trial, point)
 
     def _left(self, study: ArmStudy) -> list[FrozenTrial]:
         """The running trials of a study that no living command has."""
@@ -166,26 +167,26 @@ class TuningSource:
         return owner != self._owner and live_holder(self.ledger.owner_folder(owner), watch_seconds=0) is not None
 
     def _freeze(self, candidate: OpenCandidate) -> None:
-        variant = candidate.variant
+        point = candidate.point
         record = TrialRecord(
-            variant.trial_id,
-            options=variant.options,
-            choices=variant.choices,
-            first_grid=self._sweep.sweep_id,
-            semantic=semantic(variant.trial),
+            point.trial_id,
+            options=point.options,
+            choices=point.choices,
+            first_grid=self._tuning.tuning_id,
+            semantic=semantic(point.trial),
         )
-        self.ledger.freeze(record, trial_to_container(variant.trial))
-        folder = self.ledger.trial(variant.trial_id)
+        self.ledger.freeze(record, trial_to_container(point.trial))
+        folder = self.ledger.trial(point.trial_id)
         # How it ended in an earlier command says nothing of how it ends now.
         reconcile(folder, is_interrupted=True)
         if folder.status in (Status.FAILED, Status.PRUNED):
             with contextlib.suppress(LockedError), folder.lease:
                 folder.update(status=Status.PENDING, failure=None)
-        self.shown[variant.trial_id] = candidate
+        self.shown[point.trial_id] = candidate
 
     def is_done(self, job: Job, record: TrialRecord) -> bool:
         """See `TrialSource`."""
-        return is_validated(record, validation_id(self.shown[job.trial_id].variant.trial))
+        return is_validated(record, validation_id(self.shown[job.trial_id].point.trial))
 
     def job_ended(self, job: Job, *, may_retry: bool) -> None:
         """See `TrialSource`."""
@@ -210,7 +211,7 @@ class TuningSource:
         folder = self.ledger.trial(candidate.trial_id)
         record, study, number = folder.record(), candidate.study, candidate.trial.number
         is_own = candidate.key in self._tried
-        if is_validated(record, validation_id(candidate.variant.trial)):
+        if is_validated(record, validation_id(candidate.point.trial)):
             values = self._values(candidate, record)
             with contextlib.suppress(UpdateFinishedTrialError):
                 self._report_validation(candidate, record)
@@ -229,20 +230,20 @@ class TuningSource:
 
     def _values(self, candidate: OpenCandidate, record: TrialRecord) -> list[float] | None:
         """What a candidate is compared by; None if it diverged."""
-        scores = record.validation.get(validation_id(candidate.variant.trial))
+        scores = record.validation.get(validation_id(candidate.point.trial))
         if scores is None or record.result is None:
             return None
         known = {**scores, **vars(record.result.counters), **vars(record.result)}
-        values = [float(known.get(name, math.nan)) for name in self._sweep.metrics]
+        values = [float(known.get(name, math.nan)) for name in self._tuning.metrics]
         return values if all(map(math.isfinite, values)) else None
 
     def _report_validation(self, candidate: OpenCandidate, record: TrialRecord) -> None:
         """Report the scores during the training of a trial that did not run for this candidate alone."""
-        evaluation = candidate.variant.trial.evaluation
-        series = ValidationSeries(validation_id(candidate.variant.trial), evaluation.val_evaluations)
-        if len(self._sweep.metrics) > 1 or any(attempt.validation != series for attempt in record.attempts):
+        evaluation = candidate.point.trial.evaluation
+        series = ValidationSeries(validation_id(candidate.point.trial), evaluation.val_evaluations)
+        if len(self._tuning.metrics) > 1 or any(attempt.validation != series for attempt in record.attempts):
             return
-        [name] = self._sweep.metrics
+        [name] = self._tuning.metrics
         reported = candidate.study.reported(candidate.trial.number)
         path = self.ledger.trial(candidate.trial_id).metrics_path
         for step, scores in read_validation(path, evaluation.val_evaluations):
@@ -254,7 +255,7 @@ class TuningSource:
     def scores(self, record: TrialRecord) -> Scores | None:
         """See `TrialSource`."""
         values = self._values(self.shown[record.trial_id], record)
-        return None if values is None else dict(zip(self._sweep.metrics, values, strict=True))
+        return None if values is None else dict(zip(self._tuning.metrics, values, strict=True))
 
     def progress(self) -> str:
         """See `TrialSource`."""

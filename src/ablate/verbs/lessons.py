@@ -22,7 +22,7 @@ from ablate.verbs.arguments import Arguments
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies
-    from ablate.tuning.tuning import Sweep as TunedSweep
+    from ablate.tuning.tuning import Tuning
 
 
 def main(arguments: Arguments) -> int:
@@ -34,21 +34,21 @@ def main(arguments: Arguments) -> int:
     """
     logs = sources.logs_of(arguments)
     grids = logs.grids()
-    sweeps = arguments.ledger.tunings() if "--html" in arguments.flags else []
-    if not grids and not sweeps:
+    tunings = arguments.ledger.tunings() if "--html" in arguments.flags else []
+    if not grids and not tunings:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     console = make_console()
-    asked_sweeps = {name for name in arguments.names if name in {sweep.tuning_id for sweep in sweeps}}
-    chosen = [_named(grids, name, logs.where) for name in arguments.names if name not in asked_sweeps]
+    tuning_ids = {name for name in arguments.names if name in {tuning.tuning_id for tuning in tunings}}
+    chosen = [_named(grids, name, logs.where) for name in arguments.names if name not in tuning_ids]
     # An archive is kept as it was written.
     is_ledger = (arguments.ledger.runs_dir / "grids").is_dir()
     if "--html" in arguments.flags:
         of_all = [GridResults(logs, grid) for grid in (chosen if arguments.names else grids)]
         if arguments.names:
-            wanted = asked_sweeps | {one.grid.tuning.tuning_id for one in of_all if one.grid.tuning}
-            sweeps = [sweep for sweep in sweeps if sweep.tuning_id in wanted]
+            wanted = tuning_ids | {one.grid.tuning.tuning_id for one in of_all if one.grid.tuning}
+            tunings = [tuning for tuning in tunings if tuning.tuning_id in wanted]
         folder = arguments.ledger.runs_dir if is_ledger else Path()
-        return _page(of_all, folder, console, sources.links(arguments, of_all), sweeps)
+        return _page(of_all, folder, console, sources.links(arguments, of_all), tunings)
     reported = [
         report(one, arguments.ledger.lesson_folder(one.grid_id) if is_ledger else None, console, stale_trials(one))
         for one in [GridResults(logs, grid) for grid in chosen or grids[:1]]
@@ -76,7 +76,7 @@ def _page(
     folder: Path,
     console: Console,
     links: Mapping[str, str] | None = None,
-    sweeps: Sequence[TuningRecord] = (),
+    tunings: Sequence[TuningRecord] = (),
 ) -> int:
     """Write one page of these lessons and tunings. Returns 1, with the reasons, where there is none."""
     from ablate.reports.notes import lesson_or_gap
@@ -89,37 +89,37 @@ def _page(
             console.print(f"{of_grid.grid_id}: no lesson. {lesson}", markup=False, soft_wrap=True)
         else:
             lessons.append(lesson)
-    tuned = _readable(sweeps, folder, console)
+    tuned = _readable(tunings, folder, console)
     if not lessons and not tuned:
         return 1
     path = folder / "lessons.html"
     write_page(lessons, path, links, tuned)
-    counts = [counted(len(lessons), "lesson")] + ([counted(len(tuned), "sweep")] if tuned else [])
+    counts = [counted(len(lessons), "lesson")] + ([counted(len(tuned), "tuning")] if tuned else [])
     console.print(f"{', '.join(counts)}: {path}", soft_wrap=True, highlight=False)
     return 0
 
 
-def _readable(sweeps: Sequence[TuningRecord], runs_dir: Path, console: Console) -> "list[TuningStudies]":
+def _readable(tunings: Sequence[TuningRecord], runs_dir: Path, console: Console) -> "list[TuningStudies]":
     """The tunings whose studies can be read; for the others, print why not."""
-    if not sweeps:
+    if not tunings:
         return []
     from ablate.records.optuna.studies import studies_of
     from ablate.reports.tuning_section import TuningStudies
 
     found = []
-    for sweep in sweeps:
+    for tuning in tunings:
         try:
-            found.append(TuningStudies(sweep, studies_of(sweep, runs_dir)))
+            found.append(TuningStudies(tuning, studies_of(tuning, runs_dir)))
         except LedgerError as error:
-            console.print(f"{sweep.tuning_id}: its studies are left out. {error}", markup=False, soft_wrap=True)
+            console.print(f"{tuning.tuning_id}: its studies are left out. {error}", markup=False, soft_wrap=True)
     return found
 
 
-def of_sweep(sweep: "TunedSweep", names: list[str], launcher: Launcher, console: Console) -> int:
+def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of the tuned arms. Raises UsageError where they are not tuned, or were never run."""
     from ablate.tuning.run import plan_of_recorded
 
-    return of_grid(plan_of_recorded(sweep), names, launcher, console)
+    return of_grid(plan_of_recorded(tuning), names, launcher, console)
 
 
 def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
@@ -133,8 +133,8 @@ def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) 
     results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
     if "--html" in names:
         wanted = plan.tuning and plan.tuning.tuning_id
-        sweeps = [sweep for sweep in plan.ledger.tunings() if sweep.tuning_id == wanted]
-        return _page([results], plan.ledger.runs_dir, console, sweeps=sweeps)
+        tunings = [tuning for tuning in plan.ledger.tunings() if tuning.tuning_id == wanted]
+        return _page([results], plan.ledger.runs_dir, console, tunings=tunings)
     folder = plan.ledger.lesson_folder(plan.grid_id)
     return 0 if report(results, folder, console, stale_trials(results)) else 1
 

@@ -9,7 +9,7 @@ from ablate.grid.run import run, show_cells
 from ablate.scheduling.launcher import Launcher
 
 if TYPE_CHECKING:
-    from ablate.tuning.tuning import Sweep
+    from ablate.tuning.tuning import Tuning
 
 DRY = "Dry run: nothing was run, and nothing written into the ledger."
 
@@ -23,13 +23,13 @@ def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) 
     return 0
 
 
-def of_sweep(sweep: "Sweep", names: list[str], launcher: Launcher, console: Console) -> int:
+def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
     """Tune every arm, then run the grid of the tuned arms."""
     from ablate.tuning.run import preview
-    from ablate.tuning.run import run as run_sweep
+    from ablate.tuning.run import run as run_tuning
 
     if "--dry-run" not in names:
-        return run_sweep(sweep, launcher, lambda plan: run(plan, launcher, console), console)
-    preview(sweep, console)
+        return run_tuning(tuning, launcher, lambda plan: run(plan, launcher, console), console)
+    preview(tuning, console)
     console.print(DRY)
     return 0

@@ -24,7 +24,7 @@ from ablate.scheduling.reconcile import DIED
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
-    from ablate.tuning.tuning import Sweep
+    from ablate.tuning.tuning import Tuning
 
 MOST_FINISHED = 20
 LOOK_SECONDS = 2.0
@@ -117,13 +117,13 @@ def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) 
     return 0
 
 
-def of_sweep(sweep: "Sweep", names: list[str], launcher: Launcher, console: Console) -> int:
+def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
     """Show a tuning's candidates, and the trials of its tuned arms once there are some."""
-    _show(lambda: _of_sweep(sweep.ledger, sweep.sweep_id), sweep.ledger, names, console)
+    _show(lambda: _of_tuning(tuning.ledger, tuning.tuning_id), tuning.ledger, names, console)
     return 0
 
 
-def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
+def _of_tuning(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
     """A tuning's candidates, and the trials of its tuned arms."""
     from ablate.records.optuna.studies import studies_of
 
@@ -139,7 +139,7 @@ def _of_sweep(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
 
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
     if ledger.tuning_path(name).exists():
-        return _of_sweep(ledger, name)
+        return _of_tuning(ledger, name)
     try:
         return ledger.trials_of(ledger.grid(name))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The verbs of the command line: what each does, takes and composes. Imports nothing heavy.
 
 A verb's module is `ablate.verbs.NAME`. `main(arguments)` serves a ledger, `of_grid(plan, names, launch, console)` the
-grid that the command's overrides compose, and `of_sweep(...)` the tuning of such a grid; all return the exit code.
+grid that the command's overrides compose, and `of_tuning(...)` the tuning of such a grid; all return the exit code.
 """
 
 from collections.abc import Mapping

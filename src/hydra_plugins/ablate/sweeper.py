@@ -30,7 +30,7 @@ class AblateSweeper(Sweeper):
         params: swept keys and their values, of an experiment; the command line's own come first.
         exclude: patterns of arms that the grid leaves out.
         zip: lists of keys that vary together.
-        tuning: what a sweep does to each arm before they are compared; see `TuningConfig`.
+        tuning: how each arm is tuned before the comparison; see `TuningConfig`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AblateSweeper(Sweeper):
         self._launcher = _launcher(plugin)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Expands, checks and runs the grid or sweep. Raises SystemExit(1) when a trial failed."""
+        """Expands, checks and runs the grid or tuning. Raises SystemExit(1) when a trial failed."""
         from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
         from ablate.grid.plan import Plan
@@ -97,11 +97,11 @@ class AblateSweeper(Sweeper):
 
     def _sweep(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
         from ablate.errors import UsageError
-        from ablate.tuning.tuning import Sweep
+        from ablate.tuning.tuning import Tuning
 
-        if not hasattr(verb, "of_sweep"):
-            raise UsageError(f"{self.verb} takes no sweep. Leave sweeps out, or give values in place of intervals.")
-        sweep = Sweep.of(
+        if not hasattr(verb, "of_tuning"):
+            raise UsageError(f"{self.verb} takes no tuning. Leave sweeps out, or give values in place of intervals.")
+        tuning = Tuning.of(
             self.hydra_context.config_loader,
             self.config,
             arguments,
@@ -111,7 +111,7 @@ class AblateSweeper(Sweeper):
             exclude=self.exclude,
             zips=self.zip,
         )
-        if code := verb.of_sweep(sweep, self.names, self._launcher, console):
+        if code := verb.of_tuning(tuning, self.names, self._launcher, console):
             raise SystemExit(code)
 
 
