@@ -6,6 +6,7 @@ it) and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -30,6 +31,14 @@ class LedgerError(UserError, RuntimeError):
 
 class NewerFormatError(LedgerError):
     """A file was written by a newer version of ablate."""
+
+
+class StorageError(UserError, OSError):
+    """A file or folder cannot be read or written."""
+
+    def __init__(self, path: Path, problem: str, cause: OSError) -> None:
+        super().__init__(f"{path}: {problem} ({cause.strerror or cause}).")
+        self.strerror = cause.strerror or str(cause)
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str:

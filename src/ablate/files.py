@@ -10,23 +10,31 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ablate.errors import LedgerError, NewerFormatError
+from ablate.errors import LedgerError, NewerFormatError, StorageError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A scratch path beside `path` that takes its place when the block ends well, and is gone otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
+    """A scratch path beside `path` that replaces it when the block succeeds, and is deleted otherwise.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    scratch = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        scratch = Path(name)
         yield scratch
         sync(scratch)
         scratch.chmod(0o644)
         scratch.replace(path)
+    except OSError as error:
+        raise StorageError(path, "cannot be written", error) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -60,12 +68,17 @@ def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
+        StorageError: it cannot be read.
         LedgerError: no record of ours.
         NewerFormatError: of a format that this version does not know.
     """
     try:
         content = read_json(path)
         found = content["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StorageError(path, "cannot be read", error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{path}: not a record of ablate's ({type(error).__name__}: {error}). Move it away."

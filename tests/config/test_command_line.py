@@ -1,19 +1,26 @@
 """Bad input, from the command line: one clear message, the right exit code, no traceback, nothing started."""
 
+import contextlib
+import importlib
+import io
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ablate import CONF
+from ablate import CONF, __version__
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.scheduling.job import Job
 from ablate.scheduling.launchers.hydra import job_overrides, quoted
+from ablate.verbs.commands import answer
 from ablate.verbs.options import groups
-from ablate.verbs.table import VERBS
-from tests.support.in_process import run_in_process
+from ablate.verbs.table import HYDRA_FLAGS, VERBS, Composes, Verb
+from tests.support.in_process import Completed, run_in_process
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
@@ -76,6 +83,22 @@ WRONG = [
     ("lessons", 2, "there is no ledger here."),
     ("lessons objective=causal", 2, "lessons: takes no objective=causal without -m. Usage:\n  ablate lessons [NAME …]"),
     ("lessons -m objective=causal,prefix", 2, "was not run below"),
+    ("lr=1e-3", 2, "lr: unknown key. Did you mean optimizer.learning_rate? Allowed: architecture,"),
+    ("learning_rate=1e-3", 2, "learning_rate: unknown key. Did you mean optimizer.learning_rate?"),
+    ("optimizer.lr=1e-3", 2, "optimizer.lr: unknown key. Did you mean optimizer.learning_rate? Allowed: beta1,"),
+    ("hydra.sweeper.n_trial=3", 2, "hydra.sweeper.n_trial: unknown key. Did you mean hydra.sweeper.n_trials?"),
+    ("objective=mixed status", 2, "status: a verb comes first: ablate status"),
+    ("--config-dir", 2, "Option '--config-dir' requires an argument."),
+    ("--config-dir nowhere status -m objective=causal", 2, "nowhere' not found"),
+    ("status -m --config-dir=nowhere objective=causal", 2, "nowhere' not found"),
+    ("data objective=causal", 2, "data: takes one of prepare, show, stats, verify first."),
+    ("data prepare 7", 2, "data prepare 7: takes a grid's overrides only"),
+    ("gc -m", 2, "gc takes no grid. Leave -m out."),
+    ("paper experiment=lesson2_infill", 2, "paper takes no grid. Leave experiment= and sweeps= out."),
+    ("status --jsn", 2, "status --jsn: no such flag. Did you mean --json?"),
+    ("completion tcsh", 2, "completion tcsh: takes one of bash, zsh, fish"),
+    ("export 22fc508283ba", 2, "export 22fc508283ba: takes a trial id and a folder. Usage:\n  ablate export ID DIR"),
+    ("diff 22fc508283ba budget=smoke", 2, "22fc508283ba: no such trial below"),
     ("cache_dir=cache corpus.sources.code.sympy.version=0.0.1", 1, "pip install 'sympy==0.0.1'"),
 ]
 
@@ -115,27 +138,163 @@ def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert f"{tmp_path}/runs: cannot write the ledger" in done.stderr
 
 
+def test_an_unreadable_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs/grids/0123456789ab.json").mkdir(parents=True)
+    done = run_in_process(tmp_path, "lessons")
+    assert done.returncode == 1
+    assert done.stderr == f"ablate: {tmp_path}/runs/grids/0123456789ab.json: cannot be read (Is a directory).\n"
+
+
 def test_debug_shows_where(tmp_path: Path) -> None:
     done = run_in_process(tmp_path, "scale.d_model=-1", environment={"ABLATE_DEBUG": "1"})
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 
 
-def test_help_names_every_group_and_choice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), OSError(5, "Input/output error"), KeyError("loss")])
+def test_a_fault_keeps_its_traceback(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: object) -> int:
+        raise error
+
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("ablate.verbs.status.main", fail)
+    done = run_in_process(tmp_path, "status")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    *_, shown, last = done.stderr.splitlines()
+    assert str(error) in shown
+    assert last.startswith("ablate: this is a fault of ablate, not of your command.")
+
+
+def test_an_interrupt_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("ablate.verbs.status.main", interrupt)
+    assert run_in_process(tmp_path, "status") == Completed(130, "", "")
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
+    program = f"{sys.executable} -m ablate --help | head -1"
+    done = subprocess.run(program, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_help_names_every_verb_group_and_choice(tmp_path: Path) -> None:
     done = run_in_process(tmp_path, "--help")
-    assert done.returncode == 0
-    for verb in VERBS:
-        assert f"  {verb} " in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for verb in VERBS.values():
+        assert f"  {verb.name:<12}{verb.help}" in lines
+    assert set(groups()) == {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
     for group in groups():
-        [line] = [line for line in done.stdout.splitlines() if line.startswith(f"  {group} ")]
-        choices = set(line.removeprefix(f"  {group}").strip().split(", "))
-        assert choices == {path.stem for path in (CONF / group).glob("[!_]*.yaml")}
+        [line] = [line for line in lines if line.startswith(f"  {group} ")]
+        choices = line.removeprefix(f"  {group}").strip().split(", ")
+        assert set(choices) == {path.stem for path in (CONF / group).glob("[!_]*.yaml")}
+    assert "  objective     causal, mixed" in done.stdout, "the default comes first"
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help", "status"]])
+def test_no_words_print_the_help(words: list[str], tmp_path: Path) -> None:
+    assert run_in_process(tmp_path, *words) == run_in_process(tmp_path, "--help")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_verb_has_its_own_help(verb: Verb, tmp_path: Path) -> None:
+    done = run_in_process(tmp_path, verb.name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run_in_process(tmp_path, verb.name, "-h", "objective=causal").stdout == done.stdout
+    lines, text = done.stdout.splitlines(), " ".join(done.stdout.split())
+    assert [line.removeprefix("Usage:").strip() for line in lines[: len(verb.usage)]] == [
+        f"ablate {verb.name} {usage}" for usage in verb.usage
+    ]
+    for meaning in [*verb.takes.values(), *verb.choices.values(), *(flag.help for flag in verb.flags)]:
+        assert " ".join(meaning.split()) in text
+    assert lines[-2:] == [f"  {example}" for example in verb.examples]
+    composes = verb.composes is not Composes.NOTHING
+    assert all((f"  {', '.join(flag.names)}" in done.stdout) == composes for flag in HYDRA_FLAGS)
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_example_is_a_command(verb: Verb) -> None:
+    """Its words are understood, whatever it would find."""
+    for example in verb.examples:
+        _, *words = shlex.split(example.split("$(")[-1].split(")")[0].split("|")[0], comments=True)
+        name = words[0] if words[0] in VERBS else "run"
+        assert name == verb.name
+        module = importlib.import_module(f"ablate.verbs.{name}")
+        assert hasattr(module, "main") == verb.is_for_ledger
+        assert hasattr(module, "of_grid") == (verb.composes is not Composes.NOTHING)
+
+
+def test_version_is_ours(tmp_path: Path) -> None:
+    assert run_in_process(tmp_path, "--version") == Completed(0, f"ablate {__version__}\n", "")
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch, shell: str = "bash") -> list[str]:
+    """What a shell is told at the end of a command."""
+    line = f"ablate {words}"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", words.split(" ")[-1] if shell == "fish" else str(line.count(" ")))
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert answer(f"{shell}_complete") == 0
+    return out.getvalue().split("\n")[:-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("sta", ["status"]),
+        ("les", ["lessons"]),
+        ("lesson.smallest", ["lesson.smallest_effect="]),
+        ("--vers", ["--version"]),
+        ("data ", ["prepare", "show", "stats", "verify", "architecture="]),
+        ("data show obj", ["objective="]),
+        ("status --js", ["--json"]),
+        ("-m --config-d", ["--config-dir"]),
+        ("status -m --json obj", ["objective="]),
+        ("gc ", ["runs_dir="]),
+        ("retry -m objective=causal,span", ["causal,span_corruption"]),
+        ("run optimizer.learn", ["optimizer.learning_rate="]),
+        ("+optimizer.learn", ["+optimizer.learning_rate="]),
+        ("completion ", ["bash", "zsh", "fish"]),
+        ("nothing_like_it", []),
+    ],
+)
+def test_words_are_completed(words: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = completed(words, monkeypatch)
+    assert [answer for answer in answers if answer in found] == found
+    assert all(answer.startswith(words.split(" ")[-1].rpartition("=")[2]) for answer in answers)
+    if not found:
+        assert answers == []
+
+
+def test_shells_are_told_in_their_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completed("-m objective=causal,pre", monkeypatch, "fish") == ["plain,objective=causal,prefix"]
+    assert completed("stat", monkeypatch, "zsh") == ["plain", "status", VERBS["status"].help]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_script(shell: str, tmp_path: Path) -> None:
+    done = run_in_process(tmp_path, "completion", shell)
+    assert done.returncode == 0
+    assert f"_ABLATE_COMPLETE={shell}_complete" in done.stdout
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0
+        return
+    # What click's own scripts lack: no space after `group=`, and commas in a value.
+    assert {"zsh": "compadd -S '' -U", "fish": 'string split -m 1 ","'}[shell] in done.stdout
 
 
 def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
     done = run_in_process(tmp_path, "objective=prefix", "--cfg", "job")
     assert done.returncode == 0
     assert "fraction_max: 1.0" in done.stdout
+    assert run_in_process(tmp_path, "--cfg", "job", "status", "objective=prefix", "-m").returncode == 2
+    assert run_in_process(tmp_path, "objective=prefix", "--cfg=job", "--package=budget").stdout.startswith("# @package")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,11 +1,12 @@
 """The words after a verb about a ledger: names, flags, and settings such as where the ledger is."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ablate.errors import UsageError
+from ablate.errors import FailureError, UsageError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.verbs.table import Verb
 
@@ -50,6 +51,8 @@ class Arguments:
         folder = Path(self.settings.get("runs_dir", self.verb.runs_dir)).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise FailureError(f"{folder}: the ledger cannot be read (permission denied).")
         return Ledger(folder)
 
     def trial(self, name: str) -> TrialFolder:

@@ -79,8 +79,9 @@ class _Ablate(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         """A verb, or the first word of `run`."""
         verbs = [CompletionItem(name, help=verb.help) for name, verb in VERBS.items() if name.startswith(incomplete)]
-        run = self.get_command(ctx, "run").shell_complete(ctx, incomplete) if incomplete.startswith("-") else []
-        return [*verbs, *run, *complete_word(VERBS["run"], (), incomplete)]
+        flags = click.Command.shell_complete(self, ctx, incomplete)
+        flags += self.get_command(ctx, "run").shell_complete(ctx, incomplete)
+        return [*verbs, *flags, *complete_word(VERBS["run"], (), incomplete)]
 
 
 def _place_of_verb(arguments: list[str]) -> int | None:
@@ -107,7 +108,9 @@ class _VerbCommand(click.Command):
         def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
             return complete_word(verb, ctx.params.get("words") or (), incomplete)
 
-        flags = [click.Option([*flag.names, flag.parameter], is_flag=not flag.value) for flag in _flags(verb)]
+        flags = [
+            click.Option([*flag.names, flag.parameter], is_flag=None if flag.value else True) for flag in _flags(verb)
+        ]
         words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
         super().__init__(verb.name, params=[*flags, words], context_settings=SETTINGS)
         self.verb = verb
@@ -148,7 +151,7 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
     if verb.composes is Composes.NOTHING and names_grid:
         raise UsageError(f"{verb.name} takes no grid. Leave {'-m' if is_grid else 'experiment= and sweeps='} out.")
     keys = {word.partition("=")[0] for word in words if "=" in word}
-    composes_one = verb.composes is Composes.TRIAL and keys > verb.settings
+    composes_one = verb.composes is Composes.TRIAL and not keys <= verb.settings
     hydra = {name: value for name, value in flags.items() if name in HYDRA_NAMES}
     own = {name: value for name, value in flags.items() if name not in HYDRA_NAMES}
     if verb.is_for_ledger and not (names_grid or composes_one):
@@ -217,5 +220,6 @@ def overview() -> str:
 
 def answer(instruction: str) -> int:
     """Answer a shell that completes a command, as in `bash_complete`; what is typed is in the environment."""
-    print(completer(instruction.partition("_")[0], _Ablate("ablate")).complete())
+    if words := completer(instruction.partition("_")[0], _Ablate("ablate")).complete():
+        print(words)
     return 0

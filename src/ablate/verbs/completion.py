@@ -26,7 +26,7 @@ VARIABLE = "_ABLATE_COMPLETE"
 def main(arguments: "Arguments") -> int:
     """Print a shell's script. Raises UsageError."""
     if len(arguments.names) != 1 or arguments.names[0] not in SHELLS:
-        raise arguments.error("one of bash, zsh and fish is needed")
+        raise arguments.error("takes one of bash, zsh, fish")
     print(completer(arguments.names[0], click.Command("ablate")).source(), end="")
     return 0
 

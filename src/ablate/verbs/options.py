@@ -16,22 +16,27 @@ def groups() -> list[str]:
 def choices_of(group: str) -> list[str]:
     """The choices of a config group, the default first."""
     names = sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
-    return sorted(names, key=lambda name: name != _default_choices().get(group))
+    return sorted(names, key=lambda name: name not in _default_choices().get(group, []))
 
 
 def keys() -> Iterator[str]:
     """Every dotted key of the default configuration."""
     root = {key: value for key, value in _read(CONF / "config.yaml").items() if key not in ("defaults", "hydra")}
     yield from _dotted(root)
-    for group, choice in _default_choices().items():
-        if choice:
+    for group, choices in _default_choices().items():
+        for choice in choices:
             yield from _dotted(_read(CONF / group / f"{choice}.yaml"), f"{group}.")
 
 
 @cache
-def _default_choices() -> dict[str, str | None]:
-    entries = [entry for entry in _read(CONF / "config.yaml")["defaults"] if isinstance(entry, dict)]
-    return {group: choice for entry in entries for group, choice in entry.items() if " " not in group}
+def _default_choices() -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
+    for entry in _read(CONF / "config.yaml")["defaults"]:
+        for group, choice in entry.items() if isinstance(entry, dict) else ():
+            # Not Hydra's own groups (`override hydra/launcher`).
+            if " " not in group:
+                chosen[group] = choice if isinstance(choice, list) else [choice] if choice else []
+    return chosen
 
 
 def _read(path: Path) -> dict[str, Any]:
