@@ -25,14 +25,15 @@ from tests.support.trials import MakeTrial
 OVERRIDES = ("objective=mixed", "hardware.micro_batch_rows=2", "budget.train_tokens=3200", "checkpoint.every_steps=3")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trial(make_trial: MakeTrial) -> Any:
     return make_trial(*OVERRIDES)
 
 
-@pytest.fixture
-def expected(trial: Any, tmp_path: Path) -> tuple[Any, Any]:
-    weights, rows, _ = trained(trial, tmp_path / "uninterrupted")
+@pytest.fixture(scope="module")
+def expected(trial: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Weights and log rows of the trial without an interruption."""
+    weights, rows, _ = trained(trial, tmp_path_factory.mktemp("uninterrupted") / "trial")
     return weights, rows
 
 
