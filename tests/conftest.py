@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from ablate.config.parse import composed_from_container
@@ -16,6 +17,8 @@ from tests.support.trials import MakeTrial, small_container
 # Machines are noisy: no test fails for being slow, and a failure is the same one everywhere.
 settings.register_profile("ablate", deadline=None, derandomize=True)
 settings.load_profile("ablate")
+# One process of tests per core: more threads only wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The lessons of conf/experiment, and what a declaration refuses, without training anything."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,13 @@ def arms_of(name: str) -> list[dict[str, str]]:
     return [arm for arm in found if not any(all(arm[k] in v for k, v in p.items()) for p in patterns)]
 
 
+@cache
 def cells_of(name: str, *overrides: str) -> list[Cell]:
     cells = []
     for options in arms_of(name):
-        given = [f"{key}={value}" for key, value in options.items()]
-        composed = composed_from_container(default_container(f"experiment={name}", *overrides, *given))
-        manifest = composed.trial.corpus.manifest_sha256 or "0" * 64
-        container = default_container(f"experiment={name}", *overrides, *given)
-        container["corpus"]["manifest_sha256"] = manifest
+        axes = [f"{key}={value}" for key, value in options.items()]
+        container = default_container(f"experiment={name}", *overrides, *axes)
+        container["corpus"]["manifest_sha256"] = container["corpus"]["manifest_sha256"] or "0" * 64
         composed = composed_from_container(container)
         arm = Arm(" / ".join(options.values()), options, {}, (), composed)
         cells += [Cell(arm, Seeds(seed, seed), Seeds(seed, seed).on(composed.trial), "") for seed in (0, 1)]

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,19 @@ ARMS = {
 MakeTrial = Callable[..., TrialConfig]
 
 
+@cache
+def _composed(*overrides: str) -> dict[str, Any]:
+    return default_container(*overrides)
+
+
+def container_of(*overrides: str) -> dict[str, Any]:
+    """A copy of our own YAML under these overrides; the same overrides are composed once, because Hydra is slow."""
+    return copy.deepcopy(_composed(*overrides))
+
+
 def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict[str, Any]:
     """Our own YAML under some overrides (as on the command line), for a small model on the text of these folders."""
-    container = default_container(*overrides)
+    container = container_of(*overrides)
     container["cache_dir"] = str(cache)
     container["corpus"] = {
         "sources": {
