@@ -1,8 +1,8 @@
 """Small trials composed from our own YAML."""
 
-import functools
+import copy
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def small_container(text: dict[str, Path], cache: Path, *overrides: str) -> dict
     given = {override.split("=")[0] for override in overrides}
     for key, value in SMALL.items():
         parent, _, last = key.rpartition(".")
-        node = functools.reduce(lambda node, name: node.get(name, {}), parent.split("."), container)
+        node = reduce(lambda node, name: node.get(name, {}), parent.split("."), container)
         if key not in given and last in node:
             node[last] = value
     container["schedule"]["decay_tokens"] = container["budget"]["train_tokens"]
