@@ -37,8 +37,8 @@ from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.corpus.contamination import Contamination
 from ablate.data.corpus.corpus import prepared_corpus
 from ablate.data.corpus.near_duplicates import PERMUTATIONS, near_duplicates, signature
+from ablate.data.corpus.token_file import TokenFile, write_token_file
 from ablate.data.tokens.shards import Shards, open_shards, shard_folder
-from ablate.data.tokens.token_file import TokenFile, write_token_file
 from ablate.data.tokens.token_source import TokenSource
 from ablate.grid.expand import default_container
 from ablate.grid.resolve import Resolver

@@ -58,7 +58,8 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     import lightning.pytorch as pl
 
     from ablate.config.parse import composed_from_container
-    from ablate.data.batches.batch import Batch, compute_counts
+    from ablate.data.batches.batch import Batch
+    from ablate.data.batches.compute_counts import compute_counts
     from ablate.data.batches.train_batches import TrainBatch
     from ablate.grid.expand import default_container
     from ablate.model.build import build_model

@@ -1,5 +1,6 @@
 """Files that are either old or new, never half, and on the disk when it is said."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ablate.errors import LedgerError, NewerFormatError, StorageError
+from ablate.errors import FailureError, LedgerError, NewerFormatError, StorageError
 
 
 @contextmanager
@@ -55,6 +56,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex. Raises FailureError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FailureError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def read_json(path: Path) -> Any:

@@ -34,11 +34,11 @@ def test_a_corpus_from_preparing_to_verifying(folder: Path) -> None:
     assert "cleaning.skip=[binary]" in refused.stderr
     made = data(folder, "prepare", *FILES)
     assert made.returncode == 0, made.stderr
-    assert "Made: " in made.stdout
-    assert data(folder, "prepare", *FILES).stdout.startswith("Already there: ")
+    assert "Prepared: " in made.stdout
+    assert data(folder, "prepare", *FILES).stdout.startswith("Already prepared: ")
     shown = data(folder, "stats", *FILES)
     assert shown.returncode == 0, shown.stderr
-    for words in ("Text to train on", "Splits", "best_fit", "duplicate", "binary"):
+    for words in ("Train text", "Splits", "best_fit", "duplicate", "binary"):
         assert words in shown.stdout
     as_markdown = data(folder, "stats", "--markdown", *FILES).stdout
     [card] = (folder / "cache" / "shards").glob("*/card.md")
@@ -46,7 +46,7 @@ def test_a_corpus_from_preparing_to_verifying(folder: Path) -> None:
     assert "| text | 62 | 1 | 1 | 60 |" in as_markdown
     verified = data(folder, "verify", *FILES)
     assert verified.returncode == 0, verified.stderr
-    assert verified.stdout.count("files as they were written") == 2
+    assert verified.stdout.count("files unchanged") == 2
     [tokens] = (folder / "cache" / "shards").glob("*/tokens/*.bin")
     content = bytearray(tokens.read_bytes())
     content[100] ^= 4
@@ -73,19 +73,19 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*FILES,), "data corpus=files: takes"),
-        (("prepared", *FILES), "data prepared: takes"),
-        (("prepare", "7", *FILES), "data prepare 7: takes a grid's overrides only"),
-        (("stats", "x", *FILES), "data stats x: takes --markdown"),
+        ((*FILES,), "data corpus=files: expected"),
+        (("prepared", *FILES), "data prepared: expected"),
+        (("prepare", "7", *FILES), "data prepare 7: only overrides are allowed"),
+        (("stats", "x", *FILES), "data stats x: only --markdown"),
         (("prepare", *FILES, "corpus.sources.text.files.reader=csv"), "reader=csv: no such reader."),
         (("prepare", *FILES, "+corpus.sources.text.files.pattern=x"), "pattern: unknown key."),
         (("prepare", *FILES, "corpus.sources.text.files.path=nowhere"), "nowhere does not exist"),
-        (("prepare", *FILES, "corpus.sources.text.files.include=[a.py]"), "matches a.py"),
+        (("prepare", *FILES, "corpus.sources.text.files.include=[a.py]"), "matches include=a.py"),
         (("prepare", *FILES, "cleaning.skip=[pictures]"), "cleaning.skip"),
         (("prepare", *FILES, "mixture.weights.text=-1"), "mixture.weights.text=-1"),
         (("prepare", *FILES, "+mixture.weights.code=1"), "mixture.weights.code: the corpus has no such source."),
         (("prepare", *FILES, "mixture.stages=[{from_fraction:0.5,weights:{x:1}}]"), "mixture.stages.0.weights.x"),
-        (("show", "0", *FILES, "mixture.max_epochs=1", "budget.train_tokens=1e7"), "mixture.max_epochs: the budget"),
+        (("show", "0", *FILES, "mixture.max_epochs=1", "budget.train_tokens=1e7"), "mixture.max_epochs=1: the budget"),
     ],
 )
 def test_what_is_wrong_is_told(folder: Path, words: tuple[str, ...], message: str) -> None:
@@ -121,7 +121,7 @@ def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
     assert "<|endoftext|>" in data(folder, "show", *map(str, range(60)), *given, *its).stdout
     refused = data(folder, "prepare", *given, *its, "corpus.sources.text.shards.end_of_document=null")
     assert refused.returncode == 2
-    assert f"tokens.bin: holds the id {special}, and the tokenizer's text has ids below 256" in refused.stderr
+    assert f"tokens.bin: holds the id {special}, but the ids of the tokenizer's text are below 256" in refused.stderr
     index = (shards / "tokens.idx").read_bytes()
     (shards / "tokens.idx").write_bytes(index[:-8])
     torn = data(folder, "stats", *given, *its)

@@ -6,7 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.config.trial import ArchitectureConfig
-from ablate.data.batches.batch import Batch, ComputeCounts, compute_counts
+from ablate.data.batches.batch import Batch
+from ablate.data.batches.compute_counts import ComputeCounts, compute_counts
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError

@@ -6,7 +6,8 @@ import torch
 
 from ablate.config.parse import composed_from_container
 from ablate.config.trial import ArchitectureConfig
-from ablate.data.batches.batch import compute_counts, pack
+from ablate.data.batches.batch import pack
+from ablate.data.batches.compute_counts import compute_counts
 from ablate.data.batches.train_batches import TrainBatch, TrainBatches, chained_digest
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.tokenizer import special_tokens

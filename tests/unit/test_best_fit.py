@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ablate.data.batches.best_fit import BestFit, packed
 from ablate.data.batches.rows import Windows
 from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.corpus.token_file import write_token_file
 from ablate.data.tokens.shards import Shards
-from ablate.data.tokens.token_file import write_token_file
 from ablate.data.tokens.token_source import TokenSource
 from tests.support.trials import MakeTrial
 
@@ -62,9 +62,9 @@ def test_every_token_is_in_one_row_and_short_documents_are_whole(
             assert source.document_at(int(piece[-1])) == document
             assert len(piece) == min(40, ends[document] - starts[document]) or len(piece) < 40
             cut += int(piece[0]) == starts[document] and len(piece) < ends[document] - starts[document]
-    assert rows.cut_share == cut / 300
-    assert rows.padding_share == pytest.approx(1 - source.tokens / (40 * len(read)))
-    assert rows.padding_share < (0.03 if block == 4096 else 0.8)
+    assert rows.split_fraction == cut / 300
+    assert rows.padding_fraction == pytest.approx(1 - source.tokens / (40 * len(read)))
+    assert rows.padding_fraction < (0.03 if block == 4096 else 0.8)
 
 
 def test_windows_cut_and_pad_nothing(source: TokenSource) -> None:
@@ -72,7 +72,7 @@ def test_windows_cut_and_pad_nothing(source: TokenSource) -> None:
     starts = source.starts(0, 300).tolist()
     ends = [*starts[1:], source.tokens]
     cut = [start // 40 != (end - 1) // 40 for start, end in zip(starts, ends, strict=True)]
-    assert (windows.padding_share, windows.cut_share) == (0.0, sum(cut) / 300)
+    assert (windows.padding_fraction, windows.split_fraction) == (0.0, sum(cut) / 300)
 
 
 def test_rows_are_found_again(source: TokenSource, tmp_path: Path) -> None:

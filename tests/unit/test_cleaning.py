@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ablate.config.trial import CleaningConfig
+from ablate.data.corpus.cleaning import drop_reason
 from ablate.data.corpus.contamination import Contamination
-from ablate.data.corpus.filters import Filters
 from ablate.data.corpus.near_duplicates import PERMUTATIONS, banding, near_duplicates, signature
 from ablate.data.corpus.readers.packages import one_file
 from ablate.data.corpus.readers.reader import RawDocument
@@ -26,7 +27,8 @@ from ablate.errors import UsageError
 def reason(
     text: str = "x = 1", *licences: str, min_bytes: int = 0, allowed: tuple[str, ...] | None = None
 ) -> str | None:
-    return Filters(min_bytes, allowed).reason(RawDocument("a", text, licences=licences), len(text.encode()))
+    config = CleaningConfig((), min_bytes, 10**6, allowed, None, ())
+    return drop_reason(RawDocument("a", text, licences=licences), len(text.encode()), config)
 
 
 def test_whitespace_is_empty() -> None:
@@ -117,7 +119,7 @@ def test_what_anyone_writes_is_not_found(humaneval: Contamination, text: str) ->
 
 def test_no_benchmark_finds_nothing_and_an_unknown_one_is_told() -> None:
     assert Contamination.of(()).hit("anything at all") is None
-    with pytest.raises(UsageError, match=r"'humanevil'.*Use: humaneval\."):
+    with pytest.raises(UsageError, match=r"'humanevil'.*Allowed: humaneval\."):
         Contamination.of(("humanevil",))
 
 

@@ -105,7 +105,7 @@ def test_parts_buckets_and_workers_decide_nothing(
     monkeypatch.setattr("ablate.data.corpus.recipe._BUCKET_BYTES", bucket_bytes)
     monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 2_000)
     # Below this no process is started.
-    monkeypatch.setattr("ablate.data.corpus.preparation_step._ALONE_BYTES", 0)
+    monkeypatch.setattr("ablate.data.corpus.preparation._ALONE_BYTES", 0)
     found = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
     assert (len(list((found.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
     assert found.fingerprint == expected.fingerprint
@@ -150,7 +150,7 @@ def test_a_killed_preparation_is_taken_up_where_it_was(
             raise KeyboardInterrupt
         read_part(work, folder, number, advance)
 
-    monkeypatch.setattr("ablate.data.corpus.reading.read_part", read_some)
+    monkeypatch.setattr("ablate.data.corpus.corpus.read_part", read_some)
     with pytest.raises(KeyboardInterrupt):
         prepared_corpus(trial, QUIET)
     found = prepared_corpus(trial, QUIET)
@@ -162,7 +162,9 @@ def test_a_killed_preparation_is_taken_up_where_it_was(
 
 
 def test_another_text_than_the_named_one_is_refused(text: dict[str, Path], prepare: Prepare) -> None:
-    with pytest.raises(FailureError, match=r"not the one its config names: manifest [0-9a-f]{64}, expected 0000"):
+    with pytest.raises(
+        FailureError, match=r"the corpus has the manifest [0-9a-f]{64}, but corpus\.manifest_sha256 is 0000"
+    ):
         prepare({"code": files(text["code"])}, manifest_sha256="0" * 64)
 
 
@@ -190,7 +192,7 @@ def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no file"),
+        (None, "no file in"),
         ("", r"corpus\.sources\.code: each split needs a document \(train 0, validation 0, test 0"),
     ],
 )
@@ -259,7 +261,7 @@ def test_shards_are_cached_by_content_and_never_half(make_trial: MakeTrial, tmp_
 
 def test_a_cache_that_cannot_be_written_is_named(make_trial: MakeTrial, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FailureError, match=r"file/corpora: cannot write the cache .*cache_dir="):
+    with pytest.raises(FailureError, match=r"file/corpora: cannot write the corpus cache .*cache_dir="):
         open_shards(make_trial(cache_dir=str(tmp_path / "file")))
 
 
@@ -297,7 +299,7 @@ def test_another_cleaning_does_not_pass_for_the_text_that_is_named(
     open_shards(trial)
     other = replace(trial, cleaning=replace(trial.cleaning, min_bytes=300))
     assert shard_folder(other) == shard_folder(trial)
-    with pytest.raises(FailureError, match="The corpus is not the one its config names"):
+    with pytest.raises(FailureError, match="the corpus has the manifest"):
         open_shards(other)
 
 
@@ -306,7 +308,7 @@ def test_text_and_tokens_are_no_one_source(text: dict[str, Path], tmp_path: Path
         return {"reader": "megatron", "path": str(tmp_path), "end_of_document": end}
 
     for readers in ({**files(text["code"]), "more": shards(0)}, {"one": shards(0), "two": shards(1)}):
-        with pytest.raises(UsageError, match=r"corpus\.sources\.code: tokens made elsewhere are a source of their own"):
+        with pytest.raises(UsageError, match=r"corpus\.sources\.code: pre-tokenized shards need a source of their own"):
             check_readers(trial_on({"code": readers}, tmp_path).corpus)
 
 

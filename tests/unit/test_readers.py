@@ -92,14 +92,14 @@ def test_lines_that_are_no_documents(tmp_path: Path) -> None:
     found = problems(reader)
     assert [problem.kind for problem in found] == ["bad_json", "bad_json", "no_text", "no_text", "not_utf8", "binary"]
     assert "some.jsonl, byte 18: not JSON" in found[0].message
-    assert found[2].message.endswith("text is missing. The row has content; text_column says which is the text.")
+    assert found[2].message.endswith("text is missing. The row has content; set text_column to the one with the text.")
 
 
 def test_a_column_that_no_line_has_is_refused(tmp_path: Path) -> None:
     (tmp_path / "some.jsonl").write_text('{"text": "a", "meta": {"set": "x"}}\n{"text": "b", "lang": "C"}\n')
     for named in ({"language_column": "lang"}, {"licence_column": "meta.set"}, {"where": {"lang": ("C",)}}):
         everything(JsonLines(path=str(tmp_path), **JSONL | named))
-    with pytest.raises(UsageError, match=r"some\.jsonl: has no column language\. It has text, meta\.set\. Name"):
+    with pytest.raises(UsageError, match=r"some\.jsonl: has no column language\. It has text, meta\.set\. Set"):
         everything(JsonLines(path=str(tmp_path), **JSONL | {"language_column": "language"}))
 
 
@@ -136,10 +136,10 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: in
 
 def test_a_missing_column_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "some.parquet")
-    with pytest.raises(UsageError, match=r"no column content\. It has text, meta\.set, licences, lang\. Name"):
+    with pytest.raises(UsageError, match=r"no column content\. It has text, meta\.set, licences, lang\. Set"):
         Parquet(path=str(tmp_path), **PARQUET | {"text_column": "content"}).parts()
     (tmp_path / "other.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(FailureError, match=r"other\.parquet: no Parquet file that can be read"):
+    with pytest.raises(FailureError, match=r"other\.parquet: not a readable Parquet file"):
         Parquet(path=str(tmp_path), **PARQUET).parts()
 
 
@@ -258,7 +258,7 @@ def test_what_the_hub_refuses_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.undo()
     (tmp_path / "data").mkdir()
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "data" / "some.parquet")
-    with pytest.raises(UsageError, match=r"has not what was asked for with name=None .* split=validation"):
+    with pytest.raises(UsageError, match=r"has nothing for name=None .* split=validation"):
         replace(reader, path=str(tmp_path / "data"), split="validation").parts()
 
 

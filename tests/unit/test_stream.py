@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.data.batches.epoch_order import Order
+from ablate.data.batches.epoch_order import EpochOrder
 from ablate.data.batches.stream import Stream
 from ablate.data.tokens.shards import Shards
 from ablate.errors import FailureError, UsageError
@@ -90,7 +90,7 @@ def test_augmentation_of_the_first_epoch_repeats_its_draws(make_stream: MakeStre
 
 
 def test_orders_of_epochs_have_nothing_in_common() -> None:
-    order = Order(rows=4000, read=4000, key="0/code")
+    order = EpochOrder(rows=4000, read=4000, key="0/code")
     ranks = np.array([[order.index(epoch * 4000 + turn) for turn in range(4000)] for epoch in range(3)])
     turn = np.arange(4000)
     for one, other in ((turn, ranks[0]), (turn, ranks[1]), (ranks[0], ranks[1]), (ranks[1], ranks[2])):
@@ -104,10 +104,10 @@ def test_orders_of_epochs_have_nothing_in_common() -> None:
 
 def test_more_than_there_is_is_refused(make_stream: MakeStream) -> None:
     with pytest.raises(
-        UsageError, match=r"mixture\.epochs=1: takes [\d,]+ rows of code, which has \d+\. Give at least"
+        UsageError, match=r"mixture\.epochs=1: needs [\d,]+ rows of code, which has \d+\. Give at least"
     ):
         make_stream("mixture.epochs=1", "budget.train_tokens=1e7")
-    with pytest.raises(UsageError, match=r"mixture\.max_epochs: the budget reads code \d+\.\d\d times"):
+    with pytest.raises(UsageError, match=r"mixture\.max_epochs=2: the budget reads code \d+\.\d\d times"):
         make_stream("mixture.max_epochs=2", "budget.train_tokens=1e6")
     make_stream("+mixture.max_epochs.code=1000", "budget.train_tokens=1e6")
 
@@ -120,13 +120,15 @@ def test_a_trial_that_reads_on_is_stopped_at_the_cap(make_stream: MakeStream) ->
     assert stream.orders[0].read == 50
     for row in range(100 + rows_per_step):
         stream.place(row)
-    with pytest.raises(FailureError, match=r"row 1\d\d would read code more than 2 times\. Until its train_tokens"):
+    with pytest.raises(
+        FailureError, match=r"max_epochs=2: row 1\d\d would read code more often\. The trial ends by its train_tokens"
+    ):
         stream.place(100 + rows_per_step)
 
 
 def test_a_source_shorter_than_a_window_is_refused(shards: Shards, make_trial: MakeTrial) -> None:
     trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000", "budget.train_tokens=1e8")
-    with pytest.raises(FailureError, match="less than one window of 1000000"):
+    with pytest.raises(FailureError, match=r"less than one window \(scale\.window_tokens=1000000\)"):
         Stream(shards, trial)
 
 

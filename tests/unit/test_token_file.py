@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.data.tokens.token_file import TokenFile, write_checksums, write_token_file
+from ablate.data.corpus.token_file import TokenFile, write_checksums, write_token_file
 from ablate.data.tokens.token_source import TokenSource
 from ablate.errors import FailureError
 
@@ -67,10 +67,10 @@ def test_a_flipped_bit_ends_the_reading_of_its_block(shard: TokenFile, place: in
 @pytest.mark.parametrize(
     ("suffix", "keep", "message"),
     [
-        (".bin", -1, r"it\.bin: 16,001 bytes, where its index says 16,002"),
+        (".bin", -1, r"it\.bin: 16,001 bytes, but its index says 16,002"),
         (".bin", None, r"it\.bin: cannot be read"),
-        (".idx", -8, r"it\.idx: 94 bytes, where its header announces 102"),
-        (".idx", 10, r"it\.idx: too short for an index"),
+        (".idx", -8, r"it\.idx: 94 bytes, but its header announces 102"),
+        (".idx", 10, r"it\.idx: too short for a Megatron index"),
         (".idx", None, r"it\.idx: cannot be read"),
         (".crc32", -4, r"it\.crc32: 3 checksums for 4 blocks"),
         (".crc32", None, r"it\.crc32: cannot be read"),
@@ -91,7 +91,7 @@ def test_an_index_of_something_else_is_refused(shard: TokenFile) -> None:
     content = bytearray(shard.index.read_bytes())
     content[17] = 7  # float64
     shard.index.write_bytes(content)
-    with pytest.raises(FailureError, match=r"it\.idx: not an index of Megatron's, version 1, of whole numbers"):
+    with pytest.raises(FailureError, match=r"it\.idx: not a Megatron index of version 1 with integer tokens"):
         TokenFile(shard.path, shard.checksums).tokens  # noqa: B018
 
 
@@ -101,6 +101,6 @@ def test_a_source_is_its_shards_end_to_end(tmp_path: Path) -> None:
     assert source.tokens == 8001
     assert source.read(2990, 3010).tolist() == TOKENS[2990:3010]
     assert source.read(3000, 3000).tolist() == []
-    assert source.pieces(2990, 3010) == (10, 1, 9)
+    assert source.segments(2990, 3010) == (10, 1, 9)
     assert [source.document_at(token) for token in (0, 2999, 3000, 3001, 8000)] == [0, 0, 1, 2, 2]
     assert TokenSource(files, 2).tokens == 3001

@@ -18,7 +18,13 @@ from ablate.config.parse import composed_from_container
 from ablate.data.tokens.shards import shard_folder
 from ablate.data.tokens.text_splitter import TextSplitter
 from ablate.data.tokens.tokenizer import Tokenizer, special_tokens
-from ablate.data.tokens.vocabulary import byte_letters, check_tokenizer, file_can_split, least_entries, tokenizer_sha256
+from ablate.data.tokens.vocabulary import (
+    byte_letters,
+    check_tokenizer,
+    file_can_split,
+    smallest_vocab_size,
+    tokenizer_sha256,
+)
 from ablate.errors import FailureError, UsageError
 from ablate.grid.expand import default_container
 from tests.support.tokenizers import SAMPLE, config_of
@@ -284,9 +290,9 @@ def test_gaps_between_a_file_s_ids_count(tmp_path: Path) -> None:
     """Else text could yield an id that stands for structure."""
     words = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 100, "[UNK]": 2}, unk_token="[UNK]"))
     words.save(str(tmp_path / "tokenizer.json"))
-    assert least_entries(config_of("file", path=str(tmp_path))) == 101 + 9 + 8
+    assert smallest_vocab_size(config_of("file", path=str(tmp_path))) == 101 + 9 + 8
     check_tokenizer(config_of("file", path=str(tmp_path), vocab_size=118))
-    with pytest.raises(UsageError, match=r"the 101 entries of .* and 17 special tokens take at least 118"):
+    with pytest.raises(UsageError, match=r"the 101 entries of .* and 17 special tokens need at least 118"):
         check_tokenizer(config_of("file", path=str(tmp_path), vocab_size=117))
 
 
@@ -313,11 +319,11 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
     digest = tokenizer_sha256(config_of("file", path=str(path)))
     small = config_of("file", path=str(path), vocab_size=300)
     with pytest.raises(
-        UsageError, match=r"tokenizer\.vocab_size=300: the \d+ entries .* take at least \d+\. Give e\.g\."
+        UsageError, match=r"tokenizer\.vocab_size=300: the \d+ entries .* need at least \d+\. Give e\.g\."
     ):
         check_tokenizer(small)
     path.write_text(json.dumps(json.loads(made["bpe"].json) | {"version": "1.0 "}))
-    with pytest.raises(FailureError, match="changed since the trial was planned"):
+    with pytest.raises(FailureError, match="changed since the trial was frozen"):
         Tokenizer.of(config_of("file", path=str(path), sha256=digest), list)
 
 

@@ -1,6 +1,6 @@
-"""The batch contract, and how examples become one.
+"""The batch contract, and how examples are packed into a batch.
 
-Shapes: `B` rows, `T` positions: as many as the longest row needs, at most `scale.context_tokens`.
+Shapes: `B` rows, `T` positions: those of the longest row, at most `scale.context_tokens`.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config.trial import ArchitectureConfig
 from ablate.objectives.example import Example
 
-# Half of what torch computes with: a loader's worker sends them.
+# Half the size of torch's integers: loader workers send batches to the trainer.
 Ints = NDArray[np.int32]
 
 
@@ -26,7 +25,7 @@ class Batch:
         input_ids_BT: token at each position.
         targets_BT: the next token; 0 where `loss_weight_BT` is 0.
         loss_weight_BT: 1 where the target has loss, else 0.
-        document_BT: attention segment, 0 = padding, which stands only at the end of a row.
+        document_BT: document segment from 1 on; 0 = padding, only at the end of a row.
         position_BT: rotary position.
         span_BT: bidirectional span, 0 = none; an interval of one document.
         task_B: index of the row's task.
@@ -36,7 +35,7 @@ class Batch:
     ...     Example.from_segment(np.array([7, 8, 9], np.int32), bidirectional_tokens=2, loss_from=2),
     ...     Example.from_segment(np.array([7, 5], np.int32)),
     ... ])
-    >>> batch, cut = pack([example], tasks=[0], sources=[1], context_tokens=6)
+    >>> batch, truncated_tokens = pack([example], tasks=[0], sources=[1], context_tokens=6)
     >>> batch.input_ids_BT.tolist(), batch.targets_BT.tolist()
     ([[7, 8, 9, 7, 5, 0]], [[0, 9, 0, 5, 0, 0]])
     >>> batch.loss_weight_BT.tolist()
@@ -57,7 +56,7 @@ class Batch:
     source_B: Ints
 
     def rows(self, first: int, last: int) -> "Batch":
-        """Rows first … last − 1."""
+        """Return the rows first … last − 1."""
         return Batch(**{name: value[first:last] for name, value in vars(self).items()})
 
 
@@ -70,21 +69,21 @@ def pack(
     document_mask: bool = True,
     restart_positions: bool = True,
 ) -> tuple[Batch, int]:
-    """One example per row, cut at `context_tokens`.
+    """Pack one example per row, truncated to `context_tokens`.
 
     Args:
-        examples: the rows.
+        examples: one per row.
         tasks: index of each row's task.
         sources: index of each row's source.
-        context_tokens: the most that a row may have.
+        context_tokens: longest row allowed.
         document_mask: false merges the documents of a row into one segment, as GPT-J's packing does.
         restart_positions: whether positions restart at each document.
 
     Returns:
-        The batch, and how many tokens were cut.
+        The batch, and how many tokens were truncated.
     """
     longest = min(context_tokens, max(map(len, examples)))
-    # Whole vector registers; what is padding in every row is not computed.
+    # A multiple of 8 fills vector registers; positions that are padding in every row are not computed.
     shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
     ids_BT, documents_BT, positions_BT, spans_BT = (np.zeros(shape, np.int32) for _ in range(4))
     has_loss_BT = np.zeros(shape, bool)
@@ -114,63 +113,3 @@ def pack(
     truncated_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
     places = np.array(tasks, np.int32), np.array(sources, np.int32)
     return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, spans_BT, *places), truncated_tokens
-
-
-@dataclass(frozen=True)
-class ComputeCounts:
-    """What a model of some architecture computes for a batch, padding aside: what its cost is counted by.
-
-    A pair is a query and a key that it attends to. A decoder has no encoder tokens or pairs.
-    """
-
-    encoder_tokens: int = 0
-    decoder_tokens: int = 0
-    loss_tokens: int = 0
-    encoder_pairs: int = 0
-    decoder_pairs: int = 0
-    cross_pairs: int = 0
-
-    def __add__(self, other: "ComputeCounts") -> "ComputeCounts":
-        """Both together."""
-        return ComputeCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
-
-
-def compute_counts(batch: Batch, architecture: ArchitectureConfig) -> ComputeCounts:
-    """Count what an architecture computes for a batch.
-
-    The decoder of an encoder-decoder also reads the last token of each span, and its tokens attend to all encoder
-    tokens of their segment that are not later.
-    """
-    rows = zip(batch.document_BT, batch.span_BT, batch.loss_weight_BT, strict=True)
-    return sum((_row_counts(document, span, weight, architecture) for document, span, weight in rows), ComputeCounts())
-
-
-def _row_counts(
-    document_T: Ints, span_T: Ints, weight_T: NDArray[np.float32], architecture: ArchitectureConfig
-) -> ComputeCounts:
-    span_lengths = np.bincount(span_T[document_T > 0], minlength=1)[1:]
-    loss_tokens = int((weight_T > 0).sum())
-    if not architecture.has_encoder:
-        pairs = _triangle(np.bincount(document_T, minlength=1)[1:])
-        if architecture.honours_bidirectional_spans:
-            pairs += int((span_lengths * (span_lengths - 1) // 2).sum())
-        return ComputeCounts(decoder_tokens=int((document_T > 0).sum()), loss_tokens=loss_tokens, decoder_pairs=pairs)
-    encoded_T = (span_T > 0) & (document_T > 0)
-    decoded_T = (document_T > 0) & (~encoded_T | (span_T != np.append(span_T[1:], 0)))
-    cross_pairs = 0
-    for segment in np.unique(document_T[decoded_T]):
-        inside_T = document_T == segment
-        cross_pairs += int(np.cumsum(encoded_T & inside_T)[decoded_T & inside_T].sum())
-    return ComputeCounts(
-        encoder_tokens=int(encoded_T.sum()),
-        decoder_tokens=int(decoded_T.sum()),
-        loss_tokens=loss_tokens,
-        encoder_pairs=int((span_lengths**2).sum()),
-        decoder_pairs=_triangle(np.bincount(document_T[decoded_T], minlength=1)[1:]),
-        cross_pairs=cross_pairs,
-    )
-
-
-def _triangle(lengths: NDArray[np.int64]) -> int:
-    """Pairs (i, j ≤ i) within runs of these lengths."""
-    return int((lengths * (lengths + 1) // 2).sum())

@@ -1,40 +1,51 @@
-"""What of a source makes a row."""
+"""How a source's tokens are divided into rows."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from ablate.config.trial import Packing
+from ablate.data.batches.best_fit import BestFit
+from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.token_source import TokenSource
 from ablate.objectives.example import Tokens
 
 
 class Rows(Protocol):
-    """A source in rows, by number."""
+    """A source in numbered rows."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         ...
 
     @property
-    def padding_share(self) -> float:
-        """Of all places in rows, how many hold no token."""
+    def padding_fraction(self) -> float:
+        """Fraction of positions that hold no token."""
         ...
 
     @property
-    def cut_share(self) -> float:
-        """Of all documents, how many are in more than one row."""
+    def split_fraction(self) -> float:
+        """Fraction of documents that lie in more than one row."""
         ...
 
     def read(self, index: int) -> tuple[Tokens, tuple[int, ...]]:
-        """A row's tokens, and how many of them come from one document each, in order."""
+        """Return a row's tokens, and the lengths of its document segments."""
         ...
+
+
+def packed_rows(shards: Shards, source: str, packing: Packing, window_tokens: int) -> Rows:
+    """Return a source's train tokens in rows of at most `window_tokens`."""
+    tokens = shards.source(source)
+    if packing == "windows":
+        return Windows(tokens, window_tokens)
+    return BestFit(tokens, window_tokens, shards.folder / "packed" / f"{window_tokens}.{source}")
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The source cut every `window_tokens`, whatever the documents are; what is left at its end is not read."""
+    """Rows of exactly `window_tokens`, regardless of documents; the rest at the source's end is not read."""
 
     source: TokenSource
     window_tokens: int
@@ -45,20 +56,20 @@ class Windows:
         return self.source.tokens // self.window_tokens
 
     @property
-    def padding_share(self) -> float:
-        """None."""
+    def padding_fraction(self) -> float:
+        """See `Rows`."""
         return 0.0
 
     @property
-    def cut_share(self) -> float:
+    def split_fraction(self) -> float:
         """See `Rows`."""
-        cut = 0
+        split = 0
         for start_D, end_D in self.source.extents():
-            cut += int(np.count_nonzero(start_D // self.window_tokens != (end_D - 1) // self.window_tokens))
-        return cut / self.source.documents
+            split += int(np.count_nonzero(start_D // self.window_tokens != (end_D - 1) // self.window_tokens))
+        return split / self.source.documents
 
     def read(self, index: int) -> tuple[Tokens, tuple[int, ...]]:
         """See `Rows`."""
         first = index * self.window_tokens
         last = first + self.window_tokens
-        return self.source.read(first, last), self.source.pieces(first, last)
+        return self.source.read(first, last), self.source.segments(first, last)

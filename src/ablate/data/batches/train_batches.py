@@ -1,11 +1,12 @@
-"""The rows of one optimizer step, as a batch with its accounting: pure in the step's number."""
+"""The rows of one optimizer step as a batch with its counts: a pure function of the step's number."""
 
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import Batch, ComputeCounts, compute_counts, pack
+from ablate.data.batches.batch import Batch, pack
+from ablate.data.batches.compute_counts import ComputeCounts, compute_counts
 from ablate.data.batches.stream import Stream
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.objectives.objective import Objective, RowTransform
@@ -17,11 +18,11 @@ class TrainBatch:
 
     Attributes:
         batch: this rank's rows.
-        train_tokens: of the windows, before any transform.
-        input_tokens: that the model reads, padding aside.
-        truncated_tokens: lost because a transformed row outgrew the context.
-        compute_counts: what the trial's architecture computes for it.
-        windows: which window each row of all ranks read, in row order, for the chained digest.
+        train_tokens: of the windows, before transforms.
+        input_tokens: that the model reads, without padding.
+        truncated_tokens: lost because a transformed row was longer than the context.
+        compute_counts: what the trial's architecture computes for the batch.
+        windows: the window of each row of all ranks, in row order, for the chained digest.
     """
 
     batch: Batch
@@ -33,12 +34,12 @@ class TrainBatch:
 
     @property
     def loss_tokens(self) -> int:
-        """Tokens with loss."""
+        """Number of targets with loss."""
         return self.compute_counts.loss_tokens
 
 
 class TrainBatches:
-    """TrainBatches by number, for one rank of `ranks`; the ranks' rows together are the same at any number of ranks."""
+    """Train batches by step number, for one of `ranks` ranks. Together, the ranks read the same rows at any number."""
 
     def __init__(self, trial: TrialConfig, shards: Shards, *, rank: int = 0, ranks: int = 1) -> None:
         self.trial = trial
@@ -48,12 +49,12 @@ class TrainBatches:
         tokenizer = shards.tokenizer
         self.transform = RowTransform(Objective.of(trial), tokenizer.special, trial.data_seed, tokenizer.splitter)
 
-    def __reduce__(self) -> "tuple[Callable[[TrialConfig, int, int], TrainBatches], tuple[TrialConfig, int, int]]":
-        # A loader's worker maps the shards by itself; sent to it, they would be copied whole.
+    def __reduce__(self) -> tuple[Callable[..., "TrainBatches"], tuple[TrialConfig, int, int]]:
+        # A loader worker opens the shards itself, because pickling would copy them whole.
         return _reopened, (self.trial, self.rank, self.ranks)
 
     def batch(self, rows: Iterable[int]) -> tuple[Batch, int, int]:
-        """The rows with these numbers, how many source tokens they hold, and how many tokens were cut off."""
+        """Return the rows with these numbers, their number of train tokens, and how many tokens were truncated."""
         examples, tasks, sources, train_tokens = [], [], [], 0
         for row in rows:
             window = self.stream.window(row)
@@ -73,12 +74,13 @@ class TrainBatches:
         return batch, train_tokens, truncated_tokens
 
     def __getitem__(self, step: int) -> TrainBatch:
-        """The step with this number."""
-        rows_per_rank = self.trial.budget.rows_per_step // self.ranks
-        first_of_step = step * self.trial.budget.rows_per_step
+        """Return the batch of a step."""
+        rows_per_step = self.trial.budget.rows_per_step
+        rows_per_rank = rows_per_step // self.ranks
+        first_of_step = step * rows_per_step
         first = first_of_step + self.rank * rows_per_rank
         batch, train_tokens, truncated_tokens = self.batch(range(first, first + rows_per_rank))
-        places = map(self.stream.place, range(first_of_step, first_of_step + self.trial.budget.rows_per_step))
+        places = map(self.stream.place, range(first_of_step, first_of_step + rows_per_step))
         return TrainBatch(
             batch=batch,
             train_tokens=train_tokens,
@@ -94,7 +96,7 @@ def _reopened(trial: TrialConfig, rank: int, ranks: int) -> TrainBatches:
 
 
 def chained_digest(previous: str, windows: tuple[str, ...]) -> str:
-    """The digest of all windows up to here, row by row: how rows are grouped into steps does not show in it."""
+    """Return the digest of all windows so far, row by row, so it does not depend on how many rows a step has."""
     digest = previous
     for window in windows:
         digest = hashlib.blake2b(f"{digest}\n{window}".encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The folder of the cache, and its folders that are made once: whole or not there, by one process at a time."""
+"""The cache folder. Each folder in it is built once, by one process at a time, and is either complete or absent."""
 
 import os
 import shutil
@@ -6,48 +6,47 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
+from pydantic import TypeAdapter
 
 from ablate.errors import FailureError
 
+T = TypeVar("T")
+
 
 def cache_folder(cache_dir: str | None) -> Path:
-    """The given folder, or the user's cache folder."""
+    """Return the configured cache folder, or the user's default one."""
     return Path(cache_dir).expanduser() if cache_dir else Path(user_cache_dir("ablate"))
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """Lets one process at a time make a folder; gives the work folder beside it, which outlives a kill.
+def locked(folder: Path) -> Iterator[Path]:
+    """Let one process at a time build `folder`. Yield its work folder `<name>.work`, which outlives a kill.
 
     Raises:
-        FailureError: nothing can be written there.
+        FailureError: the parent folder is not writable.
     """
-    lock = FileLock(beside(folder, "lock"))
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (OSError, Timeout) as error:
         raise FailureError(
-            f"{folder.parent}: cannot write the cache of corpora ({error.strerror or error}). Choose another place "
-            "with cache_dir=…"
+            f"{folder.parent}: cannot write the corpus cache ({error.strerror or error}). Choose another folder with "
+            "cache_dir=…"
         ) from error
     try:
-        yield beside(folder, "work")
+        yield folder.with_name(f"{folder.name}.work")
     finally:
         lock.release()
 
 
-def beside(folder: Path, kind: str) -> Path:
-    """The folder's path with something after it."""
-    return folder.with_name(f"{folder.name}.{kind}")
-
-
 @contextmanager
 def atomic_directory(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` when the block ends well, and is gone otherwise."""
+    """Yield a scratch folder that is renamed to `folder` if the block succeeds, and removed otherwise."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -56,19 +55,19 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
         try:
             scratch.rename(folder)
         except OSError:
-            # Another process was faster; its folder is as good as ours.
+            # Another process was faster and its folder is equivalent.
             if not folder.is_dir():
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def resume_task(work: Path, recipe: bytes) -> None:
-    """Keeps what an interrupted command left in a work folder where it was made from the same; else begins anew.
+def resume_work(work: Path, recipe: bytes) -> None:
+    """Keep the results of an interrupted command if its recipe was the same; otherwise start with an empty folder.
 
     Args:
-        work: from `held`.
-        recipe: what is made from; written into the folder as `recipe.json`, for the workers.
+        work: the folder that `locked` yields.
+        recipe: everything that decides the result. Workers read it from `recipe.json` in the folder.
     """
     path = work / "recipe.json"
     if work.is_dir() and not (path.is_file() and path.read_bytes() == recipe):
@@ -78,15 +77,25 @@ def resume_task(work: Path, recipe: bytes) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder of the cache; a kill in the middle leaves nothing that looks whole."""
-    going = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    folder.rename(going / folder.name)
-    shutil.rmtree(going)
+    """Delete a folder of the cache. If the process is killed meanwhile, nothing that looks complete remains."""
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder.rename(scratch / folder.name)
+    shutil.rmtree(scratch)
 
 
 def link(path: Path, target: Path) -> None:
-    """The same file under another name, copied where the file system can't."""
+    """Create a hard link, or a copy where the file system has no links."""
     try:
         os.link(path, target)
     except OSError:
         shutil.copy2(path, target)
+
+
+def read_checked(path: Path, adapter: TypeAdapter[T]) -> T:
+    """Read a JSON file of the cache. Raises FailureError if this version of ablate cannot read it."""
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        raise FailureError(
+            f"{path}: not written by this version of ablate, or damaged. Delete the folder {path.parent}."
+        ) from None

@@ -1,12 +1,12 @@
-"""Documents that hold a benchmark's problem: a model that trained on them has seen what it is evaluated on.
+"""Finds documents that contain a benchmark's problem. A model must not train on what it is evaluated on.
 
-A problem's docstring or solution is found by any of its 13-grams of words, GPT-3's length (Brown et al. 2020, appendix
-C); that docstrings and solutions are what to look for is StarCoder's (Li et al. 2023, who match them exactly). Words
-are letters, digits and underscores in lower case: layout, punctuation and operators don't count.
+A document is contaminated if it shares a 13-gram of words with a problem's docstring or solution. The length is GPT-3's
+(Brown et al. 2020, appendix C); searching for docstrings and solutions is StarCoder's (Li et al. 2023, by exact match).
+Words are runs of letters, digits and underscores in lower case, so layout, punctuation and operators do not count.
 
-A 13-gram such as "1 2 3 4 …" or "zero 0 one 1 …" says nothing about where it comes from, so one counts only with
-`TELLING_WORDS` different words that are no numbers. Text without any is looked for whole, unless it is shorter than 13
-words (a docstring: 8): `return x + y` is anyone's code.
+A 13-gram such as "1 2 3 4 …" or "zero 0 one 1 …" occurs anywhere, so only those with `DISTINCT_WORDS` distinct words
+that are not numbers are used. A text without such a 13-gram is searched as a whole, unless it has fewer than 13 words
+(for a docstring, 8): anyone may write `return x + y`.
 """
 
 import ast
@@ -20,8 +20,8 @@ from ablate.data.corpus.readers.packages import one_file
 from ablate.errors import UsageError
 
 PASSAGE_WORDS = 13
-TELLING_WORDS = 8
-# A clue is short enough to lie in every passage, and long enough that few innocent documents have one.
+DISTINCT_WORDS = 8
+# Short enough to lie in every passage, long enough that few clean documents contain one.
 CLUE_WORDS = 8
 
 _words = re.compile(r"\w+").findall
@@ -31,7 +31,7 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class BenchmarkProblem:
-    """What a benchmark asks and what it takes for an answer."""
+    """A benchmark's problem and its reference solution."""
 
     name: str
     docstring: str
@@ -40,12 +40,12 @@ class BenchmarkProblem:
 
 @dataclass(frozen=True)
 class Contamination:
-    """Finds the problems of some benchmarks in documents. `of` builds it once for a process.
+    """Finds the problems of benchmarks in documents.
 
     Attributes:
-        passages: runs of words, and the problem each belongs to.
-        lengths: of the passages, in words, ascending.
-        clues: every run of `CLUE_WORDS` words in a passage.
+        passages: runs of words, and the problem that each belongs to.
+        lengths: of the passages in words, ascending.
+        clues: all runs of `CLUE_WORDS` words in the passages.
     """
 
     passages: Mapping[Words, str]
@@ -54,7 +54,7 @@ class Contamination:
 
     @classmethod
     def of(cls, benchmarks: Iterable[str]) -> "Contamination":
-        """The problems of these benchmarks.
+        """Load the problems of some benchmarks.
 
         Raises:
             UsageError: an unknown benchmark.
@@ -63,7 +63,9 @@ class Contamination:
         passages: dict[Words, str] = {}
         for benchmark in benchmarks:
             if benchmark not in BENCHMARKS:
-                raise UsageError(f"No benchmark {benchmark!r} to decontaminate against. Use: {', '.join(BENCHMARKS)}.")
+                raise UsageError(
+                    f"cleaning.decontaminate={benchmark!r}: no such benchmark. Allowed: {', '.join(BENCHMARKS)}."
+                )
             for problem in BENCHMARKS[benchmark]():
                 for passage in _passages(problem):
                     passages.setdefault(passage, problem.name)
@@ -72,11 +74,11 @@ class Contamination:
         return cls(passages, lengths, frozenset(clue for passage in passages for clue in _runs(passage, CLUE_WORDS)))
 
     def hit(self, text: str) -> str | None:
-        """The problem, e.g. "HumanEval/7", of the first passage in the text, or None."""
+        """Return the problem, e.g. "HumanEval/7", of the first passage in a text, or None."""
         if not self.passages:
             return None
         words = _words(text.lower())
-        # Wherever the shortest passage begins, a clue inside it begins at a multiple of this.
+        # Wherever a passage begins, a clue in it begins at a multiple of this.
         step = self.lengths[0] - CLUE_WORDS + 1
         if self.clues.isdisjoint(_every(step, words)):
             return None
@@ -88,18 +90,18 @@ class Contamination:
 
 
 def _every(step: int, words: list[str]) -> Iterator[Words]:
-    """The runs of `CLUE_WORDS` words that begin at each multiple of a step."""
+    """Return the runs of `CLUE_WORDS` words that begin at multiples of `step`."""
     return zip(*(words[offset::step] for offset in range(CLUE_WORDS)), strict=False)
 
 
 def _passages(problem: BenchmarkProblem) -> Iterator[Words]:
     for text, least_words in ((problem.docstring, CLUE_WORDS), (problem.solution, PASSAGE_WORDS)):
         words = tuple(_words(text.lower()))
-        telling = [run for run in _runs(words, PASSAGE_WORDS) if _differ(run) >= TELLING_WORDS]
-        yield from telling or ([words] if len(words) >= least_words else [])
+        distinctive = [run for run in _runs(words, PASSAGE_WORDS) if _distinct_words(run) >= DISTINCT_WORDS]
+        yield from distinctive or ([words] if len(words) >= least_words else [])
 
 
-def _differ(words: Words) -> int:
+def _distinct_words(words: Words) -> int:
     return sum(not word.isdigit() for word in set(words))
 
 
@@ -117,7 +119,7 @@ def _humaneval() -> Iterator[BenchmarkProblem]:
 
 
 def _docstring(prompt: str, function: str) -> str:
-    """As it is written, escapes unread. One prompt imports a module above it, so it is any bare expression."""
+    """Return the docstring with escapes as written. In one prompt an import precedes it, so take any bare expression."""
     (body,) = (
         node.body for node in ast.parse(prompt).body if isinstance(node, ast.FunctionDef) and node.name == function
     )

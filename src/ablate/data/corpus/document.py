@@ -1,11 +1,10 @@
-"""Documents as the preparation writes them between its steps and into a corpus: rows of Parquet files."""
+"""Documents as the preparation stores them, between its steps and in a corpus: rows of Parquet files."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +17,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SCHEMA = pa.schema(
     {
         "sha256": pa.string(),
-        # Which was read first: number of the part, then number in the part.
         "part": pa.int64(),
         "number": pa.int64(),
         "bucket": pa.int32(),
@@ -26,19 +24,31 @@ SCHEMA = pa.schema(
         "source": pa.string(),
         "language": pa.string(),
         "name": pa.string(),
-        # In Parquet a column chunk of texts may pass 2 GB.
+        # A column chunk of texts may exceed 2 GB.
         "text": pa.large_string(),
-        # MinHash, while near-duplicates are looked for.
         "signature": pa.binary(),
     }
 )
-# So that a reader of one bucket skips the others.
+# Small row groups let a reader of one bucket skip the others.
 _ROWS_PER_GROUP = 512
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text with the SHA-256 of its UTF-8 bytes, which decides its split and its place in the order."""
+    """A text with its provenance.
+
+    Attributes:
+        sha256: hash of the text's UTF-8 bytes, in hex. It decides the split, the bucket and the order.
+        part: index of the part that it was read from; with `number`, it decides which of equal texts is the first.
+        number: index in the part.
+        bucket: index of its range of hashes.
+        split: train, validation or test.
+        source: name of its source.
+        language: e.g. "Python"; empty if unknown.
+        name: where it was found, for people.
+        text: all of it.
+        signature: MinHash of the text, only while near-duplicates are searched.
+    """
 
     sha256: str
     part: int
@@ -52,52 +62,43 @@ class Document:
     signature: bytes | None = None
 
 
-def sha256_of(content: bytes) -> str:
-    """In hex digits."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def _share(sha256: str) -> float:
+def _position(sha256: str) -> float:
+    """Map a hash to [0, 1)."""
     return int(sha256[:13], 16) / 16**13
 
 
 def split_of(sha256: str, config: CorpusConfig) -> Split:
-    """By the hash, so that a text stays in its split whatever else the corpus holds."""
-    share = _share(sha256)
-    if share < config.test_fraction:
+    """Return the split of a text. It depends on the hash alone, so other texts never move a text to another split."""
+    position = _position(sha256)
+    if position < config.test_fraction:
         return "test"
-    return "validation" if share < config.test_fraction + config.val_fraction else "train"
+    return "validation" if position < config.test_fraction + config.val_fraction else "train"
 
 
 def bucket_of(sha256: str, buckets: int) -> int:
-    """Which of equal ranges of hashes, ascending: the buckets one after the other are in the order of the hash."""
-    return int(_share(sha256) * buckets)
+    """Return which of `buckets` equal, ascending ranges of hashes a hash lies in."""
+    return int(_position(sha256) * buckets)
 
 
 def in_groups(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Lists of so many of them, the last one shorter."""
+    """Yield lists of `size` documents; the last one may be shorter."""
     remaining = iter(documents)
-    while some := list(islice(remaining, size)):
-        yield some
+    while group := list(islice(remaining, size)):
+        yield group
 
 
 def write_documents(path: Path, documents: Iterable[Document]) -> None:
-    """A file of documents, in their order."""
+    """Write documents to a Parquet file, in the given order."""
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for some in in_groups(documents, _ROWS_PER_GROUP):
-            columns = {name: [getattr(document, name) for document in some] for name in SCHEMA.names}
+        for group in in_groups(documents, _ROWS_PER_GROUP):
+            columns = {name: [getattr(document, name) for document in group] for name in SCHEMA.names}
             writer.write_table(pa.table(columns, SCHEMA))
 
 
-def read_table(path: Path, **equal: object) -> pa.Table:
-    """The rows of a file whose columns have these values, without their signatures."""
-    filters = [(name, "=", value) for name, value in equal.items()] or None
+def read_documents(path: Path, **values: object) -> Iterator[Document]:
+    """Yield the documents of a file whose columns have the given values, without their signatures."""
+    filters = [(name, "=", value) for name, value in values.items()] or None
     columns = [name for name in SCHEMA.names if name != "signature"]
-    return pq.read_table(path, columns=columns, filters=filters, partitioning=None)
-
-
-def documents_of(table: "pa.Table") -> Iterator[Document]:
-    """The rows of a table."""
+    table = pq.read_table(path, columns=columns, filters=filters, partitioning=None)
     for batch in table.to_batches(max_chunksize=_ROWS_PER_GROUP):
-        rows: list[dict[str, Any]] = batch.to_pylist()
-        yield from (Document(**row) for row in rows)
+        yield from (Document(**row) for row in batch.to_pylist())

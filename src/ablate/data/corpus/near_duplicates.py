@@ -1,7 +1,7 @@
-"""Documents that are almost another one, found by MinHash (Broder 1997) and locality-sensitive hashing.
+"""Finds near-duplicates with MinHash (Broder 1997) and locality-sensitive hashing.
 
-Shingles of five words are Lee et al.'s (2022, for C4, from 0.8 on) and The Stack's (Kocetkov et al. 2022, from 0.7 on).
-The shapes: N documents, P permutations, M documents that share a bucket with another.
+Five-word shingles are used by Lee et al. (2022, for C4, threshold 0.8) and The Stack (Kocetkov et al. 2022, 0.7).
+Shapes: N documents, P permutations, M documents that share a bucket with another, L compared pairs.
 """
 
 import math
@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 PERMUTATIONS = 128
 SHINGLE_WORDS = 5
-# Share of the pairs exactly at the threshold that are compared at all; above it, more.
+# Fraction of the pairs exactly at the threshold that are compared; above it, more.
 RECALL = 0.95
 
 _SEED = 1
@@ -28,10 +28,11 @@ Rows = NDArray[np.int64]
 
 
 def signature(text: str) -> NDArray[np.uint32]:
-    """(P,): two signatures agree in about as many places as their texts' shingles have in common (Jaccard).
+    """Return the MinHash of a text, (P,). Two signatures agree in a fraction of places that estimates the Jaccard
+    similarity of the texts' shingles.
 
-    The same on every machine, of one release of rensa. A text too short for a shingle is one, punctuation included:
-    few words say too little.
+    Equal on all machines for one release of rensa. A text with fewer words than a shingle is one shingle, punctuation
+    included, because so few words identify too little.
     """
     words = _words(text)
     shingles = map(" ".join, zip(*(words[offset:] for offset in range(SHINGLE_WORDS)), strict=False))
@@ -41,31 +42,31 @@ def signature(text: str) -> NDArray[np.uint32]:
 
 
 def near_duplicates(signatures_NP: NDArray[np.uint32], threshold: float) -> NDArray[np.bool_]:
-    """(N,), true for what is to be removed. Of documents linked by pairs that are alike, the first row stays.
+    """Return which documents to remove, (N,). Of documents linked by similar pairs, the first one stays.
 
-    Alike are two rows that agree in `threshold` of their places, 0 < threshold <= 1, and wholly in one band at least.
-    All such pairs count; a pair is compared unless it is linked already. So n copies cost n comparisons a band, and
-    only n documents that share a band without being alike cost n². Memory is O(N) beside the signatures, which may be
-    a memory map: each band reads it once.
+    Two documents are similar if their signatures agree in at least `threshold` of the places (0 < threshold <= 1) and
+    completely in at least one band. A pair that is already linked is not compared. So n copies cost n comparisons per
+    band; only n dissimilar documents that share a band cost n². Memory is O(N) in addition to the signatures, which may
+    be a memory map: each band reads it once.
     """
     assert 0 < threshold <= 1
     rows, permutations = signatures_NP.shape
-    # 0.55 * 100 is 55.00000000000001, and asks for 55.
+    # 0.55 * 100 is 55.00000000000001, but 55 places suffice.
     places = math.ceil(threshold * permutations - 1e-9)
     cluster_N = np.arange(rows)
     count, width = banding(threshold, permutations)
     for start in range(0, count * width, width):
         row_M, bucket_M = _shared_buckets(_keys(signatures_NP[:, start : start + width]), cluster_N)
-        for one_L, other_L in _alike(signatures_NP, places, row_M, bucket_M, cluster_N[row_M]):
-            cluster_N = _joined(cluster_N, one_L, other_L)
+        for left_L, right_L in _similar_pairs(signatures_NP, places, row_M, bucket_M, cluster_N[row_M]):
+            cluster_N = _joined(cluster_N, left_L, right_L)
     removed_N = np.ones(rows, np.bool_)
     removed_N[np.unique(cluster_N, return_index=True)[1]] = False
     return removed_N
 
 
 def banding(threshold: float, permutations: int) -> tuple[int, int]:
-    """How many bands of how many places: the widest with `RECALL`, 1 − (1 − threshold^width)^count (Leskovec et al.,
-    Mining of Massive Datasets, section 3.4.2). Candidates are compared, so a false one costs time alone.
+    """Return the number of bands and their width in places: the widest with `RECALL`, 1 − (1 − threshold^width)^count
+    (Leskovec et al., Mining of Massive Datasets, section 3.4.2). Candidates are compared, so a false one only costs time.
     """
     for width in range(permutations, 1, -1):
         count = permutations // width
@@ -83,7 +84,7 @@ def _keys(band_NW: NDArray[np.uint32]) -> NDArray[np.uint64]:
 
 
 def _shared_buckets(key_N: NDArray[np.uint64], cluster_N: Rows) -> tuple[Rows, Rows]:
-    """Rows in buckets that hold more than one cluster, bucket by bucket, and the bucket of each."""
+    """Return the rows in buckets with more than one cluster, bucket by bucket, and the bucket of each."""
     if not key_N.size:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     row_N = np.argsort(key_N, kind="stable")
@@ -97,19 +98,19 @@ def _shared_buckets(key_N: NDArray[np.uint64], cluster_N: Rows) -> tuple[Rows, R
     return row_N[mixed_N], bucket_N[mixed_N]
 
 
-def _alike(
+def _similar_pairs(
     signatures_NP: NDArray[np.uint32], places: int, row_M: Rows, bucket_M: Rows, cluster_M: Rows
 ) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of alike rows that link all rows of a bucket that alike pairs link.
+    """Yield pairs of similar rows, enough to link all rows of a bucket that similar pairs link.
 
-    In each round one row of every bucket, its leader, is compared with the rows of other clusters; those alike join
-    its cluster, and it leaves. The next leader is of another cluster than the last, so that a large cluster is done
-    as soon as the few rows outside it have led; a bucket of one cluster is done.
+    In each round, one row of every bucket, the leader, is compared with the bucket's rows of other clusters. Similar
+    rows join its cluster, and the leader is removed. The next leader is of another cluster than the last one, so a large
+    cluster is done as soon as the few rows outside it have led. A bucket with one cluster is done.
     """
     led_M = np.full(row_M.size, -1)
-    while (other := np.flatnonzero(cluster_M != led_M)).size:
-        bucket_L, first_L = np.unique(bucket_M[other], return_index=True)
-        leader_L = other[first_L]
+    while (candidates := np.flatnonzero(cluster_M != led_M)).size:
+        bucket_L, first_L = np.unique(bucket_M[candidates], return_index=True)
+        leader_L = candidates[first_L]
         leads_M = np.zeros(row_M.size, np.bool_)
         leads_M[leader_L] = True
         open_M = np.isin(bucket_M, bucket_L)
@@ -117,26 +118,26 @@ def _alike(
         row_of_leader_M, led_M = row_M[leader_M], cluster_M[leader_M]
         row_M, bucket_M, cluster_M = (of_M[open_M] for of_M in (row_M, bucket_M, cluster_M))
 
-        asked = np.flatnonzero(cluster_M != led_M)
-        alike = asked[_agree(signatures_NP, row_of_leader_M[asked], row_M[asked], places)]
-        if alike.size:
-            yield row_of_leader_M[alike], row_M[alike]
-        cluster_M[alike] = led_M[alike]
+        compared = np.flatnonzero(cluster_M != led_M)
+        similar = compared[_agree(signatures_NP, row_of_leader_M[compared], row_M[compared], places)]
+        if similar.size:
+            yield row_of_leader_M[similar], row_M[similar]
+        cluster_M[similar] = led_M[similar]
 
         stays_M = ~leads_M[open_M]
         row_M, bucket_M, cluster_M, led_M = (of_M[stays_M] for of_M in (row_M, bucket_M, cluster_M, led_M))
 
 
-def _agree(signatures_NP: NDArray[np.uint32], one_L: Rows, other_L: Rows, places: int) -> NDArray[np.bool_]:
-    agree_L = np.empty(one_L.size, np.bool_)
-    for start in range(0, one_L.size, _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        same_LP = signatures_NP[one_L[some]] == signatures_NP[other_L[some]]
-        agree_L[some] = np.count_nonzero(same_LP, axis=1) >= places
+def _agree(signatures_NP: NDArray[np.uint32], left_L: Rows, right_L: Rows, places: int) -> NDArray[np.bool_]:
+    agree_L = np.empty(left_L.size, np.bool_)
+    for start in range(0, left_L.size, _PAIRS_AT_ONCE):
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        same_LP = signatures_NP[left_L[block]] == signatures_NP[right_L[block]]
+        agree_L[block] = np.count_nonzero(same_LP, axis=1) >= places
     return agree_L
 
 
-def _joined(cluster_N: Rows, one_L: Rows, other_L: Rows) -> Rows:
+def _joined(cluster_N: Rows, left_L: Rows, right_L: Rows) -> Rows:
     clusters = int(cluster_N.max()) + 1
-    links = coo_array((np.ones(one_L.size, np.int32), (cluster_N[one_L], cluster_N[other_L])), (clusters, clusters))
+    links = coo_array((np.ones(left_L.size, np.int32), (cluster_N[left_L], cluster_N[right_L])), (clusters, clusters))
     return connected_components(links, directed=False)[1].astype(np.int64)[cluster_N]

@@ -1,11 +1,11 @@
-"""How far a preparation is: a bar with bytes a second and the time left."""
+"""The progress bar of a preparation: bytes per second and time left."""
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 
 def shown_progress() -> Progress:
-    """On the terminal, where standard error is one; gone when done."""
+    """Return a bar on standard error if that is a terminal; it disappears when the work is done."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description:>15}"),

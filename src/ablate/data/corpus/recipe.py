@@ -1,4 +1,4 @@
-"""What a corpus is made from: its configuration, and the parts and files that it was found to have."""
+"""What a corpus is made from: its configuration, and the parts and files of its sources."""
 
 import hashlib
 import json
@@ -11,19 +11,20 @@ from pydantic import TypeAdapter
 
 from ablate.config.parse import checked_parameters, plain
 from ablate.config.trial import CleaningConfig, CorpusConfig
+from ablate.data.corpus.cache import read_checked
 from ablate.data.corpus.readers import READERS
 from ablate.data.corpus.readers.reader import Part, Reader
 from ablate.data.corpus.readers.tokens import MegatronShards
-from ablate.errors import FailureError, UsageError, nearest
+from ablate.errors import UsageError, nearest
 from ablate.versions import CODE_VERSIONS
 
-# Of text. A bucket is sorted in memory by one worker.
+# Bytes of text per bucket, which one worker sorts in memory; and the most buckets.
 _BUCKET_BYTES, _MOST_BUCKETS = 2**25, 1024
 
 
 @dataclass(frozen=True)
 class SourcePart:
-    """A part of one of a source's readers."""
+    """A part of one of a source's readers, which the label names."""
 
     source: str
     label: str
@@ -35,10 +36,10 @@ class Recipe:
     """What a corpus is made from.
 
     Attributes:
-        corpus: its configuration, without the manifest that it is to have.
+        corpus: its configuration, without the expected manifest.
         cleaning: which documents are kept.
-        parts: of all sources, in the order in which the first of two equal texts is the one that stays.
-        files: size in bytes and time of the last change in ns, by path.
+        parts: of all sources. Of two equal texts, the one in the earlier part is kept.
+        files: size in bytes and modification time in ns, by path.
     """
 
     corpus: CorpusConfig
@@ -48,7 +49,7 @@ class Recipe:
 
     @classmethod
     def of(cls, corpus: CorpusConfig, cleaning: CleaningConfig) -> "Recipe":
-        """Lists what there is to read. Raises like `check_readers` and `Reader.parts`."""
+        """List what there is to read. Raises like `check_readers` and `Reader.parts`."""
         check_readers(corpus)
         parts = tuple(
             SourcePart(source, label, part)
@@ -56,79 +57,74 @@ class Recipe:
             for label in sorted(readers)
             for part in reader_of(corpus, source, label).parts()
         )
-        files = _states(path for found in parts for path in found.part.files)
+        files = _file_states(path for entry in parts for path in entry.part.files)
         return cls(replace(corpus, manifest_sha256=None), cleaning, parts, files)
-
-    def reader(self, part: SourcePart) -> Reader | MegatronShards:
-        """Who reads a part."""
-        return reader_of(self.corpus, part.source, part.label)
-
-    @cached_property
-    def buckets(self) -> int:
-        """How many ranges of hashes the documents are sorted into."""
-        return min(_MOST_BUCKETS, 1 + sum(found.part.size_bytes for found in self.parts) // _BUCKET_BYTES)
-
-    @property
-    def json(self) -> bytes:
-        """Equal for equal recipes."""
-        return json.dumps(_RECIPE.dump_python(self, mode="json"), sort_keys=True).encode()
 
     @classmethod
     def read(cls, folder: Path) -> "Recipe":
-        """The `json` that a folder has. Raises FailureError where it can't be read."""
-        try:
-            return _RECIPE.validate_json((folder / "recipe.json").read_bytes())
-        except (OSError, ValueError):
-            raise FailureError(f"{folder}: no corpus of this version of ablate. Delete the folder.") from None
+        """Read the recipe of a corpus or work folder. Raises FailureError if it cannot be read."""
+        return read_checked(folder / "recipe.json", _RECIPE)
+
+    @property
+    def json(self) -> bytes:
+        """The recipe as JSON; equal for equal recipes."""
+        return json.dumps(_RECIPE.dump_python(self, mode="json"), sort_keys=True).encode()
+
+    def reader(self, entry: SourcePart) -> Reader | MegatronShards:
+        """Return the reader of a part."""
+        return reader_of(self.corpus, entry.source, entry.label)
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Approximate size of all parts."""
+        return sum(entry.part.size_bytes for entry in self.parts)
+
+    @property
+    def buckets(self) -> int:
+        """Number of ranges of hashes that the documents are sorted into."""
+        return min(_MOST_BUCKETS, 1 + self.size_bytes // _BUCKET_BYTES)
 
     def changed_file(self) -> str | None:
-        """A local file that is no more what it was, is gone or is new."""
-        now = {
-            source: {label: readers[label] for label in readers if self._is_local(source, label)}
-            for source, readers in self.corpus.sources.items()
-        }
-        listed = {
+        """Return a local file that was changed, removed or added since, or None."""
+        local = {(entry.source, entry.label) for entry in self.parts if entry.part.files}
+        states = _file_states(
             path
-            for source, readers in now.items()
-            for label in readers
+            for source, label in local
             for part in reader_of(self.corpus, source, label).parts()
             for path in part.files
-        }
-        states = _states(listed)
-        return min(
-            (path for path in states.keys() | self.files.keys() if states.get(path) != self.files.get(path)),
-            default=None,
         )
-
-    def _is_local(self, source: str, label: str) -> bool:
-        return any(found.part.files for found in self.parts if (found.source, found.label) == (source, label))
+        changed = (path for path in states.keys() | self.files.keys() if states.get(path) != self.files.get(path))
+        return min(changed, default=None)
 
 
 _RECIPE = TypeAdapter(Recipe)
 
 
 def recipe_name(corpus: CorpusConfig, cleaning: CleaningConfig) -> str:
-    """16 hex digits of SHA-256 over everything in the configuration that decides what is read and kept."""
+    """Return 16 hex digits of SHA-256 over everything in the configuration that decides what is read and kept."""
     content = [CODE_VERSIONS["data"], plain(replace(corpus, manifest_sha256=None)), plain(cleaning)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_readers(config: CorpusConfig) -> None:
-    """Refuses what can't be read, before anything is: a reader that is not there or has wrong parameters, and a source
-    of text and of tokens made elsewhere, or of tokens that end documents in two ways. Raises UsageError.
+    """Check the readers of all sources before anything is read.
+
+    Raises:
+        UsageError: an unknown reader or parameter, or a source that mixes pre-tokenized shards with text, or shards
+            with different `end_of_document`.
     """
-    for source, readers in config.sources.items():
-        found = [reader_of(config, source, label) for label in readers]
-        ends = {reader.end_of_document for reader in found if isinstance(reader, MegatronShards)}
-        if ends and (len(ends) > 1 or not all(isinstance(reader, MegatronShards) for reader in found)):
+    for source, labels in config.sources.items():
+        readers = [reader_of(config, source, label) for label in labels]
+        ends = {reader.end_of_document for reader in readers if isinstance(reader, MegatronShards)}
+        if ends and (len(ends) > 1 or not all(isinstance(reader, MegatronShards) for reader in readers)):
             raise UsageError(
-                f"corpus.sources.{source}: tokens made elsewhere are a source of their own, with one end_of_document. "
-                f"Given: {', '.join(readers)}. Name another source for what differs, and give it a weight."
+                f"corpus.sources.{source}: pre-tokenized shards need a source of their own, with one end_of_document. "
+                f"Given: {', '.join(labels)}. Move the other readers to another source, with its own mixture weight."
             )
 
 
 def reader_of(config: CorpusConfig, source: str, label: str) -> Reader | MegatronShards:
-    """A configured reader. Raises UsageError."""
+    """Return a configured reader. Raises UsageError: an unknown reader or parameter."""
     chosen, where = config.sources[source][label], f"corpus.sources.{source}.{label}"
     if chosen.reader not in READERS:
         raise UsageError(f"{where}.reader={chosen.reader}: no such reader. {nearest(chosen.reader, READERS)}")
@@ -136,12 +132,12 @@ def reader_of(config: CorpusConfig, source: str, label: str) -> Reader | Megatro
     return kind(**checked_parameters(kind, chosen.parameters, where))
 
 
-def _states(paths: Iterable[Path]) -> dict[str, tuple[int, int]]:
-    found = {}
+def _file_states(paths: Iterable[Path]) -> dict[str, tuple[int, int]]:
+    states = {}
     for path in paths:
         try:
             status = path.stat()
         except OSError:
             continue
-        found[str(path)] = (status.st_size, status.st_mtime_ns)
-    return found
+        states[str(path)] = (status.st_size, status.st_mtime_ns)
+    return states

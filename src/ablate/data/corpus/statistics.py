@@ -1,39 +1,41 @@
-"""What was read, dropped and kept, by source and language."""
+"""How many documents were read, dropped and kept, by source and language."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+# Source, language, outcome, documents, bytes.
+Row = tuple[str, str, str, int, int]
 
 
 @dataclass
 class Statistics:
-    """Documents and bytes by (source, language, what became of them).
+    """Counts of documents and bytes by (source, language, outcome).
 
-    What became of a document is `train`, `tune`, `test`, or the reason why it was dropped.
+    The outcome of a document is its split, or the reason why it was dropped.
     """
 
     documents: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     size_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    def add(self, source: str, language: str, became: str, size_bytes: int) -> None:
-        """Counts a document."""
-        self.documents[source, language, became] += 1
-        self.size_bytes[source, language, became] += size_bytes
+    def add(self, source: str, language: str, outcome: str, size_bytes: int) -> None:
+        """Count a document."""
+        self.documents[source, language, outcome] += 1
+        self.size_bytes[source, language, outcome] += size_bytes
 
-    def to_json(self) -> list[list[Any]]:
-        """Rows of source, language, what became of them, documents, bytes."""
-        return [[*key, count, self.size_bytes[key]] for key, count in sorted(self.documents.items())]
+    def to_json(self) -> list[Row]:
+        """Return rows of source, language, outcome, documents and bytes."""
+        return [(*key, count, self.size_bytes[key]) for key, count in sorted(self.documents.items())]
 
     @classmethod
-    def from_json(cls, rows: Iterable[list[Any]]) -> "Statistics":
-        """What `to_json` gave, or several of it."""
-        found = cls()
-        for source, language, became, documents, size_bytes in rows:
-            found.documents[source, language, became] += documents
-            found.size_bytes[source, language, became] += size_bytes
-        return found
+    def from_json(cls, rows: Iterable[Row]) -> "Statistics":
+        """Sum rows of `to_json`, of one or several statistics."""
+        total = cls()
+        for source, language, outcome, documents, size_bytes in rows:
+            total.documents[source, language, outcome] += documents
+            total.size_bytes[source, language, outcome] += size_bytes
+        return total
 
-    def total(self, counter: Mapping[tuple[str, str, str], int], source: str, *became: str) -> int:
-        """The sum over languages; over everything where no `became` is given."""
-        return sum(count for key, count in counter.items() if key[0] == source and (not became or key[2] in became))
+    def total(self, counter: Mapping[tuple[str, str, str], int], source: str, *outcomes: str) -> int:
+        """Sum a counter over a source's languages, for the given outcomes or for all."""
+        return sum(count for key, count in counter.items() if key[0] == source and (not outcomes or key[2] in outcomes))

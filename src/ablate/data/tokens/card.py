@@ -1,66 +1,65 @@
-"""What a corpus and its tokens are, in tables: for the terminal, and as a data card in Markdown."""
+"""Tables of a corpus and its tokens, for the terminal and for the data card in Markdown."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.config.parse import plain
-from ablate.config.trial import CleaningConfig, CorpusConfig, TokenizerConfig
+from ablate.config.trial import CorpusConfig, TokenizerConfig
 from ablate.data.corpus.corpus import Corpus
 from ablate.data.corpus.document import SPLITS
 from ablate.data.tokens.pretokenized import PretokenizedSource
 
 MEGABYTE = 1_000_000
 
+# Rows of source, language, documents, bytes and tokens, one per range of hashes.
+TokenStatistics = Sequence[tuple[str, str, int, int, int]]
+
 
 @dataclass(frozen=True)
 class CardTable:
-    """A table: its title, what its columns are called, and its rows; the first columns are text, the others numbers.
+    """A table of a data card.
 
     Attributes:
-        texts: how many of the columns are text.
+        title: its heading.
+        text_columns: how many of the columns, from the first on, are text; the others are numbers.
+        columns: their headers.
+        rows: their cells.
     """
 
     title: str
-    texts: int
+    text_columns: int
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """As Markdown."""
-        rule = ["---"] * self.texts + ["---:"] * (len(self.columns) - self.texts)
+        """Return the table as Markdown."""
+        rule = ["---"] * self.text_columns + ["---:"] * (len(self.columns) - self.text_columns)
         lines = [self.columns, rule, *self.rows]
         return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-# Values of a configuration that say nothing.
-_NOTHING: tuple[object, ...] = (None, "", [], (), {})
-
-# Source, language, documents, bytes, tokens: of a range of hashes.
-TokenCounts = Sequence[tuple[str, str, int, int, int]]
+def tables(corpus: Corpus, statistics: TokenStatistics) -> list[CardTable]:
+    """Return tables of the train split, of all splits, and of the documents that were dropped."""
+    return [table for table in (_train(statistics), _splits(corpus), _dropped(corpus)) if table.rows]
 
 
-def tables(corpus: Corpus, counted: TokenCounts) -> list[CardTable]:
-    """What is in the train split, how the documents were split, and what was dropped and why."""
-    return [table for table in (_train(counted), _splits(corpus), _dropped(corpus)) if table.rows]
-
-
-def _train(counted: TokenCounts) -> CardTable:
-    counts: dict[tuple[str, str], list[int]] = {}
-    for source, language, *numbers in counted:
-        before = counts.setdefault((source, language), [0, 0, 0])
-        counts[source, language] = [one + more for one, more in zip(before, numbers, strict=True)]
-    total = [sum(numbers) for numbers in zip(*counts.values(), strict=True)]
+def _train(statistics: TokenStatistics) -> CardTable:
+    totals: dict[tuple[str, str], list[int]] = {}
+    for source, language, *counts in statistics:
+        before = totals.get((source, language), [0, 0, 0])
+        totals[source, language] = [total + count for total, count in zip(before, counts, strict=True)]
+    everything = [sum(counts) for counts in zip(*totals.values(), strict=True)]
     rows = [
-        (source, language or "not said", *_numbers(numbers, total[2]))
-        for (source, language), numbers in sorted(counts.items())
+        (source, language or "unknown", *_numbers(counts, everything[2]))
+        for (source, language), counts in sorted(totals.items())
     ]
-    if not all(numbers[1] for numbers in counts.values()):
-        # Of tokens made elsewhere nobody knows the bytes.
-        total[1] = 0
-    rows.append(("all", "", *_numbers(total, total[2])))
-    columns = ("source", "language", "documents", "MB", "tokens", "share", "bytes a token")
-    return CardTable("Text to train on", 2, columns, tuple(rows))
+    if not all(size_bytes for _, size_bytes, _ in totals.values()):
+        # The bytes of pre-tokenized sources are unknown.
+        everything[1] = 0
+    rows.append(("all", "", *_numbers(everything, everything[2])))
+    columns = ("source", "language", "documents", "MB", "tokens", "fraction", "bytes per token")
+    return CardTable("Train text", 2, columns, tuple(rows))
 
 
 def _numbers(counts: Sequence[int], all_tokens: int) -> tuple[str, ...]:
@@ -75,82 +74,75 @@ def _numbers(counts: Sequence[int], all_tokens: int) -> tuple[str, ...]:
 
 
 def _splits(corpus: Corpus) -> CardTable:
-    found = corpus.statistics
+    statistics = corpus.statistics
     rows = []
     for source in sorted(corpus.recipe.corpus.sources):
-        elsewhere = PretokenizedSource.of(corpus, source)
+        pretokenized = PretokenizedSource.of(corpus, source)
         cells = []
         for split in SPLITS:
-            if elsewhere.parts:
-                first, last = elsewhere.borders[split]
+            if pretokenized.parts:
+                first, last = pretokenized.splits[split]
                 cells += [f"{last - first:,}", "–"]
-                continue
-            cells.append(f"{found.total(found.documents, source, split):,}")
-            cells.append(f"{found.total(found.size_bytes, source, split) / MEGABYTE:,.1f}")
+            else:
+                size_bytes = statistics.total(statistics.size_bytes, source, split)
+                documents = statistics.total(statistics.documents, source, split)
+                cells += [f"{documents:,}", f"{size_bytes / MEGABYTE:,.1f}"]
         rows.append((source, *cells))
     columns = ("source", *(name for split in SPLITS for name in (split, "MB")))
     return CardTable("Splits", 1, columns, tuple(rows))
 
 
 def _dropped(corpus: Corpus) -> CardTable:
-    found = corpus.statistics
-    cleaning = corpus.recipe.cleaning
-    # What was asked for is told also where it found nothing.
-    asked = {
+    statistics, cleaning = corpus.statistics, corpus.recipe.cleaning
+    # These have a column even if they dropped nothing.
+    configured = {
         "contaminated": cleaning.decontaminate,
         "licence not allowed": cleaning.licences,
         "near_duplicate": cleaning.near_duplicates,
     }
-    reasons = sorted(
-        {became for _, _, became in found.documents} - set(SPLITS) | {name for name in asked if asked[name]}
-    )
+    outcomes = {outcome for _, _, outcome in statistics.documents}
+    reasons = sorted(outcomes - set(SPLITS) | {name for name, setting in configured.items() if setting})
     rows = []
     for source in sorted(corpus.recipe.corpus.sources):
-        if corpus.token_parts(source):
-            continue
-        documents = found.total(found.documents, source)
-        cells = [f"{found.total(found.documents, source, reason):,}" for reason in reasons]
-        rows.append((source, f"{documents:,}", *cells, f"{found.total(found.documents, source, *SPLITS):,}"))
+        if not corpus.token_parts(source):
+            counts = [statistics.total(statistics.documents, source, *names) for names in ((), *zip(reasons), SPLITS)]
+            rows.append((source, *(f"{count:,}" for count in counts)))
     columns = ("source", "read", *(reason.replace("_", " ") for reason in reasons), "kept")
     return CardTable("Documents read, dropped and kept", 1, columns, tuple(rows))
 
 
-def card(corpus: Corpus, tokenizer: TokenizerConfig, fingerprint: str, counted: TokenCounts) -> str:
-    """The data card in Markdown; the same corpus has the same card."""
+def card(corpus: Corpus, tokenizer: TokenizerConfig, fingerprint: str, statistics: TokenStatistics) -> str:
+    """Return the data card in Markdown; equal for equal corpora."""
     recipe = corpus.recipe
+    val_fraction, test_fraction = recipe.corpus.val_fraction, recipe.corpus.test_fraction
+    facts = {
+        "manifest": corpus.manifest_sha256,
+        "fingerprint": fingerprint,
+        "splits": f"validation {val_fraction:g}, test {test_fraction:g} of the documents",
+        "tokenizer": _settings(plain(tokenizer)),
+        "cleaning": _settings(plain(recipe.cleaning)),
+    }
     parts = [
         "# Data card",
-        _facts(
-            {
-                "manifest": corpus.manifest_sha256,
-                "fingerprint": fingerprint,
-                "splits": f"tune {recipe.corpus.val_fraction:g}, test {recipe.corpus.test_fraction:g} of the documents",
-                "tokenizer": _told(tokenizer),
-                "cleaning": _told(recipe.cleaning),
-            }
-        ),
-        *(table.markdown() for table in tables(corpus, counted)),
-        "## Where it was read\n\n" + "\n".join(_readers(recipe.corpus)),
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+        *(table.markdown() for table in tables(corpus, statistics)),
+        "## Readers\n\n" + "\n".join(_readers(recipe.corpus)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(facts: dict[str, str]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+def _settings(config: Mapping[str, object]) -> str:
+    """Return the keys that are set, with their values."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in config.items()
+        if value not in (None, "", [], (), {})
+    )
 
 
-def _told(config: TokenizerConfig | CleaningConfig) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in plain(config).items() if value not in _NOTHING)
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _readers(config: CorpusConfig) -> Iterable[str]:
-    for source, readers in sorted(config.sources.items()):
-        for label, reader in sorted(readers.items()):
-            given = ", ".join(
-                f"{name} {_value(value)}" for name, value in reader.parameters.items() if value not in _NOTHING
-            )
-            yield f"- {source}.{label}: {reader.reader}, `{given}`"
+def _readers(config: CorpusConfig) -> list[str]:
+    return [
+        f"- {source}.{label}: {reader.reader}, `{_settings(reader.parameters)}`"
+        for source, readers in sorted(config.sources.items())
+        for label, reader in sorted(readers.items())
+    ]

@@ -1,4 +1,4 @@
-"""Byte-level BPE through tiktoken: the ids of `tokenizers` in a fraction of the time."""
+"""Byte-level BPE with tiktoken: the same ids as `tokenizers`, several times faster."""
 
 import json
 import re
@@ -9,25 +9,25 @@ import tokenizers
 
 from ablate.data.tokens.vocabulary import byte_letters, is_gpt2_like
 
-# GPT-2's, as the byte-level pre-tokenizer of `tokenizers` has it; possessive, so that nothing is tried twice.
+# GPT-2's, as the byte-level pre-tokenizer of `tokenizers` has it; possessive, to avoid backtracking.
 _PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 
-# tiktoken's regular expressions run out of stack on millions of spaces; a hundred thousand are none of their worries.
+# tiktoken's regular expressions run out of stack on millions of spaces; 100 000 are safe.
 _LONG_RUN_CHARACTERS = 10_000
 _long_run = re.compile(rf"(?<!\s)\s{{{_LONG_RUN_CHARACTERS}}}").search
 
 
-def is_too_much(text: str) -> bool:
-    """Whether tiktoken could fail on a text, which `tokenizers` is then asked for."""
+def is_too_long(text: str) -> bool:
+    """Return whether a text has a run of whitespace on which tiktoken might fail."""
     return len(text) >= _LONG_RUN_CHARACTERS and _long_run(text) is not None
 
 
 def fast_encoding(vocabulary: tokenizers.Tokenizer) -> tiktoken.Encoding | None:
-    """What gives the same ids as this vocabulary; None where that is not certain.
+    """Return an encoding that is certain to give the same ids as this vocabulary, or None.
 
-    tiktoken merges those neighbours whose text is the entry with the lowest id, `tokenizers` those that come first in
-    its list of pairs. They agree where ids rise along the list and each entry's text alone becomes that entry: then
-    neighbours whose text is an entry are the very pair that the list makes it from.
+    tiktoken merges the neighbours whose joined text has the lowest id; `tokenizers` those that come first in its list
+    of merges. They agree if ids ascend along the list and each entry's text alone is encoded as that entry: then
+    neighbours whose joined text is an entry are always the pair that the list makes it from.
     """
     content = json.loads(vocabulary.to_str())
     model = content["model"]
@@ -36,12 +36,12 @@ def fast_encoding(vocabulary: tokenizers.Tokenizer) -> tiktoken.Encoding | None:
         return None
     if model.get("ignore_merges") or not is_gpt2_like(content):
         return None
-    of_letter = {letter: byte for byte, letter in enumerate(byte_letters())}
-    made = [left + right for left, right in model["merges"]]
-    ids = [model["vocab"][text] for text in made]
-    if any(one >= other for one, other in pairwise(ids)):
+    byte_of_letter = {letter: byte for byte, letter in enumerate(byte_letters())}
+    merged = [left + right for left, right in model["merges"]]
+    ids = [model["vocab"][text] for text in merged]
+    if any(before >= after for before, after in pairwise(ids)):
         return None
-    if any(len(vocabulary.model.tokenize(text)) > 1 for text in made):
+    if any(len(vocabulary.model.tokenize(text)) > 1 for text in merged):
         return None
-    ranks = {bytes(map(of_letter.__getitem__, text)): model["vocab"][text] for text in [*of_letter, *made]}
+    ranks = {bytes(map(byte_of_letter.__getitem__, text)): model["vocab"][text] for text in [*byte_of_letter, *merged]}
     return tiktoken.Encoding("ablate", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})

@@ -1,4 +1,4 @@
-"""Text to ids and back, with special tokens out of reach of any text."""
+"""Text to ids and back. No text can spell a special token."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ import tiktoken
 import tokenizers
 
 from ablate.config.trial import TokenizerConfig
-from ablate.data.tokens.fast_encoding import fast_encoding, is_too_much
+from ablate.data.tokens.fast_encoding import fast_encoding, is_too_long
 from ablate.data.tokens.text_splitter import TextSplitter
-from ablate.data.tokens.vocabulary import build, bytes_of_entries, splits
+from ablate.data.tokens.vocabulary import build, bytes_of_entries, can_split
 from ablate.objectives.example import STRUCTURAL_TOKENS, SpecialTokens, Tokens
 
 GPT2_END_OF_TEXT = 50256
@@ -23,10 +23,10 @@ CODEGEN2_SEPARATOR, CODEGEN2_FIRST_MASK = 50299, 51199
 
 
 def special_tokens(config: TokenizerConfig) -> SpecialTokens:
-    """The special tokens' ids: the last ones of the vocabulary, but for what GPT-2 and CodeGen2 have released."""
+    """Return the special tokens' ids: the last ones of the vocabulary, except those that GPT-2 and CodeGen2 define."""
     masks = config.mask_sentinels
     if config.kind == "codegen2":
-        # `<eom>` follows `<sep>`; what the release does not have, follows it.
+        # `<eom>` follows `<sep>`; special tokens that the release does not have come after it.
         structural = SpecialTokens.consecutive(CODEGEN2_SEPARATOR - 1, 0)
         numbered = tuple(range(CODEGEN2_FIRST_MASK, CODEGEN2_FIRST_MASK - masks, -1))
         return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT, "masks": numbered})
@@ -40,13 +40,13 @@ def special_tokens(config: TokenizerConfig) -> SpecialTokens:
 class Tokenizer:
     """Text to ids and back.
 
-    Special tokens have no string: `<mask_1>` written in a source file is plain text.
+    Special tokens have no string: `<mask_1>` in a source file is plain text.
 
     Attributes:
-        vocabulary: of text alone.
-        special: ids that no text yields.
-        vocab_size: of the model's vocabulary.
-        kind: as the configuration names it.
+        vocabulary: the tokens of text.
+        special: ids that no text is encoded to.
+        vocab_size: number of ids of the model, special tokens included.
+        kind: as in the configuration.
     """
 
     vocabulary: tokenizers.Tokenizer
@@ -56,36 +56,36 @@ class Tokenizer:
 
     @classmethod
     def of(cls, config: TokenizerConfig, texts: Callable[[], Iterable[str]]) -> "Tokenizer":
-        """The configured tokenizer; `bpe` is trained on the texts. Raises like `build`."""
+        """Return the configured tokenizer; `bpe` is trained on the texts. Raises like `build`."""
         return cls(build(config, texts), special_tokens(config), config.vocab_size, config.kind)
 
     @classmethod
     def from_json(cls, json: str, config: TokenizerConfig) -> "Tokenizer":
-        """The tokenizer of a stored `json`."""
+        """Return the tokenizer of a stored `json`."""
         vocabulary = tokenizers.Tokenizer.from_str(json)
         vocabulary.encode_special_tokens = True
         return cls(vocabulary, special_tokens(config), config.vocab_size, config.kind)
 
     @property
     def json(self) -> str:
-        """What `from_json` takes."""
+        """The vocabulary as a tokenizer.json, which `from_json` reads."""
         return self.vocabulary.to_str()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that turns text into ids."""
+        """SHA-256 of everything that decides the ids of a text."""
         return hashlib.sha256(f"{self.vocab_size}\n{self.special}\n{self.json}".encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids of each text, without special tokens."""
+        """Return the ids of each text, without special tokens."""
         fast = self._fast
-        if fast is None or any(map(is_too_much, texts)):
+        if fast is None or any(map(is_too_long, texts)):
             encodings = self.vocabulary.encode_batch_fast(list(texts), add_special_tokens=False)
             return [np.array(encoding.ids, np.int32) for encoding in encodings]
         return [np.array(fast.encode_ordinary(text), np.int32) for text in texts]
 
     def decode(self, tokens_T: Tokens) -> str:
-        """The text of ids that are all text."""
+        """Return the text of ids without special tokens."""
         return self.vocabulary.decode(tokens_T.tolist(), skip_special_tokens=False)
 
     @cached_property
@@ -94,23 +94,23 @@ class Tokenizer:
 
     @cached_property
     def _bytes_V(self) -> list[bytes]:
-        written = bytes_of_entries(self.vocabulary, self.vocab_size, is_byte_level=self.can_split)
+        bytes_V = bytes_of_entries(self.vocabulary, self.vocab_size, is_byte_level=self.can_split)
         # GPT-2's vocabulary has a string for its <|endoftext|>.
-        written[self.special.end_of_text] = b""
-        return written
+        bytes_V[self.special.end_of_text] = b""
+        return bytes_V
 
     def bytes_of(self, token: int) -> bytes:
-        """What a token writes; a special token nothing."""
+        """Return the UTF-8 bytes of a token; none for a special token."""
         return self._bytes_V[token]
 
     @cached_property
     def can_split(self) -> bool:
-        """Whether text can be cut inside of its tokens."""
-        return splits(self.vocabulary, self.kind)
+        """Whether text can be split inside of tokens."""
+        return can_split(self.vocabulary, self.kind)
 
     @cached_property
     def splitter(self) -> TextSplitter | None:
-        """Cuts text inside of its tokens; None where this tokenizer can't."""
+        """Splits text inside of tokens; None if this tokenizer cannot."""
 
         def encode(text: str) -> list[int]:
             return self.vocabulary.encode(text, add_special_tokens=False).ids
@@ -118,32 +118,32 @@ class Tokenizer:
         return TextSplitter(encode, self._bytes_V) if self.can_split else None
 
     def to_hub(self, folder: Path) -> None:
-        """Writes what `AutoTokenizer.from_pretrained` opens: the same ids, special tokens under their names.
+        """Write a folder that `AutoTokenizer.from_pretrained` opens, with the same ids.
 
-        There their names are strings, so a text that spells one yields it, as the hub's tokenizers do.
+        There, special tokens have strings, so a text can spell them, as with the tokenizers of the hub.
         """
         content: dict[str, Any] = json.loads(self.json)
         flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
         content["added_tokens"] += [
             {"id": token, "content": name, **flags} for token, name in sorted(self.special.names().items())
         ]
-        # Added tokens keep their ids only where the vocabulary has them.
+        # Added tokens keep their ids only if the vocabulary has them.
         content["model"]["vocab"] = _with_added(content["model"]["vocab"], content["added_tokens"])
         (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        about = {
+        config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self.special.names()[self.special.end_of_text],
             "clean_up_tokenization_spaces": False,
         }
-        (folder / "tokenizer_config.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _with_added(vocabulary: Any, added: list[dict[str, Any]]) -> Any:
-    """A model's vocabulary with the added tokens in it: ids by piece or, in a Unigram, a piece and a score by id."""
+    """Add tokens to a model's vocabulary: ids by token or, for a Unigram, tokens and scores by id."""
     if isinstance(vocabulary, dict):
         return vocabulary | {token["content"]: token["id"] for token in added}
-    # A lower score would make unknown letters dearer, whose score follows from the lowest.
+    # The score of unknown letters derives from the lowest one, which must therefore not change.
     lowest = min(score for _, score in vocabulary)
-    pieces = dict(enumerate(vocabulary)) | {token["id"]: [token["content"], lowest] for token in added}
-    # Characters of private use: no text spells an id between those that are used.
-    return [pieces.get(token, [f"\U0010fffd{token}", lowest]) for token in range(max(pieces) + 1)]
+    entries = dict(enumerate(vocabulary)) | {token["id"]: [token["content"], lowest] for token in added}
+    # Unused ids get characters of private use, which no text contains.
+    return [entries.get(token, [f"\U0010fffd{token}", lowest]) for token in range(max(entries) + 1)]

@@ -1,5 +1,6 @@
-"""The steps from a corpus to token shards: makes the tokenizer, and writes the tokens of each range of hashes."""
+"""The steps from a corpus to token shards: make the tokenizer, and write the tokens of each range of hashes."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,18 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from ablate.config.trial import TokenizerConfig
-from ablate.data.corpus.corpus import Corpus, in_bucket
-from ablate.data.corpus.document import in_groups
+from ablate.data.corpus.cache import read_checked
+from ablate.data.corpus.corpus import Corpus
+from ablate.data.corpus.document import in_groups, read_documents
 from ablate.data.corpus.preparation_step import Advance
-from ablate.data.tokens.token_file import write_token_file
+from ablate.data.corpus.token_file import write_token_file
 from ablate.data.tokens.tokenizer import Tokenizer
 from ablate.errors import FailureError
 from ablate.files import write_json
 from ablate.objectives.example import Tokens
 
 ENCODE_AT_ONCE = 256
-# A vocabulary hardly changes with more text of a source than this.
+# More text of a source than this hardly changes a trained vocabulary.
 BPE_BYTES_PER_SOURCE = 100_000_000
 
 
@@ -31,8 +33,8 @@ class ShardRecipe:
         corpus: folder of a prepared corpus.
         manifest_sha256: of its text.
         buckets: how many ranges of hashes it has.
-        sources: by name.
-        tokenizer: which.
+        sources: their names, sorted.
+        tokenizer: its configuration.
     """
 
     corpus: Path
@@ -43,37 +45,37 @@ class ShardRecipe:
 
     @property
     def json(self) -> bytes:
-        """Equal for equal recipes."""
+        """The recipe as JSON; equal for equal recipes."""
         return _RECIPE.dump_json(self)
 
     @classmethod
-    def read(cls, folder: Path) -> "ShardRecipe":
-        """The `json` that a work folder has."""
-        return _RECIPE.validate_json((folder / "recipe.json").read_bytes())
+    def read(cls, work: Path) -> "ShardRecipe":
+        """Read the recipe of a work folder."""
+        return read_checked(work / "recipe.json", _RECIPE)
 
-    def opened(self) -> Corpus:
-        """The corpus. Raises FailureError: another command has made it anew, of other text."""
-        found = Corpus(self.corpus)
-        if found.manifest_sha256 != self.manifest_sha256:
+    def open_corpus(self) -> Corpus:
+        """Open the corpus. Raises FailureError: another command has prepared it again, from other text."""
+        corpus = Corpus(self.corpus)
+        if corpus.manifest_sha256 != self.manifest_sha256:
             raise FailureError(
-                f"{self.corpus}: was prepared anew, of other text, while its tokens were written. Run the same command "
-                "again: it takes the text as it is now, or refuses it."
+                f"{self.corpus}: the corpus was prepared again, from other text, while its tokens were written. Run "
+                "the same command again."
             )
-        return found
+        return corpus
 
 
 _RECIPE = TypeAdapter(ShardRecipe)
 
 
-def made_tokenizer(work: Path, config: TokenizerConfig) -> Tokenizer:
-    """What `make_tokenizer` made."""
+def stored_tokenizer(work: Path, config: TokenizerConfig) -> Tokenizer:
+    """Return the tokenizer that `make_tokenizer` wrote."""
     return Tokenizer.from_json((work / "tokenizer/00000/tokenizer.json").read_text(), config)
 
 
 def make_tokenizer(work: Path, folder: Path, number: int, advance: Advance) -> None:
-    """Writes the tokenizer, trained on the first train documents by hash where it is to be trained."""
+    """Write the tokenizer. One that needs training is trained on the first train documents, in the order of hashes."""
     recipe = ShardRecipe.read(work)
-    corpus = recipe.opened()
+    corpus = recipe.open_corpus()
 
     def texts() -> Iterator[str]:
         for source in recipe.sources:
@@ -89,34 +91,30 @@ def make_tokenizer(work: Path, folder: Path, number: int, advance: Advance) -> N
 
 
 def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> None:
-    """Writes the train tokens of each source in a range of hashes, each document between two `<|endoftext|>`."""
+    """Write the train tokens of each source in a range of hashes: `<|endoftext|> text <|endoftext|>` per document."""
     recipe = ShardRecipe.read(work)
-    tokenizer = made_tokenizer(work, recipe.tokenizer)
-    corpus = recipe.opened()
-    path = corpus.buckets[number]
-    counted: dict[tuple[str, str], tuple[int, int, int]] = {}
+    tokenizer = stored_tokenizer(work, recipe.tokenizer)
+    border = np.array([tokenizer.special.end_of_text], np.int32)
+    corpus = recipe.open_corpus()
+    documents, size_bytes, tokens = (Counter[tuple[str, str]]() for _ in range(3))
+
+    def encoded(source: str, count_V: NDArray[np.int64]) -> Iterator[Tokens]:
+        for group in in_groups(read_documents(corpus.buckets[number], split="train", source=source), ENCODE_AT_ONCE):
+            encodings = tokenizer.encode([document.text for document in group])
+            count_V += np.bincount(np.concatenate(encodings), minlength=len(count_V))
+            for document, ids in zip(group, encodings, strict=True):
+                key, document_bytes = (source, document.language), len(document.text.encode())
+                documents[key] += 1
+                size_bytes[key] += document_bytes
+                tokens[key] += len(ids)
+                advance(document_bytes)
+                yield np.concatenate([border, ids, border])
+
     for source in recipe.sources:
-        if corpus.token_parts(source):
-            continue
-        count_V = np.zeros(recipe.tokenizer.vocab_size, np.int64)
-
-        def encoded(source: str = source, count_V: NDArray[np.int64] = count_V) -> Iterator[Tokens]:
-            border = np.array([tokenizer.special.end_of_text], np.int32)
-            for documents in in_groups(in_bucket(path, "train", source), ENCODE_AT_ONCE):
-                found = tokenizer.encode([document.text for document in documents])
-                count_V += np.bincount(np.concatenate(found), minlength=len(count_V))
-                for document, tokens in zip(documents, found, strict=True):
-                    size_bytes = len(document.text.encode())
-                    before = counted.get((source, document.language), (0, 0, 0))
-                    counted[source, document.language] = (
-                        before[0] + 1,
-                        before[1] + size_bytes,
-                        before[2] + len(tokens),
-                    )
-                    advance(size_bytes)
-                    yield np.concatenate([border, tokens, border])
-
-        write_token_file(folder / f"{source}.bin", encoded(), recipe.tokenizer.vocab_size)
-        np.save(folder / f"{source}.npy", count_V)
-    recipe.opened()
-    write_json(folder / "statistics.json", [[*key, *count] for key, count in sorted(counted.items())])
+        if not corpus.token_parts(source):
+            count_V = np.zeros(recipe.tokenizer.vocab_size, np.int64)
+            write_token_file(folder / f"{source}.bin", encoded(source, count_V), recipe.tokenizer.vocab_size)
+            np.save(folder / f"{source}.npy", count_V)
+    recipe.open_corpus()
+    rows = [[*key, count, size_bytes[key], tokens[key]] for key, count in sorted(documents.items())]
+    write_json(folder / "statistics.json", rows)

@@ -1,4 +1,4 @@
-"""`data prepare | show | stats | verify`: the text that a grid's trials read."""
+"""`data prepare | show | stats | verify`: the training text of a grid's trials."""
 
 from rich.console import Console
 
@@ -10,6 +10,6 @@ SUBJECTS = {"prepare": prepare.of_grid, "show": show.of_grid, "stats": stats.of_
 
 
 def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
-    """Do one of them for each arm."""
+    """Run one of the subcommands."""
     subject, *rest = names
     return SUBJECTS[subject](plan, rest, console)

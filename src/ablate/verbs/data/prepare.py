@@ -1,4 +1,4 @@
-"""`data prepare`: reads, cleans and tokenizes what a grid's trials read."""
+"""`data prepare`: read, clean and tokenize the text of a grid's trials."""
 
 from collections.abc import Iterator
 
@@ -11,28 +11,29 @@ from ablate.errors import UsageError
 from ablate.grid.plan import Plan
 
 
-def each_data(plan: Plan) -> Iterator[TrialConfig]:
-    """One trial for each corpus and tokenizer of the grid."""
+def trials_by_shards(plan: Plan) -> Iterator[TrialConfig]:
+    """Yield one trial for each corpus and tokenizer of the grid."""
     yield from {shard_folder(cell.trial): cell.trial for cell in plan.cells}.values()
 
 
-def made(trial: TrialConfig) -> Shards:
-    """The trial's shards, made with a bar where they are missing."""
+def prepared_shards(trial: TrialConfig) -> Shards:
+    """Return the trial's shards; if they are missing, make them behind a progress bar."""
     with shown_progress() as progress:
         return open_shards(trial, progress)
 
 
 def of_grid(plan: Plan, names: list[str], console: Console) -> int:
-    """Makes what is missing, and says where it is. Raises UsageError."""
+    """Make missing shards and print their folders. Raises UsageError."""
     if names:
-        raise UsageError(f"data prepare {' '.join(names)}: takes a grid's overrides only, as corpus=wheels.")
-    for trial in each_data(plan):
-        word = "Already there" if shard_folder(trial).is_dir() else "Made"
-        shards = made(trial)
+        raise UsageError(f"data prepare {' '.join(names)}: only overrides are allowed, such as corpus=wheels.")
+    for trial in trials_by_shards(plan):
+        state = "Already prepared" if shard_folder(trial).is_dir() else "Prepared"
+        shards = prepared_shards(trial)
         tokens = ", ".join(f"{source} {shards.source(source).tokens:,}" for source in shards.sources)
-        console.print(f"{word}: {shards.folder}", soft_wrap=True, highlight=False)
-        console.print(
-            f"Tokens to train on, two borders a document among them: {tokens}.", soft_wrap=True, highlight=False
-        )
-        console.print(f"Data card: {shards.folder}/card.md", soft_wrap=True, highlight=False)
+        for line in (
+            f"{state}: {shards.folder}",
+            f"Train tokens, including two <|endoftext|> per document: {tokens}.",
+            f"Data card: {shards.folder}/card.md",
+        ):
+            console.print(line, soft_wrap=True, highlight=False)
     return 0

@@ -1,4 +1,4 @@
-"""Where documents come from: readers by the name that YAML gives them."""
+"""Readers of documents, by their name in YAML."""
 
 from collections.abc import Mapping
 

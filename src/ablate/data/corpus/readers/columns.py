@@ -1,4 +1,4 @@
-"""Which columns of a table make a document."""
+"""Turns a row of a table into a document."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +13,10 @@ _MISSING = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A row's columns by name; a dot leads into one with fields of its own, as in `meta.pile_set_name`.
+    """Names of columns. A dot selects a field of a nested column, as in `meta.pile_set_name`.
 
-    `language` is every row's where no `language_column` is named. `licence_column` holds one licence or a list. Rows
-    are read of which each column of `where` has one of the given values.
+    Without `language_column`, all rows have `language`. `licence_column` holds one licence or a list. Only rows in which
+    each column of `where` has one of its values are read.
     """
 
     text_column: str
@@ -27,59 +27,59 @@ class Columns:
 
     @property
     def columns(self) -> list[str]:
-        """All that are read."""
+        """Names of all columns that are read."""
         named = (self.text_column, self.language_column, self.licence_column, *self.where)
         return list(dict.fromkeys(column for column in named if column is not None))
 
     def check(self, schema: Mapping[str, Any], place: str) -> None:
-        """Refuses a table without one of the columns.
+        """Check that a table has all columns.
 
         Args:
-            schema: something by the name of each column that there is; fields of its own as a mapping.
-            place: the table, for people.
+            schema: the table's columns by name; a nested column is a mapping.
+            place: of the table, for people.
 
         Raises:
-            UsageError: names what there is.
+            UsageError: a missing column.
         """
-        for column in lacking(schema, self.columns):
+        for column in missing_columns(schema, self.columns):
             raise unknown_column(place, column, schema)
 
     def document(self, row: Mapping[str, Any], name: str) -> RawDocument | Problem | None:
-        """The row as a document; None where it is not one of those wanted."""
+        """Return the row as a document, or None if `where` excludes it."""
         if any(str(_value(row, column)) not in values for column, values in self.where.items()):
             return None
         text = _value(row, self.text_column)
         if not isinstance(text, str):
-            found = "is missing" if text is _MISSING else f"is {json.dumps(text, default=str)[:40]}"
-            has = f"The row has {', '.join(_names(row))}; text_column says which is the text."
-            return Problem("no_text", f"{name}: {self.text_column} {found}. {has}")
+            value = "is missing" if text is _MISSING else f"is {json.dumps(text, default=str)[:40]}"
+            columns = f"The row has {', '.join(_names(row))}; set text_column to the one with the text."
+            return Problem("no_text", f"{name}: {self.text_column} {value}. {columns}")
         if "\0" in text:
             return binary(name, f"character {text.index(chr(0))}")
         language = _value(row, self.language_column) if self.language_column else self.language
         return RawDocument(name, text, language if isinstance(language, str) else "", self._licences(row))
 
     def _licences(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        found = _value(row, self.licence_column) if self.licence_column else None
-        if isinstance(found, str):
-            return (found,)
-        return tuple(map(str, found)) if isinstance(found, Sequence) else ()
+        licences = _value(row, self.licence_column) if self.licence_column else None
+        if isinstance(licences, str):
+            return (licences,)
+        return tuple(map(str, licences)) if isinstance(licences, Sequence) else ()
 
 
-def lacking(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    """The columns that a row, or a schema, has not."""
+def missing_columns(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Return the columns that a row or schema does not have."""
     return [column for column in columns if _value(row, column) is _MISSING]
 
 
 def unknown_column(place: str, column: str, row: Mapping[str, Any]) -> UsageError:
-    """Of a table that has what this row, or schema, has."""
+    """Return the error about a column that a row or schema does not have."""
     return UsageError(
-        f"{place}: has no column {column}. It has {', '.join(_names(row))}. Name the right one with the reader's "
-        "text_column, language_column, licence_column or where."
+        f"{place}: has no column {column}. It has {', '.join(_names(row))}. Set the reader's text_column, "
+        "language_column, licence_column or where to one of them."
     )
 
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
-    """What a row has there; a name with a dot in it goes before a field."""
+    """Return a column's value. A column whose name contains a dot has precedence over a nested one."""
     if column in row:
         return row[column]
     first, dot, rest = column.partition(".")

@@ -21,10 +21,10 @@ class TextFiles(FilesBelow):
     """UTF-8 files."""
 
     def parts(self) -> list[Part]:
-        """Files by path, small ones together."""
+        """Return parts of whole files; small files share a part."""
         return in_parts(self.files())
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each file."""
+        """Yield each file."""
         for path in part.files:
             yield document_of(path, str(path), LANGUAGES.get(path.suffix.lower(), ""))

@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub, streamed, or a folder in the layout of one."""
+"""A data set of the Hugging Face hub, streamed, or a local folder with the same layout."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ablate.data.corpus.readers.columns import Columns
 from ablate.data.corpus.readers.reader import Part, Problem, RawDocument
 from ablate.errors import FailureError, UsageError
 
-# The hub does not say what a file will be when it is read.
+# The hub does not say how large a file is.
 _FILE_BYTES = 256_000_000
 
 T = TypeVar("T")
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Hub(Columns):
-    """What `datasets.load_dataset` gives for the same arguments, read as a stream: nothing is kept but its documents.
+    """The data set that `datasets.load_dataset` returns for the same arguments, read as a stream.
 
-    `files` reads only so many of the files, the first ones.
+    `files` limits the reading to the first so many files.
     """
 
     path: str
@@ -31,11 +31,11 @@ class Hub(Columns):
     files: int | None
 
     def parts(self) -> list[Part]:
-        """Each file.
+        """Return each file.
 
         Raises:
             UsageError: no such data set, split, file or column.
-            FailureError: the hub can't be reached, or asks for a login.
+            FailureError: the hub cannot be reached, or requires a login.
         """
         stream = self._stream()
         count = stream.num_shards if self.files is None else min(self.files, stream.num_shards)
@@ -49,12 +49,12 @@ class Hub(Columns):
         ]
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each row of the file."""
+        """Yield the documents of a file."""
         stream = self._stream()
         rows = iter(stream.shard(stream.num_shards, part.span[0]))
         row = 0
-        while (found := self._explained(lambda: next(rows, None))) is not None:
-            document = self.document(found, f"{self.path}, file {part.span[0]}, row {row}")
+        while (values := self._explained(lambda: next(rows, None))) is not None:
+            document = self.document(values, f"{self.path}, file {part.span[0]}, row {row}")
             row += 1
             if document is not None:
                 yield document
@@ -64,27 +64,27 @@ class Hub(Columns):
             import datasets
         except ImportError:
             raise FailureError(
-                f"The hub's data set {self.path} is read with the package datasets, which is not installed.\n"
+                f"The data set {self.path} needs the package datasets, which is not installed.\n"
                 "Install it from a checkout: pip install -e '.[hub]'"
             ) from None
-        given = {
+        arguments = {
             "name": self.name,
             "data_dir": self.data_dir,
             "data_files": None if self.data_files is None else list(self.data_files),
             "revision": self.revision,
         }
-        arguments = {key: value for key, value in given.items() if value is not None}
+        arguments = {key: value for key, value in arguments.items() if value is not None}
         root = Path(self.path).expanduser()
         path = str(root) if root.is_dir() else self.path
         return self._explained(lambda: datasets.load_dataset(path, split=self.split, streaming=True, **arguments))
 
-    def _explained(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives; what goes wrong is said in our words."""
+    def _explained(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns; translate the errors of the hub."""
         from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
-            return ask()
+            return call()
         except DatasetNotFoundError as error:
             if "gated" in str(error).lower():
                 raise FailureError(
@@ -94,25 +94,25 @@ class Hub(Columns):
                 ) from None
             raise UsageError(
                 f"corpus: the hub has no data set {self.path} (revision {self.revision or 'main'}) that you may read. "
-                "Check path= and revision=; a private one needs a login (hf auth login, or HF_TOKEN=…)."
+                "Check path= and revision=; a private data set needs a login (hf auth login, or HF_TOKEN=…)."
             ) from None
         except (DataFilesNotFoundError, FileNotFoundError, ValueError) as error:
             raise UsageError(
-                f"corpus: the data set {self.path} has not what was asked for with name={self.name} "
+                f"corpus: the data set {self.path} has nothing for name={self.name} "
                 f"data_dir={self.data_dir} data_files={self.data_files} split={self.split}: {error}"
             ) from None
         except HfHubHTTPError as error:
             raise FailureError(
-                f"The hub refused the data set {self.path}: {error}. Where it asks for a login: hf auth login, or "
+                f"The hub refused the data set {self.path}: {error}. If it requires a login: hf auth login, or "
                 "HF_TOKEN=…"
             ) from None
         except OSError as error:
             raise FailureError(
-                f"The data set {self.path} cannot be reached ({error}). The same command goes on where this one ended; "
+                f"The data set {self.path} cannot be reached ({error}). Run the same command again to resume; "
                 "without a network, give path= a folder with the data set's files."
             ) from None
 
 
 def _fields(features: Any) -> dict[str, Any]:
-    """Names of columns and what they are, by name."""
+    """Return the columns by name; nested ones as a mapping."""
     return {name: _fields(kind) if isinstance(kind, dict) else kind for name, kind in features.items()}

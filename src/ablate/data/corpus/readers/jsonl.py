@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, also compressed."""
+"""JSON lines: one object per line, optionally compressed."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.data.corpus.readers.columns import Columns, lacking, unknown_column
+from ablate.data.corpus.readers.columns import Columns, missing_columns, unknown_column
 from ablate.data.corpus.readers.paths import PART_BYTES, FilesBelow, in_parts
 from ablate.data.corpus.readers.reader import MOST_BYTES, Part, Problem, RawDocument, text_of, too_long
 from ablate.errors import FailureError
@@ -17,45 +17,43 @@ COMPRESSED = (".gz", ".zst")
 
 @dataclass(frozen=True, kw_only=True)
 class JsonLines(FilesBelow, Columns):
-    """Files of JSON lines; `.gz` and `.zst` are compressed."""
+    """Files of JSON lines; `.gz` and `.zst` files are compressed."""
 
     def parts(self) -> list[Part]:
-        """Small files together, large ones by bytes; compressed ones can't be cut."""
-        whole, pieces = [], []
+        """Return parts: small files together, large ones divided by bytes, compressed ones whole."""
+        whole, divided = [], []
         for path in self.files():
             size = path.stat().st_size
             if path.suffix in COMPRESSED or size <= PART_BYTES:
                 whole.append(path)
             else:
                 spans = [(first, min(size, first + PART_BYTES)) for first in range(0, size, PART_BYTES)]
-                pieces += [Part(f"{path}:{span[0]}", span[1] - span[0], (path,), span) for span in spans]
-        return (in_parts(whole) if whole else []) + pieces
+                divided += [Part(f"{path}:{span[0]}", span[1] - span[0], (path,), span) for span in spans]
+        return (in_parts(whole) if whole else []) + divided
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each line that begins in the part.
+        """Yield each line that begins in the part.
 
         Raises:
-            UsageError: a column that no row has, of whole files or of the first part of a large one; its end may be a
-                few rows that happen to lack one.
+            UsageError: no row has one of the columns. Only the first part of a large file is checked, because a later
+                one may have a few rows that happen to lack a column.
         """
         unseen, first = self.columns, None
         for path in part.files:
             for place, line in _lines(path, *part.span):
                 name = f"{path}, byte {place}"
-                found: RawDocument | Problem | None
-                if isinstance(row := _row(line, name), dict):
-                    first, unseen = first or row, lacking(row, unseen)
-                    found = self.document(row, name)
-                else:
-                    found = row
-                if found is not None:
-                    yield found
+                row = _row(line, name)
+                if isinstance(row, dict):
+                    first, unseen = first or row, missing_columns(row, unseen)
+                document = self.document(row, name) if isinstance(row, dict) else row
+                if document is not None:
+                    yield document
         if first is not None and unseen and part.span[0] == 0:
             raise unknown_column(part.label, unseen[0], first)
 
 
 def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
-    """The object of a line; None of an empty one."""
+    """Return the object of a line, or None for an empty line."""
     if line is None:
         return too_long(name)
     if not line.strip():
@@ -66,21 +64,21 @@ def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
     try:
         row = json.loads(text)
     except ValueError as error:
-        return Problem("bad_json", f"{name}: not JSON ({error}). Mend the line, or leave it out.")
+        return Problem("bad_json", f"{name}: not JSON ({error}). Fix or remove the line.")
     if not isinstance(row, dict):
-        return Problem("bad_json", f"{name}: not an object. Mend the line, or leave it out.")
+        return Problem("bad_json", f"{name}: not a JSON object. Fix or remove the line.")
     return row
 
 
 def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
-    """Lines that begin in first … last − 1 (all of them where last is 0), and where; None for one that is too long."""
+    """Yield (byte, line) for lines that begin in first … last − 1, or all if last is 0; None for a line that is too long."""
     import pyarrow as pa
 
     try:
         with pa.input_stream(str(path), compression="detect") as raw, io.BufferedReader(raw, 2**20) as stream:
             place = first
             if first:
-                # A line that ends before `first` tells that one begins there.
+                # If a line ends just before `first`, another one begins there.
                 stream.seek(first - 1)
                 place += _skip_line(stream) - 1
             while (not last or place < last) and (line := stream.readline(MOST_BYTES)):
@@ -88,11 +86,11 @@ def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | Non
                 yield place, line if is_whole else None
                 place += len(line) if is_whole else len(line) + _skip_line(stream)
     except (OSError, EOFError, pa.ArrowException) as error:
-        raise FailureError(f"{path}: cannot be read to its end ({error}). Copy it anew from where it came.") from None
+        raise FailureError(f"{path}: cannot be read to its end ({error}). Copy or download it again.") from None
 
 
 def _skip_line(stream: io.BufferedReader) -> int:
-    """How many bytes the rest of the line has."""
+    """Skip the rest of a line. Return its number of bytes."""
     skipped_bytes = 0
     while line := stream.readline(2**20):
         skipped_bytes += len(line)

@@ -1,4 +1,4 @@
-"""Texts that come with pip packages. They are read as data; nothing is imported or run."""
+"""Texts in pip packages. They are read as data; nothing is imported or run."""
 
 import ast
 import bz2
@@ -14,7 +14,7 @@ from ablate.errors import FailureError
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFiles:
-    """The files of an installed package whose path matches a glob pattern."""
+    """Files of an installed package whose path matches a glob pattern."""
 
     package: str
     version: str
@@ -22,7 +22,7 @@ class PackageFiles:
     language: str
 
     def parts(self) -> list[Part]:
-        """The whole package."""
+        """Return one part with all files."""
         return [_part(self.package, *self._files())]
 
     def _files(self) -> list[Path]:
@@ -30,7 +30,7 @@ class PackageFiles:
         return [Path(str(file.locate())) for file in files if file.match(self.pattern)]
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each file, in the order of their paths."""
+        """Yield each file, sorted by path."""
         root = Path(str(importlib.metadata.distribution(self.package).locate_file("")))
         for path in part.files:
             yield document_of(path, f"{self.package}/{path.relative_to(root)}", self.language)
@@ -38,7 +38,7 @@ class PackageFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class _OneFile:
-    """A file of an installed package."""
+    """One file of an installed package."""
 
     package: str
     version: str
@@ -46,16 +46,16 @@ class _OneFile:
     language: str
 
     def parts(self) -> list[Part]:
-        """The whole file."""
+        """Return one part with the file."""
         return [_part(self.package, one_file(self.package, self.version, self.file))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WikipediaDump(_OneFile):
-    """The articles of a bz2-compressed MediaWiki dump, without markup or redirects."""
+    """Articles of a bz2-compressed MediaWiki dump, without markup and redirects."""
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each article."""
+        """Yield each article."""
         from gensim.corpora.wikicorpus import extract_pages, filter_wiki
 
         with bz2.open(part.files[0]) as dump:
@@ -67,14 +67,14 @@ class WikipediaDump(_OneFile):
 
 @dataclass(frozen=True, kw_only=True)
 class BibleChapters(_OneFile):
-    """The chapters of a `pythonbible` translation.
+    """Chapters of a `pythonbible` translation.
 
-    The package holds one call `Bible(version, text, starts, ends, …)`, whose verse numbers are 1BBCCCVVV-like:
+    The package has one call `Bible(version, text, starts, ends, …)`. A verse number is
     book × 1 000 000 + chapter × 1 000 + verse.
     """
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each chapter."""
+        """Yield each chapter."""
         module = ast.parse(bytes_of_file(part.files[0]))
         call = next(node for node in ast.walk(module) if isinstance(node, ast.Call))
         text, starts, ends = (ast.literal_eval(argument) for argument in call.args[1:4])
@@ -92,20 +92,21 @@ def _part(package: str, *files: Path) -> Part:
 
 def _installed(package: str, version: str) -> list[importlib.metadata.PackagePath]:
     try:
-        found = importlib.metadata.version(package)
+        installed = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        found = "not installed"
-    if found != version:
+        installed = "not installed"
+    if installed != version:
         raise FailureError(
-            f"What is to be read is in the package {package} {version}; here it is {found}.\n"
-            f"Install it: pip install '{package}=={version}' (all of them, from a checkout: pip install -e '.[demo]')"
+            f"The text is in the package {package} {version}; here it is {installed}.\n"
+            f"Install it: pip install '{package}=={version}' (all packages of the demo, from a checkout: "
+            "pip install -e '.[demo]')"
         )
     return importlib.metadata.files(package) or []
 
 
 def one_file(package: str, version: str, file: str) -> Path:
-    """A file of an installed package of this version. Raises FailureError where it is not there."""
+    """Return a file of an installed package of this version. Raises FailureError if it is missing."""
     for candidate in _installed(package, version):
         if str(candidate) == file:
             return Path(str(candidate.locate()))
-    raise FailureError(f"The package {package} {version} holds no file {file}. Reinstall it.")
+    raise FailureError(f"The package {package} {version} has no file {file}. Reinstall it.")

@@ -1,4 +1,4 @@
-"""Parquet files: a document a row."""
+"""Parquet files: one document per row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Parquet(FilesBelow, Columns):
     """Parquet files."""
 
     def parts(self) -> list[Part]:
-        """Row groups of a file, small ones together. Raises UsageError: a missing column."""
+        """Return parts of row groups; small ones share a part. Raises UsageError: a missing column."""
         return [part for path in self.files() for part in self._parts(path)]
 
     def _parts(self, path: Path) -> Iterator[Part]:
@@ -34,7 +34,7 @@ class Parquet(FilesBelow, Columns):
         yield Part(f"{path}:{first}", size_bytes, (path,), (first, len(sizes)))
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """Each row of the row groups."""
+        """Yield the documents of the part's row groups."""
         import pyarrow as pa
 
         [path] = part.files
@@ -42,15 +42,13 @@ class Parquet(FilesBelow, Columns):
         row = sum(file.metadata.row_group(number).num_rows for number in range(part.span[0]))
         try:
             for batch in file.iter_batches(_ROWS_AT_ONCE, list(range(*part.span)), self.columns):
-                for found in batch.to_pylist():
-                    document = self.document(found, f"{path}, row {row}")
+                for values in batch.to_pylist():
+                    document = self.document(values, f"{path}, row {row}")
                     row += 1
                     if document is not None:
                         yield document
         except (OSError, pa.ArrowException) as error:
-            raise FailureError(
-                f"{path}: cannot be read to its end ({error}). Copy it anew from where it came."
-            ) from None
+            raise FailureError(f"{path}: cannot be read to its end ({error}). Copy or download it again.") from None
 
 
 def _opened(path: Path) -> Any:
@@ -60,11 +58,11 @@ def _opened(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise FailureError(f"{path}: no Parquet file that can be read ({error}). Copy it anew.") from None
+        raise FailureError(f"{path}: not a readable Parquet file ({error}). Copy or download it again.") from None
 
 
 def _fields(parent: Any) -> dict[str, Any]:
-    """Names of a schema or struct and what they are, by name."""
+    """Return the fields of a schema or struct by name."""
     import pyarrow as pa
 
     names = [parent.field(number) for number in range(len(parent.names))]

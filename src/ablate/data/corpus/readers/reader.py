@@ -1,4 +1,4 @@
-"""What a reader promises: a source in parts, each of which one worker reads into documents."""
+"""The reader protocol: a source is divided into parts, and one worker reads a part into documents."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from typing import Protocol
 from ablate.config.trial import ProblemKind
 from ablate.errors import FailureError
 
-# A document is held in memory whole.
+# A whole document is held in memory.
 MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class RawDocument:
-    """A text as it was found.
+    """A text as it was read.
 
     Attributes:
-        name: where in the source, for people.
+        name: its place in the source, for people.
         text: all of it.
-        language: e.g. "Python", "English"; empty where the source does not say.
-        licences: of the text, all of them; empty where the source does not say.
+        language: e.g. "Python", "English"; empty if the source does not name it.
+        licences: all licences of the text; empty if the source names none.
     """
 
     name: str
@@ -31,11 +31,11 @@ class RawDocument:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is no document: it ends the reading, or is skipped and counted where the user asked for that.
+    """Something that is not a document. It ends the preparation, or is skipped and counted if the user wants that.
 
     Attributes:
-        kind: what `cleaning.skip` may name.
-        message: place, what is wrong with it, and the remedy apart from skipping.
+        kind: one of those that `cleaning.skip` may name.
+        message: the place, what is wrong, and how to fix it other than by skipping.
     """
 
     kind: ProblemKind
@@ -44,13 +44,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Part:
-    """What one worker reads at once.
+    """The unit that one worker reads.
 
     Attributes:
-        label: says which one; unlike any other of its reader.
-        size_bytes: about how much there is to read, for the progress bar.
-        files: what it reads. A change of one makes stale what was read from it.
-        span: where in them it begins and ends, as its reader counts.
+        label: unique among the parts of its reader.
+        size_bytes: approximate size, for the progress bar.
+        files: the local files that it reads. If one changes, the corpus is stale.
+        span: its start and end in the files, in a unit of the reader's.
     """
 
     label: str
@@ -60,34 +60,35 @@ class Part:
 
 
 class Reader(Protocol):
-    """A frozen dataclass whose keyword-only fields are what YAML may set."""
+    """A frozen dataclass. Its keyword-only fields are the parameters in YAML."""
 
     def parts(self) -> list[Part]:
-        """All parts, always in the same order.
+        """Return all parts, always in the same order.
 
         Raises:
-            UsageError: a path that is not there, or a pattern without a match.
-            FailureError: what is to be read can't be reached.
+            UsageError: a missing path, or a pattern without a match.
+            FailureError: a source that cannot be reached.
         """
         ...
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
-        """The documents of one part, always in the same order. Raises FailureError: a file that can't be read."""
+        """Yield the documents of a part, always in the same order. Raises FailureError: a file that cannot be read."""
         ...
 
 
 def too_long(name: str) -> Problem:
-    """A text that is too long to be held in memory."""
-    return Problem("too_long", f"{name}: more than {MOST_BYTES:,} bytes, the most of one text. Cut it into documents.")
+    """Return the problem of a text that is too long for memory."""
+    message = f"{name}: more than {MOST_BYTES:,} bytes, the maximum for one text. Split it into documents."
+    return Problem("too_long", message)
 
 
 def binary(name: str, place: str) -> Problem:
-    """What holds a NUL, at this place."""
-    return Problem("binary", f"{name}: not text ({place} is NUL). Leave it out of the corpus.")
+    """Return the problem of content with a NUL at a place."""
+    return Problem("binary", f"{name}: not text ({place} is NUL). Exclude it from the corpus.")
 
 
 def text_of(content: bytes, name: str) -> str | Problem:
-    """UTF-8 bytes as text; a NUL byte makes them binary."""
+    """Decode UTF-8. Content with a NUL byte is binary."""
     if b"\0" in content:
         return binary(name, f"byte {content.index(0)}")
     try:
@@ -95,12 +96,12 @@ def text_of(content: bytes, name: str) -> str | Problem:
     except UnicodeDecodeError as error:
         return Problem(
             "not_utf8",
-            f"{name}: not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}). Convert it, or leave it out.",
+            f"{name}: not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}). Convert or exclude it.",
         )
 
 
 def document_of(path: Path, name: str, language: str) -> RawDocument | Problem:
-    """A whole file as one document. Raises FailureError where it can't be read."""
+    """Return a whole file as one document. Raises FailureError if it cannot be read."""
     if path.stat().st_size > MOST_BYTES:
         return too_long(name)
     text = text_of(bytes_of_file(path), name)
@@ -108,7 +109,7 @@ def document_of(path: Path, name: str, language: str) -> RawDocument | Problem:
 
 
 def bytes_of_file(path: Path) -> bytes:
-    """The content. Raises FailureError where it can't be read."""
+    """Return the content of a file. Raises FailureError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,11 +1,12 @@
-"""Token shards in Megatron's format: tokens in `<name>.bin`, where its documents begin in `<name>.idx`.
+"""Token shards in Megatron's format: `<name>.bin` holds the tokens, `<name>.idx` where documents begin.
 
 The index, little endian (Megatron-LM, megatron/core/datasets/indexed_dataset.py): the magic, version 1 (uint64), a code
-for the tokens' type (uint8), the number of sequences and that of documents and one (uint64 each); the length of each
-sequence (int32); where each begins, in bytes (int64); and the first sequence of each document, with the end (int64).
+for the tokens' type (uint8), the number of sequences and the number of documents + 1 (uint64 each); the length of each
+sequence (int32); its offset in bytes (int64); and the first sequence of each document, then the number of sequences
+(int64).
 
-Beside a shard `<name>.crc32` holds the CRC-32 of each block of 4 096 bytes, checked whenever a block is read: a
-flipped bit in the tokens ends a trial and never changes it.
+`<name>.crc32` holds the CRC-32 of each block of 4 096 bytes. It is checked whenever a block is read, so a flipped bit in
+the tokens ends a trial and never changes its result.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.errors import FailureError
+from ablate.files import file_sha256
 from ablate.objectives.example import Tokens
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -39,18 +41,18 @@ _BLOCK_BYTES = 4096
 _AT_ONCE_BYTES = 2**24
 
 
-def smallest_type(entries: int) -> type[np.integer[Any]]:
-    """The type that Megatron takes for ids below `entries`."""
-    return np.uint16 if entries <= 2**16 else np.int32
+def smallest_type(vocab_size: int) -> type[np.integer[Any]]:
+    """Return the type that Megatron uses for ids below `vocab_size`."""
+    return np.uint16 if vocab_size <= 2**16 else np.int32
 
 
 @dataclass(frozen=True)
 class TokenFile:
-    """A memory-mapped shard: opening it reads the header alone, whatever its size.
+    """A memory-mapped shard. Opening it reads only the header.
 
     Attributes:
-        path: of the tokens, with the suffix `.bin`.
-        checksums: of their blocks.
+        path: of the `.bin` file.
+        checksums: of the `.crc32` file.
     """
 
     path: Path
@@ -58,7 +60,7 @@ class TokenFile:
 
     @property
     def index(self) -> Path:
-        """The file that says where documents begin."""
+        """The path of the `.idx` file."""
         return self.path.with_suffix(".idx")
 
     @cached_property
@@ -67,17 +69,17 @@ class TokenFile:
         try:
             with self.index.open("rb") as file:
                 magic, version, code, sequences, documents = _HEADER.unpack(file.read(_HEADER.size))
-            found_bytes = self.index.stat().st_size
+            actual_bytes = self.index.stat().st_size
         except OSError as error:
             raise FailureError(f"{self.index}: cannot be read ({error.strerror}).") from None
         except struct.error:
-            raise FailureError(f"{self.index}: too short for an index. {_REMEDY}") from None
+            raise FailureError(f"{self.index}: too short for a Megatron index. {_REMEDY}") from None
         if (magic, version) != (_MAGIC, 1) or code not in _TYPES:
-            raise FailureError(f"{self.index}: not an index of Megatron's, version 1, of whole numbers. {_REMEDY}")
+            raise FailureError(f"{self.index}: not a Megatron index of version 1 with integer tokens. {_REMEDY}")
         expected_bytes = _HEADER.size + 12 * sequences + 8 * documents
-        if found_bytes != expected_bytes:
+        if actual_bytes != expected_bytes:
             raise FailureError(
-                f"{self.index}: {found_bytes:,} bytes, where its header announces {expected_bytes:,}. {_REMEDY}"
+                f"{self.index}: {actual_bytes:,} bytes, but its header announces {expected_bytes:,}. {_REMEDY}"
             )
         return np.dtype(_TYPES[code]), sequences, documents - 1
 
@@ -86,33 +88,30 @@ class TokenFile:
 
     @property
     def type(self) -> "np.dtype[Any]":
-        """Of the tokens as they are stored."""
+        """Data type of the stored tokens."""
         return self._header[0]
 
     @property
     def documents(self) -> int:
-        """How many there are."""
+        """Number of documents."""
         return self._header[2]
 
     @cached_property
     def tokens(self) -> int:
-        """How many there are. Raises FailureError where the file has not as many as its index says."""
+        """Number of tokens. Raises FailureError if the file does not have the size that its index says."""
         kind, sequences, _ = self._header
         lengths, pointers = self._mapped(np.int32, sequences, 0), self._mapped(np.int64, sequences, 4 * sequences)
         expected_bytes = int(pointers[-1]) + int(lengths[-1]) * kind.itemsize if sequences else 0
         try:
-            found_bytes = self.path.stat().st_size
+            actual_bytes = self.path.stat().st_size
         except OSError as error:
             raise FailureError(f"{self.path}: cannot be read ({error.strerror}). {_REMEDY}") from None
-        if found_bytes != expected_bytes:
-            raise FailureError(
-                f"{self.path}: {found_bytes:,} bytes, where its index says {expected_bytes:,}. {_REMEDY}"
-            )
-        return found_bytes // kind.itemsize
+        if actual_bytes != expected_bytes:
+            raise FailureError(f"{self.path}: {actual_bytes:,} bytes, but its index says {expected_bytes:,}. {_REMEDY}")
+        return actual_bytes // kind.itemsize
 
     @cached_property
     def _starts_in_bytes(self) -> NDArray[np.int64]:
-        """Of each document."""
         _, sequences, documents = self._header
         pointers = self._mapped(np.int64, sequences, 4 * sequences)
         if documents == sequences:
@@ -122,18 +121,18 @@ class TokenFile:
         return np.asarray(ends[firsts], np.int64)
 
     def start(self, document: int) -> int:
-        """The first token of a document, or the end after the last."""
+        """Return the first token of a document; for `documents`, the end of the last one."""
         if document == self.documents:
             return self.tokens
         return int(self._starts_in_bytes[document]) // self.type.itemsize
 
     def starts(self, first: int, last: int) -> NDArray[np.int64]:
-        """The first tokens of the documents first … last − 1."""
+        """Return the first tokens of the documents first … last − 1."""
         return np.asarray(self._starts_in_bytes[first:last]) // self.type.itemsize
 
     def document_at(self, token: int) -> int:
-        """The document that a token belongs to."""
-        # Not numpy's: the index is unaligned, which makes numpy copy it whole.
+        """Return the document that a token belongs to."""
+        # Not np.searchsorted, which copies the whole index because it is unaligned.
         return bisect_right(self._starts_in_bytes, token * self.type.itemsize) - 1
 
     @cached_property
@@ -143,16 +142,16 @@ class TokenFile:
     @cached_property
     def _checksums(self) -> NDArray[np.uint32]:
         try:
-            found = np.memmap(self.checksums, "<u4", "r") if self.tokens else np.zeros(0, np.uint32)
+            checksums = np.memmap(self.checksums, "<u4", "r") if self.tokens else np.zeros(0, np.uint32)
         except (OSError, ValueError) as error:
             raise FailureError(f"{self.checksums}: cannot be read ({error}). {_REMEDY}") from None
         expected = -(-self.tokens * self.type.itemsize // _BLOCK_BYTES)
-        if len(found) != expected:
-            raise FailureError(f"{self.checksums}: {len(found):,} checksums for {expected:,} blocks. {_REMEDY}")
-        return found
+        if len(checksums) != expected:
+            raise FailureError(f"{self.checksums}: {len(checksums):,} checksums for {expected:,} blocks. {_REMEDY}")
+        return checksums
 
     def read(self, first: int, last: int) -> Tokens:
-        """The tokens first … last − 1. Raises FailureError where the file is not what was written."""
+        """Return the tokens first … last − 1. Raises FailureError if the file was changed since it was written."""
         size = self.type.itemsize
         first_block, end_block = first * size // _BLOCK_BYTES, -(-last * size // _BLOCK_BYTES)
         content = self._bytes[first_block * _BLOCK_BYTES : end_block * _BLOCK_BYTES].tobytes()
@@ -168,20 +167,20 @@ class TokenFile:
 
 
 _REMEDY = (
-    "It is half-written or damaged: copy it anew where it came from elsewhere; for a folder of ours, delete the folder "
-    "and let `python -m ablate data prepare` make it again."
+    "The file is incomplete or damaged. If you copied it here, copy it again. If it is in ablate's cache, delete its "
+    "folder and run `python -m ablate data prepare`."
 )
 
 
-def write_token_file(path: Path, documents: Iterable[Tokens], entries: int) -> TokenFile:
-    """Writes a shard with its index and checksums.
+def write_token_file(path: Path, documents: Iterable[Tokens], vocab_size: int) -> TokenFile:
+    """Write a shard with its index and checksums.
 
     Args:
-        path: of the tokens, with the suffix `.bin`.
-        documents: ids below `entries`, each document by itself.
-        entries: of the vocabulary.
+        path: of the `.bin` file.
+        documents: the ids of each document, below `vocab_size`.
+        vocab_size: decides the data type.
     """
-    kind = smallest_type(entries)
+    kind = smallest_type(vocab_size)
     lengths: list[int] = []
     with path.open("wb") as file:
         for tokens_T in documents:
@@ -199,24 +198,15 @@ def write_token_file(path: Path, documents: Iterable[Tokens], entries: int) -> T
 
 
 def write_checksums(shard: TokenFile) -> None:
-    """Writes the checksums of a shard's blocks, in one pass over it."""
+    """Write the checksums of a shard's blocks, in one pass."""
     with shard.path.open("rb") as file, shard.checksums.open("wb") as checksums:
         while content := file.read(_AT_ONCE_BYTES):
             blocks = range(0, len(content), _BLOCK_BYTES)
-            found = [zlib.crc32(content[place : place + _BLOCK_BYTES]) for place in blocks]
-            checksums.write(np.array(found, "<u4").tobytes())
+            crc = [zlib.crc32(content[place : place + _BLOCK_BYTES]) for place in blocks]
+            checksums.write(np.array(crc, "<u4").tobytes())
 
 
 def shard_sha256(path: Path) -> str:
-    """Of tokens and their index. Raises FailureError where they can't be read."""
+    """Return the SHA-256 of a `.bin` file and its `.idx`. Raises FailureError if one cannot be read."""
     both = f"{file_sha256(path)}{file_sha256(path.with_suffix('.idx'))}"
     return hashlib.sha256(both.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's content. Raises FailureError where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FailureError(f"{path}: cannot be read ({error.strerror}).") from None
