@@ -1,4 +1,4 @@
-"""Files that are either old or new, never half, and on the disk when it is said."""
+"""Atomic, durable writing of files, and reading of JSON."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from ablate.errors import FailureError, LedgerError, NewerFormatError, StorageEr
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A scratch path beside `path` that replaces it when the block succeeds, and is deleted otherwise.
+    """Give a scratch path that replaces `path` when the block succeeds and is removed when it fails.
 
     Raises:
         StorageError: the file cannot be written.
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    """Flush a file's content, or a folder's list of names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -48,13 +48,13 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
+    """Write a text file atomically."""
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON atomically."""
+    """Write JSON atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -74,28 +74,28 @@ def read_json(path: Path) -> Any:
 
 
 def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
-    """The content of a JSON file that says which format it has.
+    """Return the content of a JSON file with a `format` number.
 
     Raises:
-        FileNotFoundError: there is none.
-        StorageError: it cannot be read.
-        LedgerError: no record of ours.
-        NewerFormatError: of a format that this version does not know.
+        FileNotFoundError: there is no file.
+        StorageError: the file cannot be read.
+        LedgerError: the file is damaged or has no format number.
+        NewerFormatError: the format is newer than `known_format`.
     """
     try:
         content = read_json(path)
-        found = content["format"]
+        version = content["format"]
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise StorageError(path, "cannot be read", error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(
-            f"{path}: not a record of ablate's ({type(error).__name__}: {error}). Move it away."
+            f"{path}: is damaged or not a record of ablate ({type(error).__name__}: {error}). Move it away."
         ) from None
-    if found > known_format:
+    if version > known_format:
         raise NewerFormatError(
-            f"{path}: written by a newer ablate (format {found}, this one knows {known_format}). "
+            f"{path}: written by a newer ablate (format {version}, this one knows {known_format}). "
             "Update ablate, or choose another runs_dir."
         )
     assert isinstance(content, dict)

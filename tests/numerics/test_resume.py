@@ -206,7 +206,7 @@ def test_a_log_that_somebody_shortened_is_told(trial: Any, tmp_path: Path, monke
     folder = TrialFolder(tmp_path / "0123456789ab")
     interrupted(trial, folder, monkeypatch, 8)
     folder.metrics_path.write_text("")
-    with pytest.raises(LedgerError, match="Somebody shortened it"):
+    with pytest.raises(LedgerError, match="its checkpoint was written after"):
         resume(trial, folder)
 
 

@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "checkpoints", "0123456789ab")
 
 
-def test_the_last_ones_are_kept(store: Checkpoints) -> None:
+def test_the_last_checkpoints_are_kept(store: Checkpoints) -> None:
     assert (store.newest(), store.newest_step) == (None, None)
     for step in (5, 50, 500):
         write(store, step)
@@ -57,7 +57,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(
 
 
 @pytest.mark.parametrize("keep_last", [1, 2])
-def test_a_torn_one_takes_no_place_of_a_good_one(store: Checkpoints, keep_last: int) -> None:
+def test_a_damaged_checkpoint_does_not_displace_an_intact_one(store: Checkpoints, keep_last: int) -> None:
     write(store, 100)
     (write(store, 200) / MARKER).unlink()
     good = write(store, 150, keep_last=keep_last)
@@ -75,14 +75,14 @@ def test_a_checkpoint_of_another_trial_is_refused(store: Checkpoints, tmp_path: 
         store.newest()
 
 
-def test_one_of_a_newer_ablate_is_refused(store: Checkpoints) -> None:
+def test_a_checkpoint_of_a_newer_ablate_is_refused(store: Checkpoints) -> None:
     marker = write(store, 3) / MARKER
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": FORMAT + 1}))
     with pytest.raises(NewerFormatError, match="Update ablate"):
         store.newest()
 
 
-def test_a_save_that_fails_takes_nothing(store: Checkpoints) -> None:
+def test_a_failed_save_leaves_earlier_checkpoints(store: Checkpoints) -> None:
     good = write(store, 1, keep_last=1)
 
     def full(folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_save_that_fails_takes_nothing(store: Checkpoints) -> None:
     assert store.leftovers() == []
 
 
-def test_what_a_killed_process_left_is_no_checkpoint_and_can_be_swept(store: Checkpoints) -> None:
+def test_leftovers_of_a_killed_process_are_no_checkpoints_and_can_be_removed(store: Checkpoints) -> None:
     good = write(store, 1)
     good.rename(store.folder / ".writing-1")
     write(store, 2)

@@ -18,11 +18,11 @@ from ablate.records.process import birth, is_running, this_host
 
 
 def leave_lease(folder: Path, *, age_seconds: float = 0.0, number: int = 1, **changes: object) -> Path:
-    """The lease of a process on another host, whose heart last beat so long ago."""
+    """The lease of a process on another host, whose last heartbeat is so old."""
     path = folder / f"lease.{number}"
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "born": "5", "token": "x"} | changes))
-    beaten_at = path.stat().st_mtime - age_seconds
-    os.utime(path, (beaten_at, beaten_at))
+    heartbeat_at = path.stat().st_mtime - age_seconds
+    os.utime(path, (heartbeat_at, heartbeat_at))
     return path
 
 
@@ -31,7 +31,7 @@ def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.3)
 
 
-def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
+def test_one_process_holds_a_lease(tmp_path: Path) -> None:
     with Lease(tmp_path):
         with (
             pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()}"),
@@ -43,14 +43,14 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lease_is_given_back_also_under_a_contender_s_eyes(tmp_path: Path) -> None:
+def test_a_lease_is_released_while_a_contender_looks(tmp_path: Path) -> None:
     """Else it would name a process that lives on: a command, which takes leases to reconcile what died."""
     with Lease(tmp_path):
         contender = leave_lease(tmp_path, number=2)
     assert [path.name for path in tmp_path.iterdir()] == [contender.name]
 
 
-def test_a_contender_that_backs_off_ends_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_contender_that_withdraws_ends_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
     monkeypatch.setattr(lease_module, "SECOND_LOOK_SECONDS", 0.5)
     lost: list[str] = []
@@ -74,7 +74,7 @@ def test_a_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_was_given_the_number_of_a_dead_one_is_not_it(tmp_path: Path) -> None:
+def test_a_reused_pid_is_another_process(tmp_path: Path) -> None:
     assert is_running(os.getpid(), birth(os.getpid()))
     leave_lease(tmp_path, host=this_host(), pid=os.getpid(), born="1")
     with Lease(tmp_path):
@@ -98,7 +98,7 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick_watch")
 @pytest.mark.parametrize("age_seconds", [lease_module.STALE_SECONDS + 1, -3600])
 def test_a_silent_lease_of_another_host_is_taken_over(tmp_path: Path, age_seconds: float) -> None:
-    """Long ago or, where a clock was set back, in the future: no heart beats while one watches."""
+    """Long ago or, where a clock was set back, in the future: no heartbeat comes while we watch."""
     leave_lease(tmp_path, age_seconds=age_seconds)
     with Lease(tmp_path):
         pass
@@ -113,25 +113,25 @@ def test_a_fresh_lease_of_another_host_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("age_seconds", [lease_module.STALE_SECONDS + 3600, -3600])
-def test_after_a_clock_was_set_a_beating_heart_is_seen(
+def test_a_heartbeat_is_seen_after_the_clock_was_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_seconds: float
 ) -> None:
     monkeypatch.setattr(lease_module, "WATCH_SECONDS", 10.0)
     path = leave_lease(tmp_path, age_seconds=age_seconds)
-    heart = threading.Timer(0.3, lambda: os.utime(path))
-    heart.start()
+    heartbeat = threading.Timer(0.3, lambda: os.utime(path))
+    heartbeat.start()
     assert live_holder(tmp_path) is not None
-    heart.join()
+    heartbeat.join()
 
 
-def test_a_lease_that_is_not_yet_written_is_somebody_s(tmp_path: Path) -> None:
+def test_an_empty_lease_has_an_owner(tmp_path: Path) -> None:
     (tmp_path / "lease.1").touch()
     with pytest.raises(LockedError), Lease(tmp_path):
         pass
 
 
 @pytest.mark.usefixtures("quick_watch")
-def test_who_takes_over_backs_off_from_a_lease_that_it_did_not_see_dead(
+def test_a_contender_withdraws_from_a_lease_that_it_did_not_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The dead one was cleared away and its number taken by a third, all between our look and our create."""
@@ -160,7 +160,7 @@ def _take(path: Path, barrier: object, taken: object) -> None:
 
 
 @pytest.mark.parametrize("is_left", [False, True])
-def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path, is_left: bool) -> None:
+def test_one_of_many_contenders_acquires_it(tmp_path: Path, is_left: bool) -> None:
     context = multiprocessing.get_context("spawn")
     if is_left:
         leave_lease(tmp_path, host=this_host(), pid=os.getpid(), born="1")
@@ -196,7 +196,7 @@ def test_the_heartbeat_ends_a_process_that_lost_its_lease(tmp_path: Path, how: s
     assert (tmp_path / "lease.2").exists() == (how == "taken over"), "and leaves the other's lease alone"
 
 
-def test_a_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_holder_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
     with Lease(tmp_path):
         os.utime(tmp_path / "lease.1", (0, 0))

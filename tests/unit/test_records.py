@@ -71,11 +71,11 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("abc")
     trial.path.mkdir()
     (trial.path / "record.json").write_text("{")
-    with pytest.raises(LedgerError, match=r"record\.json: not a record of ablate's"):
+    with pytest.raises(LedgerError, match=r"record\.json: is damaged or not a record of ablate"):
         _ = trial.status
 
 
-def test_planning_again_renews_the_config_but_not_the_record(tmp_path: Path) -> None:
+def test_freezing_again_replaces_the_config_but_not_the_record(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.freeze(TrialRecord("abc", first_grid="one"), {"a": 1})
     ledger.trial("abc").update(status=Status.FAILED)
@@ -85,17 +85,17 @@ def test_planning_again_renews_the_config_but_not_the_record(tmp_path: Path) -> 
     assert (trial.record().first_grid, trial.status) == ("one", Status.FAILED)
     with trial.lease:
         ledger.freeze(TrialRecord("abc"), {"a": 3})
-    assert trial.frozen() == {"a": 2}, "never under the feet of a process that runs it"
+    assert trial.frozen() == {"a": 2}, "not while a process runs it"
 
 
-def test_a_grid_that_was_half_written_is_none(tmp_path: Path) -> None:
+def test_a_half_written_grid_is_not_listed(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     (tmp_path / "grids").mkdir()
     (tmp_path / "grids" / ".def.json.x1.json").write_text("{")
     assert ledger.grids() == []
 
 
-def test_what_is_set_aside_is_no_result_any_more(tmp_path: Path) -> None:
+def test_an_archived_attempt_has_no_result(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("0123456789ab")
     trial.begin_attempt()
     trial.update(result=TrainResult(Counts(steps=3), 1.0, 10, "data"))
@@ -110,10 +110,10 @@ def test_what_is_set_aside_is_no_result_any_more(tmp_path: Path) -> None:
         "metrics.jsonl",
         "log.txt",
     }
-    assert len(trial.record().attempts) == 1, "it is not forgotten that there was one"
+    assert len(trial.record().attempts) == 1, "the attempt stays in the record"
 
 
-def test_a_dead_trial_that_another_took_up_is_not_settled(tmp_path: Path) -> None:
+def test_a_dead_trial_that_another_process_resumed_is_not_reconciled(tmp_path: Path) -> None:
     trial = Ledger(tmp_path).trial("0123456789ab")
     trial.path.mkdir()
     trial.begin_attempt()
@@ -163,7 +163,7 @@ def test_a_record_knows_the_commit_and_every_uncommitted_change(tmp_path: Path) 
     assert provenance(stranger, diffs).git_commit is None, "a package below somebody's repository is not of it"
 
 
-def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
+def test_wandb_holds_what_was_logged(tmp_path: Path) -> None:
     """Read back by W&B's own command, in a process of its own, as its service prints after pytest has captured."""
     program = (
         "from pathlib import Path; from tests.support.wandb_runs import mirror\n"
@@ -181,7 +181,7 @@ def test_the_mirror_holds_what_was_logged(tmp_path: Path) -> None:
         assert value in printed
 
 
-def test_where_w_and_b_cannot_be_reached_the_run_is_offline(tmp_path: Path) -> None:
+def test_the_run_is_offline_if_wandb_cannot_be_reached(tmp_path: Path) -> None:
     program = (
         "import logging; from pathlib import Path; from ablate.records.wandb import writer as m\n"
         "from tests.support.wandb_runs import mirror\n"
@@ -207,7 +207,7 @@ def test_where_w_and_b_cannot_be_reached_the_run_is_offline(tmp_path: Path) -> N
     assert "1.625" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_a_mirror_that_fails_stops_nothing(
+def test_a_failing_writer_does_not_stop_the_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)

@@ -1,12 +1,12 @@
-"""The compact logs that travel with a repository, so that its readers rebuild tables and figures without training.
+"""An archive: compact logs to keep in a repository, from which readers rebuild tables and figures without training.
 
 <folder>/
   grids.json            the records of grids
   trials.json           the records of their trials, without tracebacks and diffs
-  history.parquet       what was logged: trial_id, step, metrics
-  documents.parquet     what was scored, document by document
+  history.parquet       the logs: trial_id, step, metrics
+  documents.parquet     scores per document
 
-Written from the same logs, it has the same bytes.
+The same logs give the same bytes.
 """
 
 import json
@@ -24,12 +24,13 @@ from ablate.records.provenance import Provenance
 from ablate.records.schema import FORMAT, from_json, to_json
 from ablate.records.trial import TrialRecord
 
+# Metrics that the archive leaves out.
 SPEED = "speed/"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What such a folder holds; see `Logs`."""
+    """An archive as a kind of `Logs`."""
 
     folder: Path
 
@@ -40,7 +41,7 @@ class Archive:
 
     @property
     def is_there(self) -> bool:
-        """Whether one was written."""
+        """Whether the folder has an archive."""
         return (self.folder / "grids.json").exists()
 
     @cached_property
@@ -57,32 +58,32 @@ class Archive:
         return pd.read_parquet(self.folder / "documents.parquet")
 
     def grids(self) -> list[GridRecord]:
-        """All grids, in the order of their lessons."""
+        """Return all grids, sorted by the names of their lessons."""
         grids = read_versioned(self.folder / "grids.json", FORMAT)["grids"]
         return [from_json(GridRecord, grid) for grid in grids]
 
     def record(self, trial_id: str) -> TrialRecord:
-        """A trial's record."""
+        """Return a trial's record; of an unknown trial, an empty pending one."""
         return self._trials.get(trial_id, TrialRecord(trial_id))
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table."""
+        """Return the table of these trials."""
         by_trial = dict(list(self._history.groupby("trial_id", sort=False)))
         parts = [by_trial[trial].dropna(axis="columns", how="all") for trial in trial_ids if trial in by_trial]
         scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
 
     def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
-        """What was scored, document by document."""
-        found = self._documents.query("trial_id == @trial_id and evaluation_id == @evaluation_id")
-        return None if found.empty else found.drop(columns=["trial_id", "evaluation_id"]).reset_index(drop=True)
+        """Return the scores per document; None if they were not kept."""
+        scores = self._documents.query("trial_id == @trial_id and evaluation_id == @evaluation_id")
+        return None if scores.empty else scores.drop(columns=["trial_id", "evaluation_id"]).reset_index(drop=True)
 
 
 def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Archive:
-    """Writes these grids' records, logs and scores to a folder and returns them as `Logs`."""
-    # By name and age: neither what was read last nor where it lies changes the bytes.
+    """Write records, logs and scores of these grids to a folder and return them as `Logs`."""
+    # Sorted, because the order in a ledger depends on which grid was run last.
     ordered = sorted(grids, key=lambda grid: (grid.declaration.name or "~", grid.created_at))
     scored = {(trial, grid.evaluation_id) for grid in ordered for trial in grid.trial_ids}
     records = {trial: _public_trial(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
@@ -96,9 +97,9 @@ def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Arch
         rows = logs.history([trial], "")
         history.append(rows[[name for name in rows.columns if name in KEYS or not name.startswith(SPEED)]])
     for trial, evaluation in sorted(scored):
-        found = logs.documents(trial, evaluation)
-        if found is not None:
-            documents.append(found.assign(trial_id=trial, evaluation_id=evaluation))
+        scores = logs.documents(trial, evaluation)
+        if scores is not None:
+            documents.append(scores.assign(trial_id=trial, evaluation_id=evaluation))
     for name, parts in (("history", history), ("documents", documents)):
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["trial_id", "evaluation_id"])
         with replacing(folder / f"{name}.parquet") as scratch:
@@ -107,7 +108,7 @@ def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Arch
 
 
 def _public_trial(record: TrialRecord) -> TrialRecord:
-    """The record without what no lesson reads; some of it names machines and people's folders."""
+    """The record without fields that no lesson reads; some of them name machines and private folders."""
     return replace(
         record,
         attempts=(),

@@ -1,4 +1,4 @@
-"""The ledger as a source of lessons."""
+"""A ledger as a kind of `Logs`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ from ablate.records.trial import TrialRecord
 
 @dataclass(frozen=True)
 class LedgerLogs:
-    """What a ledger holds; see `Logs`."""
+    """A ledger as a kind of `Logs`."""
 
     ledger: Ledger
 
     @property
     def where(self) -> str:
-        """Its folder."""
+        """The ledger's folder."""
         return str(self.ledger.runs_dir)
 
     def grids(self) -> list[GridRecord]:
-        """All grids, the newest first."""
+        """Return all grids, the newest first."""
         return self.ledger.grids()
 
     def record(self, trial_id: str) -> TrialRecord:
-        """A trial's record."""
+        """Return a trial's record."""
         return self.ledger.trial(trial_id).record()
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table."""
+        """Return the table of these trials."""
         parts = [part for trial in trial_ids if (part := self._rows(trial, columns)) is not None]
         scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
@@ -47,7 +47,7 @@ class LedgerLogs:
         try:
             rows = _read_columns(folder.path / "metrics.parquet", columns)
         except (FileNotFoundError, pa.ArrowInvalid):
-            # While it trains there is the log alone, and a log that was cut is still a log.
+            # The Parquet file is written when training ends, and may be incomplete.
             rows = pd.DataFrame(read_metrics(folder.metrics_path))
             if columns is not None:
                 rows = rows[[name for name in rows.columns if name == "step" or name in columns]]
@@ -57,7 +57,7 @@ class LedgerLogs:
         return rows
 
     def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
-        """What was scored, document by document."""
+        """Return the scores per document; None if they were not kept."""
         path = self.ledger.trial(trial_id).evaluation_path(evaluation_id)
         return pd.read_parquet(path) if path.exists() else None
 

@@ -1,8 +1,7 @@
-"""Where a lesson's numbers are read from, and the one table in which all of them come.
+"""`Logs`: what lessons are computed from. A ledger, an archive, W&B's offline files and a W&B project are kinds of it.
 
-The ledger, the archive that travels with a repository, and W&B's files or project are kinds of `Logs`. The table is the
-same from each of them: a row per trial and logged step, in the order asked for; the columns are `trial_id`, `step`, and
-the metrics' names as they were logged, with `test/…` in the row of a trial's last step.
+All kinds give the same table: a row per trial and logged step; the columns are `trial_id`, `step` and the names of the
+metrics, with `test/…` in the row of a trial's last step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,42 +18,41 @@ KEYS = ("trial_id", "step")
 
 
 class Logs(Protocol):
-    """What can be read of grids and trials."""
+    """Records, logs and scores of grids and trials."""
 
     @property
     def where(self) -> str:
-        """For people."""
+        """Where the logs are, for messages."""
 
     def grids(self) -> list[GridRecord]:
-        """The records of all grids, the newest first."""
+        """Return the records of all grids, the newest first."""
 
     def record(self, trial_id: str) -> TrialRecord:
-        """A trial's record; of an unknown trial, an empty one with the status `pending`."""
+        """Return a trial's record; of an unknown trial, an empty pending one."""
 
     def history(
         self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The one table.
+        """Return the table of these trials, in this order.
 
         Args:
-            trial_ids: which trials.
-            evaluation_id: which scores stand under `test/`.
-            columns: only these metrics, which need not be there; None: all.
+            evaluation_id: of the scores under `test/`.
+            columns: names of metrics, which need not exist; None for all.
         """
 
     def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
-        """`metric`, `source`, `document`, `amount`, `units` of what was scored; None where they are not kept."""
+        """Return `metric`, `source`, `document`, `amount`, `units` per scored document; None if they were not kept."""
 
 
 def one_table(
     parts: Sequence[pd.DataFrame], scores: Mapping[str, Scores], columns: Sequence[str] | None
 ) -> pd.DataFrame:
-    """The table from a part per trial and the scores of trials by metric.
+    """Join the rows of trials and their scores to the table of `Logs.history`.
 
     Args:
-        parts: rows of one trial each, with both keys.
-        scores: by trial, of those that are scored.
-        columns: as `Logs.history` takes them.
+        parts: the rows of one trial each, with both keys.
+        scores: by trial; without trials that are not scored.
+        columns: as in `Logs.history`.
     """
     if not parts:
         return pd.DataFrame(columns=list(KEYS))
@@ -64,7 +62,7 @@ def one_table(
     scored = scored.loc[scored.index.intersection(last.index)]
     table = table.join(scored.set_index(last.loc[scored.index].to_numpy()))
     names = [name for name in table.columns if name not in KEYS]
-    # A whole number and the same one with a point are written alike by some of them.
+    # Not every kind of logs tells 1 from 1.0.
     numbers = [name for name in names if pd.api.types.is_numeric_dtype(table[name])]
     table[numbers] = table[numbers].astype(float)
     if columns is not None:
@@ -73,10 +71,10 @@ def one_table(
 
 
 def open_logs(folder: Path) -> Logs:
-    """The archive or ledger in a folder.
+    """Open the archive or ledger in a folder.
 
     Raises:
-        LedgerError: neither is there.
+        LedgerError: the folder has neither.
     """
     from ablate.records.archive import Archive
     from ablate.records.ledger import Ledger
@@ -86,6 +84,4 @@ def open_logs(folder: Path) -> Logs:
         return Archive(folder)
     if (folder / "grids").is_dir():
         return LedgerLogs(Ledger(folder))
-    raise LedgerError(
-        f"{folder}: neither a ledger nor an archive of one is here. Run something, or say where it is: runs_dir=PATH"
-    )
+    raise LedgerError(f"{folder}: has neither a ledger nor an archive. Run a grid, or name its folder: runs_dir=PATH")

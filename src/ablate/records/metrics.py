@@ -13,11 +13,10 @@ TRAINING_LOSS = "train/loss"
 
 
 class MetricsWriter:
-    """Appends rows to `metrics.jsonl`; each row is on its way to the disk when `append` returns.
+    """Append rows to `metrics.jsonl`, unbuffered.
 
     Args:
-        path: the file.
-        keep_bytes: what of an earlier attempt stays: its rows up to the checkpoint that is gone on from.
+        keep_bytes: the size up to the checkpoint that training resumes from; later rows are removed.
 
     Raises:
         LedgerError: the file is shorter than `keep_bytes`.
@@ -29,16 +28,16 @@ class MetricsWriter:
         if self._file.tell() < keep_bytes:
             self._file.close()
             raise LedgerError(
-                f"{path}: has {path.stat().st_size} bytes, its checkpoint was written after {keep_bytes}. Somebody "
-                f"shortened it. Delete the folder {path.parent / 'checkpoints'} to train from the beginning."
+                f"{path}: has {path.stat().st_size} bytes, but its checkpoint was written after {keep_bytes}. Delete "
+                f"the folder {path.parent / 'checkpoints'} to train from the beginning."
             )
         self._file.truncate(keep_bytes)
 
     def append(self, step: int, values: dict[str, Any]) -> None:
-        """One row: `step` and its metrics.
+        """Append one row.
 
         Raises:
-            LedgerError: it can't be written, as on a full disk; half a row may be left, which no reader takes.
+            LedgerError: the row cannot be written, e.g. on a full disk. Readers skip an incomplete last row.
         """
         left = (json.dumps({"step": step, **values}) + "\n").encode()
         try:
@@ -46,22 +45,22 @@ class MetricsWriter:
                 left = left[self._file.write(left) :]
         except OSError as error:
             raise LedgerError(
-                f"{self.path}: cannot write the log ({error.strerror}). When that is mended, the same command goes on "
-                "from the last checkpoint."
+                f"{self.path}: cannot write the log ({error.strerror}). Fix that and run the same command again: it "
+                "resumes from the last checkpoint."
             ) from error
 
     def sync(self) -> int:
-        """Returns, when all rows are on the disk, how many bytes they are."""
+        """Flush all rows to the disk and return their size in bytes."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
-        """Closes the file; once more does nothing."""
+        """Close the file. Closing it again does nothing."""
         self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log that may still grow: a last line that is not whole is left out; no file is no row."""
+    """Return the rows of a log without an incomplete last line; [] without a file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except FileNotFoundError:
@@ -70,13 +69,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_validation(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]]:
-    """What a log has of the validation split: how many evaluations there were, of so many over the whole budget, and each."""
-    found = []
+    """Return the scores on the validation split, each with its number of `evaluations` over the whole budget."""
+    series = []
     for row in read_metrics(path):
         scores = {name.removeprefix(VALIDATION): value for name, value in row.items() if name.startswith(VALIDATION)}
         if scores:
-            found.append((int(row["progress"] * evaluations), scores))
-    return found
+            series.append((int(row["progress"] * evaluations), scores))
+    return series
 
 
 def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
         except FileNotFoundError:
             return {}
         for line in lines:
-            # The first line of the tail may have lost its head.
+            # The first line of the tail may be incomplete.
             with contextlib.suppress(ValueError):
                 newest |= json.loads(line)
         if start == 0 or TRAINING_LOSS in newest:
@@ -104,8 +103,8 @@ def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    """The same rows as a column file."""
-    # Not at the top: the command line reads logs too, and pandas takes half a second.
+    """Write rows as a Parquet file."""
+    # The command line imports this module, and pandas takes half a second.
     import pandas as pd
 
     pd.DataFrame(rows).to_parquet(path)

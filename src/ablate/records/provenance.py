@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions, machine."""
+"""Provenance of a result: code, versions, machine."""
 
 import hashlib
 import importlib.metadata
@@ -40,9 +40,9 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> Proven
     """Return what a record keeps of code and machine.
 
     Args:
-        diffs: the folder that keeps uncommitted changes, once for all trials that ran with them.
-        source: a file of the code; when git tracks it, the commit and all uncommitted changes to Python and YAML are
-            kept. (A package installed below somebody's repository is not of that repository.)
+        source: a file of the code. If git tracks it, the commit and all uncommitted changes to Python and YAML files
+            are kept. (A package installed inside another repository is not part of it.)
+        diffs: the folder for uncommitted changes, kept once for all trials that ran with them.
         plugins: packages whose components may be in use.
     """
     commit = commit_of(source)
@@ -58,13 +58,13 @@ def provenance(source: Path, diffs: Path, plugins: Iterable[str] = ()) -> Proven
 
 
 def commit_of(source: Path) -> str | None:
-    """The commit of the repository that tracks a file; None where none does."""
+    """Return the commit of the repository that tracks a file, or None."""
     is_tracked = _git(source, "ls-files", "--error-unmatch", source.name) is not None
     return _git(source, "rev-parse", "HEAD") if is_tracked else None
 
 
 def _kept_diff(source: Path, diffs: Path) -> str | None:
-    """The name of the file in `diffs` that holds the uncommitted changes; None where there are none."""
+    """Write uncommitted changes to `diffs` and return the file's name; None without changes."""
     diff = _git(source, "diff", "HEAD", "--", ":(top)*.py", ":(top)*.yaml")
     if not diff:
         return None
@@ -75,7 +75,7 @@ def _kept_diff(source: Path, diffs: Path) -> str | None:
 
 
 def machine() -> str:
-    """The processor and how many of its cores this process may use."""
+    """Return the processor and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
