@@ -20,7 +20,9 @@ from ablate.scheduling.launchers.hydra import job_overrides, quoted
 from ablate.verbs.commands import answer
 from ablate.verbs.options import groups
 from ablate.verbs.table import HYDRA_FLAGS, VERBS, Composes, Verb
+from tests.support.command_line import with_tiny
 from tests.support.in_process import Completed, run_in_process
+from tests.support.text import write_text
 
 WRONG = [
     ("objektive=causal", 2, "objektive: unknown key. Did you mean objective?"),
@@ -296,6 +298,24 @@ def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
     assert run_in_process(tmp_path, "--cfg", "job", "status", "objective=prefix", "-m").returncode == 2
     assert run_in_process(tmp_path, "objective=prefix", "--cfg=job", "--package=budget").stdout.startswith("# @package")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("--dry-run -m objective=causal,prefix replicates=2", "2 arms × 2 seeds, 4 trials, 4 to run"),
+        ("run objective=prefix --dry-run", "1 arm × 1 seed, 1 trial, 1 to run"),
+        ("experiment=lesson3_mixed_objective --dry-run replicates=2", "arms × 2 seeds"),
+        ("-m sweeps=learning_rate objective=causal,prefix --dry-run", "2 arms × 16 candidates of optimizer.learning_rate"),
+    ],
+)
+def test_a_dry_run_shows_the_grid_and_leaves_the_ledger_alone(words: str, shown: str, tmp_path: Path) -> None:
+    write_text(tmp_path / "text", 40, seed=0)
+    done = run_in_process(tmp_path, *with_tiny(tmp_path, *words.split()))
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert done.stdout.endswith("Dry run: nothing was run, and nothing written into the ledger.\n")
+    assert not (tmp_path / "runs").exists()
 
 
 # What a choice can't do without.

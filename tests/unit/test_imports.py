@@ -88,13 +88,16 @@ def test_heavy_packages_stay_in_their_rooms(name: str, path: Path) -> None:
             assert any(name.startswith(room) for room in HEAVY[package]), f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["scale.d_model=-1"], ["objective=nope"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["status", "--help"], ["--version"], ["scale.d_model=-1"], ["objective=nope"], ["nonsense"]]
+)
 def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> None:
     program = (
         f"import sys; sys.argv = ['ablate', *{arguments!r}]\n"
         "from ablate.__main__ import main\n"
         "code = main()\n"
-        "heavy = {'torch', 'lightning', 'wandb', 'optuna', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim'}\n"
+        "heavy = {'torch', 'lightning', 'wandb', 'optuna', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim', 'numpy'}\n"
+        "heavy |= {'hydra', 'omegaconf', 'pydantic', 'rich'} if any('=' not in word for word in sys.argv[1:]) else set()\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)), code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -176,7 +176,7 @@ class Plan:
                 options={**cell.arm.options, **cell.arm.tuned, "seed": str(cell.seeds)},
                 choices=cell.arm.choices,
                 first_grid=self.grid_id,
-                # What the id was made of, when it was made: `why` compares these.
+                # What the id was made of, when it was made: `diff` compares these.
                 semantic=semantic(cell.trial),
             )
             self.ledger.freeze(record, trial_to_container(cell.trial))

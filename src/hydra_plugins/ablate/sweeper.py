@@ -68,16 +68,14 @@ class AblateSweeper(Sweeper):
         """Expands, checks and runs the grid or tuning. Raises SystemExit(1) when a trial failed."""
         from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
-        from ablate.grid.plan import Plan
 
         console = make_console()
         # What these print is for programs.
         say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
         arguments = with_params(arguments, self.params)
-        verb = import_module(f"ablate.verbs.{self.verb}")
         loader = self.hydra_context.config_loader
         if self.tuning["space"] or has_interval(loader, arguments):
-            self._sweep(arguments, verb, console, say)
+            self._sweep(arguments, import_module(f"ablate.verbs.{self.verb}"), console, say)
             return
         expanded = expand(
             loader,
@@ -89,6 +87,10 @@ class AblateSweeper(Sweeper):
             zips=self.zip,
             say=say,
         )
+        # Most wrong options are refused by now, before these import NumPy.
+        from ablate.grid.plan import Plan
+
+        verb = import_module(f"ablate.verbs.{self.verb}")
         # Only this command says that a text is to be taken as it is now.
         reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
         plan = Plan.of(expanded, self.command, say, reads_anew=reads_anew)

@@ -13,7 +13,6 @@ from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
 from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
 from ablate.scheduling.processes import Interrupts, handling, raise_interrupt
-from ablate.scheduling.supervisor import supervise
 
 
 def run(config: Any) -> None:
@@ -21,6 +20,9 @@ def run(config: Any) -> None:
 
     The rest of what Hydra has composed is ignored: a YAML file that is edited while a job waits cannot change a trial.
     """
+    # Paid in the job, not by a command whose options are wrong.
+    from ablate.scheduling.supervisor import supervise
+
     candidate = None if config.candidate is None else CandidateRef(**config.candidate)
     if not supervise(Job(config.trial_id, Path(config.runs_dir), candidate=candidate)):
         raise RuntimeError(f"the trial {config.trial_id} did not finish; its record says why")
