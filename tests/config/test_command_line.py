@@ -306,7 +306,10 @@ def test_cfg_prints_what_a_command_composes(tmp_path: Path) -> None:
         ("--dry-run -m objective=causal,prefix replicates=2", "2 arms × 2 seeds, 4 trials, 4 to run"),
         ("run objective=prefix --dry-run", "1 arm × 1 seed, 1 trial, 1 to run"),
         ("experiment=lesson3_mixed_objective --dry-run replicates=2", "arms × 2 seeds"),
-        ("-m sweeps=learning_rate objective=causal,prefix --dry-run", "2 arms × 16 candidates of optimizer.learning_rate"),
+        (
+            "-m sweeps=learning_rate objective=causal,prefix --dry-run",
+            "2 arms × 16 candidates of optimizer.learning_rate",
+        ),
     ],
 )
 def test_a_dry_run_shows_the_grid_and_leaves_the_ledger_alone(words: str, shown: str, tmp_path: Path) -> None:

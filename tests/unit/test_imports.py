@@ -89,7 +89,8 @@ def test_heavy_packages_stay_in_their_rooms(name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["status", "--help"], ["--version"], ["scale.d_model=-1"], ["objective=nope"], ["nonsense"]]
+    "arguments",
+    [["--help"], ["status", "--help"], ["--version"], ["scale.d_model=-1"], ["objective=nope"], ["nonsense"]],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> None:
     program = (
