@@ -111,6 +111,12 @@ def text(name: str, *parts: str) -> Markdown:
     return _markdown(*(f"{TEXTS[name][part]}\n" for part in parts)) if name in TEXTS else NOTHING
 
 
+def published(name: str) -> Markdown:
+    """The figures that the paper shows."""
+    rows = TEXTS.get(name, {}).get("published", [])
+    return _markdown(*(f"- {row['what']}: {row['value']} ({row['from']})" for row in rows)) if rows else NOTHING
+
+
 def declaration(lesson: Lesson | None) -> Markdown:
     """The question, and what was declared with it."""
     if lesson is None:

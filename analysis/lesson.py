@@ -26,7 +26,7 @@ cells.declaration(lesson)
 # ## The answer
 #
 # A comparison is *equivalent* if its whole interval lies within ± the smallest effect; else *better* or *worse* if the
-# interval excludes 0; else *undecided*. Lower is better.
+# interval excludes 0; else *undecided*. Lower is better. Each arm has several seeds, and the scale is a proxy.
 
 # %%
 cells.text(LESSON, "reading")
@@ -56,7 +56,16 @@ cells.accounting(lesson)
 cells.text(LESSON, "others")
 
 # %% [markdown]
+# The paper's own figures:
+
+# %%
+cells.published(LESSON)
+
+# %% [markdown]
 # ## What would change the verdict
 
 # %%
 cells.text(LESSON, "what_would_change_it")
+
+# %% [markdown]
+# An *undecided* comparison takes more seeds, which the same command adds at the declared looks.

@@ -24,7 +24,8 @@ from ablate.errors import LedgerError
 from ablate.lessons.grid_results import GridResults
 from ablate.records.archive import Archive, write_archive
 from ablate.records.ledger_logs import LedgerLogs
-from tests.support.ledgers import ledger_of, make_grid
+from ablate.records.trial import Status
+from tests.support.ledgers import change_counts, ledger_of, make_grid
 
 ANALYSIS = Path(__file__).parents[2] / "analysis"
 # The others were not run.
@@ -280,12 +281,11 @@ def test_a_folder_is_named_from_the_root(
 def test_a_lesson_that_came_to_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = make_ledger(tmp_path, "lesson2_infill")
     ledger = ledger_of(results)
-    few = {"steps": 2, "train_tokens": 10, "loss_tokens": 9, "flops": 1e9, "windows": "w"}
     for trial in results.trials_of("good"):
-        ledger.trial(trial).update(counters=few)
+        change_counts(ledger.trial(trial), train_tokens=10, loss_tokens=9)
     assert cells.find(LedgerLogs(ledger), "lesson2_infill") is None
     for trial in (*results.trials_of("causal"), *results.trials_of("good")):
-        ledger.trial(trial).update(status="pending", evaluations={})
+        ledger.trial(trial).update(status=Status.PENDING, evaluations={})
     assert cells.find(LedgerLogs(ledger), "lesson2_infill") is None
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("lesson2_infill: no lesson. The arms differ by 9900.0% in train_tokens")

@@ -234,7 +234,7 @@ WRONG = [
     (["optimizer.learning_rate=tag(log,interval(0.0,1e-4))"], "log: true needs low above 0, and it is 0."),
     (["optimizer.learning_rate=interval(-1.0,1.0)"], "optimizer.learning_rate=-1, which hydra.sweeper.space allows:"),
     ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one metric"),
-    ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean sampler?"),
+    ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean hydra.sweeper.sampler?"),
     ([RATE, "seed=0,1"], "is used for tuning"),
     (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
     (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
