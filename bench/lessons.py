@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablate.evaluation.suite import SUITES, metrics_of
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
@@ -75,7 +76,8 @@ def write_ledger(runs_dir: Path) -> GridRecord:
         title="arm",
         arms=tuple(arms),
         declaration=declaration,
-        evaluation_id=EVALUATION,
+        suites={"bits_per_byte": EVALUATION},
+        metrics=tuple(metrics_of(SUITES).values()),
         created_at=0.0,
     )
     write(ledger.grid_path(GRID), grid)
@@ -93,7 +95,7 @@ def write_wandb(runs_dir: Path) -> None:
         step = int(row.pop("step"))
         mirror.append(step, {str(name): value for name, value in row.items()})
     mirror.append(POINTS, {f"test/{name}": 2.0 for name in SCORES})
-    about = {"status": "finished", "evaluation_id": EVALUATION, **to_json(RESULT)}
+    about = {"status": "finished", "evaluations": {EVALUATION: dict.fromkeys(SCORES, 2.0)}, **to_json(RESULT)}
     mirror.conclude({f"ablate/{name}": value for name, value in about.items()})
     mirror.close()
     [file] = first.glob("wandb/offline-run-*/*.wandb")

@@ -203,7 +203,7 @@ def mid_scoring(chance: random.Random) -> None:
     """Trained and recorded, half scored."""
     from ablate.evaluation import evaluator
 
-    die_in_call(evaluator.Evaluator, "test_documents", 1, after=chance.random() < 0.5)
+    die_in_call(evaluator.Evaluator, "score", 1, after=chance.random() < 0.5)
 
 
 @dataclass
@@ -324,7 +324,7 @@ class Matrix:
             ],
             "counters": record.result and vars(record.result.counters),
             "scores": record.evaluations,
-            "documents": pd.read_parquet(folder.evaluation_path(next(iter(record.evaluations)))).to_dict(),
+            "documents": [pd.read_parquet(folder.evaluation_path(suite)).to_dict() for suite in record.evaluations],
         }
 
     def table(self) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
-from ablate.evaluation.suite import evaluation_id
+from ablate.evaluation.suite import suite_ids
 from ablate.identity import trial_id
 from ablate.model.decoder import Decoder
 from ablate.training.divergence import DivergedError
@@ -32,8 +32,13 @@ def test_equal_trials_end_in_equal_bits(make_trial: MakeTrial, tmp_path: Path, a
     assert first_rows[0]["train/loss"] == pytest.approx(math.log(340), rel=0.05)
     assert first_rows[-1]["train/loss"] < first_rows[0]["train/loss"]
     record = folder.record()
-    summary = record.evaluations[evaluation_id(trial)]
-    assert set(summary) >= {"bpb_full", "bpb_continuation/code", "bpb_full_unigram"}
+    assert record.is_scored(suite_ids(trial).values())
+    assert set(record.scores(suite_ids(trial).values())) >= {
+        "bpb_full",
+        "bpb_continuation/code",
+        "bpb_full_unigram",
+        "infill_bpb_left",
+    }
     assert record.result is not None
     assert record.result.counters.train_tokens == 800
 
@@ -65,11 +70,14 @@ def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tm
     trial = make_trial()
     _, _, folder = trained(trial, tmp_path / "a")
     weights, log = folder.model_path.read_bytes(), folder.metrics_path.read_bytes()
+    files = {path: path.stat().st_mtime_ns for path in folder.path.glob("evaluations/*")}
     other = make_trial("evaluation.suites.bits_per_byte.passage_bytes=60")
     assert trial_id(other) == trial_id(trial)
     train(other, folder)
-    assert set(folder.record().evaluations) == {evaluation_id(trial), evaluation_id(other)}
-    assert folder.evaluation_path(evaluation_id(other)).exists()
+    assert set(folder.record().evaluations) == {*suite_ids(trial).values(), *suite_ids(other).values()}
+    assert len(folder.record().evaluations) == 3, "infilling is not scored again"
+    assert folder.evaluation_path(suite_ids(other)["bits_per_byte"]).exists()
+    assert {path: path.stat().st_mtime_ns for path in files} == files
     assert (folder.model_path.read_bytes(), folder.metrics_path.read_bytes()) == (weights, log)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ablate.evaluation.suite import SUITES, metrics_of
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, GridRecord
@@ -70,7 +71,8 @@ def make_grid(
         title="objective",
         arms=tuple(arms),
         declaration=replace(declaration, **declared),
-        evaluation_id="eval",
+        suites={"bits_per_byte": "eval"},
+        metrics=tuple(metrics_of(SUITES).values()),
         created_at=1.0,
     )
     write(ledger.grid_path(grid.grid_id), grid)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ablate.config.trial import TrialConfig
-from ablate.evaluation.suite import evaluation_id
+from ablate.evaluation.suite import suite_ids
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.trial import Status
@@ -21,7 +21,8 @@ def train(trial: TrialConfig, folder: TrialFolder, preemption: Preemption | None
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.begin_attempt()
     recorder = Recorder(folder, trial)
-    assignment = Assignment(trial, folder, evaluation_id(trial), "test", folder.is_trained, has_pruner=False)
+    suites = frozenset(suite_ids(trial).values()) - folder.record().evaluations.keys()
+    assignment = Assignment(trial, folder, suites, "test", folder.is_trained, has_pruner=False)
     ended = Ended(Status.FAILED)
     try:
         ended = run_trial(assignment, DirectChannel(recorder.handle), preemption or Preemption())

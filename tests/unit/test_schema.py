@@ -100,7 +100,18 @@ GRID = {
         "question": "Is it good?",
         "baseline": "a",
     },
-    "evaluation_id": "e" * 12,
+    "suites": {"bits_per_byte": "e" * 12},
+    "metrics": [
+        {
+            "name": "infill_exact_single_line",
+            "meaning": "…",
+            "unit": "fraction of middles",
+            "direction": "maximize",
+            "smallest_effect": 0.02,
+            "needs_infill": True,
+            "is_reference": True,
+        }
+    ],
     "created_at": 1.0,
     "provenance": PROVENANCE,
     "other_declarations": ["1" * 12],

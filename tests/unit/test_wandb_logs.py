@@ -62,7 +62,7 @@ def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole
         mirror.append(row["step"], {name: value for name, value in row.items() if name != "step"})
     if is_whole:
         mirror.append(3, {f"test/{name}": value for name, value in SCORES.items()})
-        found = {"status": "finished", "evaluation_id": "eval", **to_json(RESULT)}
+        found = {"status": "finished", "evaluations": {"eval": SCORES}, **to_json(RESULT)}
         mirror.conclude({f"ablate/{name}": value for name, value in found.items()})
     mirror.close()
 
@@ -103,19 +103,19 @@ def both(runs: Path) -> tuple[LedgerLogs, OfflineWandbLogs]:
 @pytest.mark.parametrize("columns", [None, ["train/loss", "val/bpb_full", "not/there"]])
 def test_offline_files_and_ledger_give_one_table(runs: Path, columns: list[str] | None) -> None:
     ledger, offline = both(runs)
-    expected = ledger.history(TRIALS, "eval", columns)
-    pd.testing.assert_frame_equal(offline.history(TRIALS, "eval", columns), expected)
+    expected = ledger.history(TRIALS, ["eval"], columns)
+    pd.testing.assert_frame_equal(offline.history(TRIALS, ["eval"], columns), expected)
     assert len(expected) == 6
     if columns is None:
         assert expected["test/bpb_full"].dropna().tolist() == [2.125, 2.125]
         assert expected["train/loss"].max() < 5, "the killed attempt's last row is gone"
-        pd.testing.assert_frame_equal(offline.history(TRIALS[::-1], "eval"), ledger.history(TRIALS[::-1], "eval"))
+        pd.testing.assert_frame_equal(offline.history(TRIALS[::-1], ["eval"]), ledger.history(TRIALS[::-1], ["eval"]))
 
 
 def test_scores_of_another_evaluation_do_not_count(runs: Path) -> None:
     ledger, offline = both(runs)
     for logs in (ledger, offline):
-        assert not [name for name in logs.history(TRIALS, "other") if str(name).startswith("test/")]
+        assert not [name for name in logs.history(TRIALS, ["other"]) if str(name).startswith("test/")]
 
 
 def test_a_record_is_the_ledger_s(runs: Path) -> None:
@@ -167,17 +167,17 @@ def test_a_trial_that_is_scored_again_keeps_what_it_has(runs: Path, tmp_path: Pa
     declared, attempts = both(runs)[0], Attempts(tmp_path)
     attempts.add(
         {1: {"train/loss": 3.0}, 2: {"train/loss": 2.0, "test/x": 0.5, "test/y": 0.25}},
-        {"status": "finished", "evaluation_id": "one", **to_json(RESULT)},
+        {"status": "finished", "evaluations": {"one": {"x": 0.5, "y": 0.25}}, **to_json(RESULT)},
     )
-    attempts.add({2: {"test/x": 0.7}}, {"status": "finished", "evaluation_id": "two", **to_json(RESULT)})
+    attempts.add({2: {"test/x": 0.7}}, {"status": "finished", "evaluations": {"two": {"x": 0.7}}, **to_json(RESULT)})
     # The scoring that fails last takes nothing away: the trial stays finished, as in the ledger.
-    attempts.add({}, {"status": "failed", "evaluation_id": "three"})
+    attempts.add({}, {"status": "failed"})
     logs = attempts.read(declared)
     record = logs.record(TRIALS[0])
     assert record.evaluations == {"one": {"x": 0.5, "y": 0.25}, "two": {"x": 0.7}}
     assert record.status == "finished"
-    for evaluation, scores in record.evaluations.items():
-        table = logs.history([TRIALS[0]], evaluation)
+    for suite, scores in record.evaluations.items():
+        table = logs.history([TRIALS[0]], [suite])
         assert table["train/loss"].tolist() == [3.0, 2.0]
         assert table.filter(like="test/").iloc[-1].to_dict() == {f"test/{name}": x for name, x in scores.items()}
 
@@ -189,7 +189,7 @@ def test_scores_of_an_unknown_evaluation_are_told(runs: Path, tmp_path: Path) ->
     assert logs.record(TRIALS[0]).evaluations == {}
     [problem] = logs.problems
     assert TRIALS[0] in problem
-    assert "ablate/evaluation_id" in problem
+    assert "ablate/evaluations" in problem
 
 
 def test_attempts_are_in_the_order_of_their_time(runs: Path, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_attempts_are_in_the_order_of_their_time(runs: Path, tmp_path: Path) -> 
     for file, name in ((killed, "run-20260101_000000-x"), (later, "offline-run-20260102_000000-x")):
         (tmp_path / name).mkdir()
         shutil.copy(file, tmp_path / name / f"run-{TRIALS[1]}.wandb")
-    table = OfflineWandbLogs(tmp_path, both(runs)[0]).history([TRIALS[1]], "eval")
+    table = OfflineWandbLogs(tmp_path, both(runs)[0]).history([TRIALS[1]], ["eval"])
     assert table["train/loss"].max() < 5, "the earlier attempt's last row is gone"
     assert whole.exists()
 
@@ -285,7 +285,7 @@ def test_a_cut_file_gives_what_stands_before_the_cut(runs: Path, tmp_path: Path,
     place.parent.mkdir()
     place.write_bytes(content[: int(len(content) * keep)])
     logs = OfflineWandbLogs(tmp_path, both(runs)[0])
-    rows_before = len(logs.history([TRIALS[0]], "eval"))
+    rows_before = len(logs.history([TRIALS[0]], ["eval"]))
     assert rows_before <= 3
     [problem] = logs.problems
     assert str(place) in problem
@@ -310,7 +310,7 @@ def test_a_flipped_bit_and_a_foreign_file_are_told(runs: Path, tmp_path: Path) -
 
 def test_no_files_at_all_are_told(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="contains no offline run of W&B"):
-        OfflineWandbLogs(tmp_path, both(runs)[0]).history(TRIALS, "eval")
+        OfflineWandbLogs(tmp_path, both(runs)[0]).history(TRIALS, ["eval"])
 
 
 class FakeRun:
@@ -352,7 +352,7 @@ def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
     ledger, offline = both(runs)
     api = FakeApi(runs)
     project = ProjectLogs("me/lessons", ledger, api)
-    pd.testing.assert_frame_equal(project.history(TRIALS[:1], "eval"), ledger.history(TRIALS[:1], "eval"))
+    pd.testing.assert_frame_equal(project.history(TRIALS[:1], ["eval"]), ledger.history(TRIALS[:1], ["eval"]))
     found = project.record(TRIALS[0])
     assert exact(to_json(found)) == exact(to_json(offline.record(TRIALS[0])))
     assert found.result is not None

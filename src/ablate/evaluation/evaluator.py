@@ -71,12 +71,6 @@ class Evaluator:
             metrics |= self._result(model, name, score).metrics
         return metrics
 
-    def test_documents(self, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
-        """All suites at once; goes when records keep scores by suite."""
-        results = self.score(model, suite_ids(self.trial).values()).values()
-        metrics = {name: value for result in results for name, value in result.metrics.items()}
-        return pd.concat([result.documents for result in results], ignore_index=True), metrics
-
     def _result(self, model: Model, name: str, score: Scorer) -> SuiteResult:
         reader = Reader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch)
         documents = table(score(reader))

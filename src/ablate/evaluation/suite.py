@@ -149,8 +149,3 @@ def scored_names(names: Iterable[str], sources: Iterable[str]) -> dict[str, str]
         if not metric.is_reference
         for name in (metric.name, *(f"{metric.name}/{source}" for source in sources))
     }
-
-
-def evaluation_id(trial: TrialConfig) -> str:
-    """The id of all of a trial's suites; goes when records keep scores by suite."""
-    return digest12(suite_ids(trial))

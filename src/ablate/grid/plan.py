@@ -9,7 +9,7 @@ from pathlib import Path
 from ablate.config.parse import trial_to_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
-from ablate.evaluation.suite import evaluation_id
+from ablate.evaluation.suite import metrics_of, scored_names, suite_ids
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declare
@@ -26,6 +26,9 @@ from ablate.records.trial import Scores, TrialRecord
 from ablate.records.tuning import TuningSummary
 from ablate.scheduling.reconcile import is_done
 
+# Of a trial's metrics, how many are printed when it ends.
+SHOWN_METRICS = 2
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -34,7 +37,7 @@ class Plan:
     Attributes:
         command: what the user typed.
         cells: arm by arm, seed by seed; several may name one trial.
-        evaluation_id: how all of them are scored.
+        suites: by name, the id of each suite that all of them are scored by.
         looks: the numbers of seeds at which words may be said.
         seeds: how many of each arm's seeds are asked for now: those of a look.
         tuning: how its arms were tuned.
@@ -42,7 +45,7 @@ class Plan:
 
     command: str
     cells: tuple[Cell, ...]
-    evaluation_id: str
+    suites: dict[str, str]
     ledger: Ledger
     looks: tuple[int, ...]
     seeds: int
@@ -74,9 +77,11 @@ class Plan:
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
         resolved = Resolver(runs_dir, say, reads_anew)
         cells = []
+        suites: dict[str, dict[str, str]] = {}
         for arm in expanded.arms:
             check(arm.composed.trial)
             trial = resolved(arm.composed.trial)
+            suites[arm.label] = suite_ids(trial)
             of_arm = [Cell(arm, seeds, seeded := seeds.on(trial), trial_id(seeded)) for seeds in expanded.seeds]
             if len({cell.trial_id for cell in of_arm}) < len(of_arm):
                 raise UsageError(
@@ -84,14 +89,14 @@ class Plan:
                     "init_from nothing is drawn from init_seed. Vary data_seed, or both with seed."
                 )
             cells += of_arm
-        evaluations = {evaluation_id(cell.trial): cell.arm.label for cell in cells}
-        if len(evaluations) > 1:
+        first, *others = suites
+        if differing := [label for label in others if suites[label] != suites[first]]:
             raise UsageError(
-                f"The arms {' and '.join(evaluations.values())} are scored in different ways (evaluation or corpus "
+                f"The arms {' and '.join([first, *differing])} are scored in different ways (evaluation or corpus "
                 "differ), so they can't be compared. Run them as grids of their own."
             )
         looks = expanded.looks
-        plan = cls(command, tuple(cells), next(iter(evaluations)), Ledger(runs_dir), looks, looks[0], tuning)
+        plan = cls(command, tuple(cells), suites[first], Ledger(runs_dir), looks, looks[0], tuning)
         check_lesson(plan.declaration, plan.cells)
         return plan.at(plan.recorded_seeds())
 
@@ -147,28 +152,35 @@ class Plan:
 
     @cached_property
     def grid_id(self) -> str:
-        """Of the arms' trials, their evaluation and the declaration: the same command gives the same grid."""
+        """Of the arms' trials, their suites and the declaration: the same command gives the same grid."""
         arms = [[arm.label, arm.trials] for arm in self.at(self.looks[-1]).arms]
-        return digest12([arms, self.evaluation_id, to_json(self.declaration)])
+        return digest12([arms, self.suites, to_json(self.declaration)])
 
     def scores(self, record: TrialRecord) -> Scores | None:
-        """What of a trial's record is told when it ends; None where it is not scored."""
-        found = record.evaluations.get(self.evaluation_id)
-        return found and {name: found[name] for name in ("bpb_full", "bpb_continuation") if name in found}
+        """The scores that are printed when a trial ends; None where it is not scored by all suites."""
+        if not record.is_scored(self.suites.values()):
+            return None
+        scores = record.scores(self.suites.values())
+        compared = [name for name, metric in metrics_of(self.suites).items() if not metric.is_reference]
+        return {name: scores[name] for name in compared[:SHOWN_METRICS] if name in scores}
 
     def is_done(self, trial_id: str) -> bool:
-        """See `job.is_done`, for this grid's evaluation."""
-        return is_done(self.ledger.trial(trial_id).record(), self.evaluation_id)
+        """See `job.is_done`, for this grid's suites."""
+        return is_done(self.ledger.trial(trial_id).record(), self.suites.values())
 
-    def _is_scored(self, trial_id: str) -> bool:
-        return self.evaluation_id in self.ledger.trial(trial_id).record().evaluations
+    def _is_known(self, trial_id: str) -> bool:
+        """Whether a suite has scored the trial whose metrics the grid is to decide on."""
+        owners = scored_names(self.suites, self.cells[0].trial.corpus.sources)
+        declared_on = {self.declaration.primary_metric, *(contrast.metric for contrast in self.declaration.contrasts)}
+        record = self.ledger.trial(trial_id).record()
+        return any(record.is_scored([self.suites[owners[name]]]) for name in declared_on)
 
     def missing(self) -> dict[str, Cell]:
         """The trials that are still to run."""
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
 
     def freeze_trials(self, trials: Iterable[str]) -> None:
-        """Writes the config of trials that are about to run, as this grid wants them scored."""
+        """Writes the config of trials that are about to run, as this grid scores them."""
         for trial in trials:
             cell = self.trials[trial]
             record = TrialRecord(
@@ -203,9 +215,10 @@ class Plan:
             arms=self.arms,
             declaration=self.declaration,
             other_declarations=self._other_declarations(),
-            evaluation_id=self.evaluation_id,
+            suites=self.suites,
+            metrics=tuple(metrics_of(self.suites).values()),
             # What was declared after these were scored was declared with their results in sight.
-            known_before=tuple(trial for trial in self.trials if self._is_scored(trial)),
+            known_before=tuple(trial for trial in self.trials if self._is_known(trial)),
             created_at=time.time(),
             provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
             tuning=self.tuning,

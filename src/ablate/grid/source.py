@@ -42,7 +42,7 @@ class GridSource:
             if self._plan.is_done(trial_id):
                 del self._open[trial_id]
             elif not is_taken(trial_id):
-                # Again, because another grid may have frozen it for another evaluation.
+                # Again, because another grid may have frozen it with other suites.
                 self._plan.freeze_trials([trial_id])
                 self._submitted.add(trial_id)
                 return Job(trial_id, self.ledger.runs_dir)
@@ -50,7 +50,7 @@ class GridSource:
 
     def is_done(self, job: Job, record: TrialRecord) -> bool:
         """See `TrialSource`."""
-        return is_done(record, self._plan.evaluation_id)
+        return is_done(record, self._plan.suites.values())
 
     def job_ended(self, job: Job, *, may_retry: bool) -> None:
         """See `TrialSource`."""

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ablate.lessons.contrast import Contrast
-from ablate.lessons.metric import Metric, metric
 from ablate.records.grid import ArmRecord, Declaration, GridRecord
 from ablate.records.logs import Logs
+from ablate.records.metric import Metric
 from ablate.records.trial import Scores, Status, TrainResult, TrialRecord
 
 MAX_UNMATCHED_FRACTION = 0.01
@@ -111,11 +111,16 @@ class GridResults:
 
     def metric(self, name: str) -> Metric:
         """The metric of a name, which may end in a slash and a source."""
-        return metric(name)
+        return self.grid.metric(name)
+
+    def smallest_effect(self, name: str) -> float:
+        """The least difference in a metric that matters: the declared one where its unit is the primary metric's."""
+        is_comparable = self.metric(name).unit == self.metric(self.primary_metric).unit
+        return self.declaration.smallest_effect if is_comparable else self.metric(name).smallest_effect
 
     def scores(self, record: TrialRecord) -> Scores:
-        """A trial's scores under this grid's evaluation; empty where it is not scored yet."""
-        return record.evaluations.get(self.grid.evaluation_id, {})
+        """The scores that a trial has by this grid's suites."""
+        return record.scores(self.grid.suite_ids)
 
     @cached_property
     def missing(self) -> dict[str, str]:
@@ -123,7 +128,7 @@ class GridResults:
         missing = {}
         for arm in self.arms:
             records = [self.records[trial] for trial in arm.trials.values()]
-            scored = sum(bool(self.scores(record)) for record in records)
+            scored = sum(record.is_scored(self.grid.suite_ids) for record in records)
             if scored + sum(record.status == Status.DIVERGED for record in records) < len(records):
                 missing[arm.label] = f"{scored}/{len(records)}"
         return missing
@@ -160,7 +165,7 @@ class GridResults:
     def metrics(self) -> list[str]:
         """The names of all metrics, the primary one first."""
         scored = {name for _, _, record in self._trials() for name in self.scores(record)}
-        names = {name for name in scored if name.split("/")[0] != UNIGRAM}
+        names = [name for name in scored if not self.metric(name).is_reference]
         primary = self.primary_metric
         return sorted(names, key=lambda name: (name != primary, name.split("/")[0] != primary, name))
 
@@ -177,7 +182,7 @@ class GridResults:
             if arm.label in labels
             for seed, trial in arm.trials.items()
         }
-        table = self.logs.history(list(rows), self.grid.evaluation_id, columns)
+        table = self.logs.history(list(rows), self.grid.suite_ids, columns)
         about = pd.DataFrame.from_dict(rows, orient="index").loc[table["trial_id"]].reset_index(drop=True)
         return pd.concat([about, table], axis="columns")
 
@@ -252,7 +257,7 @@ class GridResults:
     def _check_logs_paired(self, seed: str, of_seed: list[tuple[ArmRecord, TrialRecord]]) -> None:
         chains = []
         for arm, record in of_seed:
-            rows = self.logs.history([record.trial_id], "", ["data/train_tokens", "data/windows"])
+            rows = self.logs.history([record.trial_id], (), ["data/train_tokens", "data/windows"])
             tokens = rows["data/train_tokens"].astype(int)
             chains.append((arm.label, dict(zip(tokens, rows["data/windows"].astype(str), strict=True))))
         for (arm_a, a), (arm_b, b) in combinations(chains, 2):

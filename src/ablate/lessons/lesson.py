@@ -103,7 +103,8 @@ class Lesson:
     def verdict(self, comparison: Comparison) -> Verdict:
         """The verdict on a declared comparison, without qualifiers."""
         less_is_better = self.results.metric(comparison.contrast.metric).less_is_better
-        return verdict(comparison, self.results.declaration.smallest_effect, less_is_better=less_is_better)
+        effect = self.results.smallest_effect(comparison.contrast.metric)
+        return verdict(comparison, effect, less_is_better=less_is_better)
 
     @cached_property
     def verdicts(self) -> dict[str, QualifiedVerdict]:

@@ -65,7 +65,7 @@ def _tables(results: GridResults, contrast: Contrast) -> dict[str, Floats] | Non
     for arm in results.arms:
         for seed, trial in arm.trials.items():
             if arm.label in contrast.weights and seed in results.values(contrast.metric).columns:
-                documents = results.logs.documents(trial, results.grid.evaluation_id)
+                documents = results.logs.documents(trial, results.grid.suite_ids)
                 if documents is None:
                     return None
                 sources = [source] if source else documents["source"]

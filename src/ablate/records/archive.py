@@ -10,7 +10,7 @@ The same logs give the same bytes.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,25 +67,26 @@ class Archive:
         return self._trials.get(trial_id, TrialRecord(trial_id))
 
     def history(
-        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+        self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table of these trials."""
         by_trial = dict(list(self._history.groupby("trial_id", sort=False)))
         parts = [by_trial[trial].dropna(axis="columns", how="all") for trial in trial_ids if trial in by_trial]
-        scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
+        scores = {trial: self.record(trial).scores(suites) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
 
-    def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
+    def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return the scores per document; None if they were not kept."""
-        scores = self._documents.query("trial_id == @trial_id and evaluation_id == @evaluation_id")
-        return None if scores.empty else scores.drop(columns=["trial_id", "evaluation_id"]).reset_index(drop=True)
+        table = self._documents
+        scores = table[(table["trial_id"] == trial_id) & table["suite_id"].isin(suites)]
+        return None if scores.empty else scores.drop(columns=["trial_id", "suite_id"]).reset_index(drop=True)
 
 
 def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Archive:
     """Write records, logs and scores of these grids to a folder and return them as `Logs`."""
     # Sorted, because the order in a ledger depends on which grid was run last.
     ordered = sorted(grids, key=lambda grid: (grid.declaration.name or "~", grid.created_at))
-    scored = {(trial, grid.evaluation_id) for grid in ordered for trial in grid.trial_ids}
+    scored = {(trial, suite) for grid in ordered for trial in grid.trial_ids for suite in grid.suite_ids}
     records = {trial: _public_trial(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
     public = [to_json(replace(grid, provenance=_public(grid.provenance))) for grid in ordered]
     write_json(folder / "grids.json", {"format": FORMAT, "grids": public})
@@ -94,14 +95,14 @@ def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Arch
     write_text(folder / "trials.json", f'{{"format": {FORMAT}, "trials": {{\n{lines}\n}}}}\n')
     history, documents = [], []
     for trial in records:
-        rows = logs.history([trial], "")
+        rows = logs.history([trial], ())
         history.append(rows[[name for name in rows.columns if name in KEYS or not name.startswith(SPEED)]])
-    for trial, evaluation in sorted(scored):
-        scores = logs.documents(trial, evaluation)
+    for trial, suite in sorted(scored):
+        scores = logs.documents(trial, [suite])
         if scores is not None:
-            documents.append(scores.assign(trial_id=trial, evaluation_id=evaluation))
+            documents.append(scores.assign(trial_id=trial, suite_id=suite))
     for name, parts in (("history", history), ("documents", documents)):
-        table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["trial_id", "evaluation_id"])
+        table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["trial_id", "suite_id"])
         with replacing(folder / f"{name}.parquet") as scratch:
             table.to_parquet(scratch, compression="zstd", index=False)
     return Archive(folder)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ablate.records.metric import Metric
 from ablate.records.provenance import Provenance
 from ablate.records.schema import Extensible
 from ablate.records.tuning import TuningSummary
@@ -87,7 +88,8 @@ class GridRecord(Extensible):
 
     Attributes:
         command: what the user typed.
-        evaluation_id: how its trials are scored.
+        suites: by name, the id of each suite that its trials are scored by.
+        metrics: what these suites measure; lessons read them here.
         other_declarations: grids of the same lesson name with another declaration; this grid is exploratory then.
         known_before: trials that were scored before the grid was declared.
     """
@@ -97,13 +99,24 @@ class GridRecord(Extensible):
     title: str
     arms: tuple[ArmRecord, ...]
     declaration: Declaration
-    evaluation_id: str
+    suites: Mapping[str, str]
+    metrics: tuple[Metric, ...]
     created_at: float
     provenance: Provenance | None = None
     other_declarations: tuple[str, ...] = ()
     looks: tuple[LookRecord, ...] = ()
     known_before: tuple[str, ...] = ()
     tuning: TuningSummary | None = None
+
+    @property
+    def suite_ids(self) -> list[str]:
+        """The ids of its suites."""
+        return list(self.suites.values())
+
+    def metric(self, name: str) -> Metric:
+        """The metric of a name, with or without a source after a slash."""
+        [metric] = [metric for metric in self.metrics if metric.name == name.split("/")[0]]
+        return metric
 
     @property
     def trial_ids(self) -> list[str]:

@@ -79,9 +79,9 @@ class TrialFolder:
         """Whether training ended: its weights are there and the record has its result. Scores may be missing."""
         return self.model_path.exists() and self.record().result is not None
 
-    def evaluation_path(self, evaluation_id: str) -> Path:
+    def evaluation_path(self, suite_id: str) -> Path:
         """Bits and bytes of each document under one evaluation."""
-        return self.path / "evaluations" / f"{evaluation_id}.parquet"
+        return self.path / "evaluations" / f"{suite_id}.parquet"
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -1,6 +1,6 @@
 """A ledger as a kind of `Logs`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,11 @@ class LedgerLogs:
         return self.ledger.trial(trial_id).record()
 
     def history(
-        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+        self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table of these trials."""
         parts = [part for trial in trial_ids if (part := self._rows(trial, columns)) is not None]
-        scores = {trial: self.record(trial).evaluations.get(evaluation_id) for trial in trial_ids}
+        scores = {trial: self.record(trial).scores(suites) for trial in trial_ids}
         return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
 
     def _rows(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
@@ -56,10 +56,11 @@ class LedgerLogs:
         rows.insert(0, "trial_id", trial_id)
         return rows
 
-    def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
+    def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return the scores per document; None if they were not kept."""
-        path = self.ledger.trial(trial_id).evaluation_path(evaluation_id)
-        return pd.read_parquet(path) if path.exists() else None
+        paths = [self.ledger.trial(trial_id).evaluation_path(suite) for suite in suites]
+        tables = [pd.read_parquet(path) for path in paths if path.exists()]
+        return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def _read_columns(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:

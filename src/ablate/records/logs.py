@@ -4,7 +4,7 @@ All kinds give the same table: a row per trial and logged step; the columns are 
 metrics, with `test/…` in the row of a trial's last step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,16 +31,16 @@ class Logs(Protocol):
         """Return a trial's record; of an unknown trial, an empty pending one."""
 
     def history(
-        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+        self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table of these trials, in this order.
 
         Args:
-            evaluation_id: of the scores under `test/`.
+            suites: ids of the suites whose scores are under `test/`.
             columns: names of metrics, which need not exist; None for all.
         """
 
-    def documents(self, trial_id: str, evaluation_id: str) -> pd.DataFrame | None:
+    def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return `metric`, `source`, `document`, `amount`, `units` per scored document; None if they were not kept."""
 
 

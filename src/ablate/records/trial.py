@@ -1,6 +1,6 @@
 """The record of a trial."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -124,7 +124,7 @@ class TrialRecord(Extensible):
         choices: of each config group.
         first_grid: the grid or tuning that froze it.
         semantic: the canonical form of its config that its id is made of.
-        evaluations: scores on the test split, by evaluation.
+        evaluations: scores on the test split, by suite id.
         validation: scores on the validation split at the end of the training, by `validation_id`.
         submission: the job that is to run the trial; None unless the status is `submitted`.
         is_scoring: whether the submission or the newest attempt scores a trial that was finished before.
@@ -149,3 +149,11 @@ class TrialRecord(Extensible):
     started_at: float | None = None
     finished_at: float | None = None
     updated_at: float | None = None
+
+    def is_scored(self, suites: Iterable[str]) -> bool:
+        """Whether it has the scores of all these suites, given by their ids."""
+        return self.evaluations.keys() >= set(suites)
+
+    def scores(self, suites: Iterable[str]) -> Scores:
+        """The metrics that it has of these suites."""
+        return {name: value for suite in suites for name, value in self.evaluations.get(suite, {}).items()}

@@ -53,7 +53,7 @@ def _terms(contrast: Contrast, baseline: str) -> str:
 
 def _drawing(lesson: Lesson, comparison: Comparison) -> dict[str, Any]:
     """A comparison's numbers, and its interval in percent of the drawing's width."""
-    effect = lesson.results.declaration.smallest_effect
+    effect = lesson.results.smallest_effect(comparison.contrast.metric)
     same_scale = [each for each in lesson.comparisons if each.contrast.metric == comparison.contrast.metric]
     ends = [abs(end) for each in same_scale for end in (each.low, each.high, each.difference) if end is not None]
     reach = min(MAX_REACH_IN_EFFECTS * effect, 1.1 * max(1.5 * effect, *ends))

@@ -170,7 +170,7 @@ def _estimate_notes(lesson: Lesson, name: str, estimate: Estimate) -> Iterator[s
     yield (
         f"One trial's noise: {estimate.noise:.4f} {lesson.results.metric(name).unit}.{correlation} Detectable: "
         f"{estimate.minimum_detectable_effect:.4f} with {POWER:.0%} power; declared as mattering: "
-        f"{declaration.smallest_effect:g}."
+        f"{lesson.results.smallest_effect(name):g}."
         + (f" That takes about {required} seeds." if required and required > estimate.seeds else "")
     )
     variances = {

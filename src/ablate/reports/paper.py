@@ -133,7 +133,7 @@ def _manifest(
         "lessons": {
             name: {
                 "grid_id": of_grid.grid_id,
-                "evaluation_id": of_grid.grid.evaluation_id,
+                "suites": dict(of_grid.grid.suites),
                 "trials": {arm.label: arm.trials for arm in of_grid.arms},
                 "trained_by_commits": _commits(of_grid),
             }

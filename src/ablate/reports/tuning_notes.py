@@ -48,7 +48,7 @@ def untuned(results: GridResults) -> GridResults | None:
     assert results.grid.tuning is not None
     untuned_arms = {label: arm.untuned for label, arm in results.grid.tuning.arms.items()}
     for grid in results.logs.grids():
-        if grid.evaluation_id == results.grid.evaluation_id and grid.tuning is None:
+        if grid.suites == results.grid.suites and grid.tuning is None:
             candidate = GridResults(results.logs, grid)
             if {arm.label: _without_seeds(candidate, arm) for arm in candidate.all_arms} == untuned_arms:
                 return candidate

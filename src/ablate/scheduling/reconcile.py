@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from collections.abc import Iterable
 
 from ablate.records.lease import LockedError
 from ablate.records.ledger import TrialFolder
@@ -31,9 +32,9 @@ def was_finished(record: TrialRecord) -> bool:
     )
 
 
-def is_done(record: TrialRecord, evaluation_id: str) -> bool:
-    """Whether a grid has nothing left to do: the trial is scored, or it diverged and would diverge again."""
-    return evaluation_id in record.evaluations or record.status == Status.DIVERGED
+def is_done(record: TrialRecord, suites: Iterable[str]) -> bool:
+    """Whether a grid has nothing left to do: the trial is scored by these suites, or it diverged and would again."""
+    return record.is_scored(suites) or record.status == Status.DIVERGED
 
 
 def is_validated(record: TrialRecord, validation_id: str) -> bool:

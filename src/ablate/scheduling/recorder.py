@@ -6,7 +6,7 @@ from typing import Any
 
 from ablate.config.trial import TrialConfig
 from ablate.errors import LedgerError
-from ablate.evaluation.suite import evaluation_id, validation_id
+from ablate.evaluation.suite import validation_id
 from ablate.identity import semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
@@ -115,12 +115,13 @@ class Recorder:
         """Write what the trial came to into its W&B run, and close run and log."""
         if self._log is not None:
             self._log.close()
-        result = self._folder.record().result
-        summary: dict[str, Any] = {"status": ended.status.value, "evaluation_id": evaluation_id(self._trial)}
-        if ended.status == Status.FINISHED and result is not None:
+        record = self._folder.record()
+        summary: dict[str, Any] = {"status": ended.status.value}
+        if ended.status == Status.FINISHED and record.result is not None:
+            steps = record.result.counters.steps
             for scores in ended.evaluations.values():
-                self._wandb.append(result.counters.steps, {f"test/{name}": value for name, value in scores.items()})
-            summary |= to_json(result)
+                self._wandb.append(steps, {f"test/{name}": value for name, value in scores.items()})
+            summary |= {**to_json(record.result), "evaluations": to_json(record.evaluations)}
         self._wandb.conclude({f"ablate/{name}": value for name, value in summary.items()})
         self._wandb.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
-from ablate.evaluation.suite import evaluation_id, validation_id
+from ablate.evaluation.suite import suite_ids, validation_id
 from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
 from ablate.records.lease import LockedError
@@ -102,11 +102,8 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
     recorder: Recorder | None = None
     try:
         trial = _frozen_trial(folder)
-        if job.candidate is None:
-            is_complete = is_done(record, evaluation_id(trial))
-        else:
-            is_complete = is_validated(record, validation_id(trial))
-        if is_complete:
+        suites = frozenset(suite_ids(trial).values())
+        if is_done(record, suites) if job.candidate is None else is_validated(record, validation_id(trial)):
             return True
         code = provenance(Path(__file__), folder.path.parent / "diffs", plugin_packages())
         folder.update(is_scoring=is_scoring, provenance=code)
@@ -117,7 +114,7 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
         assignment = Assignment(
             trial,
             folder,
-            evaluation_id(trial),
+            suites - record.evaluations.keys(),
             split="test" if job.candidate is None else "validation",
             is_trained=folder.is_trained,
             has_pruner=job.candidate is not None,

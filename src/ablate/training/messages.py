@@ -29,7 +29,7 @@ class Assignment:
 
     Attributes:
         folder: where checkpoints, weights and scores of documents go. The worker writes nothing else of it.
-        evaluation_id: names the scores of documents.
+        suites: ids of the suites that score the test split; those that have scored it are not among them.
         split: what is scored at the end. Candidates of a study score `validation` and leave the test split alone.
         is_trained: whether the weights are there and only scores are missing.
         has_pruner: whether each evaluation on the validation split asks whether to stop.
@@ -37,7 +37,7 @@ class Assignment:
 
     trial: TrialConfig
     folder: TrialFolder
-    evaluation_id: str
+    suites: frozenset[str]
     split: Split
     is_trained: bool
     has_pruner: bool
@@ -106,7 +106,7 @@ class Ended:
     Attributes:
         status: PENDING for a worker that was asked to stop and has saved.
         failure: why there is no result.
-        evaluations: scores on the test split, by evaluation id.
+        evaluations: scores on the test split, by suite id.
         validation: scores on the validation split, if the worker was to score that.
     """
 

@@ -63,13 +63,14 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption) 
     with trainer.precision_plugin.forward_context():
         if assignment.split == "validation":
             return Ended(Status.FINISHED, validation=validation or evaluator.validation_summary(model))
-        documents, summary = evaluator.test_documents(model)
-    for name, value in summary.items():
-        if not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} after the last step")
-    with replacing(folder.evaluation_path(assignment.evaluation_id)) as scratch:
-        documents.to_parquet(scratch)
-    return Ended(Status.FINISHED, evaluations={assignment.evaluation_id: summary})
+        results = evaluator.score(model, assignment.suites)
+    for suite, result in results.items():
+        for name, value in result.metrics.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name} is {value} after the last step")
+        with replacing(folder.evaluation_path(suite)) as scratch:
+            result.documents.to_parquet(scratch)
+    return Ended(Status.FINISHED, evaluations={suite: result.metrics for suite, result in results.items()})
 
 
 def build_trainer(trial: TrialConfig) -> pl.Trainer:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -61,13 +61,13 @@ class OfflineWandbLogs:
         return self._runs[trial_id].record(trial_id)
 
     def history(
-        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+        self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table. Raises LedgerError if there is no run at all."""
         self._read(trial_ids)
-        return _table({trial: self._runs[trial] for trial in trial_ids}, evaluation_id, columns)
+        return _table({trial: self._runs[trial] for trial in trial_ids}, suites, columns)
 
-    def documents(self, trial_id: str, evaluation_id: str) -> None:
+    def documents(self, trial_id: str, suites: Collection[str]) -> None:
         """Return None: W&B keeps no scores of documents."""
 
     def _siblings(self, trial_id: str) -> list[str]:
@@ -142,12 +142,12 @@ class ProjectLogs:
         return self._run(trial_id).record(trial_id)
 
     def history(
-        self, trial_ids: Sequence[str], evaluation_id: str, columns: Sequence[str] | None = None
+        self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table. Raises LedgerError if the project cannot be read."""
-        return _table({trial: self._run(trial) for trial in trial_ids}, evaluation_id, columns)
+        return _table({trial: self._run(trial) for trial in trial_ids}, suites, columns)
 
-    def documents(self, trial_id: str, evaluation_id: str) -> None:
+    def documents(self, trial_id: str, suites: Collection[str]) -> None:
         """Return None: W&B keeps no scores of documents."""
 
     def _run(self, trial_id: str) -> "_Run":
@@ -187,15 +187,13 @@ class _Attempt:
     """One W&B run: an attempt at a trial, or all attempts of an online trial.
 
     Attributes:
-        about: status, evaluation and result, written when the attempt ended.
+        about: status, evaluations and result, written when the attempt ended.
         rows: the log of the training.
-        scores: on the test split.
     """
 
     config: Mapping[str, Any]
     about: Mapping[str, Any]
     rows: pd.DataFrame
-    scores: Mapping[str, float]
     problems: Sequence[str] = ()
 
     @classmethod
@@ -203,12 +201,6 @@ class _Attempt:
         cls, where: str, config: Mapping[str, Any], summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     ) -> "_Attempt":
         about = {name.removeprefix(f"{ABOUT}/"): value for name, value in summary.items() if _is_about(name)}
-        scores = {
-            name.removeprefix(TEST): float(value)
-            for row in rows
-            for name, value in row.items()
-            if name.startswith(TEST)
-        }
         trained = [row for row in rows if any(_is_trained(name) for name in row)]
         table = pd.DataFrame(trained)
         if trained:
@@ -216,11 +208,11 @@ class _Attempt:
             table = table[[name for name in table if name == "step" or _is_trained(str(name))]]
             table["step"] = table["step"].astype("int64")
         unknown = (
-            f"{where}: has test scores without ablate/evaluation_id, because its process was killed at the end. The "
+            f"{where}: has test scores without ablate/evaluations, because its process was killed at the end. The "
             "scores are left out; the ledger has them."
         )
-        problems = [unknown] if scores and "evaluation_id" not in about else []
-        return cls(config, about, table, scores, problems)
+        is_scored = any(name.startswith(TEST) for row in rows for name in row)
+        return cls(config, about, table, [unknown] if is_scored and "evaluations" not in about else [])
 
 
 @dataclass(frozen=True)
@@ -242,8 +234,7 @@ class _Run:
         for attempt in attempts:
             config |= attempt.config
             about |= attempt.about
-            if attempt.scores and "evaluation_id" in attempt.about:
-                evaluations[attempt.about["evaluation_id"]] = attempt.scores
+            evaluations |= attempt.about.get("evaluations", {})
             # A finished trial that is scored again stays finished, also if the scoring fails.
             if status != Status.FINISHED or not attempt.rows.empty:
                 status = Status(attempt.about.get("status", Status.RUNNING))
@@ -286,11 +277,9 @@ def _is_trained(name: str) -> bool:
     return name not in OWN and not name.startswith(TEST)
 
 
-def _table(runs: Mapping[str, _Run], evaluation_id: str, columns: Sequence[str] | None) -> pd.DataFrame:
+def _table(runs: Mapping[str, _Run], suites: Collection[str], columns: Sequence[str] | None) -> pd.DataFrame:
     parts = [part for trial, run in runs.items() if (part := run.part(trial, columns)) is not None]
-    scores = {
-        trial: dict(run.evaluations[evaluation_id]) for trial, run in runs.items() if evaluation_id in run.evaluations
-    }
+    scores = {trial: run.record(trial).scores(suites) for trial, run in runs.items()}
     return one_table(parts, scores, columns)
 
 
