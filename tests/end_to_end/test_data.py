@@ -73,8 +73,8 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*FILES,), "data corpus=files: expected"),
-        (("prepared", *FILES), "data prepared: expected"),
+        ((*FILES,), "data: takes one of prepare, show, stats, verify"),
+        (("prepared", *FILES), "data prepared: takes one of prepare, show, stats, verify"),
         (("prepare", "7", *FILES), "data prepare 7: only overrides are allowed"),
         (("stats", "x", *FILES), "data stats x: only --markdown"),
         (("prepare", *FILES, "corpus.sources.text.files.reader=csv"), "reader=csv: no such reader."),
