@@ -1,6 +1,7 @@
 """`ablate [VERB] …`, also `python -m ablate`: runs a verb and turns errors into messages and exit codes."""
 
 import os
+import select
 import sys
 import traceback
 
@@ -49,13 +50,13 @@ def _fault() -> int:
 
 
 def _is_reader_gone() -> bool:
-    """Whether standard output is what broke; if so, the interpreter's last flush of it is made to succeed."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    """Whether standard output is the pipe that broke; if so, the interpreter's last flush of it is made to succeed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    is_gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return is_gone
 
 
 if __name__ == "__main__":
