@@ -29,7 +29,7 @@ def loaded() -> Iterator[Loaded]:
 
 
 def axes_of(loader: ConfigLoader, words: list[str]) -> list[Axis]:
-    return [Axis.of(one) for one in OverridesParser.create(config_loader=loader).parse_overrides(words)]
+    return [Axis.of(override) for override in OverridesParser.create(config_loader=loader).parse_overrides(words)]
 
 
 def grid(loaded: Loaded, *words: str, **shape: Any) -> Expanded:
@@ -128,14 +128,14 @@ def test_what_is_left_out_need_not_be_possible(loaded: Loaded) -> None:
     assert labels(loaded, *words, exclude=[{"scale.n_heads": 5}]) == ["128 / 4", "96 / 4"]
 
 
-def test_a_pattern_that_leaves_nothing_out_is_told(loaded: Loaded) -> None:
-    told: list[str] = []
-    expand(*loaded, ["budget=smoke"], is_grid=True, exclude=[{"budget": "demo", "scale": "4m"}], say=told.append)
-    assert told == ["Nothing is left out by hydra.sweeper.exclude: {budget: demo, scale: 4m}"]
+def test_a_pattern_that_leaves_nothing_out_is_reported(loaded: Loaded) -> None:
+    messages: list[str] = []
+    expand(*loaded, ["budget=smoke"], is_grid=True, exclude=[{"budget": "demo", "scale": "4m"}], say=messages.append)
+    assert messages == ["Nothing is left out by hydra.sweeper.exclude: {budget: demo, scale: 4m}"]
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"),
+    ("shape", "message"),
     [
         ({"exclude": [{"objektive": "mixed"}]}, "objektive: unknown key. Did you mean objective?"),
         ({"exclude": [{"objective": "mixd"}]}, "objective: mixd: no such choice. Did you mean mixed?"),
@@ -149,7 +149,7 @@ def test_a_pattern_that_leaves_nothing_out_is_told(loaded: Loaded) -> None:
         ({"zips": [["objective", "budget.train_tokens"]]}, "objective has 2, budget.train_tokens has 3."),
     ],
 )
-def test_a_wrong_shape_is_told(loaded: Loaded, shape: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError) as caught:
+def test_a_wrong_shape_is_refused(loaded: Loaded, shape: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
         grid(loaded, "objective=prefix,mixed", "budget.train_tokens=1000,2000,3000", "seed=0,1", **shape)
-    assert told in str(caught.value)
+    assert message in str(error.value)

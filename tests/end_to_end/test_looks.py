@@ -41,7 +41,7 @@ def test_seeds_are_added_until_the_looks_are_spent(looked: tuple[Path, str]) -> 
     assert not grid["looks"][0]["is_decided"], "made-up words and a tiny model: two seeds decide nothing"
     assert [list(arm["trials"]) for arm in grid["arms"]] == [["0", "1", "2"]] * 2, "the baseline too"
     assert "2 arms × 2 seeds, 4 trials, 4 to run" in printed
-    assert "Look at 2 seeds: not every word is in, so each arm gets more seeds." in printed
+    assert "Look at 2 seeds: some comparisons are undecided; adding seeds to every arm." in printed
     assert "2 arms × 3 seeds, 6 trials, 2 to run" in printed
     [comparison] = grid["looks"][1]["comparisons"]
     ledger = Ledger(folder / "runs")
@@ -77,7 +77,7 @@ def test_another_declaration_under_the_name_is_exploratory(looked: tuple[Path, s
 def test_more_seeds_than_are_named_is_refused(looked: tuple[Path, str]) -> None:
     done = ablate(looked[0], *LESSON, "seed=5,6")
     assert done.returncode == 2
-    assert "max_replicates=3 adds seeds while words are not in, and seed=5,6 says which there are." in done.stderr
+    assert "max_replicates=3 adds seeds while comparisons are undecided, and seed=5,6 fixes them." in done.stderr
     done = ablate(looked[0], *LESSON[:3], "max_replicates=1")
     assert done.returncode == 2
     assert "max_replicates=1: less than replicates=2." in done.stderr

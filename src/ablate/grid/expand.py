@@ -169,7 +169,7 @@ def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
     if most > grid.replicates and seed_axes:
         given = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
         raise UsageError(
-            f"max_replicates={most} adds seeds while words are not in, and {given} says which there are. "
+            f"max_replicates={most} adds seeds while comparisons are undecided, and {given} fixes them. "
             "Leave one of them out: max_replicates=null."
         )
     looks = [grid.replicates]
