@@ -47,7 +47,8 @@ def run(plan: Plan, launcher: Launcher, console: Console) -> int:
         if found.is_decided or seeds == plan.looks[-1]:
             break
         console.print(
-            f"\n[bold]Look at {seeds} seeds:[/] some comparisons are undecided; adding seeds to every arm.", highlight=False
+            f"\n[bold]Look at {seeds} seeds:[/] some comparisons are undecided; adding seeds to every arm.",
+            highlight=False,
         )
     return 0
 
