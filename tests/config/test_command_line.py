@@ -35,7 +35,6 @@ WRONG = [
     ("scale.n_layers=0", 2, "scale.n_layers=0: should be greater than 0."),
     ("scale.n_heads=3", 2, "scale.d_model=128: must be a multiple of scale.n_heads=3."),
     ("scale.window_tokens=300", 2, "scale.window_tokens=300: must not exceed scale.context_tokens=256."),
-    ("hardware.micro_batch_rows=3", 2, "must divide budget.rows_per_step=4. Allowed: 1, 2, 4."),
     ("budget.train_tokens=many", 2, 'budget.train_tokens="many": should be a valid integer'),
     ("optimizer.learning_rate=nan", 2, "optimizer.learning_rate"),
     ("precision=fp16", 2, "precision=\"fp16\": should be 'fp32' or 'bf16'."),

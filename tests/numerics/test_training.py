@@ -66,6 +66,21 @@ def test_accumulation_equals_the_large_batch(make_trial: MakeTrial, tmp_path: Pa
         assert row["train/gradient_norm"] == pytest.approx(part_row["train/gradient_norm"], rel=1e-3)
 
 
+def test_micro_batches_of_3_rows_give_the_gradients_of_one_batch_of_4(make_trial: MakeTrial, shards: Shards) -> None:
+    def gradients(*overrides: str) -> dict[str, torch.Tensor]:
+        # One step of 4 rows of 40 tokens.
+        trial = make_trial("objective=mixed", "optimizer.clip_norm=0", "budget.train_tokens=160", *overrides)
+        module = TrialModule(trial, Decoder.from_config(trial, 340), shards.fingerprint, 160)
+        build_trainer(trial).fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
+        assert module.counters.steps == 1
+        return {name: weight.grad for name, weight in module.model.named_parameters() if weight.grad is not None}
+
+    whole, parts = gradients(), gradients("hardware.micro_batch_rows=3")
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        assert torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-6), name
+
+
 def test_a_trained_trial_is_scored_anew_without_a_step(make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = make_trial()
     _, _, folder = trained(trial, tmp_path / "a")

@@ -8,7 +8,7 @@ from typing import Any
 from ablate.config.trial import DivergenceConfig
 
 
-class DivergedError(RuntimeError):
+class DivergedError(Exception):
     """The loss, the gradient or a score is not finite, or the loss rose and stays up.
 
     Attributes:

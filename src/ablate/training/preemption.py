@@ -10,7 +10,7 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class PreemptedError(RuntimeError):
+class PreemptedError(Exception):
     """The trial was asked to stop, and stopped where it can resume."""
 
 

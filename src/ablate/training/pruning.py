@@ -1,7 +1,7 @@
 """Trials that are stopped before their budget is spent, because their study has better ones."""
 
 
-class PrunedError(RuntimeError):
+class PrunedError(Exception):
     """The study's pruner stopped the trial; it stopped where it can resume.
 
     Args:
