@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit bench clean
+.PHONY: help demo test test-all check unit bench clean
 
 help:
 	@echo "make demo    three objectives on real text, then the lesson (about 6 minutes on 2 cores)"
 	@echo "make test    everything that must hold: format, lint, types, tests"
 	@echo "make unit    the tests alone"
+	@echo "make test-all  the same with more kills, races and long simulations"
 	@echo "make bench   what harness, checkpoints, lessons, sweeps, data, rows and regions cost, how often lessons err, and training beside other libraries (about an hour)"
 	@echo "make clean   removes $(VENV)"
 
@@ -31,13 +32,16 @@ demo: $(VENV)/installed
 
 test: check unit
 
+test-all: check
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
 check: $(VENV)/installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 unit: $(VENV)/installed
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py

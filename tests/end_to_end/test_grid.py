@@ -14,7 +14,7 @@ from tests.support.command_line import ablate, start, wait_for
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
-GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2"]
+GRID = ["-m", "objective=causal,prefix,mixed", "replicates=2", "tracking.wandb=offline"]
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:

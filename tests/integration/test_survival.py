@@ -1,13 +1,23 @@
-"""A sample of the kill matrix and of the race; the whole of both is run by their files."""
+"""A small sample of the kill matrix and of the race, and a larger one (slow); their files run the whole of both."""
 
 import random
 from pathlib import Path
+
+import pytest
 
 from tests.integration.kill_matrix import Matrix
 from tests.integration.race import Race
 
 
-def test_a_killed_trial_ends_as_if_nobody_had_killed_it(tmp_path: Path) -> None:
+def test_a_trial_that_is_killed_three_times_ends_as_if_nobody_had_killed_it(tmp_path: Path) -> None:
+    matrix = Matrix(tmp_path, random.Random(1))
+    matrix.run(3)
+    assert matrix.differences == []
+    assert sum(matrix.kills.values()) == 3
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_killed_at_any_place_ends_as_if_nobody_had_killed_it(tmp_path: Path) -> None:
     matrix = Matrix(tmp_path, random.Random(1))
     matrix.run(17)
     assert matrix.differences == []
@@ -17,11 +27,14 @@ def test_a_killed_trial_ends_as_if_nobody_had_killed_it(tmp_path: Path) -> None:
     assert matrix.by_process["supervisor"] >= 3
 
 
-def test_commands_beside_each_other_finish_each_cell_once(tmp_path: Path) -> None:
-    race = Race(tmp_path, 6, random.Random(1))
-    race.run(processes=3, kills=3, limit_seconds=240)
+@pytest.mark.parametrize(("processes", "cells", "kills"), [(2, 3, 1), pytest.param(3, 6, 3, marks=pytest.mark.slow)])
+def test_commands_beside_each_other_finish_each_cell_once(
+    tmp_path: Path, processes: int, cells: int, kills: int
+) -> None:
+    race = Race(tmp_path, cells, random.Random(1))
+    race.run(processes=processes, kills=kills, limit_seconds=240)
     assert race.problems() == []
     codes = [one.returncode for one in race.commands]
     # A command whose trial's process was killed does not try it again; it fails if no other has taken it up yet.
-    assert codes.count(0) + codes.count(1) == 3
+    assert codes.count(0) + codes.count(1) == processes
     assert codes.count(1) <= race.killed_trials

@@ -25,6 +25,8 @@ TINY = [
     "evaluation.suites.bits_per_byte.documents_per_source=4",
     "evaluation.val_documents_per_source=2",
     "tracking.log_every_steps=2",
+    # W&B's service takes longer to start than a tiny trial to train.
+    "tracking.wandb=disabled",
 ]
 
 
