@@ -1,4 +1,4 @@
-"""What the command line does with a planned grid."""
+"""Run what a grid is missing, and report its lesson."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from rich.table import Table
 from ablate.config.trial import TrialConfig
 from ablate.console import counted, short
 from ablate.grid.cell import Cell
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.source import GridSource
 from ablate.records.trial import Status
 from ablate.scheduling.launcher import Launcher
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 
 
-def run(plan: Plan, launcher: Launcher, console: Console) -> int:
+def run(grid: Grid, launcher: Launcher, console: Console) -> int:
     """Runs what is missing and ends in the lesson.
 
     Args:
-        plan: the checked grid.
+        grid: the checked grid.
         launcher: runs the missing trials.
         console: what is shown.
 
     Returns:
         The exit code: 1 if any trial failed or is still missing, or if the arms can't be compared.
     """
-    plan.ledger.check_writable()
+    grid.ledger.check_writable()
     # What an earlier command looked at and went on from is not looked at again.
-    for seeds in [look for look in plan.looks if look >= plan.recorded_seeds()]:
-        at_look = plan.at(seeds)
+    for seeds in [look for look in grid.looks if look >= grid.recorded_seeds()]:
+        at_look = grid.at(seeds)
         complete = _run_look(at_look, launcher, console)
         found = _report(at_look, console)
         if found is None or not complete:
             return 1
-        plan.record_look(found.look())
-        if found.is_decided or seeds == plan.looks[-1]:
+        grid.record_look(found.look())
+        if found.is_decided or seeds == grid.looks[-1]:
             break
         console.print(
             f"\n[bold]Look at {seeds} seeds:[/] some comparisons are undecided; adding seeds to every arm.",
@@ -53,63 +53,63 @@ def run(plan: Plan, launcher: Launcher, console: Console) -> int:
     return 0
 
 
-def _run_look(plan: Plan, launcher: Launcher, console: Console) -> bool:
+def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
     """Runs what this look is missing; whether nothing is missing then."""
-    missing = plan.missing()
-    show_cells(plan, missing, console)
+    missing = grid.missing()
+    show_cells(grid, missing, console)
     if missing:
         # It imports while the data is made.
         start_server()
         prepare_data([cell.trial for cell in missing.values()], console)
-    plan.freeze(missing)
+    grid.freeze(missing)
     if not missing:
         return True
-    Scheduler(launcher, console).run(GridSource(plan, missing))
-    unfinished = {trial_id: cell.label for trial_id, cell in plan.missing().items()}
-    report_unfinished(unfinished, len(plan.trials), plan.ledger, console)
+    Scheduler(launcher, console).run(GridSource(grid, missing))
+    unfinished = {trial_id: cell.label for trial_id, cell in grid.missing().items()}
+    report_unfinished(unfinished, len(grid.trials), grid.ledger, console)
     return not unfinished
 
 
-def _report(plan: Plan, console: Console) -> "Lesson | None":
+def _report(grid: Grid, console: Console) -> "Lesson | None":
     from ablate.grid.stale import stale_trials
     from ablate.lessons.grid_results import GridResults
     from ablate.records.ledger_logs import LedgerLogs
     from ablate.reports.report import report
 
-    results = GridResults(LedgerLogs(plan.ledger), plan.ledger.grid(plan.grid_id))
-    return report(results, plan.ledger.lesson_folder(plan.grid_id), console, stale_trials(results))
+    results = GridResults(LedgerLogs(grid.ledger), grid.ledger.grid(grid.grid_id))
+    return report(results, grid.ledger.lesson_folder(grid.grid_id), console, stale_trials(results))
 
 
-def show_cells(plan: Plan, missing: dict[str, Cell], console: Console) -> None:
+def show_cells(grid: Grid, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
-    shape = f"{counted(len(plan.arms), 'arm')} × {counted(plan.seeds, 'seed')}"
+    shape = f"{counted(len(grid.arms), 'arm')} × {counted(grid.seeds, 'seed')}"
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
-        f"[bold]Grid {plan.grid_id}[/]: {shape}, {counted(len(plan.trials), 'trial')}, {work}. "
-        f"Ledger: {escape(str(plan.ledger.runs_dir))}",
+        f"[bold]Grid {grid.grid_id}[/]: {shape}, {counted(len(grid.trials), 'trial')}, {work}. "
+        f"Ledger: {escape(str(grid.ledger.runs_dir))}",
         highlight=False,
         soft_wrap=True,
     )
-    per_cell = len(plan.asked) <= MOST_ROWS
+    per_cell = len(grid.asked) <= MOST_ROWS
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
         table.add_column(header)
-    for arm in plan.arms[:MOST_ROWS]:
+    for arm in grid.arms[:MOST_ROWS]:
         alias = f"[dim]same trial as {escape(arm.same_as)}[/]" if arm.same_as else ""
         if per_cell:
             for seed, trial in arm.trials.items():
-                table.add_row(escape(arm.label), seed, trial, alias or _state(plan, trial, missing))
+                table.add_row(escape(arm.label), seed, trial, alias or _state(grid, trial, missing))
         else:
             to_run = sum(trial in missing for trial in arm.trials.values())
             table.add_row(escape(arm.label), str(len(arm.trials)), alias or (f"{to_run} to run" if to_run else "done"))
     console.print(table)
-    if len(plan.arms) > MOST_ROWS:
-        console.print(f"… and {len(plan.arms) - MOST_ROWS} more arms")
+    if len(grid.arms) > MOST_ROWS:
+        console.print(f"… and {len(grid.arms) - MOST_ROWS} more arms")
 
 
-def _state(plan: Plan, trial: str, missing: dict[str, Cell]) -> str:
-    folder = plan.ledger.trial(trial)
+def _state(grid: Grid, trial: str, missing: dict[str, Cell]) -> str:
+    folder = grid.ledger.trial(trial)
     status = folder.status
     if trial not in missing:
         return f"[green]{status}[/]"

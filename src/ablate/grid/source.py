@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ablate.grid.cell import Cell
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Scores, TrialRecord
 from ablate.scheduling.job import Job
@@ -21,8 +21,8 @@ class GridSource:
     noun = "grid"
     batch: int | None = None
 
-    def __init__(self, plan: Plan, missing: Mapping[str, Cell]) -> None:
-        self._plan = plan
+    def __init__(self, grid: Grid, missing: Mapping[str, Cell]) -> None:
+        self._grid = grid
         self.shown = missing
         self.total = len(missing)
         self._open = dict.fromkeys(missing)
@@ -32,30 +32,30 @@ class GridSource:
     @property
     def ledger(self) -> Ledger:
         """See `TrialSource`."""
-        return self._plan.ledger
+        return self._grid.ledger
 
     def next_job(self, is_taken: IsTaken) -> Job | None:
         """See `TrialSource`."""
         for trial_id in list(self._open):
             if trial_id in self._submitted or trial_id in self._tried:
                 continue
-            if self._plan.is_done(trial_id):
+            if self._grid.is_done(trial_id):
                 del self._open[trial_id]
             elif not is_taken(trial_id):
                 # Again, because another grid may have frozen it with other suites.
-                self._plan.freeze_trials([trial_id])
+                self._grid.freeze_trials([trial_id])
                 self._submitted.add(trial_id)
                 return Job(trial_id, self.ledger.runs_dir)
         return None
 
     def is_done(self, job: Job, record: TrialRecord) -> bool:
         """See `TrialSource`."""
-        return is_done(record, self._plan.suites.values())
+        return is_done(record, self._grid.suites.values())
 
     def job_ended(self, job: Job, *, may_retry: bool) -> None:
         """See `TrialSource`."""
         self._submitted.discard(job.trial_id)
-        if self._plan.is_done(job.trial_id):
+        if self._grid.is_done(job.trial_id):
             self._open.pop(job.trial_id, None)
         elif not may_retry:
             self._tried.add(job.trial_id)
@@ -64,13 +64,13 @@ class GridSource:
         """See `TrialSource`."""
         # A trial that failed here and that another command has resumed is waited for, and not tried again.
         waiting = [trial_id for trial_id in self._open if trial_id not in self._tried or is_taken(trial_id)]
-        return sum(not self._plan.is_done(trial_id) for trial_id in waiting)
+        return sum(not self._grid.is_done(trial_id) for trial_id in waiting)
 
     def scores(self, record: TrialRecord) -> Scores | None:
         """See `TrialSource`."""
-        return self._plan.scores(record)
+        return self._grid.scores(record)
 
     def progress(self) -> str:
         """See `TrialSource`."""
-        finished = sum(self._plan.is_done(trial_id) for trial_id in self._plan.trials)
-        return f"{finished} of {len(self._plan.trials)} trials are finished"
+        finished = sum(self._grid.is_done(trial_id) for trial_id in self._grid.trials)
+        return f"{finished} of {len(self._grid.trials)} trials are finished"

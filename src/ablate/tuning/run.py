@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ablate.console import counted, short
 from ablate.errors import UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.run import prepare_data
 from ablate.records.lease import Lease
 from ablate.records.ledger import Ledger
@@ -33,7 +33,7 @@ from ablate.tuning.tuning import Tuning
 MOST_ROWS = 20
 
 
-def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Plan], int], console: Console) -> int:
+def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Grid], int], console: Console) -> int:
     """Tunes what is not yet tuned, shows what came of it, and runs the lesson of the tuned arms.
 
     Args:
@@ -79,7 +79,7 @@ def preview(tuning: Tuning, console: Console) -> None:
     _show_plan(tuning, {label: ended.get(label, 0) for label in tuning.names}, console)
 
 
-def tuned_plan(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Plan:
+def tuned_plan(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Grid:
     """The grid of the tuned arms. Raises UsageError while an arm is not tuned, or where no one trial is the best."""
     if len(tuning.metrics) > 1:
         raise UsageError(
@@ -99,7 +99,7 @@ def tuned_plan(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Plan:
     return tuning.tuned_plan(chosen, {label: _cost(tuning.ledger, study) for label, study in studies.items()})
 
 
-def plan_of_recorded(tuning: Tuning) -> Plan:
+def plan_of_recorded(tuning: Tuning) -> Grid:
     """The grid of the tuned arms of a tuning that was run before. Raises UsageError like `tuned_plan`."""
     if not tuning.ledger.tuning_path(tuning.tuning_id).exists():
         raise UsageError(

@@ -17,7 +17,7 @@ from ablate.config.tuning import DimensionConfig, TuningConfig, Value
 from ablate.errors import UsageError
 from ablate.evaluation.suite import validation_id
 from ablate.grid.expand import Arm, Expanded, Seeds, expand
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic
 from ablate.objectives.registry import plugin_packages
@@ -210,7 +210,7 @@ class Tuning:
             tune_seed=self.config.tune_seed,
         )
 
-    def tuned_plan(self, best: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Plan:
+    def tuned_plan(self, best: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Grid:
         """Return the grid of the tuned arms, with seeds that were not used for tuning.
 
         Args:
@@ -236,9 +236,9 @@ class Tuning:
         }
         return self._plan(values, TuningSummary(tuning_id=self.tuning_id, settings=self._settings(), arms=arms))
 
-    def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Plan:
+    def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Grid:
         arms = tuple(self.points.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
-        return Plan.of(replace(self.expanded, arms=arms), self.command, self.say, tuning=tuning)
+        return Grid.of(replace(self.expanded, arms=arms), self.command, self.say, tuning=tuning)
 
 
 def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], dict[str, DimensionConfig]]:

@@ -10,7 +10,7 @@ from ablate.config.parse import trial_to_container
 from ablate.config.trial import Kind
 from ablate.console import make_console
 from ablate.errors import UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.identity import Difference, differences, kind_of_key, semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.schema import to_json
@@ -54,7 +54,7 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
     if len(names) != 1 or len(plan.cells) != 1:
         raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(names)} ids.")

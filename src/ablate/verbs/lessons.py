@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ablate.console import counted, make_console
 from ablate.errors import LedgerError, UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.stale import stale_trials
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
@@ -122,7 +122,7 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: C
     return of_grid(plan_of_recorded(tuning), names, launcher, console)
 
 
-def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of these overrides. Raises UsageError where it was never run."""
     path = plan.ledger.grid_path(plan.grid_id)
     if not path.exists():
@@ -139,7 +139,7 @@ def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) 
     return 0 if report(results, folder, console, stale_trials(results)) else 1
 
 
-def _earlier(plan: Plan) -> str:
+def _earlier(plan: Grid) -> str:
     """Say that a lesson of this name is stale, because it was run with other cells."""
     name = plan.declaration.name
     grids = plan.ledger.grids() if name else []

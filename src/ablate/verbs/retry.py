@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.console import make_console
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.run import run
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
@@ -34,7 +34,7 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Reset the grid's failed and diverged trials and run what is missing."""
     reset([plan.ledger.trial(trial) for trial in plan.trials], console, is_fresh="--fresh" in names)
     return run(plan, launcher, console)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.grid.run import run, show_cells
 from ablate.scheduling.launcher import Launcher
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DRY = "Dry run: nothing was run, and nothing written into the ledger."
 
 
-def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Run the grid."""
     if "--dry-run" not in names:
         return run(plan, launcher, console)

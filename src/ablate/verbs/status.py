@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ablate.console import clock, make_console, short
 from ablate.errors import LedgerError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.records.trial import Scores, Status
@@ -111,7 +111,7 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Plan, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Show the trials of a grid, also those that the ledger does not have yet."""
     _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, names, console)
     return 0

@@ -88,12 +88,12 @@ class AblateSweeper(Sweeper):
             say=say,
         )
         # Most wrong options are refused by now, before these import NumPy.
-        from ablate.grid.plan import Plan
+        from ablate.grid.grid import Grid
 
         verb = import_module(f"ablate.verbs.{self.verb}")
         # Only this command says that a text is to be taken as it is now.
         reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
-        plan = Plan.of(expanded, self.command, say, reads_anew=reads_anew)
+        plan = Grid.of(expanded, self.command, say, reads_anew=reads_anew)
         if code := verb.of_grid(plan, self.names, self._launcher, console):
             raise SystemExit(code)
 

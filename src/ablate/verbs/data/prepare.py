@@ -8,10 +8,10 @@ from ablate.config.trial import TrialConfig
 from ablate.data.corpus.progress import shown_progress
 from ablate.data.tokens.shards import Shards, open_shards, shard_folder
 from ablate.errors import UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 
 
-def trials_by_shards(plan: Plan) -> Iterator[TrialConfig]:
+def trials_by_shards(plan: Grid) -> Iterator[TrialConfig]:
     """Yield one trial for each corpus and tokenizer of the grid."""
     yield from {shard_folder(cell.trial): cell.trial for cell in plan.cells}.values()
 
@@ -22,7 +22,7 @@ def prepared_shards(trial: TrialConfig) -> Shards:
         return open_shards(trial, progress)
 
 
-def of_grid(plan: Plan, names: list[str], console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], console: Console) -> int:
     """Make missing shards and print their folders. Raises UsageError."""
     if names:
         raise UsageError(f"data prepare {' '.join(names)}: only overrides are allowed, such as corpus=wheels.")

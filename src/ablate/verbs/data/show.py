@@ -11,7 +11,7 @@ from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.tokenizer import Tokenizer
 from ablate.errors import UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import prepared_shards
 
 # How many rows are searched for one of each kind.
@@ -20,7 +20,7 @@ SEARCHED_ROWS = 400
 SPAN, TARGET, SPECIAL, BORDER = "on blue", "green", "bold magenta", "dim"
 
 
-def of_grid(plan: Plan, names: list[str], console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], console: Console) -> int:
     """Show rows of each arm: those with the given numbers, or one of each kind. Raises UsageError."""
     if not all(number.isdecimal() for number in names):
         raise UsageError(f"data show {' '.join(names)}: only row numbers and overrides are allowed, such as 0 7.")

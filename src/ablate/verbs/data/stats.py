@@ -13,11 +13,11 @@ from ablate.data.corpus.progress import shown_progress
 from ablate.data.tokens.card import CardTable, card, tables
 from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import prepared_shards, trials_by_shards
 
 
-def of_grid(plan: Plan, names: list[str], console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], console: Console) -> int:
     """Print the tables of each corpus; with `--markdown` its data card. Raises UsageError."""
     as_markdown = names == ["--markdown"]
     if names and not as_markdown:

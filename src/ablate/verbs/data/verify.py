@@ -10,11 +10,11 @@ from ablate.data.corpus.token_file import shard_sha256
 from ablate.data.tokens.shards import Shards, shard_folder
 from ablate.errors import FailureError, UsageError
 from ablate.files import file_sha256
-from ablate.grid.plan import Plan
+from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import trials_by_shards
 
 
-def of_grid(plan: Plan, names: list[str], console: Console) -> int:
+def of_grid(plan: Grid, names: list[str], console: Console) -> int:
     """Read every file of the grid's corpora and shards. Raises UsageError; FailureError: a changed file."""
     if names:
         raise UsageError(f"data verify {' '.join(names)}: only overrides are allowed, such as corpus=wheels.")

@@ -31,7 +31,7 @@ SHOWN_METRICS = 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class Grid:
     """A checked grid.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan:
         *,
         reads_anew: bool = False,
         tuning: TuningSummary | None = None,
-    ) -> "Plan":
+    ) -> "Grid":
         """Checks every cell.
 
         Args:
@@ -100,7 +100,7 @@ class Plan:
         check_lesson(plan.declaration, plan.cells)
         return plan.at(plan.recorded_seeds())
 
-    def at(self, seeds: int) -> "Plan":
+    def at(self, seeds: int) -> "Grid":
         """The same grid with so many seeds of each arm."""
         # The same plan keeps what it has found out.
         return self if seeds == self.seeds else replace(self, seeds=seeds)
