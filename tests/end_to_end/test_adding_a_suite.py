@@ -106,7 +106,14 @@ def test_a_suite_from_outside_decides_a_lesson(outside: Path) -> None:
 
 
 def test_mistakes_in_its_use_are_told(outside: Path) -> None:
-    wrong = run(outside, "evaluation=next_token_accuracy")
+    unnamed = run(outside, "evaluation=bits_per_byte", "lesson.primary_metric=next_token_accuracy")
+    assert unnamed.returncode == 2
+    assert "is scored by the suite next_token_accuracy; evaluation names only bits_per_byte." in unnamed.stderr
+    assert "Type evaluation=[bits_per_byte,next_token_accuracy]." in unnamed.stderr
+    wrong = run(
+        outside,
+        "evaluation=[bits_per_byte,next_token_accuracy]",
+        "evaluation.suites.next_token_accuracy.documents_per_source=0",
+    )
     assert wrong.returncode == 2
-    assert "lesson.primary_metric=bpb_continuation: is scored by the suite bits_per_byte" in wrong.stderr
-    assert "Type evaluation=[next_token_accuracy,bits_per_byte]." in wrong.stderr
+    assert "evaluation.suites.next_token_accuracy.documents_per_source=0: should be greater than 0." in wrong.stderr
