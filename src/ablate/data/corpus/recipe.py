@@ -16,7 +16,7 @@ from ablate.data.corpus.readers import READERS
 from ablate.data.corpus.readers.reader import Part, Reader
 from ablate.data.corpus.readers.tokens import MegatronShards
 from ablate.errors import UsageError, nearest
-from ablate.versions import CODE_VERSIONS
+from ablate.versions import CACHE_FORMAT, CODE_VERSIONS
 
 # Bytes of text per bucket, which one worker sorts in memory; and the most buckets.
 _BUCKET_BYTES, _MOST_BUCKETS = 2**25, 1024
@@ -102,7 +102,7 @@ _RECIPE = TypeAdapter(Recipe)
 
 def recipe_name(corpus: CorpusConfig, cleaning: CleaningConfig) -> str:
     """Return 16 hex digits of SHA-256 over everything in the configuration that decides what is read and kept."""
-    content = [CODE_VERSIONS["data"], plain(replace(corpus, manifest_sha256=None)), plain(cleaning)]
+    content = [CACHE_FORMAT, CODE_VERSIONS["data"], plain(replace(corpus, manifest_sha256=None)), plain(cleaning)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -32,7 +32,7 @@ from ablate.data.tokens.tokenizer import Tokenizer
 from ablate.data.tokens.tokenizing import ShardRecipe, make_tokenizer, stored_tokenizer, tokenize_bucket
 from ablate.errors import FailureError
 from ablate.files import file_sha256, read_json, write_json
-from ablate.versions import CODE_VERSIONS
+from ablate.versions import CACHE_FORMAT, CODE_VERSIONS
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def shard_folder(trial: TrialConfig) -> Path:
     assert trial.corpus.manifest_sha256, "the sweeper fills the manifest in"
     # Paths do not count: the manifest identifies the corpus, and its hash a tokenizer's file.
     corpus = [trial.corpus.manifest_sha256, trial.corpus.val_fraction, trial.corpus.test_fraction]
-    recipe = [CODE_VERSIONS["data"], corpus, plain(replace(trial.tokenizer, path=None))]
+    recipe = [CACHE_FORMAT, CODE_VERSIONS["data"], corpus, plain(replace(trial.tokenizer, path=None))]
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 
