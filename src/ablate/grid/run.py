@@ -25,26 +25,24 @@ MOST_ROWS = 40
 
 
 def run(grid: Grid, launcher: Launcher, console: Console) -> int:
-    """Runs what is missing and ends in the lesson.
+    """Run the missing trials and report the lesson.
 
     Args:
-        grid: the checked grid.
         launcher: runs the missing trials.
-        console: what is shown.
 
     Returns:
-        The exit code: 1 if any trial failed or is still missing, or if the arms can't be compared.
+        The exit code: 1 if a trial failed or is missing, or if the arms cannot be compared.
     """
     grid.ledger.check_writable()
-    # What an earlier command looked at and went on from is not looked at again.
+    # Looks that an earlier command has passed are not repeated.
     for seeds in [look for look in grid.looks if look >= grid.recorded_seeds()]:
         at_look = grid.at(seeds)
         complete = _run_look(at_look, launcher, console)
-        found = _report(at_look, console)
-        if found is None or not complete:
+        lesson = _report(at_look, console)
+        if lesson is None or not complete:
             return 1
-        grid.record_look(found.look())
-        if found.is_decided or seeds == grid.looks[-1]:
+        grid.record_look(lesson.look())
+        if lesson.is_decided or seeds == grid.looks[-1]:
             break
         console.print(
             f"\n[bold]Look at {seeds} seeds:[/] some comparisons are undecided; adding seeds to every arm.",
@@ -54,11 +52,11 @@ def run(grid: Grid, launcher: Launcher, console: Console) -> int:
 
 
 def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
-    """Runs what this look is missing; whether nothing is missing then."""
+    """Run what this look is missing; return whether nothing is missing afterwards."""
     missing = grid.missing()
     show_cells(grid, missing, console)
     if missing:
-        # It imports while the data is made.
+        # The server imports while the data is prepared.
         start_server()
         prepare_data([cell.trial for cell in missing.values()], console)
     grid.freeze(missing)
