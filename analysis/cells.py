@@ -16,7 +16,8 @@ from ablate.errors import LedgerError
 from ablate.lessons.aa_test import aa_test
 from ablate.lessons.lesson import Lesson
 from ablate.records.archive import Archive
-from ablate.records.logs import Logs, open_logs
+from ablate.records.logs import Logs
+from ablate.records.open_logs import open_logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import METADATA, style
 from ablate.reports.forest import draw_forest

@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
+from ablate.config.data import MixtureConfig
+from ablate.config.fields import Kind
 from ablate.config.parse import plain
-from ablate.config.trial import Kind, MixtureConfig, TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.objectives.infill import Infill
 from ablate.objectives.objective import Objective, WeightedTask
 from ablate.objectives.tasks import TASKS

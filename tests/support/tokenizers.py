@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ablate.config.trial import TokenizerConfig
+from ablate.config.data import TokenizerConfig
 
 SAMPLE = (
     "one\n \ntwo\n \n" * 3

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ablate.config.trial import CleaningConfig
+from ablate.config.data import CleaningConfig
 from ablate.data.corpus.cleaning import drop_reason
 from ablate.data.corpus.contamination import Contamination
 from ablate.data.corpus.near_duplicates import PERMUTATIONS, banding, near_duplicates, signature

@@ -5,8 +5,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
+from ablate.config.data import StageConfig
+from ablate.config.fields import Kind
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
-from ablate.config.trial import Kind, StageConfig
 from ablate.evaluation.suite import suite_ids
 from ablate.grid.expand import default_container
 from ablate.identity import differences, kind_of, kind_of_key, semantic, trial_id

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.config.trial import MixtureConfig, StageConfig
+from ablate.config.data import MixtureConfig, StageConfig
 from ablate.data.batches.mixture import BLOCK_ROWS, Mixture, apportioned
 
 BUDGET_ROWS = 40_000

@@ -17,7 +17,7 @@ from ablate.lessons.lesson import Lesson
 from ablate.lessons.power import required_seeds
 from ablate.lessons.variance import variance_components
 from ablate.records.archive import write_archive
-from ablate.records.logs import open_logs
+from ablate.records.open_logs import open_logs
 from ablate.reports.notes import notes
 from ablate.reports.paper import write_paper
 from ablate.versions import CODE_VERSIONS

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from ablate.config.trial import PreparationConfig
+from ablate.config.data import PreparationConfig
 from ablate.data.corpus.preparation import run_step
 from ablate.data.corpus.preparation_step import Advance, PreparationStep
 from ablate.errors import FailureError, UsageError

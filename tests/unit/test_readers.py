@@ -11,8 +11,8 @@ import pytest
 import zstandard
 from omegaconf import OmegaConf
 
+from ablate.config.data import CorpusConfig, ReaderConfig
 from ablate.config.parse import composed_from_container
-from ablate.config.trial import CorpusConfig, ReaderConfig
 from ablate.data.corpus.readers import READERS
 from ablate.data.corpus.readers.hub import Hub
 from ablate.data.corpus.readers.jsonl import JsonLines

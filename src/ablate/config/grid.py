@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass as typed
 
-from ablate.config.trial import STRICT, Count, Name, Positive, TrialConfig
+from ablate.config.fields import STRICT, Count, Name, Positive
+from ablate.config.trial import TrialConfig
 
 
 @typed(frozen=True, config=STRICT)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
+from ablate.config.fields import STRICT
 from ablate.config.grid import Composed, GridConfig, LessonConfig
 from ablate.config.rules import check_values
-from ablate.config.trial import STRICT, TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.config.tuning import DimensionConfig, TuningConfig
 from ablate.errors import UsageError, nearest
 

@@ -9,42 +9,25 @@ where and how it runs; `EVALUATION` fields say how it is scored, and make the id
 of its suites.
 """
 
-from enum import Enum
-from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass as typed
 
-
-class Kind(Enum):
-    """What a field is for; semantic is what carries no mark."""
-
-    OPERATIONAL = "operational"
-    EVALUATION = "evaluation"
-
-
-OPERATIONAL = Kind.OPERATIONAL
-EVALUATION = Kind.EVALUATION
-
-
-def _whole(value: object) -> object:
-    """1e6 is a whole number in everyone's notation but a float in YAML's."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
-CountOrZero = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
-# A part of names of files.
-SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
-
-# Unknown keys and wrong types are refused, not dropped or bent.
-STRICT = ConfigDict(extra="forbid", strict=True)
+from ablate.config.data import CleaningConfig, CorpusConfig, MixtureConfig, PreparationConfig, TokenizerConfig
+from ablate.config.fields import (
+    EVALUATION,
+    OPERATIONAL,
+    STRICT,
+    Count,
+    CountOrZero,
+    Fraction,
+    Name,
+    NotNegative,
+    Positive,
+    Seed,
+    fold,
+)
 
 
 @typed(frozen=True, config=STRICT)
@@ -102,19 +85,6 @@ class ScaleConfig:
     activation_checkpointing: Annotated[bool, OPERATIONAL]
 
 
-def _fold(*own_keys: str) -> Any:
-    """Collects the keys that belong to a named component, not to us, under `parameters`."""
-    own = {*own_keys, "parameters"}
-
-    def fold(value: object) -> object:
-        if not isinstance(value, dict) or "parameters" in value:
-            return value
-        known = {key: item for key, item in value.items() if key in own}
-        return {**known, "parameters": {key: item for key, item in value.items() if key not in own}}
-
-    return BeforeValidator(fold)
-
-
 @typed(frozen=True, config=STRICT)
 class TaskConfig:
     """One task of an objective; its parameters are checked against the task's signature.
@@ -133,7 +103,7 @@ class TaskConfig:
 class ObjectiveConfig:
     """Labelled tasks, one of which is drawn per row."""
 
-    tasks: Annotated[dict[str, Annotated[TaskConfig, _fold("task", "probability", "mode")]], Field(min_length=1)]
+    tasks: Annotated[dict[str, Annotated[TaskConfig, fold("task", "probability", "mode")]], Field(min_length=1)]
 
 
 @typed(frozen=True, config=STRICT)
@@ -149,118 +119,6 @@ class InfillConfig:
     level: Literal["token", "char", "line"]
     scope: Literal["document", "context"]
     parameters: dict[str, Any]
-
-
-Weights = Annotated[dict[str, NotNegative], Field(min_length=1)]
-Packing = Literal["windows", "best_fit"]
-PACKINGS: tuple[Packing, ...] = get_args(Packing)
-Epochs = Annotated[float, Field(ge=1, allow_inf_nan=False)]
-
-
-@typed(frozen=True, config=STRICT)
-class StageConfig:
-    """Other weights, from a share of the budget on."""
-
-    from_fraction: Annotated[float, Field(gt=0, lt=1)]
-    weights: Weights
-
-
-@typed(frozen=True, config=STRICT)
-class MixtureConfig:
-    """Which sources rows come from, how often, and how documents that share a row see each other.
-
-    `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
-    budget. `max_epochs`, one for all or by source, refuses a budget that reads more often. `augmentation:
-    first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` cuts a source every
-    `window_tokens`, `best_fit` packs whole documents.
-    """
-
-    weights: Weights
-    stages: tuple[StageConfig, ...]
-    epochs: Epochs | None
-    max_epochs: Annotated[Epochs | dict[str, Epochs] | None, OPERATIONAL]
-    augmentation: Literal["every_epoch", "first_epoch"]
-    packing: Packing
-    document_mask: bool
-    restart_positions: bool
-
-    def epoch_cap(self, source: str) -> float | None:
-        """How often a source may be read."""
-        return self.max_epochs.get(source) if isinstance(self.max_epochs, dict) else self.max_epochs
-
-    def budget_fraction(self, source: str) -> float:
-        """The part of the whole budget's rows that a source has, through all stages."""
-        weights = [self.weights, *(stage.weights for stage in self.stages)]
-        borders = [0.0, *(stage.from_fraction for stage in self.stages), 1.0]
-        shares = [given.get(source, 0.0) / sum(given.values()) for given in weights]
-        return sum((end - start) * share for (start, end), share in zip(pairwise(borders), shares, strict=True))
-
-
-@typed(frozen=True, config=STRICT)
-class ReaderConfig:
-    """One place that documents are read from."""
-
-    reader: Name
-    parameters: dict[str, Any]
-
-
-@typed(frozen=True, config=STRICT)
-class CorpusConfig:
-    """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
-
-    sources: Annotated[
-        dict[SourceName, Annotated[dict[str, Annotated[ReaderConfig, _fold("reader")]], Field(min_length=1)]],
-        Field(min_length=1),
-    ]
-    val_fraction: Fraction
-    test_fraction: Fraction
-    manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-
-
-ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long"]
-
-
-@typed(frozen=True, config=STRICT)
-class CleaningConfig:
-    """Which documents of a corpus are kept; what is kept makes its manifest.
-
-    `skip` names the problems that are counted instead of ending the preparation; a document above `max_bytes` is one.
-    `licences` null asks for none. `near_duplicates` is the Jaccard similarity of word shingles from which on only the
-    first of two documents stays, `decontaminate` the benchmarks whose problems no document may hold.
-    """
-
-    skip: tuple[ProblemKind, ...]
-    min_bytes: CountOrZero
-    max_bytes: Count
-    licences: tuple[str, ...] | None
-    near_duplicates: Annotated[float, Field(gt=0, le=1)] | None
-    decontaminate: tuple[Literal["humaneval"], ...]
-
-
-@typed(frozen=True, config=STRICT)
-class PreparationConfig:
-    """Where a corpus is read and tokenized: in `workers` processes (null: one a core) of this machine, or as tasks of
-    datatrove's Slurm or Ray executor, whose own arguments follow.
-    """
-
-    executor: Literal["local", "slurm", "ray"]
-    workers: Count | None
-    parameters: dict[str, Any]
-
-
-@typed(frozen=True, config=STRICT)
-class TokenizerConfig:
-    """What turns text into tokens; `entries` is the model's vocabulary, the special tokens among them.
-
-    `bpe` is trained on the train split, `bytes` has none to train, `gpt2` and `codegen2` (its extension, with the ids
-    of the release) come with a package, `file` is the `tokenizer.json` at `path`, whose SHA-256 the grid fills in.
-    """
-
-    kind: Literal["bpe", "bytes", "gpt2", "codegen2", "file"]
-    vocab_size: Annotated[int, Field(gt=0, le=2**31 - 1)]
-    mask_sentinels: CountOrZero
-    path: Annotated[str | None, OPERATIONAL]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
 @typed(frozen=True, config=STRICT)
@@ -359,12 +217,12 @@ class TrialConfig:
     block: BlockConfig
     scale: ScaleConfig
     objective: ObjectiveConfig
-    infill: Annotated[InfillConfig, _fold("format", "rate", "level", "scope")]
+    infill: Annotated[InfillConfig, fold("format", "rate", "level", "scope")]
     mixture: MixtureConfig
     corpus: CorpusConfig
     # Known by the corpus' manifest.
     cleaning: Annotated[CleaningConfig, OPERATIONAL]
-    preparation: Annotated[PreparationConfig, OPERATIONAL, _fold("executor", "workers")]
+    preparation: Annotated[PreparationConfig, OPERATIONAL, fold("executor", "workers")]
     tokenizer: TokenizerConfig
     budget: BudgetConfig
     optimizer: OptimizerConfig

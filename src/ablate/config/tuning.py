@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 from pydantic.dataclasses import dataclass as typed
 
-from ablate.config.trial import STRICT, Count, Name, Seed
+from ablate.config.fields import STRICT, Count, Name, Seed
 
 Value = str | int | float | bool | None
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "grid", "nsgaii"]

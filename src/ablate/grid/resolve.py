@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ablate.config.data import CorpusConfig, ReaderConfig
 from ablate.config.parse import plain
-from ablate.config.trial import CorpusConfig, ReaderConfig, TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.identity import digest12
 from ablate.objectives.objective import Objective

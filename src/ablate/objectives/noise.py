@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablate.config.trial import Fraction
+from ablate.config.fields import Fraction
 from ablate.objectives.registry import Component, Parameters, Registry, min_above_max, no_problem
 
 Spans = NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config.trial import Fraction, Positive
+from ablate.config.fields import Fraction, Positive
 from ablate.objectives.example import Example, SpecialTokens, Tokens, split_end_of_text
 from ablate.objectives.noise import NOISES, Spans
 from ablate.objectives.registry import Component, Parameters, Registry, min_above_max, no_problem

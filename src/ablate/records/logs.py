@@ -5,12 +5,10 @@ metrics, with `test/…` in the row of a trial's last step.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 
-from ablate.errors import LedgerError
 from ablate.records.grid import GridRecord
 from ablate.records.trial import Scores, TrialRecord
 
@@ -68,20 +66,3 @@ def one_table(
     if columns is not None:
         names = [name for name in columns if name in names]
     return table[[*KEYS, *(sorted(names) if columns is None else names)]]
-
-
-def open_logs(folder: Path) -> Logs:
-    """Open the archive or ledger in a folder.
-
-    Raises:
-        LedgerError: the folder has neither.
-    """
-    from ablate.records.archive import Archive
-    from ablate.records.ledger import Ledger
-    from ablate.records.ledger_logs import LedgerLogs
-
-    if Archive(folder).is_there:
-        return Archive(folder)
-    if (folder / "grids").is_dir():
-        return LedgerLogs(Ledger(folder))
-    raise LedgerError(f"{folder}: has neither a ledger nor an archive. Run a grid, or name its folder: runs_dir=PATH")

@@ -94,24 +94,18 @@ class Tuning:
             UsageError: the tuning or its lesson is not possible.
         """
         config = tuning_from_container(container)
-        arguments, intervals = _intervals(loader, arguments)
-        set_keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-        space = Space.of({**config.space, **intervals}).without(set_keys)
-        if not space.dimensions:
-            raise UsageError(
-                f"hydra.sweeper.space: nothing is left to tune, because the command sets {', '.join(config.space)}. "
-                "Leave that out, or leave sweeps out."
-            )
-        first_seed = config.tune_seed + 1
+        arguments, space = _tuned_space(loader, arguments, config)
         expanded = expand(
-            loader, master, arguments, is_grid=True, exclude=exclude, zips=zips, first_seed=first_seed, say=say
+            loader,
+            master,
+            arguments,
+            is_grid=True,
+            exclude=exclude,
+            zips=zips,
+            first_seed=config.tune_seed + 1,
+            say=say,
         )
-        for seeds in expanded.seeds:
-            if config.tune_seed in (seeds.init_seed, seeds.data_seed):
-                raise UsageError(
-                    f"seed={seeds}: is used for tuning, so scores on it are selection-biased. Leave it out, or change "
-                    f"hydra.sweeper.tune_seed (it is {config.tune_seed})."
-                )
+        _check_seeds(expanded, config.tune_seed)
         grid = expanded.arms[0].composed.grid
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
         metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
@@ -239,6 +233,29 @@ class Tuning:
     def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Grid:
         arms = tuple(self.points.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
         return Grid.of(replace(self.expanded, arms=arms), self.command, self.say, tuning=tuning)
+
+
+def _tuned_space(loader: ConfigLoader, arguments: list[str], config: TuningConfig) -> tuple[list[str], Space]:
+    """The command's arguments without intervals, and the space of what they leave open. Raises UsageError."""
+    arguments, intervals = _intervals(loader, arguments)
+    set_keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    space = Space.of({**config.space, **intervals}).without(set_keys)
+    if not space.dimensions:
+        raise UsageError(
+            f"hydra.sweeper.space: nothing is left to tune, because the command sets {', '.join(config.space)}. "
+            "Leave that out, or leave sweeps out."
+        )
+    return arguments, space
+
+
+def _check_seeds(expanded: Expanded, tune_seed: int) -> None:
+    """Reject the seed that tunes among those of the lesson. Raises UsageError."""
+    for seeds in expanded.seeds:
+        if tune_seed in (seeds.init_seed, seeds.data_seed):
+            raise UsageError(
+                f"seed={seeds}: is used for tuning, so scores on it are selection-biased. Leave it out, or change "
+                f"hydra.sweeper.tune_seed (it is {tune_seed})."
+            )
 
 
 def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], dict[str, DimensionConfig]]:

@@ -1,7 +1,7 @@
 """`dashboard`: a W&B workspace for the lessons of a project."""
 
 from ablate.errors import UsageError
-from ablate.records.logs import open_logs
+from ablate.records.open_logs import open_logs
 from ablate.records.wandb.workspace import save, spec, workspace
 from ablate.verbs.arguments import Arguments
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from ablate.config.fields import Kind
 from ablate.config.parse import trial_to_container
-from ablate.config.trial import Kind
 from ablate.console import make_console
 from ablate.errors import UsageError
 from ablate.grid.grid import Grid

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from ablate.lessons.grid_results import GridResults
-from ablate.records.logs import Logs, open_logs
+from ablate.records.logs import Logs
+from ablate.records.open_logs import open_logs
 from ablate.verbs.arguments import Arguments
 
 

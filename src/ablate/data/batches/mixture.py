@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config.trial import MixtureConfig
+from ablate.config.data import MixtureConfig
 from ablate.objectives.randomness import keyed_rng
 
 # A source can be a quarter of a block ahead or behind: less than 0.1% of 10 000 rows.

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ablate.config.trial import Packing
+from ablate.config.data import Packing
 from ablate.data.batches.best_fit import BestFit
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.token_source import TokenSource

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from ablate.config.trial import CleaningConfig
+from ablate.config.data import CleaningConfig
 from ablate.data.corpus.contamination import Contamination
 from ablate.data.corpus.readers.reader import Problem, RawDocument
 from ablate.errors import FailureError

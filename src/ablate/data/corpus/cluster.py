@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.config.trial import PreparationConfig
+from ablate.config.data import PreparationConfig
 from ablate.data.corpus.preparation_step import Advance, PreparationStep
 from ablate.errors import FailureError, UsageError
 

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from rich.progress import Progress
 
-from ablate.config.trial import CorpusConfig, TrialConfig
+from ablate.config.data import CorpusConfig
+from ablate.config.trial import TrialConfig
 from ablate.data.corpus.cache import cache_folder, link, locked, read_checked, remove
 from ablate.data.corpus.document import SPLITS, Document, Split, read_documents
 from ablate.data.corpus.merging import find_near_duplicates, merge_bucket

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
-from ablate.config.trial import PreparationConfig
+from ablate.config.data import PreparationConfig
 from ablate.data.corpus.cache import atomic_directory, remove, resume_work
 from ablate.data.corpus.cluster import run_on_cluster
 from ablate.data.corpus.preparation_step import PreparationStep

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from ablate.config.data import CleaningConfig, CorpusConfig
 from ablate.config.parse import checked_parameters, plain
-from ablate.config.trial import CleaningConfig, CorpusConfig
 from ablate.data.corpus.cache import read_checked
 from ablate.data.corpus.readers import READERS
 from ablate.data.corpus.readers.reader import Part, Reader

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ablate.config.data import CorpusConfig, TokenizerConfig
 from ablate.config.parse import plain
-from ablate.config.trial import CorpusConfig, TokenizerConfig
 from ablate.data.corpus.corpus import Corpus
 from ablate.data.corpus.document import SPLITS
 from ablate.data.tokens.pretokenized import PretokenizedSource

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from rich.progress import Progress
 
+from ablate.config.data import TokenizerConfig
 from ablate.config.parse import plain
-from ablate.config.trial import TokenizerConfig, TrialConfig
+from ablate.config.trial import TrialConfig
 from ablate.data.corpus.cache import cache_folder, link, locked, read_checked
 from ablate.data.corpus.corpus import corpus_folder, prepared_corpus
 from ablate.data.corpus.document import Split, read_documents, write_documents

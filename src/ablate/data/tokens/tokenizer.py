@@ -12,7 +12,7 @@ import numpy as np
 import tiktoken
 import tokenizers
 
-from ablate.config.trial import TokenizerConfig
+from ablate.config.data import TokenizerConfig
 from ablate.data.tokens.fast_encoding import fast_encoding, is_too_long
 from ablate.data.tokens.text_splitter import TextSplitter
 from ablate.data.tokens.vocabulary import build, bytes_of_entries, can_split

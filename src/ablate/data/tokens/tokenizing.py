@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ablate.config.trial import TokenizerConfig
+from ablate.config.data import TokenizerConfig
 from ablate.data.corpus.cache import read_checked
 from ablate.data.corpus.corpus import Corpus
 from ablate.data.corpus.document import in_groups, read_documents

@@ -9,7 +9,7 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from ablate.config.trial import TokenizerConfig
+from ablate.config.data import TokenizerConfig
 from ablate.data.corpus.readers.packages import one_file
 from ablate.errors import FailureError, UsageError
 from ablate.objectives.example import STRUCTURAL_TOKENS

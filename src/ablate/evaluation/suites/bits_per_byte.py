@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablate.config.trial import Count
+from ablate.config.fields import Count
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.passages import Passage, passages
 from ablate.evaluation.reading import Reading

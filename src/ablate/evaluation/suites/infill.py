@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ablate.config.trial import Count
+from ablate.config.fields import Count
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.reading import Reading
 from ablate.evaluation.suite import Row, Scorer, suite

@@ -5,7 +5,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.config.trial import PACKINGS, TrialConfig
+from ablate.config.data import PACKINGS
+from ablate.config.trial import TrialConfig
 from ablate.data.batches.rows import packed_rows
 from ablate.data.batches.stream import Stream
 from ablate.data.corpus.corpus import prepared_corpus

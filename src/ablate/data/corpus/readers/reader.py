@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ablate.config.trial import ProblemKind
+from ablate.config.data import ProblemKind
 from ablate.errors import FailureError
 
 # A whole document is held in memory.

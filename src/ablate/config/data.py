@@ -1,0 +1,130 @@
+"""The types of the data: mixture, corpus, cleaning, preparation and tokenizer."""
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as typed
+
+from ablate.config.fields import (
+    OPERATIONAL,
+    STRICT,
+    Count,
+    CountOrZero,
+    Fraction,
+    Name,
+    NotNegative,
+    SourceName,
+    fold,
+)
+
+Weights = Annotated[dict[str, NotNegative], Field(min_length=1)]
+Packing = Literal["windows", "best_fit"]
+PACKINGS: tuple[Packing, ...] = get_args(Packing)
+Epochs = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+@typed(frozen=True, config=STRICT)
+class StageConfig:
+    """Other weights, from a share of the budget on."""
+
+    from_fraction: Annotated[float, Field(gt=0, lt=1)]
+    weights: Weights
+
+
+@typed(frozen=True, config=STRICT)
+class MixtureConfig:
+    """Which sources rows come from, how often, and how documents that share a row see each other.
+
+    `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
+    budget. `max_epochs`, one for all or by source, refuses a budget that reads more often. `augmentation:
+    first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` cuts a source every
+    `window_tokens`, `best_fit` packs whole documents.
+    """
+
+    weights: Weights
+    stages: tuple[StageConfig, ...]
+    epochs: Epochs | None
+    max_epochs: Annotated[Epochs | dict[str, Epochs] | None, OPERATIONAL]
+    augmentation: Literal["every_epoch", "first_epoch"]
+    packing: Packing
+    document_mask: bool
+    restart_positions: bool
+
+    def epoch_cap(self, source: str) -> float | None:
+        """How often a source may be read."""
+        return self.max_epochs.get(source) if isinstance(self.max_epochs, dict) else self.max_epochs
+
+    def budget_fraction(self, source: str) -> float:
+        """The part of the whole budget's rows that a source has, through all stages."""
+        weights = [self.weights, *(stage.weights for stage in self.stages)]
+        borders = [0.0, *(stage.from_fraction for stage in self.stages), 1.0]
+        shares = [given.get(source, 0.0) / sum(given.values()) for given in weights]
+        return sum((end - start) * share for (start, end), share in zip(pairwise(borders), shares, strict=True))
+
+
+@typed(frozen=True, config=STRICT)
+class ReaderConfig:
+    """One place that documents are read from."""
+
+    reader: Name
+    parameters: dict[str, Any]
+
+
+@typed(frozen=True, config=STRICT)
+class CorpusConfig:
+    """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
+
+    sources: Annotated[
+        dict[SourceName, Annotated[dict[str, Annotated[ReaderConfig, fold("reader")]], Field(min_length=1)]],
+        Field(min_length=1),
+    ]
+    val_fraction: Fraction
+    test_fraction: Fraction
+    manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+
+ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long"]
+
+
+@typed(frozen=True, config=STRICT)
+class CleaningConfig:
+    """Which documents of a corpus are kept; what is kept makes its manifest.
+
+    `skip` names the problems that are counted instead of ending the preparation; a document above `max_bytes` is one.
+    `licences` null asks for none. `near_duplicates` is the Jaccard similarity of word shingles from which on only the
+    first of two documents stays, `decontaminate` the benchmarks whose problems no document may hold.
+    """
+
+    skip: tuple[ProblemKind, ...]
+    min_bytes: CountOrZero
+    max_bytes: Count
+    licences: tuple[str, ...] | None
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] | None
+    decontaminate: tuple[Literal["humaneval"], ...]
+
+
+@typed(frozen=True, config=STRICT)
+class PreparationConfig:
+    """Where a corpus is read and tokenized: in `workers` processes (null: one a core) of this machine, or as tasks of
+    datatrove's Slurm or Ray executor, whose own arguments follow.
+    """
+
+    executor: Literal["local", "slurm", "ray"]
+    workers: Count | None
+    parameters: dict[str, Any]
+
+
+@typed(frozen=True, config=STRICT)
+class TokenizerConfig:
+    """What turns text into tokens; `entries` is the model's vocabulary, the special tokens among them.
+
+    `bpe` is trained on the train split, `bytes` has none to train, `gpt2` and `codegen2` (its extension, with the ids
+    of the release) come with a package, `file` is the `tokenizer.json` at `path`, whose SHA-256 the grid fills in.
+    """
+
+    kind: Literal["bpe", "bytes", "gpt2", "codegen2", "file"]
+    vocab_size: Annotated[int, Field(gt=0, le=2**31 - 1)]
+    mask_sentinels: CountOrZero
+    path: Annotated[str | None, OPERATIONAL]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
