@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ class Tuning:
         ledger: has the trials and the record.
         storage: of the studies.
         pruner: as studies store it.
-        names: arm's label → name of its study.
         say: prints what takes long.
     """
 
@@ -63,7 +63,6 @@ class Tuning:
     ledger: Ledger
     storage: str
     pruner: dict[str, Any]
-    names: Mapping[str, str]
     say: Say
 
     @classmethod
@@ -95,15 +94,9 @@ class Tuning:
         """
         config = tuning_from_container(container)
         arguments, space = _tuned_space(loader, arguments, config)
+        first_seed = config.tune_seed + 1
         expanded = expand(
-            loader,
-            master,
-            arguments,
-            is_grid=True,
-            exclude=exclude,
-            zips=zips,
-            first_seed=config.tune_seed + 1,
-            say=say,
+            loader, master, arguments, is_grid=True, exclude=exclude, zips=zips, first_seed=first_seed, say=say
         )
         _check_seeds(expanded, config.tune_seed)
         grid = expanded.arms[0].composed.grid
@@ -128,14 +121,17 @@ class Tuning:
             Ledger(runs_dir),
             storage_of(config.storage, runs_dir),
             pruner,
-            {},
             say,
         )
-        tuning = replace(tuning, names={arm.label: tuning._name(arm) for arm in expanded.arms})
         make_sampler(config, space)
         # Raises an error about the lesson before anything is trained.
         tuning._plan({label: point.values for label, [point, *_] in corners.items()}, None)
         return tuning
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Arm's label → name of its study."""
+        return {arm.label: self._name(arm) for arm in self.expanded.arms}
 
     def _name(self, arm: Arm) -> str:
         if self.config.study is not None:
