@@ -102,8 +102,7 @@ class Tuning:
         grid = expanded.arms[0].composed.grid
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
         metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
-        seeds = Seeds(config.tune_seed, config.tune_seed)
-        points = PointFactory(loader, master, Resolver(runs_dir, say), seeds)
+        points = PointFactory(loader, master, Resolver(runs_dir, say), Seeds(config.tune_seed, config.tune_seed))
         varied = {arm.label: checked_corners(arm, space, points) for arm in expanded.arms}
         check_tunable(varied, space, metrics)
         corners = {
