@@ -1,7 +1,7 @@
 """A trial's id: 12 hex digits of SHA-256 over the canonical JSON of what changes its result.
 
-Two spellings of one meaning have one id: operational fields are gone, weights are shares, a corpus is its documents, a
-task that can't be drawn is absent, tasks that change no row are causal, a decoder that never reads a bidirectional span is causal.
+Settings with the same meaning have the same id: operational fields are dropped, weights are normalised, a corpus is its
+documents, a task of probability 0 is absent, tasks that change no row are causal, a decoder that never reads a bidirectional span is causal.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from ablate.versions import CODE_VERSIONS
 
 
 def kind_of(owner: type, name: str) -> Kind | None:
-    """The mark of a field; None where it is semantic."""
+    """Return the mark of a field; None if it is semantic."""
     return _kinds(owner)[name]
 
 
@@ -49,7 +49,7 @@ def kind_of_key(key: str) -> Kind | None:
 
 
 def _without(config: Any, *unwanted: Kind) -> Any:
-    """The plain container of a typed config without the fields so marked."""
+    """Convert a typed config to a plain container without the fields of these kinds."""
     if not is_dataclass(config) or isinstance(config, type):
         return plain(config)
     kept = [field.name for field in fields(config) if kind_of(type(config), field.name) not in unwanted]
@@ -70,7 +70,7 @@ def corpus_content(trial: TrialConfig) -> dict[str, Any]:
 
 
 def semantic(trial: TrialConfig) -> dict[str, Any]:
-    """What changes the trial's result, in canonical form."""
+    """Return everything that changes the trial's result, in canonical form."""
     container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
     objective = Objective.of(trial)
     container["objective"] = [_causal(1.0)] if objective.is_causal else [_task(task) for task in objective.tasks]
@@ -79,7 +79,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
         container["architecture"]["kind"] = "causal_decoder"
     container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
     if trial.init_from_id is not None:
-        # Nothing is drawn where weights are given.
+        # Given weights are not drawn.
         container["init_seed"] = None
     container["mixture"] |= _mixture(trial.mixture, is_drawn=not objective.is_causal or objective.infill is not None)
     container["corpus"] = corpus_content(trial)
@@ -89,17 +89,17 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
 
 
 def _mixture(mixture: MixtureConfig, *, is_drawn: bool) -> dict[str, Any]:
-    """Weights as shares, stages that change nothing gone, as are draws that nothing makes."""
-    stages = [[0.0, _shares(mixture.weights)]]
+    """Normalise weights, drop stages that change nothing, and drop `augmentation` where nothing is drawn."""
+    stages = [[0.0, _normalised(mixture.weights)]]
     for stage in mixture.stages:
-        shares = _shares(stage.weights)
-        if shares != stages[-1][1]:
-            stages.append([stage.from_fraction, shares])
+        weights = _normalised(stage.weights)
+        if weights != stages[-1][1]:
+            stages.append([stage.from_fraction, weights])
     augmentation = mixture.augmentation if is_drawn else "every_epoch"
     return {"weights": stages[0][1], "stages": stages[1:], "augmentation": augmentation}
 
 
-def _shares(weights: Mapping[str, float]) -> dict[str, float]:
+def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 

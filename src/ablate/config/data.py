@@ -34,11 +34,11 @@ class StageConfig:
 
 @typed(frozen=True, config=STRICT)
 class MixtureConfig:
-    """Which sources rows come from, how often, and how documents that share a row see each other.
+    """Which sources rows come from, how often, and whether documents that share a row attend to each other.
 
     `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
-    budget. `max_epochs`, one for all or by source, refuses a budget that reads more often. `augmentation:
-    first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` cuts a source every
+    budget. `max_epochs`, one for all or by source, rejects a budget that reads more often. `augmentation:
+    first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` splits a source every
     `window_tokens`, `best_fit` packs whole documents.
     """
 

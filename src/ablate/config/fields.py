@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 
 class Kind(Enum):
-    """What a field is for; semantic is what carries no mark."""
+    """The kind of a field; fields without a mark are semantic."""
 
     OPERATIONAL = "operational"
     EVALUATION = "evaluation"
@@ -18,7 +18,7 @@ EVALUATION = Kind.EVALUATION
 
 
 def _whole(value: object) -> object:
-    """1e6 is a whole number in everyone's notation but a float in YAML's."""
+    """Accept 1e6, which YAML reads as a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -29,15 +29,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
-# A part of names of files.
+# Part of file names.
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
 
-# Unknown keys and wrong types are refused, not dropped or bent.
+# Unknown keys and wrong types are rejected, not dropped or converted.
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 def fold(*own_keys: str) -> Any:
-    """Collects the keys that belong to a named component, not to us, under `parameters`."""
+    """Move the keys of a named component's parameters below `parameters`."""
     own = {*own_keys, "parameters"}
 
     def fold(value: object) -> object:

@@ -1,8 +1,7 @@
 """The types of one trial's configuration.
 
-Hydra composes YAML, `parsing` turns the plain container into these frozen dataclasses; nothing below the command line
-sees Hydra or OmegaConf. There are no defaults here: YAML holds every one of them, so that all knobs are visible in one
-place. Units stand in the names.
+Hydra composes YAML and `parse` turns the plain container into these frozen dataclasses; nothing below the command line
+sees Hydra or OmegaConf. There are no defaults here: YAML holds every default. Names carry units.
 
 Each field is of one kind. *Semantic* fields change a trial's result and make its id; fields marked `OPERATIONAL` say
 where and how it runs; `EVALUATION` fields say how it is scored, and make the ids
@@ -72,8 +71,8 @@ class BlockConfig:
 class ScaleConfig:
     """The model's shape and the length of its rows.
 
-    `window_tokens` of source text make one row of at most `context_tokens`; the difference is room for the special
-    tokens an objective writes.
+    A window of `window_tokens` train tokens becomes one row of at most `context_tokens`; the difference is room for
+    the special tokens of an objective.
     """
 
     n_layers: Count
@@ -89,8 +88,7 @@ class ScaleConfig:
 class TaskConfig:
     """One task of an objective; its parameters are checked against the task's signature.
 
-    `mode` is the token that opens each of its pieces and tells the model which denoiser it is asked (UL2, section
-    3.1.2); absent, as in most objectives, it is none.
+    `mode` is the token that opens each of its segments and names the denoiser (UL2, section 3.1.2); absent for none.
     """
 
     task: Name
@@ -108,10 +106,10 @@ class ObjectiveConfig:
 
 @typed(frozen=True, config=STRICT)
 class InfillConfig:
-    """How text is put out of order before a task that would leave it in order.
+    """How text is reordered before a task that keeps its order.
 
-    `rate` is the share of pieces, `level` where the middle may be cut; `scope: context` ignores the borders of
-    documents in a row. The other parameters are checked against the format's signature.
+    `rate` is the fraction of segments, `level` where a middle may begin and end; `scope: context` ignores the
+    boundaries of documents in a row. The other parameters are checked against the format's signature.
     """
 
     format: Name
@@ -123,7 +121,7 @@ class InfillConfig:
 
 @typed(frozen=True, config=STRICT)
 class BudgetConfig:
-    """How long a trial trains. `train_tokens` counts source tokens; `matched_on` names the counter that ends it."""
+    """How long a trial trains. `train_tokens` counts tokens before transforms; `matched_on` names the counter that ends it."""
 
     train_tokens: Count
     rows_per_step: Count
@@ -145,7 +143,7 @@ class OptimizerConfig:
 
 @typed(frozen=True, config=STRICT)
 class ScheduleConfig:
-    """The learning rate over the budget's tokens: linear warm-up over a share of the horizon, then cosine to it."""
+    """The learning rate over the budget's tokens: linear warm-up, then cosine until `decay_tokens`."""
 
     kind: Literal["cosine"]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
@@ -155,7 +153,7 @@ class ScheduleConfig:
 
 @typed(frozen=True, config=STRICT)
 class DivergenceConfig:
-    """When a run is lost: its loss, as a mean over the window, lies so far above the lowest that it had."""
+    """When a run diverged: its mean loss over the window lies `rise_nats` above the lowest such mean."""
 
     window_steps: Count
     rise_nats: Positive
@@ -242,17 +240,17 @@ class TrialConfig:
 
     @property
     def train_tokens_per_step(self) -> int:
-        """Source tokens that one optimizer step reads."""
+        """Train tokens of one optimizer step."""
         return self.budget.rows_per_step * self.scale.window_tokens
 
     @property
     def budget_rows(self) -> int:
-        """Rows that the budget's source tokens fill."""
+        """Number of rows that the budget's train tokens fill."""
         return -(-self.budget.train_tokens // self.scale.window_tokens)
 
     @property
     def rotary_width(self) -> int:
-        """Channels of each head that rotary positions turn: even, GPT-J's `rotary_dim`."""
+        """Channels of each head that are rotated: even, GPT-J's `rotary_dim`."""
         head_width = self.scale.d_model // self.scale.n_heads
         return int(self.block.partial_rotary_factor * head_width) // 2 * 2
 
@@ -263,5 +261,5 @@ class TrialConfig:
 
     @property
     def key_value_heads(self) -> int:
-        """Key and value heads that the query heads share; one each where the block does not say."""
+        """Number of key and value heads; as many as query heads where the block sets none."""
         return self.block.key_value_heads or self.scale.n_heads

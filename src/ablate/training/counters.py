@@ -1,4 +1,4 @@
-"""What a trial has read, asked and computed so far."""
+"""Totals of what a trial has read and computed."""
 
 from dataclasses import asdict, dataclass
 

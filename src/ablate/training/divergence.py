@@ -1,4 +1,4 @@
-"""When a training run is lost: a number that is not finite, or a loss that rose and stays up."""
+"""Detection of diverged runs: a number that is not finite, or a loss that rises and stays up."""
 
 import math
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ class DivergedError(Exception):
 
     def __init__(self, message: str, recent: Sequence[tuple[float, float]] = ()) -> None:
         super().__init__(message)
-        kept = [[value if math.isfinite(value) else str(value) for value in seen] for seen in recent]
-        self.evidence = {"last_losses": [loss for loss, _ in kept], "last_gradient_norms": [norm for _, norm in kept]}
+        steps = [[value if math.isfinite(value) else str(value) for value in step] for step in recent]
+        self.evidence = {"last_losses": [loss for loss, _ in steps], "last_gradient_norms": [norm for _, norm in steps]}
 
 
 @dataclass
 class DivergenceDetector:
-    """Sees each step before its update is applied.
+    """Checks each step before its update is applied.
 
     The loss *rose* when its mean over the last `window_steps` steps lies `rise_nats` above the lowest such mean of
-    the run: single steps of unlucky rows pass, a run that does not come back ends.
+    the run. Single steps of hard rows pass; a run whose loss stays up ends.
 
     Attributes:
         config: the window and the rise.
@@ -41,10 +41,10 @@ class DivergenceDetector:
     lowest: float = math.inf
 
     def see(self, step: int, loss: float, gradient_norm: float) -> None:
-        """Takes one step's numbers.
+        """Check one step's numbers.
 
         Raises:
-            DivergedError: this step must not be applied, and none after it.
+            DivergedError: neither this step nor a later one may be applied.
         """
         self.recent = [*self.recent, (loss, gradient_norm)][-self.config.window_steps :]
         for name, value in (("loss", loss), ("gradient norm", gradient_norm)):
@@ -52,7 +52,7 @@ class DivergenceDetector:
                 raise DivergedError(f"the {name} is {value} at step {step}", self.recent)
         if len(self.recent) < self.config.window_steps:
             return
-        mean = sum(seen for seen, _ in self.recent) / len(self.recent)
+        mean = sum(loss for loss, _ in self.recent) / len(self.recent)
         self.lowest = min(self.lowest, mean)
         if mean > self.lowest + self.config.rise_nats:
             raise DivergedError(
@@ -62,9 +62,9 @@ class DivergenceDetector:
             )
 
     def state(self) -> dict[str, Any]:
-        """What the next step depends on."""
+        """Return what the next step depends on."""
         return {"recent": self.recent, "lowest": self.lowest}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up a state again."""
+        """Restore a state."""
         self.recent, self.lowest = list(state["recent"]), state["lowest"]

@@ -1,4 +1,4 @@
-"""How much main memory this process may still take."""
+"""Main memory that is available to this process."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ OWN = Path("/proc/self/cgroup")
 
 
 def available_bytes() -> int:
-    """What the machine has free, or less: what a control group (a container's, a batch job's) leaves of its limit."""
+    """Return the free memory of the machine, or what a control group (container, batch job) leaves if that is less."""
     return min([int(psutil.virtual_memory().available), *_left_by_groups()])
 
 

@@ -1,7 +1,7 @@
 """One optimizer step, as a Lightning module.
 
-A Lightning batch is a whole optimizer step, which the module splits into micro-batches: the loss is Σ w·nll / Σ w
-over all of them and all ranks, and for that Σ w must be known before the first backward pass.
+A Lightning batch is a whole optimizer step, which the module splits into micro-batches. The loss is Σ w·nll / Σ w over
+all of them and all ranks, so Σ w is counted before the first backward pass, and micro-batches may differ in size.
 """
 
 from typing import Any
@@ -19,22 +19,22 @@ from ablate.training.optimizer import adamw, learning_rate
 
 
 class TrialModule(pl.LightningModule):
-    """A decoder in training.
+    """A model in training.
 
     Attributes:
-        counters: what was read and computed so far.
+        counters: totals so far.
         last_loss: the newest step's loss in nats per loss token.
-        gradient_norm: of the newest step, before clipping.
-        divergence: sees every step before it is applied.
+        gradient_norm: the newest step's, before clipping.
+        divergence: checks every step before it is applied.
     """
 
     def __init__(self, trial: TrialConfig, model: Model, data_fingerprint: str, target: float) -> None:
         """
         Args:
             trial: the trial.
-            model: its decoder.
-            data_fingerprint: where the chained digest starts.
-            target: of the counter that the budget is matched on; the trial stops when it is reached.
+            model: its model.
+            data_fingerprint: start of the chained digest.
+            target: value of the counter that the budget is matched on at which the trial stops.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -52,14 +52,14 @@ class TrialModule(pl.LightningModule):
         return adamw(self.model, self.trial.optimizer)
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
-        """Nothing yet: each micro-batch moves by itself."""
+        """Return the batch unchanged: `model.loss` moves one micro-batch at a time."""
         return batch
 
     def training_step(self, step: TrainBatch, batch_idx: int) -> None:
-        """One optimizer step over all micro-batches.
+        """Take one optimizer step over all micro-batches.
 
         Raises:
-            DivergedError: the run is lost; the weights are those before the step.
+            DivergedError: the run diverged; the weights are those before the step.
         """
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
@@ -92,7 +92,7 @@ class TrialModule(pl.LightningModule):
         return self.counters.of_budget(self.trial.budget) >= self.target
 
     def _counted(self, step: TrainBatch) -> Counters:
-        """The counters after a step."""
+        """Return the counters after a step."""
         before = self.counters
         input_tokens, loss_tokens = self._over_ranks(step.input_tokens), self._over_ranks(step.loss_tokens)
         return Counters(
@@ -106,15 +106,15 @@ class TrialModule(pl.LightningModule):
         )
 
     def _learning_rate(self, after: Counters) -> float:
-        # Over the budget: an arm that reads more text for as many loss tokens is no sooner at its end. At the step's
-        # middle: neither the first step of a warm-up nor the last one of a decay to zero is spent for nothing.
+        # A function of the spent budget, whatever counter it is matched on. It is taken at the middle of the step:
+        # neither the first step of a warm-up nor the last of a decay to zero has a rate of 0.
         budget = self.trial.budget
         middle = (self.counters.of_budget(budget) + after.of_budget(budget)) / 2
         budget_tokens = budget.train_tokens * middle / self.target
         return learning_rate(self.trial.optimizer.learning_rate, self.trial.schedule, budget_tokens)
 
     def _over_ranks(self, value: float) -> float:
-        """The sum over ranks."""
+        """Sum a value over ranks."""
         if self.trainer.world_size == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=self.device)

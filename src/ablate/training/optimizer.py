@@ -8,7 +8,7 @@ from ablate.config.trial import OptimizerConfig, ScheduleConfig
 
 
 def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
-    """AdamW with decoupled weight decay on matrices; norms and biases don't decay."""
+    """Build AdamW with decoupled weight decay on matrices; norms and biases do not decay."""
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     return optim.AdamW(
@@ -21,13 +21,13 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
 
 
 def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
-    """The rate at so many tokens of the budget.
+    """Return the rate after `budget_tokens` of the budget.
 
-    Linear warm-up to the peak, cosine down to `final_fraction` of it at the horizon, level after that.
+    Linear warm-up to the peak, cosine decay to `final_fraction` of it at `decay_tokens`, constant after that.
     """
     warmup_tokens = config.warmup_fraction * config.decay_tokens
     if budget_tokens < warmup_tokens:
         return peak * budget_tokens / warmup_tokens
     progress = (budget_tokens - warmup_tokens) / (config.decay_tokens - warmup_tokens)
-    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return peak * (config.final_fraction + (1 - config.final_fraction) * falling)
+    decay = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return peak * (config.final_fraction + (1 - config.final_fraction) * decay)
