@@ -11,26 +11,18 @@ from ablate.errors import UserError
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
-        code = _run(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        if not _is_reader_gone():
-            return _fault()
-        return 1
-    return code
-
-
-def _run(arguments: list[str]) -> int:
-    try:
         from ablate.verbs import commands
 
         if instruction := os.environ.get("_ABLATE_COMPLETE"):
-            return commands.answer(instruction)
-        return commands.run_command_line(arguments)
+            code = commands.answer(instruction)
+        else:
+            code = commands.run_command_line(sys.argv[1:])
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        raise
+        return 1 if _is_reader_gone() else _fault()
     except UserError as error:
         if os.environ.get("ABLATE_DEBUG") == "1":
             traceback.print_exc()
@@ -42,15 +34,13 @@ def _run(arguments: list[str]) -> int:
 
 def _fault() -> int:
     traceback.print_exc()
-    print(
-        "ablate: this is a fault of ablate, not of your command. Please report it with the lines above.",
-        file=sys.stderr,
-    )
+    fault = "this is a fault of ablate, not of your command. Please report it with the lines above."
+    print(f"ablate: {fault}", file=sys.stderr)
     return 1
 
 
 def _is_reader_gone() -> bool:
-    """Whether standard output is the pipe that broke; if so, the interpreter's last flush of it is made to succeed."""
+    """Whether standard output is the broken pipe; if so, redirect it, because the interpreter flushes it at its end."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     is_gone = any(event & select.POLLERR for _, event in poll.poll(0))

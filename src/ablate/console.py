@@ -1,4 +1,4 @@
-"""The terminal, and numbers as it shows them. Imports nothing of ablate."""
+"""The terminal, and numbers for it. Imports nothing of ablate."""
 
 import sys
 
@@ -6,13 +6,18 @@ from rich.console import Console
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """The terminal; 120 columns where there is none, so that a log is readable."""
+    """Return the terminal; 120 columns wide if the output is a file."""
     return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is: without markup, highlights and line breaks."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:
     """1 arm, 2 arms."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def short(number: float) -> str:

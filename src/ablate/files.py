@@ -84,7 +84,7 @@ def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
     """
     try:
         content = read_json(path)
-        version = content["format"]
+        is_newer = content["format"] > known_format
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -93,9 +93,9 @@ def read_versioned(path: Path, known_format: int) -> dict[str, Any]:
         raise LedgerError(
             f"{path}: is damaged or not a record of ablate ({type(error).__name__}: {error}). Move it away."
         ) from None
-    if version > known_format:
+    if is_newer:
         raise NewerFormatError(
-            f"{path}: written by a newer ablate (format {version}, this one knows {known_format}). "
+            f"{path}: written by a newer ablate (format {content['format']}, this one knows {known_format}). "
             "Update ablate, or choose another runs_dir."
         )
     assert isinstance(content, dict)

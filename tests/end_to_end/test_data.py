@@ -75,8 +75,8 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
     [
         ((*FILES,), "data: takes one of prepare, show, stats, verify"),
         (("prepared", *FILES), "data prepared: takes one of prepare, show, stats, verify"),
-        (("prepare", "7", *FILES), "data prepare 7: only overrides are allowed"),
-        (("stats", "x", *FILES), "data stats x: only --markdown"),
+        (("prepare", "7", *FILES), "data prepare 7: takes a grid's overrides only"),
+        (("stats", "x", *FILES), "data stats x: takes a grid's overrides and --markdown"),
         (("prepare", *FILES, "corpus.sources.text.files.reader=csv"), "reader=csv: no such reader."),
         (("prepare", *FILES, "+corpus.sources.text.files.pattern=x"), "pattern: unknown key."),
         (("prepare", *FILES, "corpus.sources.text.files.path=nowhere"), "nowhere does not exist"),

@@ -100,9 +100,14 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
     source = trials["gptj"]
     assert run_in_process(folder, "export", source.trial_id, str(tmp_path / "card")).returncode == 0
     card = (tmp_path / "card" / "README.md").read_text()
-    [(evaluation, scores)] = source.record().evaluations.items()
-    score = scores["bpb_full"]
-    assert f"| bpb_full | {score:.4f} | {evaluation} |" in card
+    rows = [
+        f"| {metric} | {score:.4f} | {suite_id} |"
+        for suite_id, scores in source.record().evaluations.items()
+        for metric, score in scores.items()
+    ]
+    assert any(row.startswith("| bpb_full |") for row in rows)
+    for row in rows:
+        assert row in card
     for part in (
         f"# Trial {source.trial_id}",
         "block=gptj",
@@ -113,10 +118,10 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
     ):
         assert part in card
     assert "groups" not in card
-    told = run_in_process(
+    done = run_in_process(
         folder, "export", source.trial_id, str(tmp_path / "two"), "--qkv-groups", "2", "runs_dir=runs"
     )
-    assert "Its 2 groups are for CodeGen2's own modelling code" in told.stdout, told.stderr
+    assert "Its 2 groups are for CodeGen2's own modelling code" in done.stdout, done.stderr
     assert "lie in 2 groups" in (tmp_path / "two" / "README.md").read_text()
     assert json.loads((tmp_path / "two" / "config.json").read_text())["qkv_groups"] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["card", "two"]
@@ -125,13 +130,15 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["TRIAL"], "export takes a trial id, a folder that is new or empty"),
-        (["TRIAL", "text"], "text: is there and not empty. Name a new folder: python -m ablate export"),
+        (["TRIAL"], ": takes a trial id and a folder. Usage:\n  python -m ablate export ID DIR"),
+        (["TRIAL", "text"], "text: exists and is not empty. Name a new folder: python -m ablate export"),
         (["nothing", "new"], "nothing: no such trial below"),
         (["TRIAL", "new", "--qkv-groups=3"], "--qkv-groups 3: does not divide scale.n_heads=4. Allowed: 1, 2, 4."),
-        (["TRIAL", "new", "--qkv-groups"], "--qkv-groups : should be a whole number above 0, as in --qkv-groups 8."),
+        (["TRIAL", "new", "--qkv-groups=x"], "--qkv-groups x: should be a whole number above 0, as in --qkv-groups 8."),
+        (["TRIAL", "new", "--qkv-groups=0"], "--qkv-groups 0: should be a whole number above 0, as in --qkv-groups 8."),
+        (["TRIAL", "new", "--qkv-groups"], "Option '--qkv-groups' requires an argument."),
         (["TRIAL", "new", "--groups"], "export --groups: no such flag. Did you mean --qkv-groups?"),
-        (["PENDING", "new"], "is planned, and only finished trials are exported."),
+        (["PENDING", "new"], "is pending; only finished trials can be exported."),
     ],
 )
 def test_what_cannot_be_exported_is_told(
@@ -174,7 +181,7 @@ def test_other_weights_than_planned_are_refused(make_trial: MakeTrial, tmp_path:
     [folder] = Ledger(tmp_path / "runs").trials()
     planned = replace(make_trial("seed=3"), init_from=name, init_from_id=f"trial:{name}")
     check_initial_weights(planned, folder)
-    with pytest.raises(UsageError, match=r"holds other weights now .*trial:aaaaaaaaaaaa, not sha256:0"):
+    with pytest.raises(UsageError, match=r"holds other weights now .*trial:aaaaaaaaaaaa.* frozen .sha256:0"):
         check_initial_weights(replace(planned, init_from_id="sha256:0"), folder)
 
 
@@ -240,7 +247,7 @@ def test_what_does_not_fit_is_told_with_numbers(make_trial: MakeTrial, tmp_path:
     ):
         assert line in lines
     assert lines[-1].startswith(
-        "Type block=llama scale.n_layers=2 scale.d_model=64 block.key_value_heads=1 block.inner"
+        "Type block=llama scale.n_layers=2 scale.d_model=64 block.key_value_heads=1 block.mlp_ratio="
     )
 
 

@@ -38,14 +38,57 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 def statuses(folder: Path, *words: str) -> dict[str, dict[str, Any]]:
     shown = run_in_process(folder, "status", "--json", *words)
     assert shown.returncode == 0, shown.stderr
-    return {one["trial_id"]: one for one in json.loads(shown.stdout)}
+    return {trial["trial_id"]: trial for trial in json.loads(shown.stdout)}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"format": "1"}', '{"format": 1, "trial_id": 7}'])
+def test_a_damaged_record_stops_no_other_trial(ledger: tuple[Path, dict[str, str]], content: str) -> None:
+    folder, trials = ledger
+    damaged, finished = (folder / "runs" / trials[name] for name in ("40 0", "0.001 0"))
+    lesson = run_in_process(folder, "lessons").stdout
+    assert "diverged 2/2" in lesson
+    record = damaged / "record.json"
+    before = record.read_text()
+    lease, checkpoint = damaged / "lease.1", finished / "checkpoints" / "step-000000003"
+    lease.write_text(json.dumps({"host": "gone", "pid": 1, "born": "1", "token": "x"}))
+    subprocess.run(["touch", "-d", "2 hours ago", str(lease)], check=True)
+    checkpoint.mkdir(parents=True)
+    try:
+        record.write_text(content)
+        trial = statuses(folder)[damaged.name]
+        assert (trial["status"], trial["options"], trial["progress"]) == ("damaged", {}, 0.0)
+        assert trial["failure"].startswith(f"{record}: is damaged")
+        printed = run_in_process(folder, "status").stdout
+        assert "4 trials: 1 damaged, 1 failed, 1 diverged, 1 finished." in printed
+        assert f"{damaged.name} damaged: {record}: is damaged" in printed.replace("\n", "")
+        for words in (["lessons"], ["lessons", "--html"]):
+            done = run_in_process(folder, *words)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.count(f"• {record}: is damaged") == 1
+        assert "1/2" in ablate(folder, "lessons", *GRID, "replicates=1").stdout
+        assert "1 of 1 deleted." in run_in_process(folder, "gc", "--trials", "--delete").stdout
+        assert (record.read_text(), lease.exists(), checkpoint.exists()) == (content, True, False)
+    finally:
+        record.write_text(before)
+        lease.unlink(missing_ok=True)
+    assert run_in_process(folder, "lessons").stdout == lesson
+
+
+def test_a_submitted_trial_is_listed(ledger: tuple[Path, dict[str, str]]) -> None:
+    folder, trials = ledger
+    record = folder / "runs" / trials["40 0"] / "record.json"
+    before = record.read_text()
+    record.write_text(json.dumps(json.loads(before) | {"status": "submitted"}))
+    printed = run_in_process(folder, "status").stdout
+    record.write_text(before)
+    assert "4 trials: 1 submitted, 1 failed, 1 diverged, 1 finished." in printed
 
 
 def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
-    found = statuses(folder)
-    assert {found[trials[name]]["status"] for name in ("40 0", "40 1")} == {"diverged"}
-    finished, failed = found[trials["0.001 0"]], found[trials["0.001 1"]]
+    by_id = statuses(folder)
+    assert {by_id[trials[name]]["status"] for name in ("40 0", "40 1")} == {"diverged"}
+    finished, failed = by_id[trials["0.001 0"]], by_id[trials["0.001 1"]]
     assert (finished["status"], finished["progress"], finished["step"]) == ("finished", 1.0, 5)
     assert finished["options"] == {"optimizer.learning_rate": "0.001", "seed": "0"}
     assert (failed["status"], failed["failure"]) == ("failed", "OSError: disk")
@@ -56,7 +99,7 @@ def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) 
     [grid] = (folder / "runs" / "grids").glob("*.json")
     assert len(statuses(folder, grid.stem)) == 4
     of_grid = ablate(folder, "status", "--json", *GRID, "replicates=1")
-    assert {one["trial_id"] for one in json.loads(of_grid.stdout)} == set(trials.values())
+    assert {trial["trial_id"] for trial in json.loads(of_grid.stdout)} == set(trials.values())
 
 
 def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -66,8 +109,8 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
 
     def is_running() -> bool:
         leases[:] = (folder / "elsewhere").glob("*/lease.*")
-        found = statuses(folder, "runs_dir=elsewhere") if leases else {}
-        return [one["status"] for one in found.values()] == ["running"] and bool(found[leases[0].parent.name]["step"])
+        trials = list(statuses(folder, "runs_dir=elsewhere").values()) if leases else []
+        return [trial["status"] for trial in trials] == ["running"] and bool(trials[0]["step"])
 
     wait_for(is_running)
     pid = int(json.loads(leases[0].read_text())["pid"])
@@ -75,8 +118,8 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
         subprocess.run(["kill", "-9", str(number)], check=True)
     process.communicate(timeout=60)
     time.sleep(0.5)
-    [one] = statuses(folder, "runs_dir=elsewhere").values()
-    assert (one["status"], "exited without reporting an error" in one["failure"]) == ("failed", True)
+    [trial] = statuses(folder, "runs_dir=elsewhere").values()
+    assert (trial["status"], "exited without reporting an error" in trial["failure"]) == ("failed", True)
 
 
 def test_diff_explains_two_ids_and_lists_the_rest(ledger: tuple[Path, dict[str, str]]) -> None:
@@ -100,14 +143,14 @@ def test_diff_compares_a_trial_with_what_a_command_would_run(ledger: tuple[Path,
     assert "configuration: operational\n  tracking.log_every_steps: 2 → 3\n" in other.stdout
 
 
-def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str, str]]) -> None:
+def test_retry_resets_trials_and_archives_their_files(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
     [grid] = (folder / "runs" / "grids").glob("*.json")
     diverged = folder / "runs" / trials["40 1"]
     assert list(diverged.glob("checkpoints/step-*"))
-    told = run_in_process(folder, "retry", trials["40 1"]).stdout
-    assert f"{trials['40 1']}: was diverged, reset; it starts from the beginning" in told
-    assert json.loads(grid.read_text())["command"] in told
+    printed = run_in_process(folder, "retry", trials["40 1"]).stdout
+    assert f"{trials['40 1']}: was diverged, reset; it starts from the beginning" in printed
+    assert f"To run them:\n  {json.loads(grid.read_text())['command']}\n" in printed
     assert not list(diverged.glob("checkpoints/step-*"))
     assert list(diverged.glob("attempts/01/checkpoints/step-*"))
     assert (diverged / "attempts" / "01" / "metrics.jsonl").exists()
@@ -122,7 +165,7 @@ def test_retry_plans_again_and_sets_evidence_aside(ledger: tuple[Path, dict[str,
     assert "Nothing failed or diverged here." in nothing.stdout
 
 
-def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
+def test_gc_lists_first_and_deletes_with_a_flag(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, trials = ledger
     trial = folder / "runs" / trials["0.001 0"]
     left = [trial / "checkpoints" / "step-000000003", trial / "attempts" / "01"]
@@ -139,7 +182,7 @@ def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]
     fresh.write_bytes(b"being written")
     listed = run_in_process(folder, "gc")
     assert listed.returncode == 0, listed.stderr
-    assert "2.0 MB can be deleted: ablate gc --delete" in listed.stdout
+    assert "2.0 MB can be deleted: python -m ablate gc --delete" in listed.stdout
     for path in [*left, lease, scratch]:
         assert str(path.relative_to(folder / "runs")) in listed.stdout
         assert path.exists()
@@ -152,7 +195,7 @@ def test_gc_lists_first_and_deletes_when_told(ledger: tuple[Path, dict[str, str]
     assert "Nothing can be deleted." in run_in_process(folder, "gc").stdout
 
 
-def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]]) -> None:
+def test_gc_deletes_whole_trials_only_with_a_flag(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, _ = ledger
     orphan = folder / "runs" / "ffffffffffff"
     orphan.mkdir()
@@ -164,23 +207,26 @@ def test_gc_takes_whole_trials_only_when_told(ledger: tuple[Path, dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["status", "nothing"], "nothing: no such trial below"),
         (["status", "--jsn"], "status --jsn: no such flag. Did you mean --json?"),
         (["status", "runs_dir=nowhere"], "there is no ledger here"),
-        (["status", "objective=causal"], "takes no objective=causal without -m. Usage:\n  ablate status [ID …]"),
+        (
+            ["status", "objective=causal"],
+            "takes no objective=causal without -m. Usage:\n  python -m ablate status [ID …]",
+        ),
         (["diff", "a"], "diff a: diff takes two trial ids"),
         (["retry"], "retry: takes ids of trials or grids"),
         (["gc", "-m"], "gc takes no grid. Leave -m out."),
         (["gc", "all"], "gc all: takes no names"),
     ],
 )
-def test_a_wrong_word_is_told(ledger: tuple[Path, dict[str, str]], words: list[str], told: str) -> None:
+def test_a_wrong_word_is_named(ledger: tuple[Path, dict[str, str]], words: list[str], message: str) -> None:
     folder, _ = ledger
     done = run_in_process(folder, *words)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,9 +1,10 @@
 """A workspace of the lessons, as W&B would store it."""
 
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from ablate.errors import LedgerError
 from ablate.records.grid import GridRecord
 from ablate.records.wandb.workspace import save, spec, workspace
+from tests.support.in_process import Completed, run_in_process
 from tests.support.ledgers import make_grid
 
 
 def section_of(grid: GridRecord) -> dict[str, Any]:
-    found = json.loads(spec(workspace("me", "lessons", [grid])))["spec"]["section"]
-    assert isinstance(found, dict)
-    return found
+    section = json.loads(spec(workspace("me", "lessons", [grid])))["spec"]["section"]
+    assert isinstance(section, dict)
+    return section
 
 
 def panels_of(grid: GridRecord) -> list[dict[str, Any]]:
@@ -28,8 +30,7 @@ def panels_of(grid: GridRecord) -> list[dict[str, Any]]:
 
 def test_each_lesson_has_a_section_of_curves_with_bands(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1}, name="lesson_x", question="Is it good?")
-    made = workspace("me", "lessons", [results.grid, replace(results.grid, title="other")])
-    text = spec(made)
+    text = spec(workspace("me", "lessons", [results.grid, replace(results.grid, title="other")]))
     assert spec(workspace("me", "lessons", [results.grid, replace(results.grid, title="other")])) == text
     sections = json.loads(text)["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections][:2] == ["lesson_x", "lesson_x"]
@@ -43,7 +44,7 @@ def test_each_lesson_has_a_section_of_curves_with_bands(tmp_path: Path) -> None:
     assert "val/bpb_full" in text
 
 
-def test_saving_without_a_login_is_told() -> None:
+def test_saving_without_a_login_is_refused() -> None:
     class Refusing:
         url = ""
 
@@ -57,12 +58,12 @@ def test_saving_without_a_login_is_told() -> None:
 def test_runs_are_those_of_the_lessons(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
     trials = sorted(results.grid.trial_ids)
-    found = section_of(results.grid)
-    [_, limit] = found["runSets"][0]["filters"]["filters"]
+    section = section_of(results.grid)
+    [_, limit] = section["runSets"][0]["filters"]["filters"]
     assert (limit["key"]["name"], limit["op"], limit["value"]) == ("name", "IN", trials)
-    assert found["settings"]["maxRuns"] == len(trials), "a mean over seeds leaves none out"
-    assert found["settings"]["xAxis"] == "data/train_tokens"
-    assert found["settings"]["smoothingType"] == "none"
+    assert section["settings"]["maxRuns"] == len(trials), "a mean over seeds leaves none out"
+    assert section["settings"]["xAxis"] == "data/train_tokens"
+    assert section["settings"]["smoothingType"] == "none"
 
 
 @pytest.mark.parametrize(
@@ -90,46 +91,41 @@ def test_each_factor_has_its_panels_and_none_has_too(
         assert panel["groupArea"] == "minmax"
 
 
-def test_a_missing_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(LedgerError, match=r"wandb-workspaces.*pip install"):
         workspace("me", "lessons", [results.grid])
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    # Nobody is logged in, and nothing asks for it.
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "WANDB_DIR": str(folder)}
-    return subprocess.run(
-        [sys.executable, "-m", "ablate", "dashboard", *words],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+@pytest.fixture
+def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Completed]:
+    """Run the verb in a home without a login."""
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    environment = {"HOME": str(tmp_path), "WANDB_DIR": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
+    return partial(run_in_process, tmp_path, "dashboard", environment=environment)
 
 
-def test_the_verb_prints_json_and_nothing_else(tmp_path: Path) -> None:
+def test_the_verb_prints_json_and_nothing_else(tmp_path: Path, dashboard: Callable[..., Completed]) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1}, name="lesson_x")
-    done = command(tmp_path, "lesson_x", f"runs_dir={results.logs.where}", "project=me/lessons")
+    done = dashboard("lesson_x", f"runs_dir={results.logs.where}", "project=me/lessons")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["entity"], found["project"]) == ("me", "lessons")
-    wrong = command(tmp_path, "lesson_y", f"runs_dir={results.logs.where}")
+    board = json.loads(done.stdout)
+    assert (board["entity"], board["project"]) == ("me", "lessons")
+    wrong = dashboard("lesson_y", f"runs_dir={results.logs.where}")
     assert wrong.returncode == 2
     assert "lesson_y: no such grid" in wrong.stderr
     assert "lesson_x" in wrong.stderr
 
 
-def test_the_verb_saves_only_when_logged_in(tmp_path: Path) -> None:
+def test_the_verb_saves_only_when_logged_in(tmp_path: Path, dashboard: Callable[..., Completed]) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1}, name="lesson_x")
-    done = command(tmp_path, f"runs_dir={results.logs.where}", "project=me/lessons", "--save")
+    done = dashboard(f"runs_dir={results.logs.where}", "project=me/lessons", "--save")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "wandb login" in done.stderr
     assert "Traceback" not in done.stderr
-    unnamed = command(tmp_path, f"runs_dir={results.logs.where}", "project=lessons", "--save")
+    unnamed = dashboard(f"runs_dir={results.logs.where}", "project=lessons", "--save")
     assert unnamed.returncode == 2
     assert "ENTITY/PROJECT" in unnamed.stderr

@@ -1,4 +1,4 @@
-"""Call Hydra with our defaults, and reword its errors to say what to type."""
+"""Call Hydra with our defaults, and reword its errors."""
 
 import difflib
 import os
@@ -21,7 +21,7 @@ from ablate.errors import UsageError, UserError, nearest
 from ablate.grid.expand import default_container
 from ablate.scheduling.launchers.hydra import quoted, run
 
-# Of Hydra's own node, what is for users.
+# The keys below hydra.sweeper that users set.
 SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(TuningConfig)))
 
 
@@ -29,15 +29,14 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing:
     """Run Hydra over a command and return the exit code.
 
     Args:
-        verb: what is done with the grid.
         arguments: the command line without the verb.
-        names: words of the verb's own: flags, ids, numbers.
-        is_printing: whether a flag asks Hydra to print and run nothing.
+        names: the verb's own flags, ids and numbers.
+        is_printing: whether Hydra only prints.
 
     Raises:
-        UserError: what Hydra could not compose, reworded, or what the verb raises.
+        UserError: Hydra could not compose the configuration, or the verb failed.
     """
-    # A shell does not expand ~ after a dotted key, and Hydra's grammar does not know it.
+    # Neither shells nor Hydra expand ~ after a dotted key.
     arguments = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in arguments]
     words = arguments
     if not is_printing:
@@ -51,17 +50,18 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing:
         ]
     before = sys.argv
     sys.argv = [before[0], *words]
-    # Hydra prints its own errors and exits unless it is told to raise them.
+    # Otherwise Hydra prints its errors and exits.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(reworded(error)) from error
+        raise UsageError(_reworded(error)) from error
     except ValueError as error:
         # Hydra also raises plain ValueErrors; one from anywhere else is a fault.
-        if isinstance(error, UserError) or not _is_hydras(error):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if isinstance(error, UserError) or Path(hydra.__file__).parent not in raised_in.parents:
             raise
         raise UsageError(str(error)) from error
     finally:
@@ -69,42 +69,35 @@ def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing:
     return 0
 
 
-def _is_hydras(error: Exception) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    return Path(hydra.__file__).parent in Path(frames[-1].filename).parents
-
-
-def reworded(error: Exception) -> str:
-    """What Hydra says, as: what was given, what is allowed, what to type instead."""
+def _reworded(error: Exception) -> str:
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: no such choice. {nearest(choice, error.options or [])}"
-    if found := re.match(r"Could not override '(?P<key>[^']+)'", text):
-        return f"{found['key']}: unknown key. {_suggestion(found['key'])}"
+    if match := re.match(r"Could not override '(?P<key>[^']+)'", text):
+        return f"{match['key']}: unknown key. {_suggestion(match['key'])}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: has no default; give it on the command line: {error.full_key}=…"
-    if found := re.search(r"Could not find match for|No match in the defaults list|Multiple values for", text):
-        return text.splitlines()[0]
-    return text
+    first_line_only = r"Could not find match for|No match in the defaults list|Multiple values for"
+    return text.splitlines()[0] if re.search(first_line_only, text) else text
 
 
 def _suggestion(key: str) -> str:
-    """What a key that is not there may have meant, and the keys that stand beside it in the default configuration."""
+    """Return the likely meaning of an unknown key, and the keys with the same parent."""
     keys = list(_dotted(default_container() | {"hydra": {"sweeper": dict.fromkeys(SWEEPER_KEYS)}}))
     parent, _, last = key.rpartition(".")
     while parent and parent not in keys:
         parent, _, last = parent.rpartition(".")
-    beside = {known.rpartition(".")[2]: known for known in keys if known.rpartition(".")[0] == parent}
+    siblings = {known.rpartition(".")[2]: known for known in keys if known.rpartition(".")[0] == parent}
     names = {known: known.rpartition(".")[2] for known in keys}
-    meant = (
+    likely = (
         [known for known, name in names.items() if name == last]
-        or [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
+        or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1)]
         or [known for known, name in names.items() if last == "".join(part[:1] for part in name.split("_"))]
         or [known for known, name in names.items() if name in difflib.get_close_matches(last, names.values(), n=1)]
     )
-    hint = f"Did you mean {' or '.join(meant[:3])}? " if meant else ""
-    return f"{hint}Allowed: {', '.join(sorted(beside))}."
+    hint = f"Did you mean {' or '.join(likely[:3])}? " if likely else ""
+    return f"{hint}Allowed: {', '.join(sorted(siblings))}."
 
 
 def _dotted(container: Mapping[str, Any], above: str = "") -> Iterator[str]:

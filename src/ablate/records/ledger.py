@@ -29,7 +29,7 @@ from typing import Any
 
 import yaml
 
-from ablate.errors import LedgerError
+from ablate.errors import LedgerError, NewerFormatError
 from ablate.files import write_text
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.grid import GridRecord
@@ -127,6 +127,15 @@ class TrialFolder:
             return read(self.record_path, TrialRecord)
         except FileNotFoundError:
             return TrialRecord(self.trial_id)
+
+    def record_or_problem(self) -> TrialRecord | str:
+        """Return the record, or what is wrong with a damaged file. Raises NewerFormatError."""
+        try:
+            return self.record()
+        except NewerFormatError:
+            raise
+        except LedgerError as error:
+            return str(error)
 
     @property
     def status(self) -> Status:

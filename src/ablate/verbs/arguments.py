@@ -1,4 +1,4 @@
-"""The words after a verb about a ledger: names, flags, and settings such as where the ledger is."""
+"""The words after a verb about a ledger: names, flags and settings."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ablate.errors import FailureError, UsageError
 from ablate.records.ledger import Ledger, TrialFolder
-from ablate.verbs.table import Verb
+from ablate.records.logs import Logs
+from ablate.records.open_logs import open_logs
+from ablate.verbs.table import PROGRAM, Verb
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,8 @@ class Arguments:
     """The parsed words.
 
     Attributes:
-        names: words that are neither flags nor settings: ids, names of lessons, a folder.
-        flags: the flags, with the values of those that take one.
-        settings: NAME=VALUE words, by name.
+        names: ids, names of lessons, a folder.
+        settings: the NAME=VALUE words.
     """
 
     verb: Verb
@@ -28,7 +29,7 @@ class Arguments:
 
     @classmethod
     def of(cls, verb: Verb, words: Sequence[str], flags: Mapping[str, str]) -> "Arguments":
-        """Split the words of a verb. Raises UsageError for one that the verb does not take."""
+        """Split the words of a verb. Raises UsageError for words that it does not take."""
         settings = dict(word.split("=", 1) for word in words if "=" in word)
         names = tuple(word for word in words if "=" not in word)
         arguments = cls(verb, names, flags, settings)
@@ -40,14 +41,14 @@ class Arguments:
         return arguments
 
     def error(self, problem: str) -> UsageError:
-        """What is wrong with the words, and what the verb takes."""
-        usage = "\n".join(f"  ablate {self.verb.name} {form}" for form in self.verb.usage)
-        given = " ".join([self.verb.name, *self.names])
-        return UsageError(f"{given}: {problem}. Usage:\n{usage}\n`ablate {self.verb.name} --help` tells more.")
+        """Return an error with the usage of the verb."""
+        verb, words = f"{PROGRAM} {self.verb.name}", " ".join([self.verb.name, *self.names])
+        usage = "\n".join(f"  {verb} {form}" for form in self.verb.usage)
+        return UsageError(f"{words}: {problem}. Usage:\n{usage}\n`{verb} --help` tells more.")
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger that runs_dir=PATH names. Raises UsageError where there is no such folder."""
+        """The ledger in runs_dir=PATH. Raises UsageError if there is no such folder, FailureError if it is unreadable."""
         folder = Path(self.settings.get("runs_dir", self.verb.runs_dir)).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")
@@ -55,20 +56,28 @@ class Arguments:
             raise FailureError(f"{folder}: the ledger cannot be read (permission denied).")
         return Ledger(folder)
 
-    def trial(self, name: str) -> TrialFolder:
-        """The trial with this id, or with the one id that begins with it. Raises UsageError."""
-        return trial_named(self.ledger, name)
+    @cached_property
+    def logs(self) -> Logs:
+        """Grids from runs_dir=, and numbers from there or from wandb=. Raises LedgerError if there are none."""
+        declared = open_logs(self.ledger.runs_dir)
+        source = self.settings.get("wandb")
+        if source is None:
+            return declared
+        from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
+
+        if source == "offline":
+            return OfflineWandbLogs(self.ledger.runs_dir, declared)
+        return ProjectLogs(source, declared)
 
 
 def trial_named(ledger: Ledger, name: str) -> TrialFolder:
-    """The trial with this id, or with the one id that begins with it. Raises UsageError."""
+    """Return the trial with this id, or the only one whose id begins with it. Raises UsageError."""
     known = [folder.trial_id for folder in ledger.trials()]
     matching = [name] if name in known else [trial for trial in known if trial.startswith(name)]
     if len(matching) == 1:
         return ledger.trial(matching[0])
     if matching:
-        listed = ", ".join(matching[:8])
-        raise UsageError(f"{name}: {len(matching)} trial ids begin with it: {listed}. Give more digits.")
+        raise UsageError(f"{name}: begins {len(matching)} trial ids: {', '.join(matching[:8])}. Give more digits.")
     raise UsageError(
-        f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `ablate status` lists them."
+        f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `{PROGRAM} status` lists them."
     )

@@ -10,7 +10,7 @@ from ablate import CONF, __version__
 from ablate.errors import UsageError, nearest
 from ablate.verbs.completion import complete_word, completer
 from ablate.verbs.options import choices_of, groups
-from ablate.verbs.table import HYDRA_FLAGS, OVERRIDES, PRINTING, VERBS, Composes, Flag, Verb
+from ablate.verbs.table import HYDRA_FLAGS, OVERRIDES, PRINTING, PROGRAM, VERBS, Composes, Flag, Verb
 
 SETTINGS = {"help_option_names": ["--help", "-h"], "max_content_width": 120}
 HELP = Flag(("--help", "-h"), "print this help")
@@ -21,7 +21,7 @@ def run_command_line(arguments: list[str]) -> int:
     """Run one command and return its exit code.
 
     Raises:
-        UserError: a command that is wrong, or work that failed.
+        UserError: the command is wrong or its work failed.
     """
     try:
         with _Ablate("ablate").make_context("ablate", arguments) as context:
@@ -36,20 +36,16 @@ def run_command_line(arguments: list[str]) -> int:
 
 
 def _no_such_flag(error: click.NoSuchOption) -> UsageError:
-    verb, given = VERBS[str(error.ctx.command.name)] if error.ctx else VERBS["run"], error.option_name
-    if verb.composes is Composes.NOTHING and given in HYDRA_NAMES:
-        return UsageError(f"{verb.name} takes no grid. Leave {given} out.")
-    known = [name for flag in (*_flags(verb), HELP) for name in flag.names]
-    words = given if verb.name == "run" else f"{verb.name} {given}"
-    return UsageError(f"{words}: no such flag. {nearest(given, known)}")
-
-
-def _flags(verb: Verb) -> tuple[Flag, ...]:
-    return verb.flags if verb.composes is Composes.NOTHING else (*verb.flags, *HYDRA_FLAGS)
+    verb, flag = VERBS[str(error.ctx.command.name)] if error.ctx else VERBS["run"], error.option_name
+    if flag in HYDRA_NAMES:
+        return UsageError(f"{verb.name} takes no grid. Leave {flag} out.")
+    allowed = [name for allowed in (*verb.all_flags, HELP) for name in allowed.names]
+    words = flag if verb.name == "run" else f"{verb.name} {flag}"
+    return UsageError(f"{words}: no such flag. {nearest(flag, allowed)}")
 
 
 class _Ablate(click.Group):
-    """The program. A command without a verb runs; without any word it prints the help."""
+    """The program. The verb `run` may be left out; without any word it prints the help."""
 
     def __init__(self, name: str) -> None:
         version = click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version)
@@ -65,7 +61,7 @@ class _Ablate(click.Group):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the help."""
+        """List the verbs in the order of the help."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
@@ -73,11 +69,11 @@ class _Ablate(click.Group):
         return _VerbCommand(VERBS[cmd_name])
 
     def get_help(self, ctx: click.Context) -> str:
-        """List verbs, groups and choices."""
+        """Return the overview."""
         return overview()
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        """A verb, or the first word of `run`."""
+        """Complete a verb, or the first word of `run`."""
         verbs = [CompletionItem(name, help=verb.help) for name, verb in VERBS.items() if name.startswith(incomplete)]
         flags = click.Command.shell_complete(self, ctx, incomplete)
         flags += self.get_command(ctx, "run").shell_complete(ctx, incomplete)
@@ -109,21 +105,21 @@ class _VerbCommand(click.Command):
             return complete_word(verb, ctx.params.get("words") or (), incomplete)
 
         flags = [
-            click.Option([*flag.names, flag.parameter], is_flag=None if flag.value else True) for flag in _flags(verb)
+            click.Option([*flag.names, flag.parameter], is_flag=None if flag.value else True) for flag in verb.all_flags
         ]
         words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
         super().__init__(verb.name, params=[*flags, words], context_settings=SETTINGS)
         self.verb = verb
 
     def invoke(self, ctx: click.Context) -> int:
-        """Do what the verb does."""
-        flags = {flag.names[0]: ctx.params[flag.parameter] for flag in _flags(self.verb)}
+        """Run the verb."""
+        flags = {flag.names[0]: ctx.params[flag.parameter] for flag in self.verb.all_flags}
         return _dispatch(self.verb, list(ctx.params["words"]), {name: value for name, value in flags.items() if value})
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Usage, what the verb takes, its flags, and examples."""
+        """Write the usage of the verb, its words and flags, and examples."""
         verb = self.verb
-        usage = "\n       ".join(f"ablate {verb.name} {form}" for form in verb.usage)
+        usage = "\n       ".join(f"{PROGRAM} {verb.name} {form}" for form in verb.usage)
         formatter.write(f"Usage: {usage}\n\n{verb.help[0].upper()}{verb.help[1:]}.\n")
         composes = verb.composes is not Composes.NOTHING
         words = {**verb.choices, **verb.takes, **(OVERRIDES if composes else {})}
@@ -137,7 +133,7 @@ class _VerbCommand(click.Command):
                     formatter.write_dl(rows)
         with formatter.section("Examples"):
             for example in verb.examples:
-                formatter.write(f"  {example}\n")
+                formatter.write(f"  {PROGRAM} {example}\n")
 
 
 def _records(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
@@ -175,18 +171,18 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
 
 
 def _check_overrides(words: list[str]) -> None:
-    """Refuse a word that is no override (KEY=VALUE, ~KEY)."""
+    """Raise UsageError for a word that is neither KEY=VALUE nor ~KEY."""
     for word in words:
         if "=" in word or word.startswith("~"):
             continue
         if word in VERBS:
-            raise UsageError(f"{word}: a verb comes first: ablate {word} …")
-        problem = f"no such verb. {nearest(word, VERBS)}" if word == words[0] else "what should it be?"
+            raise UsageError(f"{word}: a verb comes first: {PROGRAM} {word} …")
+        problem = f"no such verb. {nearest(word, VERBS)}" if word == words[0] else "is no option."
         raise UsageError(f"{word}: {problem} Options have the form key=value.")
 
 
 def overview() -> str:
-    """What `ablate --help` prints."""
+    """Return the help of the program: verbs, config groups and their choices."""
     examples = {
         "-m objective=causal,prefix,mixed": "a grid: arms × 3 seeds, then the lesson",
         "experiment=lesson2_infill": "a lesson declared in conf/experiment",
@@ -199,9 +195,11 @@ def overview() -> str:
         [
             "ablate: change one thing in pre-training, train again, and get a verdict that holds.",
             "",
-            *(f"  ablate {words:<48}{text}" for words, text in examples.items()),
+            *(f"  {PROGRAM} {words:<48}{text}" for words, text in examples.items()),
             "",
-            "Verbs (the first word; `ablate VERB --help` prints a verb's own help):",
+            f"`ablate …` does the same as `{PROGRAM} …`.",
+            "",
+            f"Verbs (the first word; `{PROGRAM} VERB --help` prints a verb's own help):",
             *(f"  {verb.name:<12}{verb.help}" for verb in VERBS.values()),
             "",
             "Options (group=choice; several choices with -m make arms; the first is the default):",
@@ -219,7 +217,7 @@ def overview() -> str:
 
 
 def answer(instruction: str) -> int:
-    """Answer a shell that completes a command, as in `bash_complete`; what is typed is in the environment."""
+    """Print completions for a shell, as `bash_complete`; the environment has the words so far."""
     if words := completer(instruction.partition("_")[0], _Ablate("ablate")).complete():
         print(words)
     return 0

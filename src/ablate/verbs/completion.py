@@ -1,4 +1,4 @@
-"""`completion`: what shells ask for while a command is typed, and the scripts that let them ask."""
+"""`completion`: the scripts that make shells complete a command, and the answers to them."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ VARIABLE = "_ABLATE_COMPLETE"
 
 
 def main(arguments: "Arguments") -> int:
-    """Print a shell's script. Raises UsageError."""
+    """Print the script of a shell. Raises UsageError."""
     if len(arguments.names) != 1 or arguments.names[0] not in SHELLS:
         raise arguments.error("takes one of bash, zsh, fish")
     print(completer(arguments.names[0], click.Command("ablate")).source(), end="")
@@ -32,23 +32,17 @@ def main(arguments: "Arguments") -> int:
 
 
 def completer(shell: str, program: click.Command) -> ShellComplete:
-    """Complete the words of a program in a shell."""
+    """Return click's object that completes the words of a program."""
     return SHELLS[shell](program, {}, "ablate", VARIABLE)
 
 
 def complete_word(verb: Verb, words: Sequence[str], incomplete: str) -> list[CompletionItem[Any]]:
-    """Complete a word that is no flag.
-
-    Args:
-        verb: the command's.
-        words: those before it, flags aside.
-        incomplete: what is typed of it.
-    """
-    found = [CompletionItem(name, help=text) for name, text in verb.choices.items() if not words]
-    found += [CompletionItem(f"{key}=") for key in sorted(verb.settings)]
+    """Complete a word that is not a flag; `words` are those before it, without flags."""
+    items = [CompletionItem(name, help=text) for name, text in verb.choices.items() if not words]
+    items += [CompletionItem(f"{key}=") for key in sorted(verb.settings)]
     if verb.composes is not Composes.NOTHING:
-        found += [CompletionItem(option) for option in _options(incomplete)]
-    return [item for item in found if str(item.value).startswith(incomplete)]
+        items += [CompletionItem(option) for option in _options(incomplete)]
+    return [item for item in items if str(item.value).startswith(incomplete)]
 
 
 def _options(incomplete: str) -> list[str]:
@@ -56,11 +50,11 @@ def _options(incomplete: str) -> list[str]:
     prefix = key[: len(key) - len(key.lstrip("+~"))]
     group = key.removeprefix(prefix)
     if has_value:
-        # Of several choices, the last is being typed.
+        # The last of several choices is incomplete.
         before = value[: value.rfind(",") + 1]
         return [f"{key}={before}{choice}" for choice in choices_of(group)] if group in groups() else []
-    known = [key for key in keys() if "." in incomplete or "." not in key]
-    return [f"{prefix}{name}=" for name in (*groups(), *known)]
+    shown = [key for key in keys() if "." in incomplete or "." not in key]
+    return [f"{prefix}{name}=" for name in (*groups(), *shown)]
 
 
 class _Bash(BashComplete):
@@ -76,30 +70,30 @@ complete -o nosort -F _ablate_completion %(prog_name)s
 """
 
     def source(self) -> str:
-        """The script, without click's check of the shell's version, which starts a shell."""
+        """Return the script, without click's check of the shell's version, which starts a shell."""
         return self.source_template % self.source_vars()
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the cursor, and the one at it."""
+        """Return the words before the cursor and the word at it."""
         line = os.environ["COMP_LINE"]
         _, *words = split_arg_string(line)
         return (words, "") if line[-1:].isspace() or not words else (words[:-1], words[-1])
 
     def complete(self) -> str:
-        """What may follow the last `=` of the word."""
+        """Return what may follow the last `=` of the word."""
         words, incomplete = self.get_completion_args()
         start = incomplete.rfind("=") + 1
         return "\n".join(str(item.value)[start:] for item in self.get_completions(words, incomplete))
 
 
 class _Zsh(ZshComplete):
-    """No space after `group=`: only words with a help text, verbs and flags, end there."""
+    """A space is only added after words with a help text: verbs and flags, not `group=`."""
 
     source_template = ZshComplete.source_template.replace("compadd -U", "compadd -S '' -U")
 
 
 class _Fish(FishComplete):
-    """Several choices have commas."""
+    """Values may have commas."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 

@@ -1,19 +1,13 @@
 """`dashboard`: a W&B workspace for the lessons of a project."""
 
 from ablate.errors import UsageError
-from ablate.records.open_logs import open_logs
 from ablate.records.wandb.workspace import save, spec, workspace
 from ablate.verbs.arguments import Arguments
 
 
 def main(arguments: Arguments) -> int:
-    """Print or save the workspace of the named lessons or grids.
-
-    Raises:
-        UsageError: no such grid.
-        LedgerError: logs that cannot be read, a missing library, or nobody logged in.
-    """
-    logs = open_logs(arguments.ledger.runs_dir)
+    """Print or save a workspace. Raises UsageError; LedgerError: unreadable logs, a missing library, no login."""
+    logs = arguments.logs
     grids = logs.grids()
     known = {name: grid for grid in reversed(grids) for name in (grid.grid_id, grid.declaration.name) if name}
     for name in arguments.names:
@@ -26,6 +20,6 @@ def main(arguments: Arguments) -> int:
     entity, _, project = arguments.settings.get("project", "entity/ablate").rpartition("/")
     if "--save" in arguments.flags and not entity:
         raise UsageError(f"project={project}: takes ENTITY/PROJECT, the project that your trials are in.")
-    made = workspace(entity, project, chosen)
-    print(save(made) if "--save" in arguments.flags else spec(made))
+    board = workspace(entity, project, chosen)
+    print(save(board) if "--save" in arguments.flags else spec(board))
     return 0

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ablate.config.fields import Kind
 from ablate.config.parse import trial_to_container
-from ablate.console import make_console
+from ablate.console import make_console, say
 from ablate.errors import UsageError
 from ablate.grid.grid import Grid
 from ablate.identity import Difference, differences, kind_of_key, semantic
@@ -26,10 +26,9 @@ class Side:
     """One of the two trials.
 
     Attributes:
-        semantic: the canonical form that its id was made of.
-        config: its configuration.
+        semantic: the canonical form that its id hashes.
         choices: config group → choice.
-        record: its record; None for a trial that a command would run.
+        record: None for a trial that is not in the ledger.
     """
 
     trial_id: str
@@ -40,7 +39,7 @@ class Side:
 
     @classmethod
     def of(cls, folder: TrialFolder) -> "Side":
-        """A trial of the ledger."""
+        """Read a trial of the ledger."""
         record = folder.record()
         return cls(folder.trial_id, record.semantic, folder.frozen(), record.choices, record)
 
@@ -68,20 +67,21 @@ def _show(first: Side, second: Side, console: Console) -> None:
     reasons = id_reasons(first, second)
     same = "one trial, as nothing that changes a result differs"
     summary = f"two trials, because of {'; '.join(_summary(first, second, reasons))}" if reasons else same
-    console.print(f"{first.trial_id} → {second.trial_id}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{first.trial_id} → {second.trial_id}: {summary}")
     _section("configuration: makes two ids", reasons, console)
     shown = {difference.key for difference in reasons}
     rest = [difference for difference in differences(first.config, second.config) if difference.key not in shown]
     titles = {None: "spelled differently", Kind.EVALUATION: "evaluation", Kind.OPERATIONAL: "operational"}
     for kind, title in titles.items():
-        _section(f"configuration: {title}", [one for one in rest if kind_of_key(one.key) == kind], console)
+        of_kind = [difference for difference in rest if kind_of_key(difference.key) == kind]
+        _section(f"configuration: {title}", of_kind, console)
     if first.record is not None and second.record is not None:
         _section("code and machine", _of(first.record, second.record, ("provenance",)), console)
         _section("results", _of(first.record, second.record, RESULTS), console)
 
 
 def _summary(first: Side, second: Side, reasons: Sequence[Difference]) -> dict[str, None]:
-    """The reasons in one line: a config group by its choices, where these differ."""
+    """Return the reasons; those within a config group as one, if its choices differ."""
     parts = []
     for reason in reasons:
         group = reason.key.split(".")[0]
@@ -91,7 +91,7 @@ def _summary(first: Side, second: Side, reasons: Sequence[Difference]) -> dict[s
 
 
 def id_reasons(first: Side, second: Side) -> list[Difference]:
-    """The differences that make two ids, by the keys of the configuration where it has keys for them."""
+    """Return the differences that change the id, by the keys of the configuration if it has them."""
     canonical = differences(first.semantic, second.semantic)
     parts = {difference.key.split(".")[0] for difference in canonical}
     written = [
@@ -99,21 +99,21 @@ def id_reasons(first: Side, second: Side) -> list[Difference]:
         for difference in differences(first.config, second.config)
         if difference.key.split(".")[0] in parts and kind_of_key(difference.key) is None
     ]
-    # Nobody wrote these: a new version of our code, or text that changed under one path.
-    unwritten = [one for one in canonical if one.key.startswith("code_versions.") or not written]
-    return written + unwritten
+    # No configuration has these: a new version of our code, or a text that changed under the same path.
+    return written + [
+        difference for difference in canonical if difference.key.startswith("code_versions.") or not written
+    ]
 
 
 def _of(first: TrialRecord, second: TrialRecord, keys: Sequence[str]) -> list[Difference]:
     return differences(*({key: to_json(getattr(record, key)) for key in keys} for record in (first, second)))
 
 
-def _section(title: str, found: Sequence[Difference], console: Console) -> None:
-    if not found:
-        return
-    console.print(f"[bold]{title}[/]", highlight=False)
-    for difference in found:
+def _section(title: str, section: Sequence[Difference], console: Console) -> None:
+    if section:
+        say(console, title, "bold")
+    for difference in section:
         change = ""
         if isinstance(difference.first, float) and isinstance(difference.second, float):
             change = f"  ({difference.second - difference.first:+.4g})"
-        console.print(f"  {difference}{change}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {difference}{change}")

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.console import make_console
+from ablate.console import make_console, say
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 from ablate.verbs.arguments import Arguments
+from ablate.verbs.table import PROGRAM
 
 # A file that is being written lives for a moment; one of a process that died stays.
 LEAST_SCRATCH_AGE_SECONDS = 600.0
@@ -25,7 +26,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Garbage:
-    """One file or folder that nothing needs."""
+    """A file or folder that nothing needs."""
 
     kind: str
     path: Path
@@ -47,36 +48,35 @@ def main(arguments: Arguments) -> int:
         if of_kind := [item for item in items if item.kind == kind]:
             size = sum(item.size_bytes for item in of_kind) / 1e6
             megabytes += size
-            console.print(f"{len(of_kind):,} × {text}: {size:,.1f} MB", highlight=False)
+            say(console, f"{len(of_kind):,} × {text}: {size:,.1f} MB")
             for item in of_kind:
-                path = item.path.relative_to(ledger.runs_dir)
-                console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+                say(console, f"  {item.path.relative_to(ledger.runs_dir)}")
     if not items:
-        console.print("Nothing can be deleted.")
+        say(console, "Nothing can be deleted.")
     elif "--delete" not in arguments.flags:
-        console.print(f"{megabytes:,.1f} MB can be deleted: ablate gc --delete", highlight=False, soft_wrap=True)
+        say(console, f"{megabytes:,.1f} MB can be deleted: {PROGRAM} gc --delete")
     else:
-        deleted = sum(_delete(item, ledger) for item in items)
-        console.print(f"{deleted:,} of {len(items):,} deleted.", highlight=False)
+        say(console, f"{sum(_delete(item, ledger) for item in items):,} of {len(items):,} deleted.")
     return 0
 
 
 def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
-    """Everything that nothing needs; trials that a process runs are skipped."""
+    """Yield what nothing needs, but nothing of running trials and of trials with a damaged record."""
     oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
-    yield from (Garbage("scratch", path, None) for path in _older(ledger.runs_dir.glob(".gone-*"), oldest))
-    yield from (Garbage("scratch", path, None) for path in _older((ledger.runs_dir / "grids").glob(".*"), oldest))
+    scratch = [*ledger.runs_dir.glob(".gone-*"), *ledger.runs_dir.glob("grids/.*")]
+    yield from (Garbage("scratch", path, None) for path in _older(scratch, oldest))
     named, tunings = _named(ledger), {tuning.tuning_id for tuning in ledger.tunings()}
     for folder in ledger.trials():
-        if folder.is_locked:
+        record = folder.record_or_problem()
+        if folder.is_locked or isinstance(record, str):
             continue
-        if with_trials and folder.trial_id not in named and folder.record().first_grid not in tunings:
+        if with_trials and folder.trial_id not in named and record.first_grid not in tunings:
             yield Garbage("trial", folder.path, folder)
             continue
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))
         scratch = [*folder.path.glob(".*"), *folder.path.glob("evaluations/.*"), *folder.checkpoints.leftovers()]
         yield from (Garbage("scratch", path, folder) for path in _older(scratch, oldest))
-        if folder.status == Status.FINISHED:
+        if record.status == Status.FINISHED:
             yield from (Garbage("checkpoint", path, folder) for path in folder.checkpoints.paths())
             yield from (Garbage("set aside", path, folder) for path in sorted(folder.path.glob("attempts/*")))
 
@@ -86,18 +86,18 @@ def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
 
 
 def _named(ledger: Ledger) -> set[str]:
-    """Every trial that a grid names."""
+    """Return the trials of all grids."""
     return {trial for grid in ledger.grids() for trial in grid.trial_ids}
 
 
 def _delete(item: Garbage, ledger: Ledger) -> bool:
-    """Delete under the trial's lease, and return whether that was possible."""
+    """Delete it, under the lease of its trial. Returns False if a process holds the lease."""
     if item.trial is None:
         _remove(item.path)
         return True
     try:
         with item.trial.lease:
-            # A grid may have named it since it was listed.
+            # A new grid may have named it.
             if item.kind == "trial" and item.trial.trial_id not in _named(ledger):
                 _remove(item.path.rename(item.path.with_name(f".gone-{item.trial.trial_id}")))
             elif item.kind not in ("trial", "lease"):

@@ -9,18 +9,18 @@ from ablate import CONF
 
 
 def groups() -> list[str]:
-    """The config groups."""
+    """Return the config groups."""
     return list(_default_choices())
 
 
 def choices_of(group: str) -> list[str]:
-    """The choices of a config group, the default first."""
+    """Return the choices of a config group, the default first."""
     names = sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
     return sorted(names, key=lambda name: name not in _default_choices().get(group, []))
 
 
 def keys() -> Iterator[str]:
-    """Every dotted key of the default configuration."""
+    """Yield the dotted keys of the default configuration."""
     root = {key: value for key, value in _read(CONF / "config.yaml").items() if key not in ("defaults", "hydra")}
     yield from _dotted(root)
     for group, choices in _default_choices().items():
@@ -30,13 +30,13 @@ def keys() -> Iterator[str]:
 
 @cache
 def _default_choices() -> dict[str, list[str]]:
-    chosen: dict[str, list[str]] = {}
+    choices: dict[str, list[str]] = {}
     for entry in _read(CONF / "config.yaml")["defaults"]:
         for group, choice in entry.items() if isinstance(entry, dict) else ():
             # Not Hydra's own groups (`override hydra/launcher`).
             if " " not in group:
-                chosen[group] = choice if isinstance(choice, list) else [choice] if choice else []
-    return chosen
+                choices[group] = choice if isinstance(choice, list) else [choice] if choice else []
+    return choices
 
 
 def _read(path: Path) -> dict[str, Any]:

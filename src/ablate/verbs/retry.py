@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markup import escape
 
-from ablate.console import make_console
+from ablate.console import make_console, say
 from ablate.grid.grid import Grid
 from ablate.grid.run import run
 from ablate.records.lease import LockedError
@@ -14,12 +13,13 @@ from ablate.records.trial import Status
 from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.reconcile import reconcile
 from ablate.verbs.arguments import Arguments, trial_named
+from ablate.verbs.table import PROGRAM
 
 
 def main(arguments: Arguments) -> int:
     """Reset trials, named by their ids or by a grid's, and print the commands that run them. Raises UsageError."""
     if not arguments.names:
-        raise arguments.error("takes ids of trials or grids; `ablate status` shows what failed")
+        raise arguments.error(f"takes ids of trials or grids; `{PROGRAM} status` shows what failed")
     console = make_console()
     commands: dict[str, None] = {}
     folders = []
@@ -28,9 +28,7 @@ def main(arguments: Arguments) -> int:
         folders += of_name
         commands[command] = None
     if reset(folders, console, is_fresh="--fresh" in arguments.flags):
-        console.print("To run them:")
-        for command in commands:
-            console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+        say(console, "\n  ".join(["To run them:", *commands]))
     return 0
 
 
@@ -41,14 +39,13 @@ def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) 
 
 
 def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -> int:
-    """Set failed and diverged trials to pending, and return how many that were.
+    """Set failed and diverged trials to pending and return their number.
 
-    A diverged trial starts from the beginning, because its checkpoint has the state that diverged. Its files are
-    archived.
+    The files of a diverged trial are archived: it starts from the beginning, as its checkpoint has a diverged state.
     """
     count = 0
     for folder in folders:
-        # The record of a trial whose whole command was killed still says that it is running.
+        # If the whole command was killed, the record still says that the trial is running.
         reconcile(folder)
         status = folder.status
         if status not in (Status.FAILED, Status.DIVERGED):
@@ -59,30 +56,24 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
                     folder.archive_attempt()
                 folder.update(status=Status.PENDING, failure=None)
         except LockedError as error:
-            console.print(f"{folder.trial_id}: skipped, {escape(str(error))}", highlight=False)
+            say(console, f"{folder.trial_id}: skipped, {error}")
             continue
         count += 1
         step = folder.checkpoints.newest_step
         place = "from the beginning" if step is None else f"from step {step:,}"
-        console.print(f"{folder.trial_id}: was {status}, reset; it starts {place}", highlight=False)
+        say(console, f"{folder.trial_id}: was {status}, reset; it starts {place}")
     if not count:
-        console.print("Nothing failed or diverged here.")
+        say(console, "Nothing failed or diverged here.")
     return count
 
 
 def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
-    """The trials of an id, and the command that runs them."""
+    """Return the trials of a trial's or grid's id, and the command that runs them."""
     try:
         grid = ledger.grid(name)
     except FileNotFoundError:
         folder = trial_named(ledger, name)
-        return [folder], _command(ledger, folder.record().first_grid or "")
+        first = folder.record().first_grid or ""
+        is_tuning = ledger.tuning_path(first).exists()
+        return [folder], ledger.tuning(first).command if is_tuning else ledger.grid(first).command
     return ledger.trials_of(grid), grid.command
-
-
-def _command(ledger: Ledger, first: str) -> str:
-    """The command that ran a grid or a tuning."""
-    try:
-        return ledger.tuning(first).command
-    except FileNotFoundError:
-        return ledger.grid(first).command

@@ -12,13 +12,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from ablate.console import clock, make_console, short
+from ablate.console import clock, counted, make_console, short
 from ablate.errors import LedgerError
 from ablate.grid.grid import Grid
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
-from ablate.records.trial import Scores, Status
+from ablate.records.trial import Scores, Status, TrialRecord
 from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.reconcile import DIED
 from ablate.verbs.arguments import Arguments, trial_named
@@ -28,8 +29,19 @@ if TYPE_CHECKING:
 
 MOST_FINISHED = 20
 LOOK_SECONDS = 2.0
-ORDER = [Status.RUNNING, Status.FAILED, Status.DIVERGED, Status.PENDING, Status.PRUNED, Status.FINISHED]
-STYLES = {Status.RUNNING: "cyan", Status.FAILED: "red", Status.DIVERGED: "magenta", Status.FINISHED: "green"}
+DAMAGED = "damaged"
+# Each status in the order of the table, with its colour.
+STYLES = {
+    Status.RUNNING: "cyan",
+    Status.SUBMITTED: "",
+    DAMAGED: "red",
+    Status.FAILED: "red",
+    Status.DIVERGED: "magenta",
+    Status.PENDING: "",
+    Status.PRUNED: "",
+    Status.FINISHED: "green",
+}
+ORDER = list(STYLES)
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,13 @@ class TrialStatus:
     """One trial, as `--json` prints it.
 
     Attributes:
-        options: what its first grid swept, and its seed.
-        progress: fraction of the budget that is spent, by the newest row of its log.
-        checkpoint_step: the step that it would resume from; None for the beginning.
+        status: a `Status`, or `damaged`.
+        options: the swept options of its first grid, and its seed.
+        progress: the fraction of the budget that is spent.
+        checkpoint_step: where it would resume; None for the beginning.
         host: the machine of the newest attempt.
-        failure: the message of the error that ended it.
-        scores: metrics by evaluation id.
+        failure: the message of the error that ended it, or what is wrong with a damaged record.
+        scores: metrics by suite id.
     """
 
     trial_id: str
@@ -66,12 +79,13 @@ class TrialStatus:
     @classmethod
     def of(cls, folder: TrialFolder) -> "TrialStatus":
         """Read a trial's record and log. Writes nothing."""
-        record = folder.record()
-        status, attempts = record.status, record.attempts
-        failure = record.failure.message if record.failure else None
+        readable = folder.record_or_problem()
+        problem, record = (readable, TrialRecord(folder.trial_id)) if isinstance(readable, str) else (None, readable)
+        status, attempts = DAMAGED if problem else record.status, record.attempts
+        failure = record.failure.message if record.failure else problem
         is_running = status == Status.RUNNING
         if is_running and not folder.is_locked:
-            # The next command that runs the grid records it; this one only reads.
+            # The next command that runs the grid records it.
             status = Status.FINISHED if record.is_scoring else Status.FAILED
             failure, is_running = DIED, False
         is_done = status == Status.FINISHED
@@ -80,7 +94,7 @@ class TrialStatus:
         seconds = newest.get("speed/training_seconds")
         return cls(
             trial_id=folder.trial_id,
-            status=status.value,
+            status=str(status),
             options=record.options,
             choices=record.choices,
             first_grid=record.first_grid,
@@ -100,19 +114,15 @@ class TrialStatus:
 
 
 def main(arguments: Arguments) -> int:
-    """Show the trials of these ids (of trials, grids or tunings), or all. Raises UsageError."""
+    """Show the trials with these ids (of trials, grids or tunings), or all. Raises UsageError."""
     ledger = arguments.ledger
     folders = [folder for name in arguments.names for folder in _named(ledger, name)]
-
-    def look() -> Iterable[TrialFolder]:
-        return folders if arguments.names else ledger.trials()
-
-    _show(look, ledger, arguments.flags, make_console())
+    _show(lambda: folders if arguments.names else ledger.trials(), ledger, arguments.flags, make_console())
     return 0
 
 
 def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
-    """Show the trials of a grid, also those that the ledger does not have yet."""
+    """Show the trials of a grid, including those that are not in the ledger yet."""
     _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, names, console)
     return 0
 
@@ -123,18 +133,15 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: C
     return 0
 
 
-def _of_tuning(ledger: Ledger, sweep_id: str) -> list[TrialFolder]:
-    """A tuning's candidates, and the trials of its tuned arms."""
+def _of_tuning(ledger: Ledger, tuning_id: str) -> list[TrialFolder]:
     from ablate.records.optuna.studies import studies_of
 
-    proposed: set[str] = set()
-    if ledger.tuning_path(sweep_id).exists():
-        for study in studies_of(ledger.tuning(sweep_id), ledger.runs_dir).values():
-            proposed |= {one.user_attrs["trial_id"] for one in study.get_trials() if "trial_id" in one.user_attrs}
-    for grid in ledger.grids():
-        if grid.tuning and grid.tuning.tuning_id == sweep_id:
-            proposed |= set(grid.trial_ids)
-    return [ledger.trial(trial) for trial in sorted(proposed)]
+    ids = {id for grid in ledger.grids() if grid.tuning and grid.tuning.tuning_id == tuning_id for id in grid.trial_ids}
+    if ledger.tuning_path(tuning_id).exists():
+        for study in studies_of(ledger.tuning(tuning_id), ledger.runs_dir).values():
+            attributes = [candidate.user_attrs for candidate in study.get_trials()]
+            ids |= {candidate["trial_id"] for candidate in attributes if "trial_id" in candidate}
+    return [ledger.trial(trial_id) for trial_id in sorted(ids)]
 
 
 def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
@@ -161,7 +168,7 @@ def _show(look: Callable[[], Iterable[TrialFolder]], ledger: Ledger, flags: Cont
             try:
                 trials = [TrialStatus.of(folder) for folder in look()]
             except (OSError, LedgerError):
-                # A network file system may fail for a moment.
+                # A network file system may fail briefly.
                 continue
             live.update(_view(trials, ledger, is_whole=False), refresh=True)
 
@@ -173,24 +180,20 @@ def _is_any_running(trials: Iterable[TrialStatus]) -> bool:
 def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group:
     counts = Counter(trial.status for trial in trials)
     by_status = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status]) or "nothing yet"
-    noun = "trial" if len(trials) == 1 else "trials"
-    head = f"{len(trials):,} {noun}: {by_status}. Ledger: {escape(str(ledger.runs_dir))}"
+    head = f"{counted(len(trials), 'trial')}: {by_status}. Ledger: {escape(str(ledger.runs_dir))}"
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ("trial", "options", "state", "progress", "loss", "tokens/s", "ETA"):
         is_number = header in ("progress", "loss", "tokens/s", "ETA")
         table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=header == "trial")
-    trials = sorted(
-        trials, key=lambda trial: (ORDER.index(Status(trial.status)), trial.first_grid or "", trial.trial_id)
-    )
+    trials = sorted(trials, key=lambda trial: (ORDER.index(trial.status), trial.first_grid or "", trial.trial_id))
     others = [trial for trial in trials if trial.status != Status.FINISHED]
     finished = trials[len(others) :]
     shown = finished if is_whole else finished[:MOST_FINISHED]
     for trial in [*others, *shown]:
-        style = STYLES.get(Status(trial.status), "")
         table.add_row(
             trial.trial_id,
             escape(" ".join(f"{key}={value}" for key, value in trial.options.items())),
-            f"[{style}]{trial.status}[/]" if style else trial.status,
+            Text(trial.status, STYLES[trial.status]),
             "" if trial.status == Status.FINISHED else f"{trial.progress:.0%}",
             "" if trial.train_loss is None else f"{trial.train_loss:.3f}",
             "" if trial.train_tokens_per_second is None else short(trial.train_tokens_per_second),
@@ -199,7 +202,7 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
     lines = [head, table] if trials else [head]
     if len(shown) < len(finished):
         lines.append(f"… and {len(finished) - len(shown):,} more finished trials (--all)")
-    # Each failure once, under the first trial that has it.
+    # Each message once, with the first trial that has it.
     failures = {trial.failure: trial for trial in reversed(others) if trial.failure}
     for failure, trial in reversed(failures.items()):
         lines.append(f"[dim]{trial.trial_id}[/] {trial.status}: {escape(str(failure).splitlines()[0])}")

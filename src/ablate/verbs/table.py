@@ -1,12 +1,15 @@
 """The verbs of the command line: what each does, takes and composes. Imports nothing heavy.
 
-A verb's module is `ablate.verbs.NAME`. `main(arguments)` serves a ledger, `of_grid(plan, names, launch, console)` the
-grid that the command's overrides compose, and `of_tuning(...)` the tuning of such a grid; all return the exit code.
+The module `ablate.verbs.NAME` has `main(arguments)` for the forms about a ledger, `of_grid(plan, names, launcher, console)`
+for the grid that overrides compose, and `of_tuning(tuning, …)` for the tuning of such a grid. All return the exit code.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+
+# As messages and help spell it; the script `ablate` does the same.
+PROGRAM = "python -m ablate"
 
 
 class Composes(Enum):
@@ -41,12 +44,12 @@ class Verb:
     """One verb.
 
     Attributes:
-        usage: what may follow it, one line per form.
-        composes: what its overrides compose.
+        usage: its forms, without the program and the verb.
+        examples: commands, without the program.
         is_for_ledger: whether it has a form that composes nothing.
-        takes: each word that it takes, with its meaning; NAME=VALUE is a setting.
-        choices: what its first word may be, where that is fixed.
-        runs_dir: where the ledger is unless runs_dir=PATH says so.
+        takes: words and their meanings; NAME=VALUE is a setting.
+        choices: the values of the first word and their meanings, where these are fixed.
+        runs_dir: the default of runs_dir=PATH.
     """
 
     name: str
@@ -62,8 +65,13 @@ class Verb:
 
     @property
     def settings(self) -> frozenset[str]:
-        """The keys of the settings that it takes."""
+        """The keys of its settings."""
         return frozenset(word.partition("=")[0] for word in self.takes if "=" in word)
+
+    @property
+    def all_flags(self) -> tuple[Flag, ...]:
+        """Its flags, and Hydra's if it composes."""
+        return self.flags if self.composes is Composes.NOTHING else (*self.flags, *HYDRA_FLAGS)
 
 
 RUNS_DIR = {"runs_dir=PATH": "the folder of the ledger (default: runs)"}
@@ -72,7 +80,7 @@ LOGS = {
     "wandb=SOURCE": "read the numbers from W&B: offline (its files in the ledger) or ENTITY/PROJECT",
 }
 OVERRIDES = {
-    "KEY=VALUE": "what the configuration changes, as objective=prefix; `ablate --help` lists groups and choices"
+    "KEY=VALUE": f"changes the configuration, as objective=prefix does; `{PROGRAM} --help` lists groups and choices"
 }
 EXAMPLE_ID = "22fc508283ba"
 
@@ -81,7 +89,7 @@ _TABLE = (
         "run",
         "train the trials that are missing, then print the lesson (the default verb)",
         ("[KEY=VALUE …]", "-m KEY=VALUE,VALUE …", "experiment=NAME"),
-        ("ablate -m objective=causal,prefix replicates=5", "ablate experiment=lesson2_infill --dry-run"),
+        ("-m objective=causal,prefix replicates=5", "experiment=lesson2_infill --dry-run"),
         Composes.GRID,
         is_for_ledger=False,
         flags=(Flag(("--dry-run",), "show the arms, their trials and what would run; write nothing into the ledger"),),
@@ -90,7 +98,7 @@ _TABLE = (
         "status",
         "show each trial's state, progress, loss and ETA",
         ("[ID …] [runs_dir=PATH]", "-m KEY=VALUE …"),
-        ("ablate status", "ablate status -m objective=causal,prefix --json"),
+        ("status", "status -m objective=causal,prefix --json"),
         Composes.GRID,
         takes={"ID": "a trial, grid or tuning; a trial's first digits are enough (default: every trial)", **RUNS_DIR},
         flags=(
@@ -103,7 +111,7 @@ _TABLE = (
         "lessons",
         "print and rewrite lessons",
         ("[NAME …] [runs_dir=PATH] [wandb=SOURCE]", "-m KEY=VALUE …"),
-        ("ablate lessons", "ablate lessons lesson2_infill --html"),
+        ("lessons", "lessons lesson2_infill --html"),
         Composes.GRID,
         takes={"NAME": "a grid's id or a lesson's name (default: the newest grid; with --html, all)", **LOGS},
         flags=(Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"),),
@@ -112,13 +120,13 @@ _TABLE = (
         "paper",
         "write the tables and figures of all named lessons, from logs alone",
         ("[runs_dir=PATH] [wandb=SOURCE] [out=DIR] [archive=DIR] [published=FILE]",),
-        ("ablate paper", "ablate paper runs_dir=runs out=paper archive=paper/data"),
+        ("paper", "paper runs_dir=runs out=paper archive=paper/data"),
         takes={
             **LOGS,
             "runs_dir=PATH": "a ledger or an archive (default: analysis/data)",
             "out=DIR": "where to write (default: analysis/out)",
             "archive=DIR": "keep the compact logs there that the lessons need",
-            "published=FILE": "results of another paper to set beside ours (default: analysis/codegen2.yaml)",
+            "published=FILE": "results of another paper to compare with (default: analysis/codegen2.yaml)",
         },
         runs_dir="analysis/data",
     ),
@@ -126,7 +134,7 @@ _TABLE = (
         "dashboard",
         "print or save a W&B workspace for the lessons",
         ("[NAME …] [runs_dir=PATH] [project=ENTITY/PROJECT]",),
-        ("ablate dashboard lesson2_infill", "ablate dashboard --save project=my-team/ablate"),
+        ("dashboard lesson2_infill", "dashboard --save project=my-team/ablate"),
         takes={
             "NAME": "a grid's id or a lesson's name (default: all named lessons, or the newest grid)",
             **RUNS_DIR,
@@ -138,13 +146,13 @@ _TABLE = (
         "data",
         "prepare, inspect or verify the text that a grid reads",
         ("prepare|stats|verify [KEY=VALUE …]", "show [ROW …] [KEY=VALUE …]"),
-        ("ablate data prepare corpus=files mixture=text corpus.sources.text.files.path=~/text", "ablate data show 0 7"),
+        ("data prepare corpus=files mixture=text corpus.sources.text.files.path=~/text", "data show 0 7"),
         Composes.GRID,
         is_for_ledger=False,
         choices={
             "prepare": "read, clean and tokenize the corpus",
-            "show": "print rows as a model reads them; without numbers, one of each kind",
-            "stats": "print what the corpus has and how it fills rows",
+            "show": "print rows as a model reads them; without numbers, the first row of each kind",
+            "stats": "print the contents of the corpus, and how it fills rows",
             "verify": "compare every prepared file with its SHA-256",
         },
         flags=(Flag(("--markdown",), "stats: print the data card"),),
@@ -153,7 +161,7 @@ _TABLE = (
         "diff",
         "explain why two trials have different ids, and list all other differences",
         ("ID ID [runs_dir=PATH]", "ID KEY=VALUE …"),
-        (f"ablate diff {EXAMPLE_ID} b43cf0752947", f"ablate diff {EXAMPLE_ID} objective=mixed seed=0"),
+        (f"diff {EXAMPLE_ID} b43cf0752947", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
         Composes.TRIAL,
         takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
     ),
@@ -161,7 +169,7 @@ _TABLE = (
         "retry",
         "reset failed and diverged trials; with -m, also run them",
         ("ID … [runs_dir=PATH]", "-m KEY=VALUE …"),
-        (f"ablate retry {EXAMPLE_ID}", "ablate retry -m objective=causal,mixed"),
+        (f"retry {EXAMPLE_ID}", "retry -m objective=causal,mixed"),
         Composes.GRID,
         takes={"ID": "a trial or a grid", **RUNS_DIR},
         flags=(Flag(("--fresh",), "start from the beginning, not from the last checkpoint"),),
@@ -170,7 +178,7 @@ _TABLE = (
         "export",
         "write a finished trial as a folder that transformers opens",
         ("ID DIR [runs_dir=PATH]",),
-        (f"ablate export {EXAMPLE_ID} my-model", f"ablate export {EXAMPLE_ID} my-model --qkv-groups 8"),
+        (f"export {EXAMPLE_ID} my-model", f"export {EXAMPLE_ID} my-model --qkv-groups 8"),
         takes={"ID": "a finished trial", "DIR": "a folder that is new or empty", **RUNS_DIR},
         flags=(
             Flag(("--qkv-groups",), "groups of CodeGen's fused projection: 4 (default), or 8 for CodeGen2's code", "N"),
@@ -180,7 +188,7 @@ _TABLE = (
         "gc",
         "list files that can be deleted; --delete deletes them",
         ("[runs_dir=PATH]",),
-        ("ablate gc", "ablate gc --trials --delete"),
+        ("gc", "gc --trials --delete"),
         takes=RUNS_DIR,
         flags=(
             Flag(("--delete",), "delete what is listed"),
@@ -189,10 +197,14 @@ _TABLE = (
     ),
     Verb(
         "completion",
-        "print the script that makes a shell complete verbs, flags, options and choices",
+        "print the script that makes a shell complete the words after `ablate`",
         ("bash|zsh|fish",),
-        ('eval "$(ablate completion bash)"   # in ~/.bashrc', "ablate completion fish | source   # in config.fish"),
-        choices={shell: f"for {shell}" for shell in ("bash", "zsh", "fish")},
+        ("completion bash", "completion fish"),
+        choices={
+            "bash": f'in ~/.bashrc: eval "$({PROGRAM} completion bash)"',
+            "zsh": f'in ~/.zshrc: eval "$({PROGRAM} completion zsh)"',
+            "fish": f"in config.fish: {PROGRAM} completion fish | source",
+        },
     ),
 )
 VERBS = {verb.name: verb for verb in _TABLE}

@@ -10,39 +10,36 @@ from rich.text import Text
 from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.tokenizer import Tokenizer
-from ablate.errors import UsageError
+from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import prepared_shards
 
-# How many rows are searched for one of each kind.
+# The number of rows that are searched for one of each kind.
 SEARCHED_ROWS = 400
 
 SPAN, TARGET, SPECIAL, BORDER = "on blue", "green", "bold magenta", "dim"
 
 
-def of_grid(plan: Grid, names: list[str], console: Console) -> int:
-    """Show rows of each arm: those with the given numbers, or one of each kind. Raises UsageError."""
-    if not all(number.isdecimal() for number in names):
-        raise UsageError(f"data show {' '.join(names)}: only row numbers and overrides are allowed, such as 0 7.")
+def of_grid(plan: Grid, numbers: list[str], console: Console) -> int:
+    """Show rows of each arm: those with these numbers, or one of each kind."""
     legend = Text.assemble(
         ("has loss", TARGET), "   no loss   ", (" bidirectional ", SPAN), "  ", ("<special>", SPECIAL)
     )
     console.print(legend, "  ── between documents that do not attend to each other", highlight=False)
-    shown: set[str] = set()
+    cells: dict[str, Cell] = {}
     for cell in plan.cells:
-        if cell.arm.label in shown:
-            continue
-        shown.add(cell.arm.label)
+        cells.setdefault(cell.arm.label, cell)
+    for cell in cells.values():
         shards = prepared_shards(cell.trial)
         batches = TrainBatches(cell.trial, shards)
-        console.rule(f"{cell.label}", align="left")
-        for row in [int(number) for number in names] or list(_one_of_each_kind(batches)):
+        console.rule(cell.label, align="left")
+        for row in map(int, numbers) if numbers else _one_of_each_kind(batches):
             _show(row, batches, shards.tokenizer, console)
     return 0
 
 
 def _one_of_each_kind(batches: TrainBatches) -> Iterator[int]:
-    """Yield the first row of each task, and the first of each task with special tokens such as masks."""
+    """Yield the first row of each task with, and without, special tokens such as masks."""
     structure = set(batches.transform.special.names()) - {batches.transform.special.end_of_text}
     seen: set[tuple[int, bool]] = set()
     for row in range(SEARCHED_ROWS):

@@ -1,4 +1,4 @@
-"""`data stats`: what a grid's corpora hold, and how they fill rows."""
+"""`data stats`: the contents of a grid's corpora, and how they fill rows."""
 
 from rich import box
 from rich.console import Console
@@ -13,30 +13,25 @@ from ablate.data.corpus.corpus import prepared_corpus
 from ablate.data.corpus.progress import shown_progress
 from ablate.data.tokens.card import CardTable, card, tables
 from ablate.data.tokens.shards import Shards
-from ablate.errors import UsageError
 from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import prepared_shards, trials_by_shards
 
 
-def of_grid(plan: Grid, names: list[str], console: Console) -> int:
-    """Print the tables of each corpus; with `--markdown` its data card. Raises UsageError."""
-    as_markdown = names == ["--markdown"]
-    if names and not as_markdown:
-        raise UsageError(f"data stats {' '.join(names)}: only --markdown and overrides are allowed.")
+def of_grid(plan: Grid, words: list[str], console: Console) -> int:
+    """Print the tables of each corpus; with `--markdown` its data card."""
     for trial in trials_by_shards(plan):
         shards = prepared_shards(trial)
         with shown_progress() as progress:
             corpus = prepared_corpus(trial, progress)
-        if as_markdown:
+        if words:
             print(card(corpus, trial.tokenizer, shards.fingerprint, shards.facts.statistics), end="")
             continue
         for table in [*tables(corpus, shards.facts.statistics), _packing(shards, trial), _reading(shards, trial)]:
-            show_table(table, console)
+            _show(table, console)
     return 0
 
 
 def _packing(shards: Shards, trial: TrialConfig) -> CardTable:
-    """Return how each way of packing fills rows."""
     cells = []
     for source in shards.sources:
         for packing in PACKINGS:
@@ -48,15 +43,13 @@ def _packing(shards: Shards, trial: TrialConfig) -> CardTable:
 
 
 def _reading(shards: Shards, trial: TrialConfig) -> CardTable:
-    """Return how much of each source the budget reads, and how often."""
     reading = Stream(shards, trial).reading(trial.budget_rows)
     rows = tuple((source, f"{fraction:.1%}", f"{epochs:.3g}") for source, (fraction, epochs) in reading.items())
     title = f"Read by a budget of {trial.budget.train_tokens:,} tokens"
     return CardTable(title, 1, ("source", "fraction of rows", "epochs"), rows)
 
 
-def show_table(table: CardTable, console: Console) -> None:
-    """Print a table on the terminal."""
+def _show(table: CardTable, console: Console) -> None:
     shown = Table(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(table.columns):
         is_text = number < table.text_columns
