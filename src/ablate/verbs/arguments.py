@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ablate.errors import FailureError, UsageError
+from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.logs import Logs
 from ablate.records.open_logs import open_logs
@@ -81,3 +82,17 @@ def trial_named(ledger: Ledger, name: str) -> TrialFolder:
     raise UsageError(
         f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `{PROGRAM} status` lists them."
     )
+
+
+def grid_named(grids: Sequence[GridRecord], name: str, where: str) -> GridRecord:
+    """Return the newest grid with this id or lesson name. Raises UsageError."""
+    for grid in grids:
+        if name in (grid.grid_id, grid.declaration.name):
+            return grid
+    raise UsageError(f"{name}: no such grid below {where}. There are:\n{listed(grids) or '  none'}")
+
+
+def listed(grids: Sequence[GridRecord]) -> str:
+    """Return a line per grid: its id, its lesson's name and its command."""
+    names = [(grid.grid_id, grid.declaration.name, grid.command) for grid in grids]
+    return "\n".join(f"  {'  '.join(filter(None, of_grid))}" for of_grid in names)

@@ -53,13 +53,13 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
-    if len(names) != 1 or len(plan.cells) != 1:
+    if len(names) != 1 or len(grid.cells) != 1:
         raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(names)} ids.")
-    [cell] = plan.cells
+    [cell] = grid.cells
     second = Side(cell.trial_id, semantic(cell.trial), trial_to_container(cell.trial), cell.arm.choices)
-    _show(Side.of(trial_named(plan.ledger, names[0])), second, console)
+    _show(Side.of(trial_named(grid.ledger, names[0])), second, console)
     return 0
 
 

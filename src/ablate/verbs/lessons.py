@@ -20,7 +20,7 @@ from ablate.records.trial import TrialRecord
 from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
 from ablate.scheduling.launcher import Launcher
-from ablate.verbs.arguments import Arguments
+from ablate.verbs.arguments import Arguments, grid_named, listed
 from ablate.verbs.table import PROGRAM
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(arguments: Arguments) -> int:
     # Nothing is written into an archive.
     is_ledger = (runs_dir / "grids").is_dir()
     tuning_ids = {tuning.tuning_id for tuning in tunings}.intersection(names)
-    chosen = [_named(grids, name, logs.where) for name in names if name not in tuning_ids]
+    chosen = [grid_named(grids, name, logs.where) for name in names if name not in tuning_ids]
     if is_page:
         results = [GridResults(logs, grid) for grid in (chosen if names else grids)]
         if names:
@@ -66,7 +66,7 @@ def main(arguments: Arguments) -> int:
     console = make_console()
     code = _print(logs, chosen or grids[:1], arguments.ledger if is_ledger else None, console)
     if not names and len(grids) > 1:
-        say(console, f"\nOther grids here ({PROGRAM} lessons GRID_ID):\n{_listed(grids[1:])}")
+        say(console, f"\nOther grids here ({PROGRAM} lessons GRID_ID):\n{listed(grids[1:])}")
     return code
 
 
@@ -77,31 +77,19 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: C
     return of_grid(plan_of_recorded(tuning), names, launcher, console)
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of these overrides. Raises UsageError if it was never run."""
-    ledger = plan.ledger
-    if not ledger.grid_path(plan.grid_id).exists():
+    ledger = grid.ledger
+    if not ledger.grid_path(grid.grid_id).exists():
         raise UsageError(
-            f"This grid ({plan.grid_id}) was not run below {ledger.runs_dir}. {_earlier(plan)}Run it first: {plan.command}"
+            f"This grid ({grid.grid_id}) was not run below {ledger.runs_dir}. {_earlier(grid)}Run it first: {grid.command}"
         )
-    logs, grid = _ReadableLogs(ledger), ledger.grid(plan.grid_id)
+    logs, record = _ReadableLogs(ledger), ledger.grid(grid.grid_id)
     if "--html" not in names:
-        return _print(logs, [grid], ledger, console)
-    tuning_id = plan.tuning and plan.tuning.tuning_id
+        return _print(logs, [record], ledger, console)
+    tuning_id = grid.tuning and grid.tuning.tuning_id
     tunings = [tuning for tuning in ledger.tunings() if tuning.tuning_id == tuning_id]
-    return _page([GridResults(logs, grid)], ledger.runs_dir, console, tunings)
-
-
-def _listed(grids: Sequence[GridRecord]) -> str:
-    return "\n".join(f"  {grid.grid_id}  {grid.command}" for grid in grids)
-
-
-def _named(grids: Sequence[GridRecord], name: str, where: str) -> GridRecord:
-    """Return the newest grid with this id or lesson name."""
-    for grid in grids:
-        if name in (grid.grid_id, grid.declaration.name):
-            return grid
-    raise UsageError(f"{name}: no such grid below {where}. There are:\n{_listed(grids)}")
+    return _page([GridResults(logs, record)], ledger.runs_dir, console, tunings)
 
 
 def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, console: Console) -> int:
@@ -168,14 +156,14 @@ def _studies(tunings: Sequence[TuningRecord], runs_dir: Path, console: Console) 
     return readable
 
 
-def _earlier(plan: Grid) -> str:
+def _earlier(grid: Grid) -> str:
     """Say that a lesson of this name is stale, because it was run with other cells."""
-    name = plan.declaration.name
-    for grid in plan.ledger.grids() if name else []:
-        if grid.declaration.name == name:
-            changed = len(plan.trials.keys() - grid.trial_ids)
+    name = grid.declaration.name
+    for record in grid.ledger.grids() if name else []:
+        if record.declaration.name == name:
+            changed = len(grid.trials.keys() - record.trial_ids)
             return (
-                f"{name} was run as {grid.grid_id} and is stale: {changed} of its {len(plan.trials)} trials or its "
+                f"{name} was run as {record.grid_id} and is stale: {changed} of its {len(grid.trials)} trials or its "
                 f"declaration changed (`{PROGRAM} diff TRIAL` with these overrides shows how). "
             )
     return ""

@@ -32,10 +32,10 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Reset the grid's failed and diverged trials and run what is missing."""
-    reset([plan.ledger.trial(trial) for trial in plan.trials], console, is_fresh="--fresh" in names)
-    return run(plan, launcher, console)
+    reset([grid.ledger.trial(trial) for trial in grid.trials], console, is_fresh="--fresh" in names)
+    return run(grid, launcher, console)
 
 
 def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -> int:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 DRY = "Dry run: nothing was run, and nothing written into the ledger."
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Run the grid."""
     if "--dry-run" not in names:
-        return run(plan, launcher, console)
-    show_cells(plan, plan.missing(), console)
+        return run(grid, launcher, console)
+    show_cells(grid, grid.missing(), console)
     console.print(DRY)
     return 0
 
@@ -29,7 +29,7 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: C
     from ablate.tuning.run import run as run_tuning
 
     if "--dry-run" not in names:
-        return run_tuning(tuning, launcher, lambda plan: run(plan, launcher, console), console)
+        return run_tuning(tuning, launcher, lambda grid: run(grid, launcher, console), console)
     preview(tuning, console)
     console.print(DRY)
     return 0

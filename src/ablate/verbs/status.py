@@ -121,9 +121,9 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Show the trials of a grid, including those that are not in the ledger yet."""
-    _show(lambda: [plan.ledger.trial(trial) for trial in plan.trials], plan.ledger, names, console)
+    _show(lambda: [grid.ledger.trial(trial) for trial in grid.trials], grid.ledger, names, console)
     return 0
 
 

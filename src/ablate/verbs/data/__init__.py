@@ -14,10 +14,10 @@ ALLOWED = {
 }
 
 
-def of_grid(plan: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Run one of the subcommands. Raises UsageError for a word that it does not take."""
     subcommand, *words = names
     is_allowed, takes = ALLOWED.get(subcommand, (None, "takes a grid's overrides only, such as corpus=wheels"))
     if not all(is_allowed and is_allowed(word) for word in words):
         raise UsageError(f"data {' '.join(names)}: {takes}.")
-    return VERBS[subcommand](plan, words, console)
+    return VERBS[subcommand](grid, words, console)

@@ -16,9 +16,9 @@ from ablate.files import file_sha256
 from ablate.grid.grid import Grid
 
 
-def trials_by_shards(plan: Grid) -> Iterator[TrialConfig]:
+def trials_by_shards(grid: Grid) -> Iterator[TrialConfig]:
     """Yield one trial for each corpus and tokenizer of the grid."""
-    yield from {shard_folder(cell.trial): cell.trial for cell in plan.cells}.values()
+    yield from {shard_folder(cell.trial): cell.trial for cell in grid.cells}.values()
 
 
 def prepared_shards(trial: TrialConfig) -> Shards:
@@ -27,9 +27,9 @@ def prepared_shards(trial: TrialConfig) -> Shards:
         return open_shards(trial, progress)
 
 
-def prepare(plan: Grid, words: list[str], console: Console) -> int:
+def prepare(grid: Grid, words: list[str], console: Console) -> int:
     """Make missing shards and print their folders."""
-    for trial in trials_by_shards(plan):
+    for trial in trials_by_shards(grid):
         state = "Already prepared" if shard_folder(trial).is_dir() else "Prepared"
         shards = prepared_shards(trial)
         tokens = ", ".join(f"{source} {shards.source(source).tokens:,}" for source in shards.sources)
@@ -39,10 +39,10 @@ def prepare(plan: Grid, words: list[str], console: Console) -> int:
     return 0
 
 
-def verify(plan: Grid, words: list[str], console: Console) -> int:
+def verify(grid: Grid, words: list[str], console: Console) -> int:
     """Compare all prepared files with their checksums. Raises FailureError for a changed file."""
     changed: list[str] = []
-    for trial in trials_by_shards(plan):
+    for trial in trials_by_shards(grid):
         shards = Shards(shard_folder(trial), trial.tokenizer)
         if not shards.folder.is_dir():
             raise FailureError(f"{shards.folder}: not prepared. Run data prepare with the same overrides.")

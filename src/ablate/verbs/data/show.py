@@ -20,14 +20,14 @@ SEARCHED_ROWS = 400
 SPAN, TARGET, SPECIAL, BORDER = "on blue", "green", "bold magenta", "dim"
 
 
-def of_grid(plan: Grid, numbers: list[str], console: Console) -> int:
+def of_grid(grid: Grid, numbers: list[str], console: Console) -> int:
     """Show rows of each arm: those with these numbers, or one of each kind."""
     legend = Text.assemble(
         ("has loss", TARGET), "   no loss   ", (" bidirectional ", SPAN), "  ", ("<special>", SPECIAL)
     )
     console.print(legend, "  ── between documents that do not attend to each other", highlight=False)
     cells: dict[str, Cell] = {}
-    for cell in plan.cells:
+    for cell in grid.cells:
         cells.setdefault(cell.arm.label, cell)
     for cell in cells.values():
         shards = prepared_shards(cell.trial)

@@ -17,9 +17,9 @@ from ablate.grid.grid import Grid
 from ablate.verbs.data.prepare import prepared_shards, trials_by_shards
 
 
-def of_grid(plan: Grid, words: list[str], console: Console) -> int:
+def of_grid(grid: Grid, words: list[str], console: Console) -> int:
     """Print the tables of each corpus; with `--markdown` its data card."""
-    for trial in trials_by_shards(plan):
+    for trial in trials_by_shards(grid):
         shards = prepared_shards(trial)
         with shown_progress() as progress:
             corpus = prepared_corpus(trial, progress)
