@@ -86,4 +86,4 @@ def test_more_seeds_than_are_named_is_refused(looked: tuple[Path, str]) -> None:
 def test_other_cells_under_the_name_are_told_as_stale(looked: tuple[Path, str]) -> None:
     done = ablate(looked[0], "lessons", *LESSON, "optimizer.learning_rate=1e-3")
     assert done.returncode == 2
-    assert "is stale: 4 of its 4 cells are others now" in done.stderr
+    assert "is stale: 4 of its 4 trials or its declaration changed" in done.stderr
