@@ -276,6 +276,7 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch, shell: str = "bash") 
         ("gc ", ["runs_dir="]),
         ("retry -m objective=causal,span", ["causal,span_corruption"]),
         ("run optimizer.learn", ["optimizer.learning_rate="]),
+        ("mixture.pack", ["mixture.packing="]),
         ("+optimizer.learn", ["+optimizer.learning_rate="]),
         ("completion ", ["bash", "zsh", "fish"]),
         ("nothing_like_it", []),

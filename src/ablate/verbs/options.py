@@ -25,7 +25,10 @@ def keys() -> Iterator[str]:
     yield from _dotted(root)
     for group, choices in _default_choices().items():
         for choice in choices:
-            yield from _dotted(_read(CONF / group / f"{choice}.yaml"), f"{group}.")
+            content = _read(CONF / group / f"{choice}.yaml")
+            for name in content.get("defaults", ["_self_"]):
+                part = content if name == "_self_" else _read(CONF / group / f"{name}.yaml")
+                yield from _dotted(part, f"{group}.")
 
 
 @cache
