@@ -73,7 +73,8 @@ def test_every_lesson_can_be_declared_at_both_scales(name: str, overrides: list[
     declaration = declare(cells, record_arms(cells), [5, 8])
     check_lesson(declaration, cells)
     assert declaration.name == name
-    assert (declaration.question or "").endswith("?")
+    assert declaration.question is not None
+    assert declaration.question.endswith("?")
     assert declaration.contrasts
     trial: TrialConfig = cells[0].trial
     assert trial.budget.train_tokens == (500_000 if not overrides else 183_500_800_000)

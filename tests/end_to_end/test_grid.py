@@ -218,7 +218,8 @@ def test_a_second_command_waits_for_what_the_first_one_runs(finished: tuple[Path
     (out, err), (after, errors) = first.communicate(timeout=120), second.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0), out + err + "".join(before) + after + errors
     assert any("run by another process" in line for line in before)
-    assert after.endswith(out[out.index("Does changing") :] if "Does changing" in out else out[-200:])
+    lesson = out[out.index("What does this one arm reach?") :]
+    assert after.endswith(lesson), "both print the same lesson"
     assert len(json.loads((trial / "record.json").read_text())["attempts"]) == 1
 
 
@@ -244,8 +245,8 @@ def test_a_trial_that_cannot_begin_is_told(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     grid = ["-m", "objective=causal", "seed=61", "budget.train_tokens=320"]
     assert ablate(folder, *grid).returncode == 0
-    trial = folder / "runs" / records(folder)["causal 61"]["trial_id"] if "causal 61" in records(folder) else None
-    trial = trial or folder / "runs" / records(folder)[" 61"]["trial_id"]
+    # The objective of a grid of one arm is no option.
+    trial = folder / "runs" / records(folder)[" 61"]["trial_id"]
     for path in ("record.json", "log.txt"):
         (trial / path).unlink()
     (trial / "log.txt").mkdir()

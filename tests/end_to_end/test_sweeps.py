@@ -237,7 +237,6 @@ WRONG = [
     ([RATE, "seed=0,1"], "is used for tuning"),
     (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
     (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
-    ([RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db"], "unable to open database file"),
     ([RATE, "lesson.baseline=prefix"], "no arm has this label"),
     (["hardware.threads_per_trial=interval(1,2)"], "hardware.threads_per_trial: changes no trial"),
     (
@@ -252,13 +251,24 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
-def test_what_is_wrong_is_told_before_the_first_trial(
+def test_an_invalid_tuning_is_rejected_before_the_first_trial(
     words: list[str], message: str, swept: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "wrong" / "text")).parent
     done = ablate(folder, "-m", *words, *SMALL)
     assert message in done.stderr
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ablate: ")
+    assert not list(folder.rglob("record.json")), "nothing was started"
+
+
+def test_a_storage_that_cannot_be_opened_is_a_failure_before_the_first_trial(
+    swept: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "storage" / "text")).parent
+    done = ablate(folder, "-m", RATE, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db", *SMALL)
+    assert "unable to open database file" in done.stderr
+    assert done.returncode == 1, "the command is right; the machine is not"
     assert done.stderr.startswith("ablate: ")
     assert not list(folder.rglob("record.json")), "nothing was started"
 

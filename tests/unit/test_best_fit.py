@@ -15,15 +15,15 @@ from tests.support.trials import MakeTrial
 
 
 def naive(lengths: list[int], capacity: int) -> list[list[int]]:
-    """Best fit as one would tell it: each piece, the longest first, looks at every row."""
+    """Best-fit decreasing without an index: each segment, the longest first, is compared with every row."""
     rows: list[list[int]] = []
-    for piece in sorted(range(len(lengths)), key=lambda piece: -lengths[piece]):
-        rooms = [capacity - sum(lengths[other] for other in row) for row in rows]
-        fitting = [number for number, room in enumerate(rooms) if room >= lengths[piece]]
+    for segment in sorted(range(len(lengths)), key=lambda segment: -lengths[segment]):
+        rooms = [capacity - sum(lengths[index] for index in row) for row in rows]
+        fitting = [number for number, room in enumerate(rooms) if room >= lengths[segment]]
         if fitting:
-            rows[min(fitting, key=lambda number: (rooms[number], number))].append(piece)
+            rows[min(fitting, key=lambda number: (rooms[number], number))].append(segment)
         else:
-            rows.append([piece])
+            rows.append([segment])
     return [sorted(row) for row in rows]
 
 
@@ -53,36 +53,38 @@ def test_every_token_is_in_one_row_and_short_documents_are_whole(
     assert sorted(np.concatenate([tokens for tokens, _ in read]).tolist()) == list(range(source.tokens))
     starts = source.starts(0, 300)
     ends = np.append(starts[1:], source.tokens)
-    cut = 0
+    segments: list[list[int]] = [[] for _ in range(300)]
     for tokens, lengths in read:
         assert len(tokens) == sum(lengths) <= 40
-        for piece in np.split(tokens, np.cumsum(lengths)[:-1]):
-            document = source.document_at(int(piece[0]))
-            assert (np.diff(piece) == 1).all()
-            assert source.document_at(int(piece[-1])) == document
-            assert len(piece) == min(40, ends[document] - starts[document]) or len(piece) < 40
-            cut += int(piece[0]) == starts[document] and len(piece) < ends[document] - starts[document]
-    assert rows.split_fraction == cut / 300
+        for segment in np.split(tokens, np.cumsum(lengths)[:-1]):
+            document = source.document_at(int(segment[0]))
+            assert (np.diff(segment) == 1).all()
+            assert source.document_at(int(segment[-1])) == document
+            segments[document].append(len(segment))
+    for document, length in enumerate((ends - starts).tolist()):
+        # Whole rows, and one segment with the rest.
+        assert sorted(segments[document], reverse=True) == [40] * (length // 40) + [length % 40] * bool(length % 40)
+    assert rows.split_fraction == sum(len(of_document) > 1 for of_document in segments) / 300
     assert rows.padding_fraction == pytest.approx(1 - source.tokens / (40 * len(read)))
     assert rows.padding_fraction < (0.03 if block == 4096 else 0.8)
 
 
-def test_windows_cut_and_pad_nothing(source: TokenSource) -> None:
+def test_windows_split_documents_and_need_no_padding(source: TokenSource) -> None:
     windows = Windows(source, 40)
     starts = source.starts(0, 300).tolist()
     ends = [*starts[1:], source.tokens]
-    cut = [start // 40 != (end - 1) // 40 for start, end in zip(starts, ends, strict=True)]
-    assert (windows.padding_fraction, windows.split_fraction) == (0.0, sum(cut) / 300)
+    is_split = [start // 40 != (end - 1) // 40 for start, end in zip(starts, ends, strict=True)]
+    assert (windows.padding_fraction, windows.split_fraction) == (0.0, sum(is_split) / 300)
 
 
-def test_rows_are_found_again(source: TokenSource, tmp_path: Path) -> None:
+def test_packed_rows_are_reused(source: TokenSource, tmp_path: Path) -> None:
     first = BestFit(source, 40, tmp_path / "packed").read(3)
     again = BestFit(source, 40, tmp_path / "packed").read(3)
     assert first[0].tolist() == again[0].tolist()
     assert sorted(path.name for path in tmp_path.glob("packed*")) == ["packed", "packed.lock"]
 
 
-def test_a_trial_may_pack(shards: Shards, make_trial: MakeTrial) -> None:
+def test_a_trial_may_pack_its_documents(shards: Shards, make_trial: MakeTrial) -> None:
     trial = make_trial("mixture.packing=best_fit", "objective=mixed")
     stream = TrainBatches(trial, shards).stream
     places = [stream.place(row) for row in range(64)]

@@ -34,8 +34,12 @@ def done(work: Path) -> list[int]:
     return [int(line) for line in (work / "done.txt").read_text().split()]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_done_tasks_are_not_repeated(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(
+    # Two workers may have done task 3 by the time task 2 fails, and may not have done task 0 or task 1.
+    ("workers", "least_done", "may_be_done"),
+    [(1, 2, {"00000", "00001"}), (2, 1, {"00000", "00001", "00003"})],
+)
+def test_done_tasks_are_not_repeated(tmp_path: Path, workers: int, least_done: int, may_be_done: set[str]) -> None:
     config = PreparationConfig("local", workers, {})
     # Large enough for worker processes.
     size = 10 if workers == 1 else 10_000_000
@@ -46,8 +50,8 @@ def test_done_tasks_are_not_repeated(tmp_path: Path, workers: int) -> None:
     assert not [path for path in (tmp_path / "numbers").iterdir() if path.name.startswith(".")]
     (tmp_path / "broken.2").unlink()
     before = {path.name for path in (tmp_path / "numbers").iterdir()}
-    assert "00002" not in before
-    assert workers == 2 or before == {"00000", "00001"}
+    assert before <= may_be_done
+    assert len(before) >= least_done
     with Progress(disable=True) as progress:
         run_step(step(size=size), tmp_path, config, progress)
         assert progress.tasks[0].completed == progress.tasks[0].total == 4 * size
@@ -65,11 +69,11 @@ def local_cluster(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     class Local(datatrove.executor.LocalPipelineExecutor):  # type: ignore[misc]
-        def __init__(self, *, pipeline: list[Any], tasks: int, workers: int, logging_dir: str, **given: Any) -> None:
-            unknown = given.keys() - {"venv_path", "job_name", "time", "partition", "cpus_per_task", "mem_per_cpu_gb"}
+        def __init__(self, *, pipeline: list[Any], tasks: int, workers: int, logging_dir: str, **options: Any) -> None:
+            unknown = options.keys() - {"venv_path", "job_name", "time", "partition", "cpus_per_task", "mem_per_cpu_gb"}
             if unknown:
                 raise TypeError(f"unexpected argument {unknown.pop()}")
-            calls.append({"tasks": tasks, "workers": workers, **given})
+            calls.append({"tasks": tasks, "workers": workers, **options})
             super().__init__(pipeline, tasks=tasks, workers=1, logging_dir=logging_dir)
 
         def run(self) -> None:

@@ -266,6 +266,36 @@ def test_what_another_command_has_submitted_is_waited_for_and_not_submitted_twic
     assert "Waiting for 1 trial that other processes run" in printed.getvalue()
 
 
+def test_a_trial_that_another_command_submits_at_the_same_moment_is_not_submitted_twice(
+    ledger: Ledger, finish: Callable[[str], Act], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = CommandHandles("local").reserve(Job("a", ledger.runs_dir))
+    launcher = FakeLauncher(ledger, {"a": [finish("a")], "b": [finish("b")]})
+    source = Source(ledger, "ab")
+    next_job = source.next_job
+
+    def next_job_late(is_taken: IsTaken) -> Job | None:
+        job = next_job(is_taken)
+        if job is not None and job.trial_id == "a" and ledger.trial("a").status == Status.PENDING:
+            # Between our choice of the trial and our record of it.
+            submitted(ledger, "a", theirs, at=0.0)
+        return job
+
+    def poll(handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        handles = list(handles)
+        if theirs in handles:
+            return {theirs: state_elsewhere(theirs)}
+        if handles:
+            # Their job runs and finishes.
+            finish("a")()
+        return FakeLauncher.poll(launcher, handles, wait_seconds)
+
+    monkeypatch.setattr(source, "next_job", next_job_late)
+    monkeypatch.setattr(launcher, "poll", poll)
+    scheduler(launcher)[0].run(source)
+    assert launcher.batches == [["b"]]
+
+
 def test_what_nobody_runs_and_no_launcher_knows_is_submitted_again(
     ledger: Ledger, finish: Callable[[str], Act]
 ) -> None:

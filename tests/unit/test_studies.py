@@ -276,18 +276,23 @@ def test_a_trial_asks_its_study(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pruner",
+    ("pruner", "expected"),
     [
-        {"kind": "hyperband", "parameters": {"min_resource": 1, "max_resource": 2, "reduction_factor": 2}},
-        {"kind": "wilcoxon", "parameters": {"p_threshold": 0.9, "n_startup_steps": 0}},
-        MEDIAN,
+        (
+            {"kind": "hyperband", "parameters": {"min_resource": 1, "max_resource": 2, "reduction_factor": 2}},
+            [True, True],
+        ),
+        ({"kind": "wilcoxon", "parameters": {"p_threshold": 0.9, "n_startup_steps": 0}}, [False, True]),
+        (MEDIAN, [True, True]),
     ],
 )
-def test_every_pruner_gives_up_what_is_far_behind(pruner: dict[str, Any], tmp_path: Path) -> None:
+def test_every_pruner_stops_a_candidate_that_is_far_behind(
+    pruner: dict[str, Any], expected: list[bool], tmp_path: Path
+) -> None:
     storage = str(tmp_path / "s.journal")
     study_of_three(storage, pruner)
     candidate = Candidate(CandidateRef(storage, "s", 2))
-    assert any(candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2))
+    assert [candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2)] == expected
 
 
 def test_no_pruner_and_several_metrics_prune_nothing(tmp_path: Path) -> None:
