@@ -245,7 +245,7 @@ WRONG = [
     ),
     (
         ["schedule.decay_tokens=interval(800,900)", "lesson.primary_metric=infill_bpb_both"],
-        "scores no infilling",
+        "is scored by the suite infill; evaluation names only bits_per_byte",
     ),
 ]
 

@@ -191,7 +191,7 @@ def test_pickles_and_their_constants_are_read_and_strangers_refused(make_trial: 
     torch.save({**weights, "transformer.h.0.attn.causal_mask": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert from_hugging_face(tmp_path, trial).keys() == Decoder.from_config(trial, VOCABULARY).state_dict().keys()
     torch.save({**weights, "adapter.weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(UsageError, match=r"has weights that our blocks don't have: adapter\.weight"):
+    with pytest.raises(UsageError, match=r"our blocks have no weights adapter\.weight"):
         from_hugging_face(tmp_path, trial)
     torch.save({name: weights[name] for name in list(weights)[1:]}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UsageError, match="has no weight"):

@@ -82,7 +82,7 @@ LOGS = {
 OVERRIDES = {
     "KEY=VALUE": f"changes the configuration, as objective=prefix does; `{PROGRAM} --help` lists groups and choices"
 }
-EXAMPLE_ID = "22fc508283ba"
+EXAMPLE_ID = "f04e50c67922"
 
 _TABLE = (
     Verb(
@@ -161,7 +161,7 @@ _TABLE = (
         "diff",
         "explain why two trials have different ids, and list all other differences",
         ("ID ID [runs_dir=PATH]", "ID KEY=VALUE …"),
-        (f"diff {EXAMPLE_ID} b43cf0752947", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
+        (f"diff {EXAMPLE_ID} 3a69ee6fc619", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
         Composes.TRIAL,
         takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
     ),
