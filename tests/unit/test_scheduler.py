@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ablate.errors import LedgerError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.job import Job
@@ -343,3 +344,45 @@ def test_an_ignored_hangup_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_an_error_ends_the_jobs_before_it_is_raised(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    class Failing(Source):
+        def next_job(self, is_taken: IsTaken) -> Job | None:
+            if self.submitted:
+                raise LedgerError("the disk is full")
+            return super().next_job(is_taken)
+
+    launcher = FakeLauncher(ledger, {"a": [finish("a")]})
+    with pytest.raises(LedgerError, match="the disk is full"):
+        Scheduler(launcher, Console(file=io.StringIO())).run(Failing(ledger, ["a", "b"]))
+    assert launcher.cancelled == ["a"]
+    assert ledger.trial("a").status == Status.PENDING
+
+
+def test_a_job_that_cannot_be_submitted_leaves_its_trial_pending(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    class Failing(FakeLauncher):
+        def submit(self, jobs: Sequence[Job]) -> list[Handle]:
+            if self.batches:
+                raise OSError("no more processes")
+            return super().submit(jobs)
+
+    launcher = Failing(ledger, {"a": [finish("a")]})
+    with pytest.raises(OSError, match="no more processes"):
+        Scheduler(launcher, Console(file=io.StringIO())).run(Source(ledger, ["a", "b"]))
+    assert launcher.cancelled == ["a"]
+    assert [ledger.trial(trial).status for trial in "ab"] == [Status.PENDING, Status.PENDING]
+
+
+def test_an_interrupt_while_a_batch_is_collected_leaves_its_trials_pending(ledger: Ledger) -> None:
+    class Interrupted(Source):
+        def next_job(self, is_taken: IsTaken) -> Job | None:
+            if self.submitted:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().next_job(is_taken)
+
+    launcher = FakeLauncher(ledger, {}, parallel=None)
+    with pytest.raises(KeyboardInterrupt):
+        Scheduler(launcher, Console(file=io.StringIO())).run(Interrupted(ledger, ["a", "b", "c"]))
+    assert not launcher.batches
+    assert [ledger.trial(trial).status for trial in "abc"] == [Status.PENDING] * 3

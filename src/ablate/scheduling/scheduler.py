@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from ablate.console import counted
+from ablate.errors import LedgerError
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
@@ -47,7 +48,8 @@ class Scheduler:
             with self._interrupts.counted(), Watch(source, self._console).watching() as watch:
                 try:
                     self._run(source, watch)
-                except KeyboardInterrupt:
+                except BaseException:
+                    # After an error, too: nobody would follow the jobs.
                     self._end(source, watch)
                     raise
         except KeyboardInterrupt:
@@ -81,26 +83,36 @@ class Scheduler:
         """Submit jobs while there is room: one by one, or as a batch if the launcher takes any number."""
         most = self._launcher.parallel or source.batch
         batch: dict[Handle, Job] = {}
-        while most is None or len(self._jobs) + len(batch) < most:
-            self._check_interrupts()
-            job = source.next_job(is_taken)
-            if job is None:
-                break
-            handle = self._launcher.handle_for(job)
-            if not self._mark_submitted(source, job, handle):
-                source.job_ended(job, may_retry=True)
-                continue
-            batch[handle] = job
-            if self._launcher.parallel is not None:
+        try:
+            while most is None or len(self._jobs) + len(batch) < most:
+                self._check_interrupts()
+                job = source.next_job(is_taken)
+                if job is None:
+                    break
+                handle = self._launcher.handle_for(job)
+                if not self._mark_submitted(source, job, handle):
+                    source.job_ended(job, may_retry=True)
+                    continue
+                batch[handle] = job
+                if self._launcher.parallel is not None:
+                    self._launch(batch)
+                    batch = {}
+            if batch:
                 self._launch(batch)
-                batch = {}
-        if batch:
-            self._launch(batch)
+        except BaseException:
+            # Those of them that have not started are pending again.
+            _release({handle: job for handle, job in batch.items() if handle not in self._jobs}, source.ledger)
+            raise
 
     def _launch(self, batch: Mapping[Handle, Job]) -> None:
         # Before the call: an interrupt in it must find them.
         self._jobs |= batch
-        self._launcher.submit(list(batch.values()))
+        try:
+            self._launcher.submit(list(batch.values()))
+        except Exception:
+            # The launcher does not know them.
+            self._jobs = {handle: job for handle, job in self._jobs.items() if handle not in batch}
+            raise
 
     def _mark_submitted(self, source: TrialSource, job: Job, handle: Handle) -> bool:
         """Record that the trial is submitted, before its job can start; False if there is nothing to submit."""
@@ -166,7 +178,13 @@ class Scheduler:
             running = {handle for handle in running if not states[handle].is_over}
         for handle in running:
             self._launcher.cancel(handle)
-        for handle, job in self._jobs.items():
-            folder = source.ledger.trial(job.trial_id)
+        _release(self._jobs, source.ledger)
+
+
+def _release(jobs: Mapping[Handle, Job], ledger: Ledger) -> None:
+    """Record that jobs are gone and their trials pending, wherever the record can be read and written."""
+    for handle, job in jobs.items():
+        folder = ledger.trial(job.trial_id)
+        with contextlib.suppress(OSError, LedgerError):
             reconcile(folder, is_interrupted=True)
             reconcile_submitted(folder, handle.job_id, reason=None)
