@@ -337,6 +337,19 @@ def test_an_interrupt_cancels_the_jobs_and_leaves_their_trials_pending(ledger: L
     assert "Interrupted. 0 of 3 trials are finished and kept" in printed.getvalue()
 
 
+def test_jobs_that_do_not_stop_in_time_are_cancelled_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> JobState:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return JobState(Phase.RUNNING)
+
+    monkeypatch.setattr("ablate.scheduling.scheduler.PATIENCE_SECONDS", 0.0)
+    launcher = FakeLauncher(ledger, {"a": [interrupt]})
+    with pytest.raises(KeyboardInterrupt):
+        scheduler(launcher)[0].run(Source(ledger, "a"))
+    assert launcher.cancelled == ["a", "a"]
+    assert ledger.trial("a").status == Status.PENDING
+
+
 def test_an_ignored_hangup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -110,6 +111,23 @@ def test_a_worker_ends_with_its_supervisor_and_writes_nothing_after_it(
     assert folder.record().status == Status.RUNNING
     reconcile(folder, code=-9)
     assert folder.record().status == Status.FAILED
+
+
+def test_a_worker_that_has_nothing_to_send_ends_with_its_supervisor_too(
+    make_trial: MakeTrial, tmp_path: Path, start: Callable[[Job], BaseProcess]
+) -> None:
+    quiet = ("tracking.log_every_steps=10000000", "checkpoint.every_steps=10000000", "evaluation.val_evaluations=0")
+    folder, job = freeze(make_trial("objective=causal", "budget.train_tokens=20000000", *quiet), tmp_path / "runs")
+    supervisor = start(job)
+    wait_for(lambda: folder.status == Status.RUNNING and folder.record().attempts[-1].activity == "training")
+    worker = worker_of(supervisor)
+    supervisor.kill()
+    supervisor.join()
+    try:
+        worker.wait(10)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
