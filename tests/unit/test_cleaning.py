@@ -70,7 +70,7 @@ def disguised(text: str) -> str:
     return FILLER + "\n/* " + text.upper().replace("\n    ", "\n\t\t * ").replace('"""', "'''") + " */\n" + FILLER
 
 
-def test_every_prompt_is_found(humaneval: Contamination, problems: dict[str, dict[str, str]]) -> None:
+def test_every_prompt_is_detected(humaneval: Contamination, problems: dict[str, dict[str, str]]) -> None:
     found = {name: humaneval.hit(disguised(problem["prompt"])) for name, problem in problems.items()}
     assert len(found) == 164
     # 61 asks of ( what 56 asks of <, in the same words, and 37 begins as 33 does.
@@ -78,20 +78,20 @@ def test_every_prompt_is_found(humaneval: Contamination, problems: dict[str, dic
     assert others == {"HumanEval/37": "HumanEval/33", "HumanEval/61": "HumanEval/56"}
 
 
-def test_every_long_solution_is_found_without_its_prompt(
+def test_every_long_solution_is_detected_without_its_prompt(
     humaneval: Contamination, problems: dict[str, dict[str, str]]
 ) -> None:
     found = [bool(humaneval.hit(disguised(problem["canonical_solution"]))) for problem in problems.values()]
     assert sum(found) == 128
 
 
-def test_a_passage_is_found_wherever_it_begins(humaneval: Contamination) -> None:
+def test_a_passage_is_detected_at_any_offset(humaneval: Contamination) -> None:
     passage = "return length of given string strlen 0 strlen abc 3"
     for before in range(25):
         assert humaneval.hit("word " * before + passage + " word" * (before % 3)) == "HumanEval/23"
 
 
-def test_thirteen_words_are_found_and_twelve_are_not(
+def test_thirteen_words_are_detected_and_twelve_are_not(
     humaneval: Contamination, problems: dict[str, dict[str, str]]
 ) -> None:
     text = "Input to this function is a string represented multiple groups for nested parentheses"
@@ -113,11 +113,11 @@ def test_thirteen_words_are_found_and_twelve_are_not(
         "def is_palindrome(text):\n    return text == text[::-1]",
     ],
 )
-def test_what_anyone_writes_is_not_found(humaneval: Contamination, text: str) -> None:
+def test_common_code_is_not_contamination(humaneval: Contamination, text: str) -> None:
     assert humaneval.hit(disguised(text)) is None
 
 
-def test_no_benchmark_finds_nothing_and_an_unknown_one_is_told() -> None:
+def test_without_benchmarks_nothing_is_detected_and_an_unknown_one_is_rejected() -> None:
     assert Contamination.of(()).hit("anything at all") is None
     with pytest.raises(UsageError, match=r"'humanevil'.*Allowed: humaneval\."):
         Contamination.of(("humanevil",))
@@ -155,7 +155,7 @@ def test_signatures_are_the_same_in_another_process() -> None:
     assert json.loads(there.stdout) == signature("über a b c d e f").tolist()
 
 
-def test_texts_without_a_shingle_are_like_themselves_only() -> None:
+def test_texts_without_a_shingle_match_only_identical_texts() -> None:
     texts = ["x = 1", "x + 1", "++ --", "", "one two three four"]
     assert not near_duplicates(np.stack([signature(text) for text in texts]), 0.5).any()
     assert np.array_equal(signature("x = 1\n"), signature("x = 1"))
@@ -195,7 +195,7 @@ def family(rng: np.random.Generator, rows: int, changed: float, places: int = PE
 @given(
     st.integers(0, 2**32), st.integers(2, 30), st.sampled_from([0.3, 0.5, 0.7, 0.8, 0.95, 1.0]), st.floats(0.05, 1.5)
 )
-def test_every_alike_pair_that_shares_a_band_is_linked(seed: int, rows: int, threshold: float, spread: float) -> None:
+def test_every_similar_pair_that_shares_a_band_is_linked(seed: int, rows: int, threshold: float, spread: float) -> None:
     signatures_NP = family(np.random.default_rng(seed), rows, spread * (1 - threshold))
     removed = near_duplicates(signatures_NP, threshold).tolist()
     assert removed == oracle(signatures_NP, threshold, banded=True)
@@ -206,7 +206,7 @@ def test_every_alike_pair_that_shares_a_band_is_linked(seed: int, rows: int, thr
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 6), st.floats(0, 0.3))
-def test_clusters_in_one_bucket_are_told_apart(seed: int, rows: int, clusters: int, spread: float) -> None:
+def test_clusters_in_one_bucket_are_separated(seed: int, rows: int, clusters: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 2**32, (clusters, PERMUTATIONS), np.uint32)
     new = rng.integers(0, 2**32, (rows, PERMUTATIONS), np.uint32)
@@ -229,13 +229,13 @@ def test_a_chain_is_one_cluster() -> None:
     assert near_duplicates(np.stack([a, c, b]), 0.8).tolist() == [False, True, True]
 
 
-def test_the_threshold_is_alike_and_a_place_less_is_not() -> None:
+def test_similarity_at_the_threshold_is_a_duplicate_and_just_below_is_not() -> None:
     a = np.arange(1, 101, dtype=np.uint32)
     assert near_duplicates(np.stack([a, changed(a, 0, 45)]), 0.55).tolist() == [False, True]
     assert near_duplicates(np.stack([a, changed(a, 0, 46)]), 0.55).tolist() == [False, False]
 
 
-def test_the_first_row_stays() -> None:
+def test_the_first_row_of_a_cluster_is_kept() -> None:
     rng = np.random.default_rng(5)
     x, y, z = rng.integers(0, 2**32, (3, PERMUTATIONS), np.uint32)
     assert near_duplicates(np.stack([x, y, x, z, y, x]), 0.9).tolist() == [False, False, True, False, True, True]
@@ -249,7 +249,7 @@ def test_clusters_of_different_bands_are_merged() -> None:
     assert near_duplicates(np.stack([a, *copies]), 0.8).tolist() == [False] + [True] * 256
 
 
-def test_copies_by_the_thousand_in_a_memory_map(tmp_path: Path) -> None:
+def test_thousands_of_copies_in_a_memory_map(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     signatures_NP = np.lib.format.open_memmap(
         tmp_path / "s.npy", mode="w+", dtype=np.uint32, shape=(20_000, PERMUTATIONS)

@@ -51,11 +51,11 @@ def files(path: Path) -> dict[str, Any]:
 def texts(corpus: Corpus, *splits: str) -> list[str]:
     sources = corpus.recipe.corpus.sources
     return [
-        found.text
+        document.text
         for split in SPLITS
         if split in (splits or SPLITS)
         for source in sources
-        for found in corpus.of(split, source)
+        for document in corpus.of(split, source)
     ]
 
 
@@ -68,36 +68,40 @@ def test_splits_share_no_text_and_a_repeated_text_is_kept_once(
         (copies / f"again {path.name}").write_text(path.read_text())
     (copies / "empty.txt").write_text("")
     write_text(copies / "new", 40, seed=9)
-    found = prepare({"a": files(text["code"]), "b": files(copies) | {"more": files(text["english"])["files"]}})
-    everything = texts(found)
+    corpus = prepare({"a": files(text["code"]), "b": files(copies) | {"more": files(text["english"])["files"]}})
+    everything = texts(corpus)
     assert len(everything) == len(set(everything)) == 40 + 40 + 40
-    assert found.statistics.documents["b", "Text", "duplicate"] == 40
-    assert found.statistics.documents["b", "Text", "empty"] == 1
+    assert corpus.statistics.documents["b", "Text", "duplicate"] == 40
+    assert corpus.statistics.documents["b", "Text", "empty"] == 1
     assert not {path.read_text() for path in text["code"].iterdir()} & {
-        document.text for split in SPLITS for document in found.of(split, "b")
+        document.text for split in SPLITS for document in corpus.of(split, "b")
     }
 
 
-def test_a_document_stays_in_its_split_whatever_else_is_there(text: dict[str, Path], prepare: Prepare) -> None:
+def test_a_document_s_split_does_not_depend_on_other_sources(text: dict[str, Path], prepare: Prepare) -> None:
     one = prepare({"code": files(text["code"])})
     both = prepare({"code": files(text["code"]), "english": files(text["english"])})
     for split in SPLITS:
-        assert [found.text for found in one.of(split, "code")] == [found.text for found in both.of(split, "code")]
+        assert [document.text for document in one.of(split, "code")] == [
+            document.text for document in both.of(split, "code")
+        ]
 
 
-def test_manifest_is_of_the_text_and_not_of_its_place(text: dict[str, Path], tmp_path: Path, prepare: Prepare) -> None:
+def test_the_manifest_depends_on_the_text_and_not_on_its_path(
+    text: dict[str, Path], tmp_path: Path, prepare: Prepare
+) -> None:
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     for number, path in enumerate(sorted(text["code"].iterdir(), reverse=True)):
         (renamed / f"{number:03}.txt").write_text(path.read_text())
-    here, there = prepare({"code": files(text["code"])}), prepare({"code": files(renamed)})
-    assert here.manifest_sha256 == there.manifest_sha256
+    original, renamed_corpus = prepare({"code": files(text["code"])}), prepare({"code": files(renamed)})
+    assert original.manifest_sha256 == renamed_corpus.manifest_sha256
     for split in SPLITS:
-        assert texts(here, split) == texts(there, split)
+        assert texts(original, split) == texts(renamed_corpus, split)
 
 
 @pytest.mark.parametrize("bucket_bytes", [3_000, 100_000_000])
-def test_parts_buckets_and_workers_decide_nothing(
+def test_parts_buckets_and_workers_do_not_change_the_shards(
     text: dict[str, Path], prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket_bytes: int
 ) -> None:
     sources = {"code": files(text["code"]), "english": files(text["english"])}
@@ -106,11 +110,11 @@ def test_parts_buckets_and_workers_decide_nothing(
     monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 2_000)
     # Below this no process is started.
     monkeypatch.setattr("ablate.data.corpus.preparation._ALONE_BYTES", 0)
-    found = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
-    assert (len(list((found.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
-    assert found.fingerprint == expected.fingerprint
+    shards = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
+    assert (len(list((shards.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
+    assert shards.fingerprint == expected.fingerprint
     for split in ("validation", "test"):
-        assert list(found.held_out(split, "code")) == list(expected.held_out(split, "code"))
+        assert list(shards.held_out(split, "code")) == list(expected.held_out(split, "code"))
 
 
 def with_manifest(trial: TrialConfig) -> TrialConfig:
@@ -118,7 +122,9 @@ def with_manifest(trial: TrialConfig) -> TrialConfig:
     return replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifest))
 
 
-def test_a_changed_file_is_refused_until_it_is_taken(text: dict[str, Path], tmp_path: Path, prepare: Prepare) -> None:
+def test_a_changed_file_is_rejected_until_it_is_accepted(
+    text: dict[str, Path], tmp_path: Path, prepare: Prepare
+) -> None:
     folder = tmp_path / "notes"
     shutil.copytree(text["code"], folder)
     before = prepare({"code": files(folder)}).manifest_sha256
@@ -135,9 +141,7 @@ def test_a_changed_file_is_refused_until_it_is_taken(text: dict[str, Path], tmp_
         prepare({"code": files(folder)})
 
 
-def test_a_killed_preparation_is_taken_up_where_it_was(
-    text: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_preparation_resumes(text: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {"code": files(text["code"]), "english": files(text["english"])}
     expected = prepared_corpus(trial_on(sources, tmp_path / "whole"), QUIET)
     monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 5_000)
@@ -153,22 +157,22 @@ def test_a_killed_preparation_is_taken_up_where_it_was(
     monkeypatch.setattr("ablate.data.corpus.corpus.read_part", read_some)
     with pytest.raises(KeyboardInterrupt):
         prepared_corpus(trial, QUIET)
-    found = prepared_corpus(trial, QUIET)
+    corpus = prepared_corpus(trial, QUIET)
     assert len(read) > 6
     # Once each, but for the one that was cut off.
     assert sorted(read) == sorted([*range(max(read) + 1), read[3]])
-    assert (found.manifest_sha256, texts(found)) == (expected.manifest_sha256, texts(expected))
+    assert (corpus.manifest_sha256, texts(corpus)) == (expected.manifest_sha256, texts(expected))
     assert [path.suffix for path in (tmp_path / "cache" / "corpora").iterdir()].count(".work") == 0
 
 
-def test_another_text_than_the_named_one_is_refused(text: dict[str, Path], prepare: Prepare) -> None:
+def test_text_that_differs_from_the_manifest_is_rejected(text: dict[str, Path], prepare: Prepare) -> None:
     with pytest.raises(
         FailureError, match=r"the corpus has the manifest [0-9a-f]{64}, but corpus\.manifest_sha256 is 0000"
     ):
         prepare({"code": files(text["code"])}, manifest_sha256="0" * 64)
 
 
-def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
+def test_a_problem_fails_the_preparation_or_is_skipped_and_counted(
     text: dict[str, Path], tmp_path: Path, prepare: Prepare
 ) -> None:
     folder = tmp_path / "notes"
@@ -183,10 +187,10 @@ def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
     ):
         with pytest.raises(FailureError, match=message):
             prepare({"code": files(folder)}, f"cleaning.skip=[{skip}]", "cleaning.max_bytes=4000")
-    found = prepare({"code": files(folder)}, "cleaning.skip=[not_utf8,binary,too_long]", "cleaning.max_bytes=4000")
+    corpus = prepare({"code": files(folder)}, "cleaning.skip=[not_utf8,binary,too_long]", "cleaning.max_bytes=4000")
     for kind in ("not_utf8", "binary", "too_long"):
-        assert found.statistics.total(found.statistics.documents, "code", kind) == 1
-    assert len(texts(found)) == 40
+        assert corpus.statistics.total(corpus.statistics.documents, "code", kind) == 1
+    assert len(texts(corpus)) == 40
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,9 @@ def test_a_problem_ends_the_preparation_or_is_skipped_and_counted(
         ("", r"corpus\.sources\.code: each split needs a document \(train 0, validation 0, test 0"),
     ],
 )
-def test_nothing_to_read_is_refused(tmp_path: Path, prepare: Prepare, content: str | None, message: str) -> None:
+def test_a_source_without_documents_is_rejected(
+    tmp_path: Path, prepare: Prepare, content: str | None, message: str
+) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
     if content is not None:
@@ -205,7 +211,7 @@ def test_nothing_to_read_is_refused(tmp_path: Path, prepare: Prepare, content: s
         prepare({"code": files(folder)})
 
 
-def test_a_missing_path_is_refused(tmp_path: Path, prepare: Prepare) -> None:
+def test_a_missing_path_is_rejected(tmp_path: Path, prepare: Prepare) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         prepare({"code": files(tmp_path / "nowhere")})
 
@@ -217,26 +223,28 @@ def test_a_missing_path_is_refused(tmp_path: Path, prepare: Prepare) -> None:
         ("sympy", "0.0.1", r"sympy 0\.0\.1; here it is 1\.14\.0"),
     ],
 )
-def test_a_missing_package_says_what_to_install(prepare: Prepare, package: str, version: str, message: str) -> None:
+def test_a_missing_package_is_reported_with_the_install_command(
+    prepare: Prepare, package: str, version: str, message: str
+) -> None:
     named = {"package": package, "version": version, "pattern": "*.py", "language": "Python"}
-    with pytest.raises(FailureError, match=message) as found:
+    with pytest.raises(FailureError, match=message) as error:
         prepare({"code": {"x": {"reader": "package_files", **named}}})
-    assert f"pip install '{package}=={version}'" in str(found.value)
+    assert f"pip install '{package}=={version}'" in str(error.value)
 
 
-def test_an_unknown_reader_and_its_parameters_are_refused(tmp_path: Path) -> None:
+def test_an_unknown_reader_and_unknown_parameters_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"corpus\.sources\.a\.x\.reader=web: no such reader"):
         check_readers(trial_on({"a": {"x": {"reader": "web"}}}, tmp_path).corpus)
     with pytest.raises(UsageError, match=r"corpus\.sources\.a\.files\.excluded: unknown key. Did you mean exclude\?"):
         check_readers(trial_on({"a": {"files": files(tmp_path)["files"] | {"excluded": []}}}, tmp_path).corpus)
 
 
-def test_wheels_are_the_text_that_their_manifest_names(tmp_path: Path) -> None:
+def test_the_wheels_corpus_has_the_text_of_its_manifest(tmp_path: Path) -> None:
     """Real packages: at least 100 test documents of code and of English, and no trace of markup."""
     trial = composed_from_container(default_container("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
     assert trial.corpus.manifest_sha256 is not None
-    found = prepared_corpus(trial, QUIET)
-    documents = {(split, source): list(found.of(split, source)) for split in SPLITS for source in ("code", "english")}
+    corpus = prepared_corpus(trial, QUIET)
+    documents = {(split, source): list(corpus.of(split, source)) for split in SPLITS for source in ("code", "english")}
     for source in ("code", "english"):
         assert len(documents["test", source]) >= 100
         assert len(documents["validation", source]) >= 50
@@ -244,12 +252,12 @@ def test_wheels_are_the_text_that_their_manifest_names(tmp_path: Path) -> None:
     wikipedia = [document.text for document in train if document.name.startswith("wikipedia")]
     assert len(wikipedia) > 60
     assert not any("[[" in text or "'''" in text for text in wikipedia)
-    english = {found.name: found.text for split in SPLITS for found in documents[split, "english"]}
+    english = {document.name: document.text for split in SPLITS for document in documents[split, "english"]}
     assert sum(name.startswith("bible") for name in english) == 1189
     assert english["bible/1/1"].startswith("In the beginning God created the heaven and the earth.")
 
 
-def test_shards_are_cached_by_content_and_never_half(make_trial: MakeTrial, tmp_path: Path) -> None:
+def test_shards_are_cached_by_content_and_never_incomplete(make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = make_trial(cache_dir=str(tmp_path))
     shards = open_shards(trial)
     assert [path.name for path in (tmp_path / "shards").iterdir() if path.is_dir()] == [shard_folder(trial).name]
@@ -259,13 +267,13 @@ def test_shards_are_cached_by_content_and_never_half(make_trial: MakeTrial, tmp_
     assert shard_folder(make_trial("tokenizer.vocab_size=360", cache_dir=str(tmp_path))) != shards.folder
 
 
-def test_a_cache_that_cannot_be_written_is_named(make_trial: MakeTrial, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported_with_its_path(make_trial: MakeTrial, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FailureError, match=r"file/corpora: cannot write the corpus cache .*cache_dir="):
         open_shards(make_trial(cache_dir=str(tmp_path / "file")))
 
 
-def test_interrupted_tokens_of_other_ranges_are_not_taken_up(
+def test_interrupted_tokens_of_other_ranges_are_not_reused(
     text: dict[str, Path], prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest is the same, and so is the folder of the shards; the ranges of hashes are others."""
@@ -290,7 +298,7 @@ def test_interrupted_tokens_of_other_ranges_are_not_taken_up(
     assert open_shards(trial).source("code").tokens == whole
 
 
-def test_another_cleaning_does_not_pass_for_the_text_that_is_named(
+def test_text_of_another_cleaning_is_rejected_for_a_manifest(
     text: dict[str, Path], prepare: Prepare, tmp_path: Path
 ) -> None:
     sources = {"code": files(text["code"])}
@@ -303,7 +311,7 @@ def test_another_cleaning_does_not_pass_for_the_text_that_is_named(
         open_shards(other)
 
 
-def test_text_and_tokens_are_no_one_source(text: dict[str, Path], tmp_path: Path) -> None:
+def test_a_source_cannot_mix_text_and_tokens(text: dict[str, Path], tmp_path: Path) -> None:
     def shards(end: int | None) -> dict[str, Any]:
         return {"reader": "megatron", "path": str(tmp_path), "end_of_document": end}
 
@@ -313,6 +321,6 @@ def test_text_and_tokens_are_no_one_source(text: dict[str, Path], tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["en.wiki", "a/b", ""])
-def test_a_source_s_name_is_a_part_of_names_of_files(name: str, text: dict[str, Path], tmp_path: Path) -> None:
+def test_a_source_s_name_must_be_valid_in_file_names(name: str, text: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"corpus\.sources"):
         trial_on({name: files(text["code"])}, tmp_path)

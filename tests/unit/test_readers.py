@@ -34,15 +34,15 @@ PARQUET = {**COLUMNS, "include": ("*.parquet",), "exclude": ()}
 
 
 def everything(reader: Reader) -> list[RawDocument | Problem]:
-    return [found for part in reader.parts() for found in reader.documents(part)]
+    return [document for part in reader.parts() for document in reader.documents(part)]
 
 
 def texts(reader: Reader) -> list[str]:
-    return [found.text for found in everything(reader) if isinstance(found, RawDocument)]
+    return [document.text for document in everything(reader) if isinstance(document, RawDocument)]
 
 
 def problems(reader: Reader) -> list[Problem]:
-    return [found for found in everything(reader) if isinstance(found, Problem)]
+    return [document for document in everything(reader) if isinstance(document, Problem)]
 
 
 LINES = [json.dumps({"text": f"line {number} " + "é" * (number % 7)}, ensure_ascii=False) for number in range(200)]
@@ -50,7 +50,7 @@ EXPECTED = [json.loads(line)["text"] for line in LINES]
 
 
 @pytest.mark.parametrize("part_bytes", [1, 17, 64, 10_000])
-def test_json_lines_cut_anywhere_are_read_once(
+def test_json_lines_split_at_any_byte_are_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
     path = tmp_path / "all.jsonl"
@@ -75,7 +75,7 @@ def test_compressed_lines(tmp_path: Path, suffix: str, compressed: Callable[[byt
         everything(JsonLines(path=str(tmp_path), **JSONL))
 
 
-def test_lines_that_are_no_documents(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported(tmp_path: Path) -> None:
     lines = [
         b'{"text": "fine"}',
         b"",
@@ -89,13 +89,22 @@ def test_lines_that_are_no_documents(tmp_path: Path) -> None:
     (tmp_path / "some.jsonl").write_bytes(b"\n".join(lines))
     reader = JsonLines(path=str(tmp_path), **JSONL)
     assert texts(reader) == ["fine"]
-    found = problems(reader)
-    assert [problem.kind for problem in found] == ["bad_json", "bad_json", "no_text", "no_text", "not_utf8", "binary"]
-    assert "some.jsonl, byte 18: not JSON" in found[0].message
-    assert found[2].message.endswith("text is missing. The row has content; set text_column to the one with the text.")
+    reported = problems(reader)
+    assert [problem.kind for problem in reported] == [
+        "bad_json",
+        "bad_json",
+        "no_text",
+        "no_text",
+        "not_utf8",
+        "binary",
+    ]
+    assert "some.jsonl, byte 18: not JSON" in reported[0].message
+    assert reported[2].message.endswith(
+        "text is missing. The row has content; set text_column to the one with the text."
+    )
 
 
-def test_a_column_that_no_line_has_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_no_line_has_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "some.jsonl").write_text('{"text": "a", "meta": {"set": "x"}}\n{"text": "b", "lang": "C"}\n')
     for named in ({"language_column": "lang"}, {"licence_column": "meta.set"}, {"where": {"lang": ("C",)}}):
         everything(JsonLines(path=str(tmp_path), **JSONL | named))
@@ -103,7 +112,7 @@ def test_a_column_that_no_line_has_is_refused(tmp_path: Path) -> None:
         everything(JsonLines(path=str(tmp_path), **JSONL | {"language_column": "language"}))
 
 
-def test_a_line_that_does_not_fit_in_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_does_not_fit_in_memory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some.jsonl").write_text("\n".join(['{"text": "%s"}' % ("x" * 500), *LINES[:3]]))
     monkeypatch.setattr("ablate.data.corpus.readers.jsonl.MOST_BYTES", 200)
     reader = JsonLines(path=str(tmp_path), **JSONL)
@@ -123,18 +132,18 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: in
     monkeypatch.setattr("ablate.data.corpus.readers.parquet.PART_BYTES", part_bytes)
     named = {"language_column": "lang", "licence_column": "licences", "where": {"meta.set": ("a",)}}
     reader = Parquet(path=str(tmp_path), **PARQUET | named)
-    found = everything(reader)
-    assert [document.text for document in found if isinstance(document, RawDocument)] == [
+    documents = everything(reader)
+    assert [document.text for document in documents if isinstance(document, RawDocument)] == [
         row["text"] for row in ROWS if row["meta"]["set"] == "a"
     ]
-    first = found[0]
+    first = documents[0]
     assert isinstance(first, RawDocument)
     assert (first.language, first.licences, first.name.endswith("some.parquet, row 1")) == ("C", ("MIT",), True)
-    assert isinstance(found[1], RawDocument)
-    assert found[1].licences == ()
+    assert isinstance(documents[1], RawDocument)
+    assert documents[1].licences == ()
 
 
-def test_a_missing_column_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+def test_a_missing_column_is_rejected_with_the_existing_ones(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "some.parquet")
     with pytest.raises(UsageError, match=r"no column content\. It has text, meta\.set, licences, lang\. Set"):
         Parquet(path=str(tmp_path), **PARQUET | {"text_column": "content"}).parts()
@@ -218,10 +227,10 @@ def test_hub_presets_read_a_local_tree_with_the_hub_call_s_own_arguments(
     monkeypatch.setattr(datasets, "load_dataset", spy)
     reader = reader_of(config, source, label)
     assert isinstance(reader, Hub)
-    found = everything(reader)
-    assert [document for document in found if isinstance(document, RawDocument)] == found
-    assert [replace(document, name="") for document in found if isinstance(document, RawDocument)] == [expected] * 6
-    assert found[5].name == f"{hub_path}, file 2, row 1"  # type: ignore[union-attr]
+    documents = everything(reader)
+    assert [document for document in documents if isinstance(document, RawDocument)] == documents
+    assert [replace(document, name="") for document in documents if isinstance(document, RawDocument)] == [expected] * 6
+    assert documents[5].name == f"{hub_path}, file 2, row 1"  # type: ignore[union-attr]
     given = {key: chosen.parameters[key] for key in ("name", "data_dir") if chosen.parameters[key]}
     assert calls[0] == (hub_path, {"split": "train", "streaming": True, **given})
     assert len(everything(replace(reader, files=1))) == 2
@@ -230,7 +239,7 @@ def test_hub_presets_read_a_local_tree_with_the_hub_call_s_own_arguments(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_the_hub_refuses_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: None) -> None:
+def test_an_error_of_the_hub_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: None) -> None:
     import datasets
     from datasets.exceptions import DatasetNotFoundError
 
@@ -263,7 +272,7 @@ def test_what_the_hub_refuses_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("group", ["wheels", "files", "jsonl", "parquet", "hub", "megatron", *HUB_ROWS])
-def test_every_preset_says_what_its_readers_take(group: str) -> None:
+def test_every_preset_has_all_parameters_of_its_readers(group: str) -> None:
     sources = OmegaConf.load(f"conf/corpus/{group}.yaml").sources
     for source, readers in sources.items():
         for label, given in readers.items():

@@ -35,7 +35,7 @@ def test_an_epoch_reads_each_window_once(shards: Shards, make_stream: MakeStream
         assert first[: len(second)] != second
 
 
-def test_a_row_is_the_text_at_its_place(shards: Shards, make_stream: MakeStream) -> None:
+def test_a_row_has_the_tokens_at_its_position(shards: Shards, make_stream: MakeStream) -> None:
     stream = make_stream()
     for row in (0, 17, 5):
         window = stream.window(row)
@@ -48,7 +48,7 @@ def test_a_row_is_the_text_at_its_place(shards: Shards, make_stream: MakeStream)
         assert sum(window.document_tokens) == 40
 
 
-def test_rows_need_no_earlier_rows(make_stream: MakeStream) -> None:
+def test_rows_do_not_depend_on_earlier_reads(make_stream: MakeStream) -> None:
     forward = [make_stream().window(row).tokens_T.tolist() for row in range(20)]
     backward = [make_stream().window(row).tokens_T.tolist() for row in reversed(range(20))]
     assert forward == backward[::-1]
@@ -89,7 +89,7 @@ def test_augmentation_of_the_first_epoch_repeats_its_draws(make_stream: MakeStre
     assert len(first) == 64
 
 
-def test_orders_of_epochs_have_nothing_in_common() -> None:
+def test_orders_of_epochs_are_uncorrelated() -> None:
     order = EpochOrder(rows=4000, read=4000, key="0/code")
     ranks = np.array([[order.index(epoch * 4000 + turn) for turn in range(4000)] for epoch in range(3)])
     turn = np.arange(4000)
@@ -102,7 +102,7 @@ def test_orders_of_epochs_have_nothing_in_common() -> None:
     assert np.mean(np.abs(np.diff(ranks[0])) == 1) < 0.005
 
 
-def test_more_than_there_is_is_refused(make_stream: MakeStream) -> None:
+def test_a_budget_beyond_the_source_is_rejected(make_stream: MakeStream) -> None:
     with pytest.raises(
         UsageError, match=r"mixture\.epochs=1: needs [\d,]+ rows of code, which has \d+\. Give at least"
     ):
@@ -112,7 +112,7 @@ def test_more_than_there_is_is_refused(make_stream: MakeStream) -> None:
     make_stream("+mixture.max_epochs.code=1000", "budget.train_tokens=1e6")
 
 
-def test_a_trial_that_reads_on_is_stopped_at_the_cap(make_stream: MakeStream) -> None:
+def test_reading_stops_at_the_epoch_cap(make_stream: MakeStream) -> None:
     stream = make_stream(
         "mixture.weights.english=0", "mixture.epochs=2", "mixture.max_epochs=2", "budget.train_tokens=4000"
     )
@@ -126,7 +126,7 @@ def test_a_trial_that_reads_on_is_stopped_at_the_cap(make_stream: MakeStream) ->
         stream.place(100 + rows_per_step)
 
 
-def test_a_source_shorter_than_a_window_is_refused(shards: Shards, make_trial: MakeTrial) -> None:
+def test_a_source_shorter_than_a_window_is_rejected(shards: Shards, make_trial: MakeTrial) -> None:
     trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000", "budget.train_tokens=1e8")
     with pytest.raises(FailureError, match=r"less than one window \(scale\.window_tokens=1000000\)"):
         Stream(shards, trial)

@@ -73,7 +73,7 @@ TEXTS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=14).map("".joi
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS)
-def test_text_comes_back_and_spells_no_structure(made: dict[str, Tokenizer], kind: str, text: str) -> None:
+def test_text_round_trips_without_special_tokens(made: dict[str, Tokenizer], kind: str, text: str) -> None:
     tokenizer = made[kind]
     [tokens] = tokenizer.encode([text])
     assert b"".join(tokenizer.bytes_of(int(token)) for token in tokens) == text.encode()
@@ -83,7 +83,7 @@ def test_text_comes_back_and_spells_no_structure(made: dict[str, Tokenizer], kin
 
 @pytest.mark.parametrize("kind", ["bpe", "gpt2"])
 @pytest.mark.parametrize("piece", ["x", " ", "\n", "\t a"])
-def test_a_very_long_run_is_text_as_any_other(made: dict[str, Tokenizer], kind: str, piece: str) -> None:
+def test_a_very_long_run_round_trips(made: dict[str, Tokenizer], kind: str, piece: str) -> None:
     text = f"a{piece * 3_000_000}b"
     [tokens, short] = made[kind].encode([text, "short"])
     assert made[kind].decode(tokens) == text
@@ -100,7 +100,7 @@ def test_special_tokens_have_ids_of_their_own_and_no_text(made: dict[str, Tokeni
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS, data=st.data())
-def test_parts_are_what_the_tokenizer_itself_would_write(
+def test_split_tokens_equal_the_tokenizer_s_own_encoding(
     made: dict[str, Tokenizer], kind: str, text: str, data: st.DataObject
 ) -> None:
     tokenizer = made[kind]
@@ -115,7 +115,7 @@ def test_parts_are_what_the_tokenizer_itself_would_write(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_cut_into_whitespace_is_as_written_anew(made: dict[str, Tokenizer], kind: str) -> None:
+def test_a_split_inside_whitespace_equals_encoding_both_parts(made: dict[str, Tokenizer], kind: str) -> None:
     tokenizer = made[kind]
     assert tokenizer.splitter is not None
     text = f"one\n the{RUN}\t x\n\n  y"
@@ -129,7 +129,7 @@ def test_every_cut_into_whitespace_is_as_written_anew(made: dict[str, Tokenizer]
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(texts=st.lists(TEXTS, min_size=2, max_size=3), data=st.data())
-def test_structure_inside_a_piece_stays_and_parts_its_text(
+def test_special_tokens_inside_a_segment_are_kept_and_separate_its_text(
     made: dict[str, Tokenizer], kind: str, texts: list[str], data: st.DataObject
 ) -> None:
     """Infill of `scope: context` cuts windows that hold borders of documents."""
@@ -165,7 +165,7 @@ def test_lines_begin_after_newlines(made: dict[str, Tokenizer], kind: str, text:
 
 @pytest.mark.parametrize("kind", ["bpe", "bytes", "gpt2"])
 @given(text=st.text("é∑a ", min_size=3, max_size=12), data=st.data())
-def test_a_piece_that_begins_inside_a_character_loses_no_byte(
+def test_a_segment_that_begins_inside_a_character_keeps_every_byte(
     made: dict[str, Tokenizer], kind: str, text: str, data: st.DataObject
 ) -> None:
     """Windows are cut between tokens, and a character may have several."""
@@ -183,7 +183,7 @@ def test_a_piece_that_begins_inside_a_character_loses_no_byte(
     assert b"".join(written) == b"".join(tokenizer.bytes_of(int(token)) for token in piece)
 
 
-def test_what_the_ends_of_a_piece_cut_off_stays(made: dict[str, Tokenizer]) -> None:
+def test_incomplete_characters_at_the_ends_of_a_segment_are_kept(made: dict[str, Tokenizer]) -> None:
     """🙂 has two tokens of two bytes in GPT-2."""
     tokenizer = made["gpt2"]
     assert tokenizer.splitter is not None
@@ -233,7 +233,7 @@ def test_the_hub_s_loader_opens_it(made: dict[str, Tokenizer], kind: str, tmp_pa
     assert opened.eos_token_id == made[kind].special.end_of_text
 
 
-def test_a_tokenizer_that_cannot_split_says_so(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_split_raises(tmp_path: Path) -> None:
     words = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(tmp_path / "tokenizer.json"))
@@ -258,7 +258,7 @@ def test_the_hub_s_loader_opens_a_unigram(tmp_path: Path) -> None:
         assert (opened.convert_tokens_to_ids(name), opened.decode([token])) == (token, name)
 
 
-def test_a_file_s_dropout_is_left_out(tmp_path: Path) -> None:
+def test_a_file_s_dropout_is_ignored(tmp_path: Path) -> None:
     """One text has one sequence of ids."""
     own = tokenizers.Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], dropout=0.9))
     own.save(str(tmp_path / "tokenizer.json"))
@@ -276,7 +276,9 @@ def test_a_file_s_dropout_is_left_out(tmp_path: Path) -> None:
         {"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)},
     ],
 )
-def test_only_what_is_known_to_split_has_a_cutter(made: dict[str, Tokenizer], tmp_path: Path, change: Any) -> None:
+def test_only_tokenizers_that_are_known_to_split_have_a_splitter(
+    made: dict[str, Tokenizer], tmp_path: Path, change: Any
+) -> None:
     own = tokenizers.Tokenizer.from_str(made["bpe"].json)
     for part, value in change.items():
         setattr(own, part, value)
@@ -296,7 +298,7 @@ def test_gaps_between_a_file_s_ids_count(tmp_path: Path) -> None:
         check_tokenizer(config_of("file", path=str(tmp_path), vocab_size=117))
 
 
-def test_shards_know_a_file_by_its_hash() -> None:
+def test_shards_identify_a_tokenizer_file_by_its_hash() -> None:
     trial = composed_from_container(
         default_container("tokenizer=file", "tokenizer.path=a", "tokenizer.vocab_size=600")
     ).trial
@@ -342,7 +344,7 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
         (["tokenizer=gpt2", f"tokenizer.sha256={'a' * 64}"], "tokenizer.sha256=a+: belongs to tokenizer=file"),
     ],
 )
-def test_vocabularies_that_do_not_fit_are_refused(overrides: list[str], message: str) -> None:
+def test_vocabularies_that_do_not_fit_are_rejected(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         composed_from_container(default_container(*overrides))
 
