@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,14 +18,16 @@ from ablate.config.trial import TrialConfig
 from ablate.identity import semantic, trial_id
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import read_metrics
+from ablate.records.optuna.studies import Candidate
 from ablate.records.trial import Status, TrialRecord
+from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Phase
 from ablate.scheduling.launchers.local import LocalLauncher
 from ablate.scheduling.processes import start_process, start_server
 from ablate.scheduling.reconcile import reconcile
 from ablate.scheduling.recorder import Recorder, record_end
-from ablate.training.messages import Activity, Ended, LogRow, LogSynced, SyncLog, TrainingBegins
+from ablate.training.messages import Activity, Decision, Ended, LogRow, LogSynced, SyncLog, TrainingBegins
 from tests.support.command_line import wait_for
 from tests.support.trials import MakeTrial
 
@@ -219,3 +221,32 @@ def test_the_recorder_answers_with_the_bytes_that_are_on_the_disk(make_trial: Ma
     record_end(folder, trial, ended, is_scoring=False, candidate=None)
     resumed.close(ended)
     assert folder.record().evaluations == {"a suite": {"bpb_full": 3.0}}
+
+
+def test_scores_in_the_log_are_reported_although_an_attempt_ended_before_its_training(
+    make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[int] = []
+
+    def should_prune(self: Candidate, step: int, metrics: Mapping[str, float]) -> bool:
+        reported.append(step)
+        return True
+
+    monkeypatch.setattr(Candidate, "should_prune", should_prune)
+    trial = make_trial(*SHORT, "evaluation.val_evaluations=2")
+    folder, _ = freeze(trial, tmp_path / "runs")
+    reference = CandidateRef("storage", "study", 0)
+    recorder = Recorder(folder, trial, reference)
+    folder.begin_attempt()
+    recorder.handle(TrainingBegins(from_step=0, log_bytes=0))
+    recorder.handle(LogRow(2, {"progress": 0.5, "val/bpb_full": 3.0}))
+    synced = recorder.handle(SyncLog())
+    assert isinstance(synced, LogSynced)
+    recorder.close(Ended(Status.PENDING))
+    # Ends while it prepares its data.
+    folder.begin_attempt()
+    folder.begin_attempt()
+    recorder = Recorder(folder, trial, reference)
+    assert recorder.handle(TrainingBegins(from_step=2, log_bytes=synced.log_bytes)) == Decision(True)
+    recorder.close(Ended(Status.PENDING))
+    assert reported == [1]

@@ -97,9 +97,9 @@ class Recorder:
         self._folder.update_attempt(from_step=message.from_step, validation=series)
         self._log = MetricsWriter(self._folder.metrics_path, keep_bytes=message.log_bytes)
         should_prune = False
-        if self._candidate is not None and all(
-            attempt.validation == series for attempt in self._folder.record().attempts
-        ):
+        # An attempt that did not train has logged nothing.
+        logged = {attempt.validation for attempt in self._folder.record().attempts} - {None}
+        if self._candidate is not None and logged == {series}:
             for number, scores in read_validation(self._folder.metrics_path, evaluations):
                 should_prune = self._candidate.should_prune(number, scores)
         return should_prune
