@@ -241,7 +241,9 @@ class TuningSource:
         """Report the scores during the training of a trial that did not run for this candidate alone."""
         evaluation = candidate.point.trial.evaluation
         series = ValidationSeries(validation_id(candidate.point.trial), evaluation.val_evaluations)
-        if len(self._tuning.metrics) > 1 or any(attempt.validation not in (None, series) for attempt in record.attempts):
+        if len(self._tuning.metrics) > 1 or any(
+            attempt.validation not in (None, series) for attempt in record.attempts
+        ):
             return
         [name] = self._tuning.metrics
         reported = candidate.study.reported(candidate.trial.number)
