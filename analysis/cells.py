@@ -133,8 +133,8 @@ def declaration(lesson: Lesson | None) -> Markdown:
         "",
         f"Grid `{results.grid_id}`: `{results.grid.command}`",
         "",
-        f"- primary metric: `{primary}` ({results.metric(primary).unit}, {direction(lesson, primary)}); smallest effect: "
-        f"{declared.smallest_effect:g}",
+        f"- primary metric: `{primary}` ({results.metric(primary).unit}, {direction(lesson, primary)}); smallest "
+        f"effect: {declared.smallest_effect:g}",
         f"- arms: {', '.join(arm.label for arm in results.arms)}; the baseline is {results.baseline}",
         f"- compared: {'; '.join(compared) or 'nothing'}",
         f"- matched on {declared.matched_on}; looks at {', '.join(map(str, declared.looks))} seeds; "

@@ -1,7 +1,8 @@
 """A trial's id: 12 hex digits of SHA-256 over the canonical JSON of what changes its result.
 
 Settings with the same meaning have the same id: operational fields are dropped, weights are normalised, a corpus is its
-documents, a task of probability 0 is absent, tasks that change no row are causal, a decoder that never reads a bidirectional span is causal.
+documents, a task of probability 0 is absent, tasks that change no row are causal, and a decoder that never reads a
+bidirectional span is causal.
 """
 
 import hashlib
@@ -79,7 +80,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
         container["architecture"]["kind"] = "causal_decoder"
     container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
     if trial.init_from_id is not None:
-        # Given weights are not drawn.
+        # No parameters are drawn.
         container["init_seed"] = None
     container["mixture"] |= _mixture(trial.mixture, is_drawn=not objective.is_causal or objective.infill is not None)
     container["corpus"] = corpus_content(trial)
@@ -129,13 +130,13 @@ def digest12(content: Any) -> str:
 
 
 def trial_id(trial: TrialConfig) -> str:
-    """The id. Raises UsageError for an objective that can't be (see `Objective.from_config`)."""
+    """Return the trial's id. Raises UsageError for an invalid objective (see `Objective.from_config`)."""
     return digest12(semantic(trial))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One key in which two containers differ; `MISSING` where one of them does not have it."""
+    """A key in which two containers differ. A container without the key has the value `MISSING`."""
 
     key: str
     first: Any
@@ -149,24 +150,24 @@ MISSING = object()
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """Every key, dotted, in which two plain containers differ, in the order of their names.
+    """Return the dotted keys in which two plain containers differ, sorted.
 
-    >>> [str(found) for found in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None})]
+    >>> [str(difference) for difference in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None})]
     ['a.c: 2 → 3', 'd: (not there) → null']
     """
-    one, other = _flat(first), _flat(second)
-    keys = sorted(one.keys() | other.keys())
-    pairs = ((key, one.get(key, MISSING), other.get(key, MISSING)) for key in keys)
+    flat_first, flat_second = _flat(first), _flat(second)
+    keys = sorted(flat_first.keys() | flat_second.keys())
+    pairs = ((key, flat_first.get(key, MISSING), flat_second.get(key, MISSING)) for key in keys)
     return [Difference(key, left, right) for key, left, right in pairs if left != right]
 
 
-def _flat(container: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(container: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in container.items():
         if isinstance(value, dict) and value:
-            leaves |= _flat(value, f"{above}{key}.")
+            leaves |= _flat(value, f"{prefix}{key}.")
         else:
-            leaves[f"{above}{key}"] = value
+            leaves[f"{prefix}{key}"] = value
     return leaves
 
 

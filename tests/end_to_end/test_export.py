@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_told_with_numbers(make_trial: MakeTrial, tmp_path:
     with pytest.raises(UsageError) as told:
         resolve_init_from(replace(make_trial("scale.n_layers=3"), init_from=name), tmp_path)
     lines = str(told.value).splitlines()
-    assert lines[0] == "init_from=aaaaaaaaaaaa: these weights don't fit into this trial's model."
+    assert lines[0] == "init_from=aaaaaaaaaaaa: these weights do not fit this trial's model."
     for line in (
         "  block.kind: llama there, gptj here",
         "  scale.n_layers: 2 there, 3 here",
@@ -266,8 +266,8 @@ def test_what_is_typed_fits(make_trial: MakeTrial, tmp_path: Path) -> None:
     ("change", "told"),
     [
         ({"tokenizer": {"mask_sentinels": 8}}, "tokenizer.mask_sentinels: 8 there, 16 here"),
-        ({"corpus": {"manifest_sha256": "0" * 64}}, "its tokenizer was trained on another text"),
-        ({"corpus": {"test_fraction": 0.1}}, "its tokenizer was trained on another text"),
+        ({"corpus": {"manifest_sha256": "0" * 64}}, "its tokenizer was trained on other text"),
+        ({"corpus": {"test_fraction": 0.1}}, "its tokenizer was trained on other text"),
     ],
 )
 def test_token_ids_that_mean_other_words_are_refused(
@@ -286,7 +286,7 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
     name = finished(tmp_path / "runs", trial_to_container(trial), status="failed")
     with pytest.raises(UsageError, match="aaaaaaaaaaaa: this trial is failed, so it has no weights"):
         resolve_init_from(replace(trial, init_from=name), tmp_path / "runs")
-    with pytest.raises(UsageError, match=r"init_from=aaaa: neither a trial below .* nor a folder"):
+    with pytest.raises(UsageError, match=r"init_from=aaaa: neither a trial in .* nor a folder"):
         resolve_init_from(replace(trial, init_from="aaaa"), tmp_path / "runs")
     folder = tmp_path / "model"
     folder.mkdir()
@@ -294,7 +294,9 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
     with pytest.raises(UsageError, match=r"no readable config\.json"):
         resolve_init_from(given, tmp_path)
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(UsageError, match=r"model_type=bert: not a model that can be read\. Allowed: codegen, llama\."):
+    with pytest.raises(
+        UsageError, match=r"model_type=bert: this type of model is not supported\. Allowed: codegen, llama\."
+    ):
         resolve_init_from(given, tmp_path)
     config = {"model_type": "codegen", "n_layer": 2, "n_embd": 48, "n_head": 3, "rotary_dim": 8, "vocab_size": 340}
     (folder / "config.json").write_text(json.dumps(config))

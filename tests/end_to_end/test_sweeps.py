@@ -298,7 +298,7 @@ def test_another_space_under_a_name_and_a_locked_storage_are_told(
 def test_a_verb_that_takes_no_sweep_says_so(swept: tuple[Path, str]) -> None:
     done = ablate(swept[0], "data", "show", RATE)
     assert done.returncode == 2
-    assert "data takes no tuning. Leave sweeps out" in done.stderr
+    assert "data takes no tuning. Leave sweeps= out" in done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweeps").glob("*.yaml")))

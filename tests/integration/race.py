@@ -2,9 +2,9 @@
 
     python tests/integration/race.py [--processes 8] [--cells 100] [--kills 30] [--seed 0]
 
-Every process runs the same command, `python -m ablate -m …`. Until so many kills are spent, a process of theirs, the
-whole command or the supervisor or worker of a trial, is killed by SIGKILL every few seconds; a killed command is started again. What is
-printed at the end is read from the ledger: how often each cell finished, and which of its attempts overlapped in time.
+Every process runs the same command, `python -m ablate -m …`. Every few seconds, up to a number of kills, SIGKILL kills
+one of the processes: a command, or the supervisor or worker of a trial. A killed command is started again. The figures
+printed at the end are read from the ledger: how often each cell finished, and which of its attempts overlapped.
 """
 
 import argparse

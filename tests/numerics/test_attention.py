@@ -27,7 +27,7 @@ QUIETLY_COMPILED = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.
 
 @st.composite
 def rows(draw: st.DrawFn) -> tuple[list[int], list[int]]:
-    """A row as the batch contract has it: segments of pieces, each with a bidirectional span or none anywhere, then padding."""
+    """Draw a row of the batch contract: document segments, bidirectional spans in some of them, then padding."""
     document, span, spans = [], [], 0
     for segment in range(1, draw(st.integers(1, 4)) + 1):
         for _ in range(draw(st.integers(1, 3))):

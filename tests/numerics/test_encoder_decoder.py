@@ -128,7 +128,7 @@ def test_work_is_what_the_sentences_say() -> None:
 @pytest.mark.parametrize("block", ["gptj", "llama"])
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "prefix_decoder"])
 def test_counted_operations_are_those_of_the_forward_pass(make_trial: MakeTrial, block: str, architecture: str) -> None:
-    """One row of 24 bidirectional span tokens and 24 others (with the bidirectional span's last: 25, in 32 slots), dense attention."""
+    """Dense attention, one row: 24 tokens of a bidirectional span, 24 others (25 with the span's last; 32 slots)."""
     trial = make_trial(f"architecture={architecture}", f"block={block}", "hardware.attention=dense")
     model = build_model(trial, 340)
     batch = batch_of([[1] * 48], [[1] * 24 + [0] * 24])

@@ -225,7 +225,7 @@ def test_groups_are_what_the_release_has(config: dict[str, Any], groups: int) ->
     ("overrides", "qkv_groups", "told"),
     [
         (["scale.n_heads=4"], 8, r"--qkv-groups 8: does not divide scale.n_heads=4. Allowed: 1, 2, 4.$"),
-        (["scale.n_heads=2"], 4, r"Allowed: 1, 2. Stock transformers opens 4 groups only.$"),
+        (["scale.n_heads=2"], 4, r"Allowed: 1, 2. Stock transformers reads 4 groups only.$"),
         (["scale.n_heads=4", "block.rotary_base=500.0"], 4, "block.rotary_base=500: transformers' CodeGen has 10000"),
         (
             ["block=llama", "block.partial_rotary_factor=0.5"],
@@ -244,19 +244,19 @@ def test_what_transformers_does_not_have_is_refused(
 def test_an_encoder_decoder_has_no_counterpart(make_trial: MakeTrial) -> None:
     trial = make_trial("scale.n_heads=4")
     trial = replace(trial, architecture=replace(trial.architecture, kind="encoder_decoder"))
-    with pytest.raises(UsageError, match="no encoder-decoder of these blocks"):
+    with pytest.raises(UsageError, match="no encoder-decoder with these blocks"):
         config_of(trial, qkv_groups=4, end_of_text=3)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model_type": "opt"}, "model_type=opt: not a model that can be read. Allowed: codegen, llama."),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type=llama3: our blocks don't"),
-        ({"hidden_act": "gelu"}, "hidden_act=gelu: our blocks don't have this. Allowed: silu."),
-        ({"attention_bias": True}, "attention_bias=True: our blocks don't"),
-        ({"head_dim": 8}, "head_dim=8: our blocks don't have this. Allowed: 16."),
-        ({"intermediate_size": 30}, "30 channels inside the MLP: our blocks have a multiple of 8"),
+        ({"model_type": "opt"}, "model_type=opt: this type of model is not supported. Allowed: codegen, llama."),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type=llama3: our blocks do not"),
+        ({"hidden_act": "gelu"}, "hidden_act=gelu: our blocks do not support this. Allowed: silu."),
+        ({"attention_bias": True}, "attention_bias=True: our blocks do not"),
+        ({"head_dim": 8}, "head_dim=8: our blocks do not support this. Allowed: 16."),
+        ({"intermediate_size": 30}, "an MLP width of 30: our blocks need a multiple of 8"),
     ],
 )
 def test_what_our_blocks_do_not_have_is_refused(make_trial: MakeTrial, change: dict[str, Any], told: str) -> None:

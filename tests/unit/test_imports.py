@@ -97,8 +97,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> 
         f"import sys; sys.argv = ['ablate', *{arguments!r}]\n"
         "from ablate.__main__ import main\n"
         "code = main()\n"
-        "heavy = {'torch', 'lightning', 'wandb', 'optuna', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim', 'numpy'}\n"
-        "heavy |= {'hydra', 'omegaconf', 'pydantic', 'rich'} if any('=' not in word for word in sys.argv[1:]) else set()\n"
+        "heavy = {'torch', 'lightning', 'wandb', 'optuna', 'pandas', 'matplotlib', 'scipy', 'tokenizers', 'gensim'}\n"
+        "heavy.add('numpy')\n"
+        "if any('=' not in word for word in sys.argv[1:]):\n"
+        "    heavy |= {'hydra', 'omegaconf', 'pydantic', 'rich'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)), code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

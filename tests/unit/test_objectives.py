@@ -73,7 +73,7 @@ def sources(example: Example) -> list[int]:
 @pytest.mark.parametrize("infill", names("infill"))
 @pytest.mark.parametrize("objective", names("objective"))
 def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, scope: str) -> None:
-    """Whatever is done to a window, the window can be read off the row; and nothing is asked for inside a bidirectional span."""
+    """A window can be restored from its transformed row, and only tasks with bidirectional spans give a row any."""
     made = rows_of(objective, infill, level=level, scope=scope)
     rng = np.random.default_rng(0)
     has_spans: dict[int, bool] = {}

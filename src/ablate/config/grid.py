@@ -1,4 +1,4 @@
-"""The types of what a grid adds to its trials: how many seeds, and what it is to decide. Gone before a trial starts."""
+"""The configuration types of a grid: seeds and lesson. Trials do not see them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -26,12 +26,12 @@ Comparison = Literal["baseline", "main_effects", "interactions"]
 
 @typed(frozen=True, config=STRICT)
 class LessonConfig:
-    """What a grid is to decide; declared before it runs and kept with it.
+    """The comparisons of a grid, declared before it runs and stored with it.
 
-    A `name` may be declared once: what is changed under it later is exploratory. `compare` says which comparisons are
-    made of the arms (each with the baseline; the main effects and interactions of a full factorial), `contrasts` adds
-    some by name; all of them share the error. `baseline` is the label of an arm (null: the first), `smallest_effect`
-    the least difference in the primary metric's unit that would matter (null: the metric's own).
+    A `name` is declared once; a later change under it makes the lesson exploratory. `compare` selects the comparisons
+    (each arm with the baseline, the main effects or the interactions of a full factorial), and `contrasts` adds named
+    ones. All of them share the error rate. `baseline` is the label of an arm (null: the first). `smallest_effect` is
+    the smallest difference that matters, in the primary metric's unit (null: the metric's default).
     """
 
     name: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] | None
@@ -46,10 +46,10 @@ class LessonConfig:
 
 @typed(frozen=True, config=STRICT)
 class GridConfig:
-    """What a grid adds to its trials.
+    """The number of seeds of each arm, and the lesson.
 
-    Each arm has `replicates` seeds. Where `max_replicates` is more and words are not in by then, all arms get more
-    seeds, half as many again at each look.
+    Each arm has `replicates` seeds. If comparisons are still undecided and `max_replicates` is higher, all arms get
+    more seeds: 1.5 times as many at each look.
     """
 
     replicates: Count
@@ -59,7 +59,7 @@ class GridConfig:
 
 @dataclass(frozen=True)
 class Composed:
-    """One composed configuration: the trial, and what the grid around it is told."""
+    """One composed configuration: the trial, its grid and the ledger's folder."""
 
     trial: TrialConfig
     grid: GridConfig

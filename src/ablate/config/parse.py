@@ -39,7 +39,7 @@ def usage_error(error: ValidationError, where: str, allowed: Mapping[str, tuple[
     """Convert a pydantic error to one line per wrong key: the key, what was given, what is allowed.
 
     Args:
-        error: the error of pydantic.
+        error: pydantic's error.
         where: the key above its locations, "" for the root.
         allowed: the allowed keys below a key, to name them where a key is unknown.
     """

@@ -82,8 +82,8 @@ def _vocabulary(trial: TrialConfig) -> Iterator[str]:
         text, structural = _TEXT_ENTRIES[tokenizer.kind]
         if entries < text + structural + masks:
             yield (
-                f"tokenizer.vocab_size={entries}: {text} entries of text ({tokenizer.kind}), {structural} special tokens "
-                f"and tokenizer.mask_sentinels={masks} take at least {text + structural + masks}."
+                f"tokenizer.vocab_size={entries}: {text} entries of text ({tokenizer.kind}), {structural} special "
+                f"tokens and tokenizer.mask_sentinels={masks} take at least {text + structural + masks}."
             )
     if tokenizer.kind == "codegen2" and (entries < _CODEGEN2_ENTRIES or masks > _CODEGEN2_MASKS):
         yield (

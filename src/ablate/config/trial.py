@@ -121,7 +121,8 @@ class InfillConfig:
 
 @typed(frozen=True, config=STRICT)
 class BudgetConfig:
-    """How long a trial trains. `train_tokens` counts tokens before transforms; `matched_on` names the counter that ends it."""
+    """How long a trial trains. `train_tokens` counts tokens before transforms; `matched_on` names the counter that ends
+    the trial."""
 
     train_tokens: Count
     rows_per_step: Count

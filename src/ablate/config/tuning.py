@@ -1,4 +1,4 @@
-"""The types of a sweep: which values are tried, who proposes them, and what is given up early."""
+"""The configuration types of a tuning: search space, sampler and pruner."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,11 +16,11 @@ PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
 
 @typed(frozen=True, config=STRICT)
 class DimensionConfig:
-    """What a key of the configuration may be.
+    """The search space of one key of the configuration.
 
-    An interval from `low` to `high` (whole numbers, where both are), drawn on a `log` scale or in `step`s; or one of
-    `choices`; or, below a key that maps names to numbers, a `simplex`: numbers of these names that sum to 1, each at
-    least `least`. It is asked for only `when` each of these keys has one of its values.
+    It is an interval from `low` to `high` (integers if both are), optionally on a `log` scale or in `step`s; or one of
+    `choices`; or, for a key that maps names to numbers, a `simplex`: numbers of these names that sum to 1, each at
+    least `least`. With `when`, the key is tuned only if each listed key has one of its listed values.
     """
 
     low: int | float | None = None
@@ -35,13 +35,14 @@ class DimensionConfig:
 
 @typed(frozen=True, config=STRICT)
 class TuningConfig:
-    """What a sweep adds to a grid: each arm is tuned before it is compared.
+    """How each arm of a grid is tuned before the arms are compared.
 
-    `n_trials` candidates an arm come to an end, trained under `tune_seed` and judged by `metrics` (null: the lesson's)
-    on the validation split; `sampler_seed` is of the draws. `samplers` and `pruners` hold the parameters of each by name, as
-    Optuna calls them; `sampler` and `pruner` choose. `study` null names an arm's study after what it is; `storage` null
-    is a journal in the ledger. `batch` candidates are launched together by launchers that take no more while they run;
-    null: parallel_trials.
+    `n_trials` candidates per arm are trained to the end or pruned, with the seed `tune_seed`. They are scored on the
+    validation split by `metrics` (null: the lesson's primary metric). `sampler_seed` seeds the sampler. `samplers` and
+    `pruners` hold the parameters of each, named as in Optuna; `sampler` and `pruner` select one. If `study` is null, an
+    arm's study is named after the space and the arm. If `storage` is null, it is a journal in the ledger. `batch` is
+    the number of candidates that are submitted together to a launcher that accepts no more while they run (null:
+    `hardware.parallel_trials`).
     """
 
     n_trials: Count

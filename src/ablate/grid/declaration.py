@@ -87,7 +87,8 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
     budgets = {cell.trial.budget.matched_on for cell in cells}
     if len(budgets) > 1:
         raise UsageError(
-            f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). A lesson is matched on one of them."
+            f"budget.matched_on differs between arms ({', '.join(sorted(budgets))}). "
+            "A lesson is matched on one of them."
         )
     trials = {cell.arm.label: cell.trial for cell in cells}
     for contrast in declaration.contrasts:

@@ -1,4 +1,4 @@
-"""Cells that a grid leaves out: each pattern names keys and the values at which a cell is not wanted."""
+"""Patterns of arms that a grid leaves out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,57 +13,59 @@ from ablate.grid.axis import SEED_KEYS
 
 @dataclass
 class Exclusion:
-    """One pattern of `hydra.sweeper.exclude`. A cell that has all of its values is left out.
+    """One pattern of `hydra.sweeper.exclude`. It matches an arm whose keys all have one of the listed values.
 
     Attributes:
-        wanted: by key (a config group or a dotted key), the values that are meant.
-        matches: how many arms it left out.
+        values: the listed values of each key (a config group or a dotted key).
+        matches: the number of arms that it has matched.
     """
 
-    wanted: dict[str, list[Any]]
+    values: dict[str, list[Any]]
     matches: int = field(default=0)
 
     @classmethod
     def of(cls, pattern: Any, options_of: Callable[[str], Sequence[str]]) -> "Exclusion":
-        """A pattern as it stands in the configuration.
+        """Read a pattern of the configuration.
 
         Args:
-            pattern: keys and values.
-            options_of: the choices of a config group; none where a key is no group.
+            pattern: a value or a list of values per key.
+            options_of: returns the choices of a config group, or nothing for other keys.
 
         Raises:
-            UsageError: it can match nothing.
+            UsageError: a pattern that cannot match any arm.
         """
         if not isinstance(pattern, Mapping) or not pattern:
             raise UsageError(
-                f"hydra.sweeper.exclude: {pattern!r} is no pattern. Write e.g. "
+                f"hydra.sweeper.exclude: {pattern!r} is not a pattern. Write e.g. "
                 "'hydra.sweeper.exclude=[{architecture: causal_decoder, objective: [prefix, mixed]}]'"
             )
-        wanted = {
+        values = {
             str(key): list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
             for key, value in pattern.items()
         }
-        for key, values in wanted.items():
+        for key, listed in values.items():
             if key in SEED_KEYS:
-                raise UsageError(f"hydra.sweeper.exclude: {key}: every arm gets the same seeds; none can be left out.")
+                raise UsageError(
+                    f"hydra.sweeper.exclude: {key}: all arms have the same seeds, so they cannot be excluded."
+                )
             choices = options_of(key)
-            for value in values:
+            for value in listed:
                 if choices and value not in choices:
                     raise UsageError(
                         f"hydra.sweeper.exclude: {key}: {value}: no such choice. {nearest(str(value), choices)}"
                     )
-        return cls(wanted)
+        return cls(values)
 
     def leaves_out(self, choices: Mapping[str, str], config: DictConfig) -> bool:
-        """Whether a composed arm has all the values. Raises UsageError for a key that it does not have."""
-        found = all(_value(key, choices, config) in values for key, values in self.wanted.items())
-        self.matches += found
-        return found
+        """Return whether the pattern matches a composed arm. Raises UsageError for an unknown key."""
+        is_match = all(_value(key, choices, config) in values for key, values in self.values.items())
+        self.matches += is_match
+        return is_match
 
     def __str__(self) -> str:
         return (
             "{"
-            + ", ".join(f"{key}: {values[0] if len(values) == 1 else values}" for key, values in self.wanted.items())
+            + ", ".join(f"{key}: {values[0] if len(values) == 1 else values}" for key, values in self.values.items())
             + "}"
         )
 

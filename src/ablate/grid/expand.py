@@ -1,4 +1,4 @@
-"""From a command's overrides to arms: Hydra composes each arm once, the types check it, seeds are set on the types."""
+"""Expand a command's overrides to arms. Hydra composes each arm once; seeds are set on the typed configuration."""
 
 import itertools
 import shlex
@@ -22,13 +22,13 @@ from ablate.grid.axis import SEED_KEYS, Axis, combinations
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.exclusion import Exclusion
 
-# Of the grid as a whole: no arm can have its own.
+# Keys of the whole grid, which cannot differ between arms.
 GRID_WIDE = ("replicates", "max_replicates", "lesson", "runs_dir")
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """The two seeds of a trial; as text, one number where they are equal."""
+    """The two seeds of a trial. As text, they are one number if they are equal."""
 
     init_seed: int
     data_seed: int
@@ -37,7 +37,7 @@ class Seeds:
         return str(self.init_seed) if self.init_seed == self.data_seed else f"{self.init_seed}/{self.data_seed}"
 
     def on(self, trial: TrialConfig) -> TrialConfig:
-        """The trial with these seeds."""
+        """Return the trial with these seeds."""
         return replace(trial, init_seed=self.init_seed, data_seed=self.data_seed)
 
 
@@ -47,11 +47,11 @@ class Arm:
 
     Attributes:
         label: its swept values.
-        options: swept key → value.
-        choices: config group → choice.
-        overrides: what composes it, seeds aside.
+        options: the value of each swept key.
+        choices: the choice of each config group.
+        overrides: the overrides that compose it, without seeds.
         composed: its typed configuration, with the seeds of the first trial.
-        tuned: key → value, of what a sweep chose for it.
+        tuned: the value of each key that tuning set.
     """
 
     label: str
@@ -64,7 +64,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Expanded:
-    """A command's arms, the seeds that each of them may get, and how many of these at each look."""
+    """A command's arms, the seeds of each arm, and the number of seeds at each look."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[Seeds, ...]
@@ -82,20 +82,20 @@ def expand(
     first_seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> Expanded:
-    """All arms of a command, composed and checked.
+    """Compose and check all arms of a command.
 
     Args:
-        loader: Hydra's.
-        master: the configuration that the sweeper was made with.
+        loader: Hydra's config loader.
+        master: the configuration that the sweeper was created with.
         arguments: the command's overrides.
-        is_grid: whether several values are allowed; without it there is one trial.
-        exclude: patterns of arms that are not wanted.
-        zips: keys that vary together.
-        first_seed: of the replicates, where the command names no seed.
-        say: told of a pattern that left nothing out.
+        is_grid: whether a key may have several values; otherwise there is one trial.
+        exclude: patterns of arms to leave out.
+        zips: lists of keys that vary together.
+        first_seed: the first replicate's seed, if the command sets no seed.
+        say: prints a warning about a pattern that matches no arm.
 
     Raises:
-        UsageError: for any arm, before anything starts.
+        UsageError: an override or an arm is invalid.
     """
     axes = [Axis.of(override) for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments)]
     _check_axes(axes, arguments, is_grid=is_grid)
@@ -105,7 +105,7 @@ def expand(
     arms = []
     for chosen in combinations(arm_axes, zips):
         config, choices = composer.arm(chosen)
-        # All of them look, so that each knows how many it left out; before the checks, which it may be there to spare.
+        # A sum, not any(), so every pattern counts its matches. Before the checks, which an excluded arm may fail.
         if sum(exclusion.leaves_out(choices, config) for exclusion in exclusions):
             continue
         options = {axis.key: axis.values[index] for axis, index in zip(arm_axes, chosen, strict=True) if axis.is_swept}
@@ -114,7 +114,7 @@ def expand(
         arms.append(Arm(label, options, choices, overrides, composed_from_container(container_of(config))))
     for exclusion in exclusions:
         if not exclusion.matches:
-            say(f"Nothing is left out by hydra.sweeper.exclude: {exclusion}")
+            say(f"hydra.sweeper.exclude: this pattern matches no arm: {exclusion}")
     if not arms:
         raise UsageError("hydra.sweeper.exclude leaves out every arm of this grid.")
     seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
@@ -124,29 +124,29 @@ def expand(
 
 
 def has_interval(loader: ConfigLoader, arguments: list[str]) -> bool:
-    """Whether some key is given an interval of values, so that the command tunes it."""
+    """Return whether a key has an interval of values, so the command is a tuning."""
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     return any(override.is_interval_sweep() for override in parsed)
 
 
 def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str]:
-    """A command's overrides behind those of an experiment whose keys it does not give itself.
+    """Put an experiment's overrides before a command's, without the keys that the command sets.
 
     >>> with_params(["objective=mixed", "seed=1"], {"objective": "causal,prefix", "block": "gptj,llama"})
     ['block=gptj,llama', 'objective=mixed', 'seed=1']
     """
-    given = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-    return [*(f"{key}={value}" for key, value in params.items() if key not in given), *arguments]
+    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    return [*(f"{key}={value}" for key, value in params.items() if key not in keys), *arguments]
 
 
 def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
     for axis in axes:
         if axis.key in ("trial_id", "candidate"):
-            raise UsageError(f"{axis.key}: ablate sets it. To run a trial again, give the overrides it was made with.")
+            raise UsageError(f"{axis.key}: set by ablate. To run a trial again, repeat its overrides.")
     swept = [axis for axis in axes if axis.is_swept]
     for axis in swept:
         if axis.key.split(".")[0] in GRID_WIDE:
-            raise UsageError(f"{axis.key}={','.join(axis.values)}: belongs to the grid as a whole; give one value.")
+            raise UsageError(f"{axis.key}={','.join(axis.values)}: applies to the whole grid. Give one value.")
     if swept and not is_grid:
         raise UsageError(
             f"{swept[0].key}={','.join(swept[0].values)}: several values make a grid; add -m:\n"
@@ -155,21 +155,21 @@ def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> Non
 
 
 def default_container(*overrides: str) -> dict[str, Any]:
-    """Our YAML under some overrides, as a plain container, without a command line around it."""
+    """Compose `conf/` with overrides, without a command line, as a plain container."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return container_of(hydra_compose("config", list(overrides)))
 
 
 def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
-    """The numbers of seeds at which words may be said: each half as many again, up to the most."""
+    """Return the number of seeds at each look: 1.5 times the one before, up to `max_replicates`."""
     most = grid.max_replicates or grid.replicates
     if most < grid.replicates:
         raise UsageError(f"max_replicates={most}: less than replicates={grid.replicates}.")
     if most > grid.replicates and seed_axes:
-        given = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
+        seeds = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
         raise UsageError(
-            f"max_replicates={most} adds seeds while comparisons are undecided, and {given} fixes them. "
+            f"max_replicates={most} adds seeds while comparisons are undecided, and {seeds} fixes them. "
             "Leave one of them out: max_replicates=null."
         )
     looks = [grid.replicates]
@@ -179,23 +179,23 @@ def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
 
 
 def _seeds(axes: list[Axis], replicates: int, first: int) -> tuple[Seeds, ...]:
-    """The seeds that the command names, in its order, or 0, 1, 2 … for each replicate."""
+    """Return the seeds that the command sets, in its order, or `first`, `first` + 1, … for the replicates."""
     if not axes:
         return tuple(Seeds(seed, seed) for seed in range(first, first + replicates))
     choices = [[(axis.key, _seed(axis.key, value)) for value in axis.values] for axis in axes]
-    found: dict[Seeds, None] = {}
-    for chosen in itertools.product(*choices):
-        given = dict(chosen)
-        both = given.get("seed", 0)
-        found[Seeds(given.get("init_seed", both), given.get("data_seed", both))] = None
-    distinct = [len({seeds.init_seed for seeds in found}), len({seeds.data_seed for seeds in found})]
-    if max(distinct) < len(found):
+    pairs: dict[Seeds, None] = {}
+    for combination in itertools.product(*choices):
+        values = dict(combination)
+        both = values.get("seed", 0)
+        pairs[Seeds(values.get("init_seed", both), values.get("data_seed", both))] = None
+    distinct = [len({seeds.init_seed for seeds in pairs}), len({seeds.data_seed for seeds in pairs})]
+    if max(distinct) < len(pairs):
         raise UsageError(
-            f"init_seed and data_seed cross: {len(found)} trials of an arm, but only {distinct[0]} initialisations and "
-            f"{distinct[1]} orders of the data, which no interval can take for {len(found)} seeds. Vary both together "
+            f"init_seed and data_seed are crossed: {len(pairs)} trials per arm, but only {distinct[0]} initialisations "
+            f"and {distinct[1]} data orders, so an interval cannot treat them as {len(pairs)} seeds. Vary both together "
             "(seed=0,1,2) or one of them."
         )
-    return tuple(found)
+    return tuple(pairs)
 
 
 def _seed(key: str, value: str) -> int:

@@ -58,7 +58,7 @@ class Grid:
         command: str,
         say: Callable[[str], None],
         *,
-        reads_anew: bool = False,
+        reads_again: bool = False,
         tuning: TuningSummary | None = None,
     ) -> "Grid":
         """Checks every cell.
@@ -67,7 +67,7 @@ class Grid:
             expanded: arms and seeds.
             command: what the user typed.
             say: told what takes long.
-            reads_anew: takes files of a corpus as they are now that changed since they were read.
+            reads_again: takes files of a corpus as they are now that changed since they were read.
             tuning: how its arms were tuned.
 
         Raises:
@@ -75,7 +75,7 @@ class Grid:
             FailureError: a corpus that can't be read.
         """
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
-        resolved = Resolver(runs_dir, say, reads_anew)
+        resolved = Resolver(runs_dir, say, reads_again)
         cells = []
         suites: dict[str, dict[str, str]] = {}
         for arm in expanded.arms:

@@ -61,7 +61,7 @@ class GridResults:
 
     @cached_property
     def contrasts(self) -> list[Contrast]:
-        """The declared contrasts. Arms with the same trials count as one; contrasts of an arm with itself are left out."""
+        """The declared contrasts. Arms with the same trials count once; contrasts of an arm with itself are omitted."""
         owner = {arm.label: arm.same_as or arm.label for arm in self.all_arms}
         contrasts = []
         for contrast in self.declaration.contrasts:

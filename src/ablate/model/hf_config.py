@@ -1,7 +1,6 @@
-"""A trial's shape as transformers' `config.json` says it, and back; imports nothing heavy.
+"""Convert between a trial's shape and transformers' `config.json`, without heavy imports.
 
-A shape is a mapping from keys of our configuration to numbers. Widths stand in it as the ratios that make them, so
-that a shape reads as what to type.
+A shape maps keys of our configuration to values. It holds ratios in place of widths, so it lists what to type.
 """
 
 import json
@@ -21,21 +20,23 @@ CODEGEN_ROTARY_BASE = 10_000.0
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json`. Raises UsageError where there is none that can be read."""
+    """Read a folder's `config.json`. Raises UsageError if it cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder}: no readable config.json ({error}). Give a folder of save_pretrained's.") from None
+        raise UsageError(
+            f"{folder}: no readable config.json ({error}). Give a folder written by save_pretrained."
+        ) from None
     if not isinstance(config, dict):
-        raise UsageError(f"{folder / 'config.json'}: not a mapping. Give a folder of save_pretrained's.")
+        raise UsageError(f"{folder / 'config.json'}: not a JSON object. Give a folder written by save_pretrained.")
     return config
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights: safetensors before pickles, those of the index where there is one.
+    """Return the files of the weights. Safetensors have precedence over pickles, and a single file over an index.
 
     Raises:
-        UsageError: there are none, or not all that the index names.
+        UsageError: no weights, or a file of the index is missing.
     """
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         whole, index = folder / f"{stem}.{suffix}", folder / f"{stem}.{suffix}.index.json"
@@ -44,13 +45,15 @@ def weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
             if missing := sorted(name for name in names if not (folder / name).is_file()):
-                raise UsageError(f"{folder}: {index.name} names files that are not there: {', '.join(missing)}.")
+                raise UsageError(f"{folder}: {index.name} lists missing files: {', '.join(missing)}.")
             return [folder / name for name in sorted(names)]
-    raise UsageError(f"{folder}: no weights. Allowed: model.safetensors or pytorch_model.bin, whole or with an index.")
+    raise UsageError(
+        f"{folder}: no weights. Allowed: model.safetensors or pytorch_model.bin, as one file or with an index."
+    )
 
 
 def shape_of_trial(trial: TrialConfig) -> dict[str, Any]:
-    """The shape of a trial's weights and what they are computed with."""
+    """Return the keys that determine a trial's weights and its forward pass."""
     scale, block = trial.scale, trial.block
     return {
         "block.kind": block.kind,
@@ -67,15 +70,15 @@ def shape_of_trial(trial: TrialConfig) -> dict[str, Any]:
 
 
 def shape_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The shape of a model that transformers wrote.
+    """Convert the `config.json` of transformers to a shape.
 
     Raises:
-        UsageError: a kind of model that has no counterpart here, or one with a part that our blocks don't have.
+        UsageError: an unsupported type of model, or a setting that our blocks do not support.
     """
     readers = {"codegen": _codegen_shape, "llama": _llama_shape}
     kind = config.get("model_type")
     if kind not in readers:
-        raise UsageError(f"model_type={kind}: not a model that can be read. Allowed: {', '.join(readers)}.")
+        raise UsageError(f"model_type={kind}: this type of model is not supported. Allowed: {', '.join(readers)}.")
     try:
         return readers[kind](config)
     except KeyError as missing:
@@ -84,14 +87,16 @@ def shape_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _codegen_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     width, heads = config["n_embd"], config["n_head"]
-    _refuse_other("activation_function", config.get("activation_function", "gelu_new"), "gelu_new", "gelu_pytorch_tanh")
+    _check_setting(
+        "activation_function", config.get("activation_function", "gelu_new"), "gelu_new", "gelu_pytorch_tanh"
+    )
     return {
         "block.kind": "gptj",
         "scale.n_layers": config["n_layer"],
         "scale.d_model": width,
         "scale.n_heads": heads,
         "block.key_value_heads": heads,
-        "block.mlp_ratio": _inner_ratio(config.get("n_inner") or 4 * width, width),
+        "block.mlp_ratio": _mlp_ratio(config.get("n_inner") or 4 * width, width),
         "block.partial_rotary_factor": config["rotary_dim"] / (width // heads),
         "block.rotary_base": CODEGEN_ROTARY_BASE,
         "block.norm_eps": config.get("layer_norm_epsilon", 1e-5),
@@ -103,18 +108,18 @@ def _llama_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     width, heads = config["hidden_size"], config["num_attention_heads"]
     # transformers 4 has rope_theta and rope_scaling, transformers 5 has both in rope_parameters.
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    _refuse_other("rope_type", rope.get("rope_type", rope.get("type", "default")), "default")
-    _refuse_other("hidden_act", config.get("hidden_act", "silu"), "silu")
-    _refuse_other("attention_bias", config.get("attention_bias", False), False)
-    _refuse_other("mlp_bias", config.get("mlp_bias", False), False)
-    _refuse_other("head_dim", config.get("head_dim") or width // heads, width // heads)
+    _check_setting("rope_type", rope.get("rope_type", rope.get("type", "default")), "default")
+    _check_setting("hidden_act", config.get("hidden_act", "silu"), "silu")
+    _check_setting("attention_bias", config.get("attention_bias", False), False)
+    _check_setting("mlp_bias", config.get("mlp_bias", False), False)
+    _check_setting("head_dim", config.get("head_dim") or width // heads, width // heads)
     return {
         "block.kind": "llama",
         "scale.n_layers": config["num_hidden_layers"],
         "scale.d_model": width,
         "scale.n_heads": heads,
         "block.key_value_heads": config.get("num_key_value_heads") or heads,
-        "block.mlp_ratio": _inner_ratio(config["intermediate_size"], width),
+        "block.mlp_ratio": _mlp_ratio(config["intermediate_size"], width),
         "block.partial_rotary_factor": 1.0,
         "block.rotary_base": float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
         "block.norm_eps": config.get("rms_norm_eps", 1e-6),
@@ -122,25 +127,24 @@ def _llama_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_other(key: str, given: Any, *allowed: Any) -> None:
-    if given not in allowed:
+def _check_setting(key: str, value: Any, *allowed: Any) -> None:
+    if value not in allowed:
         raise UsageError(
-            f"config.json: {key}={given}: our blocks don't have this. Allowed: {', '.join(map(str, allowed))}."
+            f"config.json: {key}={value}: our blocks do not support this. Allowed: {', '.join(map(str, allowed))}."
         )
 
 
-def _inner_ratio(mlp_width: int, width: int) -> float:
+def _mlp_ratio(mlp_width: int, width: int) -> float:
     if mlp_width % 8:
-        raise UsageError(f"config.json: {mlp_width} channels inside the MLP: our blocks have a multiple of 8.")
+        raise UsageError(f"config.json: an MLP width of {mlp_width}: our blocks need a multiple of 8.")
     return mlp_width / width
 
 
 def qkv_groups_of(config: Mapping[str, Any]) -> int:
-    """In how many groups a CodeGen `config.json` stores its fused projection.
+    """Return the number of groups in which a CodeGen checkpoint stores its fused query-key-value projection.
 
-    What the key `qkv_groups` says, which our export writes; else 8 for the two shapes of CodeGen2 whose release has
-    them, known by the `auto_map` or `head_dim` that stock CodeGen does not write (as CTranslate2's converter knows
-    them); else 4.
+    This is the key `qkv_groups` if present (our export writes it). Otherwise it is 8 for the two released CodeGen2
+    shapes with 8 groups, recognised by `auto_map` or `head_dim` as in CTranslate2's converter; and 4 for all others.
     """
     if "qkv_groups" in config:
         return int(config["qkv_groups"])
@@ -150,15 +154,15 @@ def qkv_groups_of(config: Mapping[str, Any]) -> int:
 
 
 def config_of(trial: TrialConfig, *, qkv_groups: int, end_of_text: int) -> dict[str, Any]:
-    """The `config.json` of a trial's model.
+    """Return the `config.json` of a trial's model.
 
     Args:
-        trial: of a decoder.
-        qkv_groups: groups that a `gptj` block's fused projection is stored in; `llama` has none.
+        trial: the trial, which must have a decoder only.
+        qkv_groups: the number of groups of a `gptj` block's fused projection; ignored for `llama`.
         end_of_text: the token that begins and ends documents.
 
     Raises:
-        UsageError: a model that transformers has no class for, or heads that can't be grouped so.
+        UsageError: transformers has no class for the model, or `qkv_groups` does not divide the heads.
     """
     _check_exportable(trial, qkv_groups)
     shared = {
@@ -170,8 +174,8 @@ def config_of(trial: TrialConfig, *, qkv_groups: int, end_of_text: int) -> dict[
         "eos_token_id": end_of_text,
         "pad_token_id": end_of_text,
     }
-    own = _llama_config(trial) if trial.block.kind == "llama" else _codegen_config(trial, qkv_groups)
-    return own | shared
+    specific = _llama_config(trial) if trial.block.kind == "llama" else _codegen_config(trial, qkv_groups)
+    return specific | shared
 
 
 def _codegen_config(trial: TrialConfig, qkv_groups: int) -> dict[str, Any]:
@@ -206,7 +210,7 @@ def _llama_config(trial: TrialConfig) -> dict[str, Any]:
         "num_key_value_heads": trial.key_value_heads,
         "intermediate_size": trial.mlp_width,
         "max_position_embeddings": scale.context_tokens,
-        # The first for transformers 4, the second for transformers 5.
+        # transformers 4 reads rope_theta, transformers 5 reads rope_parameters.
         "rope_theta": block.rotary_base,
         "rope_parameters": {"rope_type": "default", "rope_theta": block.rotary_base},
         "rms_norm_eps": block.norm_eps,
@@ -220,23 +224,23 @@ def _check_exportable(trial: TrialConfig, qkv_groups: int) -> None:
     block, heads = trial.block, trial.scale.n_heads
     if trial.architecture.has_encoder:
         raise UsageError(
-            "architecture=encoder_decoder: transformers has no encoder-decoder of these blocks. Allowed: trials of "
-            "causal_decoder and prefix_decoder."
+            "architecture=encoder_decoder: transformers has no encoder-decoder with these blocks. Allowed: "
+            "architecture=causal_decoder or prefix_decoder."
         )
     if block.kind == "llama":
         if trial.rotary_width != trial.scale.d_model // heads:
             raise UsageError(
-                f"block.partial_rotary_factor={block.partial_rotary_factor}: transformers' Llama turns all channels of a head. "
-                "Allowed: trials with block.partial_rotary_factor=1.0."
+                f"block.partial_rotary_factor={block.partial_rotary_factor}: transformers' Llama rotates all channels "
+                "of a head. Allowed: trials with block.partial_rotary_factor=1.0."
             )
         return
     if block.rotary_base != CODEGEN_ROTARY_BASE:
         raise UsageError(
-            f"block.rotary_base={block.rotary_base:g}: transformers' CodeGen has {CODEGEN_ROTARY_BASE:g} and no other."
+            f"block.rotary_base={block.rotary_base:g}: transformers' CodeGen supports {CODEGEN_ROTARY_BASE:g} only."
         )
     if heads % qkv_groups:
         divisors = [number for number in range(1, heads + 1) if heads % number == 0]
-        stock = "" if heads % STOCK_QKV_GROUPS == 0 else " Stock transformers opens 4 groups only."
+        stock = "" if heads % STOCK_QKV_GROUPS == 0 else " Stock transformers reads 4 groups only."
         raise UsageError(
             f"--qkv-groups {qkv_groups}: does not divide scale.n_heads={heads}. "
             f"Allowed: {', '.join(map(str, divisors))}.{stock}"

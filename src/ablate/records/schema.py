@@ -1,7 +1,7 @@
 """The one place that turns records into JSON and back.
 
-A record is a frozen dataclass. Its JSON has a key per field, without the optional fields that are null, false or empty. A record that
-derives from `Extensible` keeps keys that this version does not know, and writes them back.
+A record is a frozen dataclass. Its JSON has a key per field, without the optional fields that are null, false or
+empty. A record that derives from `Extensible` keeps keys that this version does not know, and writes them back.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
-"""Which weights a trial starts from: found, checked against its shape, and named by what they are.
+"""Find the weights that `init_from` names, check that they fit the trial's model, and identify them by content.
 
-Planning asks, and the job again before it trains; both stay light.
+Planning does this, and a job again before it trains, so imports stay light.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from ablate.records.trial import Status
 
 
 def resolve_init_from(trial: TrialConfig, runs_dir: Path) -> str:
-    """The identity of the weights that `init_from` names.
+    """Identify the weights that `init_from` names.
 
     Returns:
         `trial:<id>` for a finished trial of the ledger, `sha256:<digest>` over the weight files and `config.json` of
         a folder.
 
     Raises:
-        UsageError: neither is there, the trial is not finished, or its weights don't fit into this one's model.
+        UsageError: neither exists, the trial is not finished, or the weights do not fit this trial's model.
     """
     assert trial.init_from is not None
     ledger, folder = Ledger(runs_dir.expanduser().absolute()), Path(trial.init_from).expanduser()
@@ -34,7 +34,7 @@ def resolve_init_from(trial: TrialConfig, runs_dir: Path) -> str:
         return f"trial:{source.trial_id}"
     if not folder.is_dir():
         raise UsageError(
-            f"init_from={trial.init_from}: neither a trial below {ledger.runs_dir} nor a folder. Allowed: the whole id "
+            f"init_from={trial.init_from}: neither a trial in {ledger.runs_dir} nor a folder. Allowed: the whole id "
             "of a finished trial (`python -m ablate status` lists them), or the path of a folder with config.json and "
             "model.safetensors."
         )
@@ -51,28 +51,28 @@ def _digest(folder: Path) -> str:
 
 
 def _check_trial(trial: TrialConfig, source: TrialFolder) -> None:
-    given = f"init_from={trial.init_from}"
+    override = f"init_from={trial.init_from}"
     if source.status != Status.FINISHED:
         raise UsageError(
-            f"{given}: this trial is {source.status}, so it has no weights to start from. Run its command to the end "
-            f"first (`python -m ablate status {source.trial_id}`), or give a finished one."
+            f"{override}: this trial is {source.status}, so it has no weights to start from. Run its command to the "
+            f"end first (`python -m ablate status {source.trial_id}`), or give a finished trial."
         )
-    there = trial_from_container(source.frozen())
-    _compare(given, _trial_keys(there), _trial_keys(trial))
-    if there.tokenizer.sha256 != trial.tokenizer.sha256:
+    source_trial = trial_from_container(source.frozen())
+    _compare(override, _trial_keys(source_trial), _trial_keys(trial))
+    if source_trial.tokenizer.sha256 != trial.tokenizer.sha256:
         raise UsageError(
-            f"{given}: its tokenizer.json is another (SHA-256 {there.tokenizer.sha256}), so its token ids mean other "
-            f"words. Type tokenizer.path={there.tokenizer.path}"
+            f"{override}: it has a different tokenizer.json (SHA-256 {source_trial.tokenizer.sha256}), so its token ids "
+            f"have other meanings. Type tokenizer.path={source_trial.tokenizer.path}"
         )
-    if trial.tokenizer.kind == "bpe" and _text(there) != _text(trial):
+    if trial.tokenizer.kind == "bpe" and _text(source_trial) != _text(trial):
         raise UsageError(
-            f"{given}: its tokenizer was trained on another text, so its token ids mean other words. Train on the same "
-            "corpus, or give both trials one tokenizer with tokenizer=file tokenizer.path=PATH."
+            f"{override}: its tokenizer was trained on other text, so its token ids have other meanings. Train on the "
+            "same corpus, or give both trials one tokenizer with tokenizer=file tokenizer.path=PATH."
         )
 
 
 def _trial_keys(trial: TrialConfig) -> dict[str, Any]:
-    """The shape, and what else its weights are tied to."""
+    """Return the shape and the other keys that the weights depend on."""
     return shape_of_trial(trial) | {
         # Both decoders have the same weights.
         "architecture": "encoder_decoder" if trial.architecture.has_encoder else "prefix_decoder",
@@ -88,29 +88,29 @@ def _text(trial: TrialConfig) -> tuple[Any, ...]:
 
 
 def _check_folder(trial: TrialConfig, folder: Path) -> None:
-    given = f"init_from={trial.init_from}"
+    override = f"init_from={trial.init_from}"
     if trial.architecture.has_encoder:
         raise UsageError(
-            f"{given}: a folder holds a decoder, and architecture=encoder_decoder has an encoder besides. "
+            f"{override}: a folder holds a decoder, and architecture=encoder_decoder also has an encoder. "
             "Type architecture=prefix_decoder or causal_decoder, or give the id of an encoder-decoder trial."
         )
     try:
-        there = shape_of_config(read_config(folder))
+        shape = shape_of_config(read_config(folder))
         weight_files(folder)
     except UsageError as error:
-        raise UsageError(f"{given}: {error}") from None
-    _compare(given, there, shape_of_trial(trial))
+        raise UsageError(f"{override}: {error}") from None
+    _compare(override, shape, shape_of_trial(trial))
 
 
-def _compare(given: str, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Refuses weights that don't fit, with every key that differs and what to type."""
-    differing = [key for key, value in there.items() if here[key] != value]
+def _compare(override: str, source: dict[str, Any], target: dict[str, Any]) -> None:
+    """Raise UsageError if any key differs, with all differing keys and what to type."""
+    differing = [key for key, value in source.items() if target[key] != value]
     if not differing:
         return
-    lines = [f"  {key}: {_spelled(there[key])} there, {_spelled(here[key])} here" for key in differing]
-    # A block's kind brings its other defaults along.
-    typed = " ".join(f"{'block' if key == 'block.kind' else key}={_spelled(there[key])}" for key in differing)
-    raise UsageError("\n".join([f"{given}: these weights don't fit into this trial's model.", *lines, f"Type {typed}"]))
+    lines = [f"  {key}: {_spelled(source[key])} there, {_spelled(target[key])} here" for key in differing]
+    # block= also sets the defaults of that kind.
+    typed = " ".join(f"{'block' if key == 'block.kind' else key}={_spelled(source[key])}" for key in differing)
+    raise UsageError("\n".join([f"{override}: these weights do not fit this trial's model.", *lines, f"Type {typed}"]))
 
 
 def _spelled(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""TrainBatches as a Lightning data source."""
+"""A data loader of train batches."""
 
 import multiprocessing
 import os
@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from ablate.data.batches.train_batches import TrainBatch, TrainBatches
 
-# The trial ends at its budget, not at the end of its data: rows never run out.
+# A trial ends at its budget, not at the end of its data.
 ENDLESS = 2**40
 
 
 class TrainBatchDataset(Dataset[TrainBatch]):
-    """TrainBatches by number; a worker's copy is as good as any other, as a step depends on its number alone."""
+    """TrainBatches as a dataset. A step depends on its number alone, so each worker can have a copy."""
 
     def __init__(self, steps: TrainBatches) -> None:
         self.steps = steps
@@ -27,14 +27,14 @@ class TrainBatchDataset(Dataset[TrainBatch]):
         return ENDLESS
 
 
-def _as_it_is(step: Any) -> Any:
+def _identity(step: Any) -> Any:
     return step
 
 
 def _end_with_parent(worker: int) -> None:
-    """Ends this worker when its trial is killed; torch watches the process it was forked from, which lives on."""
+    """End this worker when its trial's process ends. torch watches the fork server instead, which lives on."""
 
-    # What ends a trial ends its workers through it: until it has saved, it may ask for one more step.
+    # The trial handles signals: until it has saved, it may need one more step from its workers.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
@@ -48,9 +48,9 @@ def _end_with_parent(worker: int) -> None:
 
 
 def batch_loader(steps: TrainBatches, *, first_step: int, workers: int) -> "DataLoader[TrainBatch]":
-    """TrainBatches from `first_step` on, in order.
+    """Load TrainBatches from `first_step` on, in order.
 
-    Workers are forked from the server that trials are forked from: a fork of a trial would copy its threads' locks.
+    Workers are forked from the server that trials are forked from. A fork of a trial would copy its threads' locks.
     """
     return DataLoader(
         TrainBatchDataset(steps),
@@ -58,6 +58,6 @@ def batch_loader(steps: TrainBatches, *, first_step: int, workers: int) -> "Data
         sampler=range(first_step, ENDLESS),
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         worker_init_fn=_end_with_parent,
     )

@@ -1,4 +1,4 @@
-"""The rows of a trial's log, as its supervisor gets them."""
+"""Send the rows of a trial's log to its supervisor."""
 
 import math
 import time
@@ -23,9 +23,9 @@ class TrialLog(pl.Callback):
     objective: it compares seeds of one arm, not arms.
 
     Attributes:
-        training_seconds: up to the newest row, over all attempts, without scoring.
-        checkpoint_seconds: the part of `training_seconds` that training waited for checkpoints.
-        evaluation_seconds: what scoring on the validation split took.
+        training_seconds: training time up to the newest row, over all attempts, without evaluation.
+        checkpoint_seconds: the part of `training_seconds` that was spent on waiting for checkpoints.
+        evaluation_seconds: time of the evaluations on the validation split.
         newest_validation: the newest scores on the validation split.
         is_pruned: whether the study's pruner stopped the trial.
     """
@@ -71,7 +71,7 @@ class TrialLog(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: TrainBatch, batch_idx: int
     ) -> None:
-        """Send the row of this step, if it is one that is logged."""
+        """Send the row of this step, if it is logged."""
         assert isinstance(pl_module, TrialModule)
         counters = pl_module.counters
         self._losses.append(pl_module.last_loss)
@@ -86,7 +86,7 @@ class TrialLog(pl.Callback):
         if metrics:
             self._append(pl_module, metrics)
         if is_due and self.has_pruner:
-            # Asked after the last step too: the study keeps that score like the others.
+            # After the last step too, so the study gets that score.
             decision = self.channel.ask(ValidationScored(due, self.newest_validation))
             self.is_pruned = decision.should_prune and not pl_module.is_done
 
@@ -95,7 +95,7 @@ class TrialLog(pl.Callback):
         assert isinstance(pl_module, TrialModule)
         if isinstance(exception, DivergedError) and self._losses:
             metrics = self._training_metrics(trainer, pl_module)
-            # JSON has no numbers for the others; the record has them as text.
+            # JSON has no NaN or infinity; the trial's record has them as text.
             self._append(pl_module, {name: value for name, value in metrics.items() if math.isfinite(value)})
 
     def _append(self, module: TrialModule, metrics: dict[str, float]) -> None:
@@ -104,7 +104,7 @@ class TrialLog(pl.Callback):
         self.channel.send(LogRow(counters.steps, row))
 
     def _reading(self, module: TrialModule) -> dict[str, float]:
-        """Each source's fraction of the rows read so far, and how often it was read."""
+        """Return each source's fraction of the rows read so far, and its epochs."""
         metrics: dict[str, float] = {}
         rows = module.counters.steps * module.trial.budget.rows_per_step
         for source, (fraction, epochs) in self.stream.reading(rows).items():
@@ -138,7 +138,7 @@ class TrialLog(pl.Callback):
         }
 
     def state(self) -> dict[str, Any]:
-        """Return what the next rows depend on, with the size of the log, whose rows are on the disk then."""
+        """Sync the log to disk, and return its size with the state that the next rows depend on."""
         return {
             "bytes": self.channel.ask(SyncLog()).log_bytes,
             "losses": list(self._losses),
@@ -164,7 +164,7 @@ class TrialLog(pl.Callback):
         with module.trainer.precision_plugin.forward_context():
             scores = self.evaluator.validation_summary(module.model)
         module.model.train()
-        # The time of scoring does not count in tokens per second.
+        # Tokens per second do not include evaluation time.
         seconds = time.perf_counter() - started
         self._last_time += seconds
         self.evaluation_seconds += seconds

@@ -1,4 +1,4 @@
-"""Main memory that is available to this process."""
+"""Measure the main memory that is available to this process."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ OWN = Path("/proc/self/cgroup")
 
 
 def available_bytes() -> int:
-    """Return the free memory of the machine, or what a control group (container, batch job) leaves if that is less."""
-    return min([int(psutil.virtual_memory().available), *_left_by_groups()])
+    """Return the machine's free memory, or what a control group (container, batch job) leaves if that is less."""
+    return min([int(psutil.virtual_memory().available), *_available_in_groups()])
 
 
-def _left_by_groups() -> list[int]:
-    """Limit minus use of the own control group and all above it, of either version."""
-    left = []
+def _available_in_groups() -> list[int]:
+    """Return limit minus use of this process's control group and its parents, for cgroups v1 and v2."""
+    available = []
     for line in _lines(OWN):
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -28,10 +28,10 @@ def _left_by_groups() -> list[int]:
         for group in (folder, *folder.parents):
             numbers = [*_lines(group / limit), *_lines(group / used)]
             if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
-                left.append(int(numbers[0]) - int(numbers[1]))
+                available.append(int(numbers[0]) - int(numbers[1]))
             if group == root:
                 break
-    return left
+    return available
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Everything that a trial's next step depends on, as tensors and plain values."""
+"""Capture and restore a trial's training state: all that the next step depends on."""
 
 from dataclasses import asdict
 from typing import Any

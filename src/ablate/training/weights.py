@@ -1,4 +1,4 @@
-"""The weights that a trial starts from, where it does not draw them."""
+"""Load the weights that `init_from` names."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from ablate.records.ledger import Ledger
 
 
 def initial_weights(trial: TrialConfig, runs_dir: Path) -> Weights | None:
-    """The state that `init_from` names, fp32; None where the trial draws its own.
+    """Return the fp32 weights that `init_from` names, or None if it is not set.
 
-    `init_from_id` says what it names; that it is still what was planned is the job's to check.
+    The job has already checked that they still match `init_from_id`.
 
     Raises:
-        UsageError: a folder whose weights are not a model's of ours.
-        FailureError: a trial whose weights are gone.
+        UsageError: a folder whose weights do not fit our models.
+        FailureError: a trial whose weights were deleted.
     """
     if trial.init_from is None:
         return None
@@ -29,5 +29,5 @@ def initial_weights(trial: TrialConfig, runs_dir: Path) -> Weights | None:
     try:
         weights: Weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FailureError(f"init_from={name}: its weights are gone ({path}). Run that trial again.") from None
+        raise FailureError(f"init_from={name}: its weights do not exist ({path}). Run that trial again.") from None
     return weights

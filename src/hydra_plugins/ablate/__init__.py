@@ -1,1 +1,1 @@
-"""Hydra finds plugins by their place; all the work is in `ablate.grid`."""
+"""Hydra finds plugins in this namespace package. They delegate to `ablate.grid` and `ablate.tuning`."""

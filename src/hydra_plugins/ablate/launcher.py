@@ -1,4 +1,4 @@
-"""Hydra's name for the launcher that runs trials on this machine."""
+"""The Hydra plugin that selects the launcher on this machine."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 
 class AblateLauncher(Launcher):
-    """Stands for `LocalLauncher`, which the sweeper uses in its place.
+    """A placeholder that the sweeper replaces by `LocalLauncher`.
 
     Args:
         parallel_trials: how many trials run at once.
@@ -19,8 +19,8 @@ class AblateLauncher(Launcher):
         self.parallel_trials = parallel_trials
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Ignore what Hydra hands to every launcher: a frozen trial needs nothing of it."""
+        """Do nothing: a frozen trial needs nothing from Hydra."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        """Refuse: jobs go to `LocalLauncher`."""
+        """Raise NotImplementedError: only our sweeper can use this launcher."""
         raise NotImplementedError("hydra/launcher=ablate needs hydra/sweeper=ablate")

@@ -1,4 +1,4 @@
-"""Hydra's door to a grid."""
+"""The Hydra plugin that runs a verb on a grid or a tuning."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class AblateSweeper(Sweeper):
-    """Delegates to `ablate.grid`.
+    """A sweeper that delegates to `ablate.grid` and `ablate.tuning`.
 
     Args:
-        verb: what is done with the grid: a module of `ablate.verbs` that has an `of_grid`.
-        is_grid: whether the command may list several values; without it there is one trial.
-        command: what the user typed.
-        names: what the verb was given besides overrides.
-        params: swept keys and their values, of an experiment; the command line's own come first.
+        verb: a module of `ablate.verbs` with a function `of_grid`.
+        is_grid: whether a key may have several values; otherwise there is one trial.
+        command: the command line as typed.
+        names: the verb's arguments that are not overrides.
+        params: an experiment's overrides; the command line's take precedence.
         exclude: patterns of arms that the grid leaves out.
         zip: lists of keys that vary together.
-        tuning: how each arm is tuned before the comparison; see `TuningConfig`.
+        tuning: see `TuningConfig`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class AblateSweeper(Sweeper):
         self.config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """What Hydra hands to every sweeper."""
+        """Keep Hydra's context and create the launcher."""
         self.hydra_context = hydra_context
         self.config = config
         plugin = Plugins.instance().instantiate_launcher(
@@ -65,44 +65,44 @@ class AblateSweeper(Sweeper):
         self._launcher = _launcher(plugin)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Expands, checks and runs the grid or tuning. Raises SystemExit(1) when a trial failed."""
+        """Expand and check the grid or tuning, and run the verb on it. Raises SystemExit if the verb fails."""
         from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
 
         console = make_console()
-        # What these print is for programs.
+        # With these options, stdout is for programs.
         say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
         arguments = with_params(arguments, self.params)
         loader = self.hydra_context.config_loader
         if self.tuning["space"] or has_interval(loader, arguments):
-            self._sweep(arguments, import_module(f"ablate.verbs.{self.verb}"), console, say)
+            self._tune(arguments, import_module(f"ablate.verbs.{self.verb}"), console, say)
             return
         expanded = expand(
             loader,
             self.config,
             arguments,
-            # An experiment that sweeps is a grid by itself.
+            # An experiment with params is a grid without -m.
             is_grid=self.is_grid or bool(self.params),
             exclude=self.exclude,
             zips=self.zip,
             say=say,
         )
-        # Most wrong options are refused by now, before these import NumPy.
+        # Most invalid options are rejected by now, before the slow import of NumPy.
         from ablate.grid.grid import Grid
 
         verb = import_module(f"ablate.verbs.{self.verb}")
-        # Only this command says that a text is to be taken as it is now.
-        reads_anew = self.verb == "data" and self.names[:1] == ["prepare"]
-        plan = Grid.of(expanded, self.command, say, reads_anew=reads_anew)
-        if code := verb.of_grid(plan, self.names, self._launcher, console):
+        # Only this command accepts text that has changed since it was prepared.
+        reads_again = self.verb == "data" and self.names[:1] == ["prepare"]
+        grid = Grid.of(expanded, self.command, say, reads_again=reads_again)
+        if code := verb.of_grid(grid, self.names, self._launcher, console):
             raise SystemExit(code)
 
-    def _sweep(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
+    def _tune(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
         from ablate.errors import UsageError
         from ablate.tuning.tuning import Tuning
 
         if not hasattr(verb, "of_tuning"):
-            raise UsageError(f"{self.verb} takes no tuning. Leave sweeps out, or give values in place of intervals.")
+            raise UsageError(f"{self.verb} takes no tuning. Leave sweeps= out, and give values instead of intervals.")
         tuning = Tuning.of(
             self.hydra_context.config_loader,
             self.config,
@@ -118,7 +118,7 @@ class AblateSweeper(Sweeper):
 
 
 def _launcher(plugin: HydraPlugin) -> "Launcher":
-    """The launcher that a plugin of Hydra's stands for, or an adapter around it."""
+    """Return `LocalLauncher` for our plugin, or an adapter around any other Hydra launcher."""
     if isinstance(plugin, AblateLauncher):
         from ablate.scheduling.launchers.local import LocalLauncher
 

@@ -11,7 +11,7 @@ from ablate.data.batches.batch import Batch, Ints
 
 @dataclass(frozen=True)
 class ComputeCounts:
-    """Tokens, and pairs of a query and a key that it attends to, without padding. Decoders have no encoder or cross counts."""
+    """Tokens and attended pairs of query and key, without padding. Decoders have no encoder or cross counts."""
 
     encoder_tokens: int = 0
     decoder_tokens: int = 0

@@ -1,7 +1,7 @@
 """Which source each row comes from, in closed form.
 
-Rows are apportioned in small blocks: after every block, each source has its fraction of the rows so far, to within a row
-or two. In a block, the sources' rows are permuted by the data seed.
+Rows are apportioned in small blocks: after every block, each source has its fraction of the rows so far, to within
+one or two rows. In a block, the sources' rows are permuted by the data seed.
 """
 
 from bisect import bisect_right

@@ -119,7 +119,7 @@ def _humaneval() -> Iterator[BenchmarkProblem]:
 
 
 def _docstring(prompt: str, function: str) -> str:
-    """Return the docstring with escapes as written. In one prompt an import precedes it, so take any bare expression."""
+    """Return the docstring with escapes as written. An import precedes one of them, so take any bare expression."""
     (body,) = (
         node.body for node in ast.parse(prompt).body if isinstance(node, ast.FunctionDef) and node.name == function
     )

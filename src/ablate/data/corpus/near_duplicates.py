@@ -66,7 +66,7 @@ def near_duplicates(signatures_NP: NDArray[np.uint32], threshold: float) -> NDAr
 
 def banding(threshold: float, permutations: int) -> tuple[int, int]:
     """Return the number of bands and their width in places: the widest with `RECALL`, 1 − (1 − threshold^width)^count
-    (Leskovec et al., Mining of Massive Datasets, section 3.4.2). Candidates are compared, so a false one only costs time.
+    (Leskovec et al., Mining of Massive Datasets, section 3.4.2). Candidates are compared, so false ones only cost time.
     """
     for width in range(permutations, 1, -1):
         count = permutations // width
@@ -104,8 +104,8 @@ def _similar_pairs(
     """Yield pairs of similar rows, enough to link all rows of a bucket that similar pairs link.
 
     In each round, one row of every bucket, the leader, is compared with the bucket's rows of other clusters. Similar
-    rows join its cluster, and the leader is removed. The next leader is of another cluster than the last one, so a large
-    cluster is done as soon as the few rows outside it have led. A bucket with one cluster is done.
+    rows join its cluster, and the leader is removed. The next leader is from a different cluster, so a large cluster is
+    done as soon as the few rows outside it have led. A bucket with one cluster is done.
     """
     led_M = np.full(row_M.size, -1)
     while (candidates := np.flatnonzero(cluster_M != led_M)).size:

@@ -5,8 +5,8 @@ for the tokens' type (uint8), the number of sequences and the number of document
 sequence (int32); its offset in bytes (int64); and the first sequence of each document, then the number of sequences
 (int64).
 
-`<name>.crc32` holds the CRC-32 of each block of 4 096 bytes. It is checked whenever a block is read, so a flipped bit in
-the tokens ends a trial and never changes its result.
+`<name>.crc32` holds the CRC-32 of each block of 4 096 bytes. It is checked whenever a block is read, so a flipped bit
+in the tokens ends a trial and never changes its result.
 """
 
 import hashlib

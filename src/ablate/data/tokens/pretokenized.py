@@ -104,7 +104,7 @@ class PretokenizedSource:
             ]
             if len(unknown):
                 raise UsageError(
-                    f"{part.path}: holds the id {unknown[0]}, but the ids of the tokenizer's text are below {text_ids}. "
+                    f"{part.path}: holds the id {unknown[0]}, but the tokenizer's text has ids below {text_ids}. "
                     "Give the tokenizer that made these tokens (tokenizer=file tokenizer.path=…) or, if the id ends "
                     f"documents, end_of_document: {unknown[0]}."
                 )

@@ -47,7 +47,7 @@ class TextSplitter:
         return int(self._characters_V[tokens_T].sum())
 
     def lines(self, tokens_T: Tokens) -> NDArray[np.int64]:
-        """Return the ascending indices of characters that begin a line: the first, after newlines and special tokens."""
+        """Return the indices of characters that begin a line: the first, and after newlines and special tokens."""
         characters_T = self._characters_V[tokens_T]
         first_T = np.cumsum(characters_T) - characters_T
         count_T = self._line_count_V[tokens_T]
@@ -64,7 +64,7 @@ class TextSplitter:
         parts, kept_from, before, previous = [], 0, b"", (0, 0)
         for offset in offsets:
             index, byte = self._place(tokens_T, ends_T, int(offset))
-            # The last border before the split that holds without the text after it; below, the first one at or after it.
+            # The last border before the split that holds without the text after it; below, the first at or after it.
             last = int(borders[np.searchsorted(borders, index + (byte >= 2 or bool(fixed[index]))) - 1])
             if last >= kept_from:
                 tail = self._between(tokens_T, (last, 0), (index, byte))
@@ -78,7 +78,7 @@ class TextSplitter:
         return [np.array(part, np.int32) for part in parts]
 
     def _borders(self, tokens_T: Tokens, ends_T: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return whether each place before a token, or after the last, is a border whatever follows; and all borders."""
+        """Return whether each place before a token, or the end, is a border whatever follows; and all borders."""
         is_special_T = self._is_special_V[tokens_T]
         fixed = np.ones(len(tokens_T) + 1, np.bool_)
         fixed[1:-1] = is_special_T[1:] | is_special_T[:-1]

@@ -15,8 +15,8 @@ _MISSING = object()
 class Columns:
     """Names of columns. A dot selects a field of a nested column, as in `meta.pile_set_name`.
 
-    Without `language_column`, all rows have `language`. `licence_column` holds one licence or a list. Only rows in which
-    each column of `where` has one of its values are read.
+    Without `language_column`, all rows have `language`. `licence_column` holds one licence or a list. Only rows that
+    have one of the listed values in each column of `where` are read.
     """
 
     text_column: str

@@ -71,7 +71,7 @@ def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
 
 
 def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (byte, line) for lines that begin in first … last − 1, or all if last is 0; None for a line that is too long."""
+    """Yield (byte, line) for lines that begin in first … last − 1, or all if last is 0; None if a line is too long."""
     import pyarrow as pa
 
     try:

@@ -17,9 +17,9 @@ PART_BYTES = 64_000_000
 class FilesBelow:
     """One file, or the files in a folder whose path matches one of `include` and none of `exclude`.
 
-    Patterns are globs of the path relative to the folder, e.g. `src/**/*.py`. A pattern without a slash matches the file
-    name; in `exclude`, it also matches the name of any parent folder. Folders named `.git` and symbolic links to folders
-    are skipped.
+    Patterns are globs of the path relative to the folder, e.g. `src/**/*.py`. A pattern without a slash matches the
+    file name; in `exclude`, it also matches the name of any parent folder. Folders named `.git` and symbolic links to
+    folders are skipped.
     """
 
     path: str
