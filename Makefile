@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both build .venv first; both need only Python and make.
+# Each target builds .venv first. Requires Python and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,14 +7,15 @@ BIN := $(VENV)/bin
 .PHONY: help demo test test-all check unit bench clean
 
 help:
-	@echo "make demo    three objectives on real text, then the lesson (about 6 minutes on 2 cores)"
-	@echo "make test    everything that must hold: format, lint, types, tests"
-	@echo "make unit    the tests alone"
-	@echo "make test-all  the same with more kills, races and long simulations"
-	@echo "make bench   what harness, checkpoints, lessons, sweeps, data, rows and regions cost, how often lessons err, and training beside other libraries (about an hour)"
-	@echo "make clean   removes $(VENV)"
+	@echo "make demo      compare three objectives on real text (about 6 minutes on 2 cores)"
+	@echo "make test      check format, lint and types, and run the tests that are not slow"
+	@echo "make test-all  the same with the slow tests: more kills, races and long simulations"
+	@echo "make check     check format, lint and types"
+	@echo "make unit      run the tests that are not slow"
+	@echo "make bench     run all benchmarks of bench/ (about an hour)"
+	@echo "make clean     remove $(VENV)"
 
-# Every version is pinned by constraints.txt; pyproject.toml says which ranges would do.
+# constraints.txt pins all versions; pyproject.toml has the supported ranges.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "ablate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 demo")'
 	@echo "Building $(VENV) (a few minutes, once) ..."
@@ -25,9 +26,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	@$(BIN)/python -m ablate -m objective=causal,prefix,mixed
 	@echo
-	@echo "To go on:"
+	@echo "Next:"
 	@echo "  . .venv/bin/activate"
-	@echo "  python -m ablate -m objective=causal,prefix,mixed     # again: nothing to train, the same lesson"
+	@echo "  python -m ablate -m objective=causal,prefix,mixed     # prints the lesson again, without training"
 	@echo "  python -m ablate --help"
 
 test: check unit
@@ -50,7 +51,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/calibration.py
 	@$(BIN)/python bench/calibration.py --power
 	@$(BIN)/python bench/lessons.py --wandb
-	@$(BIN)/python bench/sweep_overhead.py
+	@$(BIN)/python bench/tuning_overhead.py
 	@$(BIN)/python bench/data.py
 	@$(BIN)/python bench/transforms.py
 	@$(BIN)/python bench/mask_cost.py

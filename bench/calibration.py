@@ -1,7 +1,9 @@
-"""How often lessons err on simulated grids (docs/statistics.md): python bench/calibration.py [--grids 2000] [--power]
+"""Measure lessons' error rate on simulated grids (docs/statistics.md).
 
-Each grid has looks until no comparison is undecided or no look is left, as a command has. A grid is wrong if any of its
-comparisons is. Critical values and standard errors are computed as in lessons, for all grids at once; some grids of
+    python bench/calibration.py [--grids 2000] [--power]
+
+As in a command, each grid has looks until no comparison is undecided or no look is left. A grid is wrong if any of
+its comparisons is. Critical values and standard errors are computed as in lessons, for all grids at once; some grids of
 each row also go through `compare` and `verdict`, with the same result.
 """
 
@@ -22,7 +24,7 @@ Noise = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
 
 def scaled(*noises: float) -> Noise:
-    """Normal noise, the first arms with these standard deviations, the others with 1."""
+    """Return normal noise. The first arms have these standard deviations, the others 1."""
 
     def draw(rng: np.random.Generator, arms: int, seeds: int) -> NDArray[np.float64]:
         scale = np.ones(arms)

@@ -1,10 +1,10 @@
-"""What saving costs: tokens/s of a trial that saves beside one that does not, in one run.
+"""Measure the cost of checkpoints: tokens/s of a trial that saves relative to one that does not.
 
     python bench/checkpoint_cost.py [--scale 4m] [--steps 90] [--every-seconds 10] [--pairs 5]
 
-Both run under Lightning with their logs; pairs alternate in their order. Told are the median of the pairs' ratios, what
-training waited for, and both at the interval that `conf/config.yaml` has, which is longer than one that can be measured
-in a short run: the cost of one save does not depend on it.
+Both run under Lightning with their logs, in pairs of alternating order. Printed are the median slowdown and the time
+that training waited, and both extrapolated to the longer interval of `conf/config.yaml`: the cost of a save does
+not depend on it.
 """
 
 import argparse
@@ -86,16 +86,16 @@ def main() -> None:
     waits: list[float] = []
     for pair in range(chosen.pairs):
         with tempfile.TemporaryDirectory() as folder:
-            found = {}
+            results = {}
             for name in ("plain", "saving") if pair % 2 else ("saving", "plain"):
                 place = Path(folder) / name
                 place.mkdir()
-                found[name] = train(saving if name == "saving" else plain, shards, place)
-        seconds, waited, saves = found["saving"]
-        shares.append(seconds / found["plain"][0] - 1)
+                results[name] = train(saving if name == "saving" else plain, shards, place)
+        seconds, waited, saves = results["saving"]
+        shares.append(seconds / results["plain"][0] - 1)
         waits.append(waited / saves)
         print(
-            f"  plain {found['plain'][0]:6.2f} s   saving {seconds:6.2f} s   {shares[-1]:+6.1%}   "
+            f"  plain {results['plain'][0]:6.2f} s   saving {seconds:6.2f} s   {shares[-1]:+6.1%}   "
             f"{saves} saves, {1e3 * waited / saves:.0f} ms waited for each"
         )
     default = float(default_container()["checkpoint"]["every_seconds"])

@@ -1,15 +1,15 @@
-"""What the data path takes: rows, the index of a large corpus, and tokenizing beside `tokenizers` and `datasets`.
+"""Measure the data path: rows, the index of a large corpus, cleaning, and tokenizing relative to other libraries.
 
     python bench/data.py [--only rows|index|tokenizing|cleaning] [--rounds 3]
 
-Rows: source tokens a second that `TrainBatches` gives (stream, objective `mixed`, window 2 048, batches of 8 rows), in the
-process itself and from one worker of the loader, with the memory that it holds beside mapped files, for a source of
-10 million tokens and for one of 1 billion. Index: row 10^9 of 10^11 tokens in rows of 100, a sparse file, from nothing
-open. Tokenizing: 100 MB of Python from the installed packages with GPT-2's vocabulary, on all cores: `encode_batch` and
-`encode_batch_fast` of `tokenizers`, 256 texts in memory at once, ids not even fetched; `datasets.map` on the same file,
-with a process a core; and ours, from the prepared corpus to checksummed shards. Cleaning: the search for HumanEval's
-problems, and near-duplicates among a million random signatures, a tenth of which are made alike. Medians of rounds,
-which alternate.
+Rows: train tokens per second of `TrainBatches` (objective `mixed`, window 2 048, batches of 8 rows), in this process
+and from one loader worker, and the memory used besides mapped files, for sources of 10 million and 1 billion tokens.
+Index: the time to open a sparse file of 10^11 tokens and read row 10^9 (rows of 100 tokens).
+Tokenizing: 100 MB of Python from installed packages with GPT-2's vocabulary, on all cores. Peers are `encode_batch` and
+`encode_batch_fast` of `tokenizers` (256 texts in memory, ids not fetched) and `datasets.map` (one process per core).
+Ours goes from the prepared corpus to checksummed shards.
+Cleaning: the search for HumanEval's problems, and near-duplicates among a million random signatures, of which a tenth
+are similar. All figures are medians of alternating rounds.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def trial_of(*overrides: str) -> TrialConfig:
 
 
 class Simulated(Shards):
-    """Shards whose one source is this one."""
+    """Create shards with a single source."""
 
     tokens: TokenSource
 
@@ -70,10 +70,10 @@ def simulated(shards: Shards, folder: Path, tokens: int) -> Shards:
     """Random tokens in documents of 1 500."""
     rng = np.random.default_rng(0)
     documents = (rng.integers(300, 4000, size=1500, dtype=np.int32) for _ in range(tokens // 1500))
-    found = Simulated(shards.folder, shards.config)
+    simulated = Simulated(shards.folder, shards.config)
     file = write_token_file(folder / f"{tokens}.bin", documents, shards.config.vocab_size)
-    object.__setattr__(found, "tokens", TokenSource((file,), file.documents))
-    return found
+    object.__setattr__(simulated, "tokens", TokenSource((file,), file.documents))
+    return simulated
 
 
 def anonymous_bytes() -> int:
@@ -187,7 +187,7 @@ def tokenizing(folder: Path, rounds: int) -> None:
         open_shards(trial)
 
     def in_batches(encode: Callable[..., object]) -> None:
-        # On all cores, which a process that has forked does not use unless told.
+        # Use all cores: after a fork, tokenizers disables its threads by default.
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         # One batch of all texts is slower: its encodings fill the memory.
         for first in range(0, len(texts), 256):
@@ -206,7 +206,7 @@ def tokenizing(folder: Path, rounds: int) -> None:
             started = time.perf_counter()
             way()
             taken[name].append(time.perf_counter() - started)
-    rates = {name: size_bytes / statistics.median(found) / 1e6 for name, found in taken.items()}
+    rates = {name: size_bytes / statistics.median(rounds) / 1e6 for name, rounds in taken.items()}
     mine = rates["ours, to checksummed shards"]
     print(f"{f'tokenizing {size_bytes / 1e6:.0f} MB, {cores} cores':38} {'MB/s':>8} {'ours over it':>13}")
     wanted = {"tokenizers.encode_batch": "must reach 0.9", "datasets.map": "must reach 1.5"}
@@ -215,7 +215,7 @@ def tokenizing(folder: Path, rounds: int) -> None:
 
 
 def cleaning(folder: Path, rounds: int) -> None:
-    """Prints what the two slow steps of cleaning take, on one core."""
+    """Print the time of the two slow cleaning steps, on one core."""
     path = folder / "python.jsonl"
     python_text(path)
     with path.open() as file:
@@ -227,12 +227,12 @@ def cleaning(folder: Path, rounds: int) -> None:
     for name, way in ways.items():
         seconds = median_seconds(rounds, lambda way=way: [way(text) for text in texts])  # type: ignore[misc]
         print(f"{f'cleaning, {name}':38} {size_bytes / seconds / 1e6:8.2f} MB/s")
-    found = np.random.default_rng(0).integers(0, 2**32, (10**6, PERMUTATIONS), np.uint32)
-    # A tenth of them are near another one.
-    found[: 10**5, ::10] = found[10**5 : 2 * 10**5, ::10]
-    found[: 10**5, 1::2] = found[10**5 : 2 * 10**5, 1::2]
+    signatures = np.random.default_rng(0).integers(0, 2**32, (10**6, PERMUTATIONS), np.uint32)
+    # A tenth of them are similar to another.
+    signatures[: 10**5, ::10] = signatures[10**5 : 2 * 10**5, ::10]
+    signatures[: 10**5, 1::2] = signatures[10**5 : 2 * 10**5, 1::2]
     for threshold in (0.7, 0.85):
-        seconds = median_seconds(rounds, lambda threshold=threshold: near_duplicates(found, threshold))  # type: ignore[misc]
+        seconds = median_seconds(rounds, lambda threshold=threshold: near_duplicates(signatures, threshold))  # type: ignore[misc]
         print(f"{f'cleaning, 10^6 signatures from {threshold}':38} {seconds:8.2f} s")
 
 

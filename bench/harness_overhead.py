@@ -1,10 +1,10 @@
-"""What the harness costs: tokens/s of a trial beside a bare loop over the same model and batches, in one run.
+"""Measure the harness's overhead: tokens/s of a trial relative to a bare loop over the same model and batches.
 
     python bench/harness_overhead.py [--scale 4m] [--steps 14] [--pairs 7]
 
-The bare loop is what one would write by hand: prebuilt batches, forward, loss, backward, clipping, AdamW. The trial
-makes its rows as it goes, runs under Lightning, logs to the ledger and to W&B offline. Pairs of runs alternate in
-their order; the figure is the median of the pairs' ratios.
+The bare loop is a hand-written one: prebuilt batches, forward, loss, backward, clipping, AdamW. The trial builds its
+batches while it trains, runs under Lightning, and logs to the ledger and to W&B offline. The order within pairs of runs
+alternates; the result is the median ratio of the pairs.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from numpy.typing import NDArray
 
 from ablate.config.parse import composed_from_container
 from ablate.config.trial import TrialConfig
@@ -29,7 +28,6 @@ from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
 from ablate.grid.expand import default_container
 from ablate.model.decoder import Decoder
-from ablate.model.loss import summed_nll
 from ablate.records.ledger import TrialFolder
 from ablate.records.provenance import machine
 from ablate.records.trial import Status
@@ -48,7 +46,7 @@ WARM_UP_STEPS = 3
 
 
 def make_trial(scale: str, steps: int, *overrides: str) -> TrialConfig:
-    """A trial of so many steps at a scale."""
+    """Create a trial with `steps` steps at a scale."""
     container = default_container(
         f"scale={scale}", "tracking.log_every_steps=5", "evaluation.val_evaluations=0", *overrides
     )
@@ -57,29 +55,17 @@ def make_trial(scale: str, steps: int, *overrides: str) -> TrialConfig:
     return composed_from_container(container).trial
 
 
-def as_computed(part: NDArray[Any]) -> torch.Tensor:
-    """A batch's array as torch computes with it."""
-    tensor = torch.from_numpy(part)
-    return tensor if tensor.is_floating_point() else tensor.long()
-
-
 def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
-    """Source tokens per second of a loop written by hand."""
-    steps_data = TrainBatches(trial, shards)
-    batches = [
-        ({name: as_computed(value) for name, value in vars(step.batch).items()}, step.loss_tokens)
-        for step in (steps_data[number] for number in range(steps))
-    ]
+    """Return train tokens per second of a hand-written loop."""
+    train_batches = TrainBatches(trial, shards)
+    batches = [train_batches[number] for number in range(steps)]
     model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     optimizer = adamw(model, trial.optimizer)
-    for number, (part, loss_tokens) in enumerate(batches):
+    for number, step in enumerate(batches):
         if number == WARM_UP_STEPS:
             started = time.perf_counter()
         optimizer.zero_grad()
-        hidden = model(part["input_ids_BT"], part["document_BT"], part["position_BT"], part["span_BT"])
-        targets, weights = part["targets_BT"].flatten(), part["loss_weight_BT"].flatten()
-        loss = summed_nll(hidden.flatten(0, 1), model.head, targets, weights) / loss_tokens
-        torch.autograd.backward(loss)
+        torch.autograd.backward(model.loss(step.batch) / step.loss_tokens)
         torch.nn.utils.clip_grad_norm_(model.parameters(), trial.optimizer.clip_norm)
         optimizer.step()
     seconds = time.perf_counter() - started
@@ -87,18 +73,18 @@ def bare_loop(trial: TrialConfig, shards: Shards, steps: int) -> float:
 
 
 class _Clock(pl.Callback):
-    """When each step ended."""
+    """Keep the time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_batch_end(self, *arguments: object) -> None:
-        """One more step."""
+        """Append the time."""
         self.times.append(time.perf_counter())
 
 
 def record(path: Path, trial: TrialConfig, connection: "Connection[Any, Any]") -> None:
-    """Handle the messages of a trial in a process of its own, as a supervisor does."""
+    """Handle a trial's messages in a separate process, as a supervisor does."""
     folder = TrialFolder(path)
     folder.begin_attempt()
     recorder = Recorder(folder, trial)
@@ -110,7 +96,7 @@ def record(path: Path, trial: TrialConfig, connection: "Connection[Any, Any]") -
 
 
 def trial_loop(trial: TrialConfig, shards: Shards, steps: int, path: Path) -> float:
-    """Train tokens per second of a trial whose supervisor writes its log in another process."""
+    """Return train tokens per second of a trial whose supervisor runs in another process."""
     connection, of_supervisor = Pipe()
     supervisor = start_process("harness_overhead:record", path / "trial", trial, of_supervisor)
     of_supervisor.close()
@@ -130,27 +116,27 @@ def trial_loop(trial: TrialConfig, shards: Shards, steps: int, path: Path) -> fl
 
 
 def main() -> None:
-    """Prints each pair and the median ratio."""
+    """Print each pair and the median ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="4m")
     parser.add_argument("--steps", type=int, default=14)
     parser.add_argument("--pairs", type=int, default=7)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     start_server()
     torch.set_num_threads(1)
-    trial = make_trial(chosen.scale, chosen.steps)
+    trial = make_trial(options.scale, options.steps)
     shards = open_shards(trial)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    print(f"scale={chosen.scale}, {chosen.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")
+    print(f"scale={options.scale}, {options.steps} steps, commit {commit}, {machine()}, torch {torch.__version__}")
     ratios: list[float] = []
-    for pair in range(chosen.pairs):
+    for pair in range(options.pairs):
         with tempfile.TemporaryDirectory() as folder:
             speed = {}
             for name in ("bare", "trial") if pair % 2 else ("trial", "bare"):
                 if name == "bare":
-                    speed[name] = bare_loop(trial, shards, chosen.steps)
+                    speed[name] = bare_loop(trial, shards, options.steps)
                 else:
-                    speed[name] = trial_loop(trial, shards, chosen.steps, Path(folder))
+                    speed[name] = trial_loop(trial, shards, options.steps, Path(folder))
         ratios.append(speed["trial"] / speed["bare"])
         print(f"  bare {speed['bare']:8.0f} tokens/s   trial {speed['trial']:8.0f} tokens/s   ratio {ratios[-1]:.3f}")
     print(f"median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")

@@ -1,9 +1,9 @@
-"""How long a finished grid of many cells takes to answer, and `status` on its ledger.
+"""Time the lesson of a finished grid with many cells, and `status` on its ledger.
 
     python bench/large_grid.py [--objectives causal,mixed] [--rates 100] [--seeds 5] [--repeats 5]
 
-One trial is really run; its folder is copied for every other cell of the grid, with scores moved by a little noise.
-What is timed is the whole command, from the shell's point of view, with the peak of its resident memory.
+One trial is trained. Its folder is copied for all other cells, with noise added to the scores. The time is that of the
+whole command as a new process; the peak of its resident memory is measured too.
 """
 
 import argparse
@@ -27,9 +27,9 @@ def command(runs_dir: Path, verb: list[str], overrides: list[str]) -> list[str]:
 
 
 def fill(runs_dir: Path, overrides: list[str]) -> int:
-    """Makes every cell of the grid a finished trial, copied from one that was run; how many there are."""
-    one = [word for word in overrides if not word.startswith(("objective=", "optimizer.", "seed="))]
-    subprocess.run(command(runs_dir, ["run"], [*one, "objective=causal"]), check=True, capture_output=True)
+    """Train one trial, copy it to all cells of the grid, and return the number of cells."""
+    shared = [word for word in overrides if not word.startswith(("objective=", "optimizer.", "seed="))]
+    subprocess.run(command(runs_dir, ["run"], [*shared, "objective=causal"]), check=True, capture_output=True)
     [source] = [path for path in runs_dir.iterdir() if (path / "record.json").exists()]
     record = json.loads((source / "record.json").read_text())
     listed = subprocess.run(
@@ -41,8 +41,8 @@ def fill(runs_dir: Path, overrides: list[str]) -> int:
         folder = runs_dir / cell["trial_id"]
         shutil.copytree(source, folder, dirs_exist_ok=True)
         scores = {
-            evaluation: {name: value + noise.gauss(0, 0.01) for name, value in found.items()}
-            for evaluation, found in record["evaluations"].items()
+            evaluation: {name: value + noise.gauss(0, 0.01) for name, value in scores.items()}
+            for evaluation, scores in record["evaluations"].items()
         }
         copied = {**record, "trial_id": cell["trial_id"], "evaluations": scores}
         (folder / "record.json").write_text(json.dumps(copied, indent=2))
@@ -84,7 +84,7 @@ def main() -> None:
         }.items():
             runs = [timed(words) for _ in range(chosen.repeats)]
             assert "to run" not in runs[-1][1] or " 0 to run" in runs[-1][1]
-            seconds = [one for one, _ in runs]
+            seconds = [elapsed for elapsed, _ in runs]
             # Of all children so far; the grid's command comes first and is the largest.
             peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
             print(

@@ -1,6 +1,6 @@
-"""How long a large grid's tables take: python bench/lessons.py [--wandb] (1 000 runs × 1 000 points, docs/lessons.md).
+"""Time the tables of a large grid: python bench/lessons.py [--wandb] (1 000 runs × 1 000 points, docs/lessons.md).
 
-Synthetic trials, the code that reads real ones. From W&B's offline files the same table is read as from the ledger.
+The trials are synthetic. With --wandb, the same table is also read from W&B's offline files.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RESULT = TrainResult(Counts(POINTS, 1000 * POINTS, flops=1e9, windows="w"), 1.0,
 
 
 def rows_of(rng: np.random.Generator) -> pd.DataFrame:
-    """What one trial logged."""
+    """The log of a trial."""
     steps = np.arange(1, POINTS + 1)
     columns: dict[str, Any] = {name: rng.normal(size=POINTS) for name in METRICS}
     return pd.DataFrame({"step": steps, "data/train_tokens": 1000 * steps, **columns, "data/windows": "w"})

@@ -1,10 +1,10 @@
-"""What bidirectional spans and segments cost: a training step with them beside a plainly causal one.
+"""Measure the cost of bidirectional spans and segments: a training step with them relative to a causal one.
 
     python bench/mask_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 31] [--compile]
 
-17M parameters, context 512, 8 rows, two threads. Rows of two or three segments, each with a prefix of a random share,
-against rows of one segment without any; tokens and asked positions are the same. Steps alternate; the figure is the
-median of the pairs' ratios. The encoder-decoder on the same rows is shown besides: it does other work.
+17M parameters, context 512, 8 rows, two threads. Rows of two or three segments, each with a prefix of random length,
+are compared with rows of one segment and no prefix; tokens and loss positions are the same. Steps alternate; the
+result is the median ratio of the pairs. The encoder-decoder's ratio on the same rows is printed too, though it does more work.
 """
 
 import argparse
@@ -14,42 +14,38 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ablate.config.parse import composed_from_container
+from ablate.data.batches.batch import Batch
 from ablate.grid.expand import default_container
 from ablate.model.build import Model, build_model
-from ablate.model.loss import summed_nll
 from ablate.training.optimizer import adamw
 
 LAYERS, WIDTH, HEADS, VOCABULARY, CONTEXT, ROWS = 8, 384, 6, 4096, 512, 8
 THREADS = 2
-Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def make_rows(seed: int) -> tuple[Rows, Rows]:
-    """Plain rows and such with bidirectional spans: ids, documents, positions, bidirectional spans and asked positions, (B, T) each."""
+def make_batches(seed: int) -> tuple[Batch, Batch]:
+    """Draw a causal batch and one with bidirectional spans, with the same tokens and loss positions."""
     rng = np.random.default_rng(seed)
-    document, span, asked = (np.zeros((ROWS, CONTEXT), np.int64) for _ in range(3))
+    document, span = (np.zeros((ROWS, CONTEXT), np.int32) for _ in range(2))
+    loss_weight = np.zeros((ROWS, CONTEXT), np.float32)
     for row in range(ROWS):
         borders = [0, *sorted(rng.choice(np.arange(64, CONTEXT - 64), rng.integers(1, 3), replace=False)), CONTEXT]
         for segment, (first, end) in enumerate(pairwise(borders), start=1):
             after_prefix = first + int(rng.uniform() * (end - first))
             document[row, first:end] = span[row, first:after_prefix] = segment
-            asked[row, max(first, after_prefix - 1) : end - 1] = 1
-    ids = rng.integers(0, VOCABULARY, (ROWS, CONTEXT))
-    position = np.tile(np.arange(CONTEXT), (ROWS, 1))
-    plain = (ids, np.ones_like(ids), position, np.zeros_like(ids), asked)
-    return _tensors(plain), _tensors((ids, document, position, span, asked))
-
-
-def _tensors(arrays: tuple[NDArray[np.int64], ...]) -> Rows:
-    ids, document, position, span, asked = map(torch.from_numpy, arrays)
-    return ids, document, position, span, asked
+            loss_weight[row, max(first, after_prefix - 1) : end - 1] = 1
+    ids = rng.integers(0, VOCABULARY, (ROWS, CONTEXT), np.int32)
+    targets = np.roll(ids, -1, axis=1)
+    position = np.tile(np.arange(CONTEXT, dtype=np.int32), (ROWS, 1))
+    index = np.zeros(ROWS, np.int32)
+    causal = Batch(ids, targets, loss_weight, np.ones_like(ids), position, np.zeros_like(ids), index, index)
+    return causal, Batch(ids, targets, loss_weight, document, position, span, index, index)
 
 
 class Training:
-    """A model, its optimizer and the precision of its products."""
+    """A model and its optimizer."""
 
     def __init__(self, architecture: str, block: str, precision: str, *, compiled: bool) -> None:
         container = default_container(f"architecture={architecture}", f"block={block}", f"precision={precision}")
@@ -61,15 +57,12 @@ class Training:
         if compiled:
             self.model.compile()
 
-    def step(self, rows: Rows) -> float:
-        """Trains on these rows; how many seconds it took."""
-        *inputs, asked = rows
-        targets = inputs[0].roll(-1, 1)
+    def step(self, batch: Batch) -> float:
+        """Train on a batch and return the seconds."""
         started = time.perf_counter()
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.trial.precision == "bf16"):
-            hidden = self.model(*inputs)
-            loss = summed_nll(hidden.flatten(0, 1), self.model.head, targets.flatten(), asked.flatten()) / asked.sum()
+            loss = self.model.loss(batch) / float(batch.loss_weight_BT.sum())
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -77,33 +70,33 @@ class Training:
 
 
 def main() -> None:
-    """Prints each pair and the medians."""
+    """Print each pair and the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--block", choices=["gptj", "llama"], default="gptj")
     parser.add_argument("--pairs", type=int, default=31)
     parser.add_argument("--compile", action="store_true")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(THREADS)
-    decoder, both = (
-        Training(architecture, chosen.block, chosen.precision, compiled=chosen.compile)
+    decoder, encoder_decoder = (
+        Training(architecture, options.block, options.precision, compiled=options.compile)
         for architecture in ("prefix_decoder", "encoder_decoder")
     )
-    ratios, others = [], []
-    for pair in range(-2, chosen.pairs):
-        plain, spans = make_rows(pair + 2)
+    ratios, encoder_decoder_ratios = [], []
+    for pair in range(-2, options.pairs):
+        causal, spans = make_batches(pair + 2)
         if pair % 2:
-            with_spans, without = decoder.step(spans), decoder.step(plain)
+            with_spans, without = decoder.step(spans), decoder.step(causal)
         else:
-            without, with_spans = decoder.step(plain), decoder.step(spans)
-        encoded = both.step(spans)
+            without, with_spans = decoder.step(causal), decoder.step(spans)
+        encoded = encoder_decoder.step(spans)
         if pair < 0:
             continue
         ratios.append(with_spans / without)
-        others.append(encoded / without)
-        print(f"  plain {without:.3f} s   spans {with_spans:.3f} s   ratio {ratios[-1]:.3f}", flush=True)
+        encoder_decoder_ratios.append(encoded / without)
+        print(f"  causal {without:.3f} s   spans {with_spans:.3f} s   ratio {ratios[-1]:.3f}", flush=True)
     print(f"spans: median ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})")
-    print(f"encoder-decoder beside the plain decoder: median ratio {statistics.median(others):.3f}")
+    print(f"encoder-decoder over the causal decoder: median ratio {statistics.median(encoder_decoder_ratios):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Training speed beside Hugging Face's Trainer and litgpt: one model shape, data and machine, one run.
+"""Compare training speed with Hugging Face's Trainer and litgpt, on one model shape, data set and machine.
 
     python bench/training_speed.py [--block gptj|llama] [--rounds 3] [--steps 8] [--only NAME …]
 
-17M parameters, context 512, 8 rows a step, AdamW, clipping, bf16 products with fp32 weights, two threads. Each
-contender trains in a process of its own, in rounds of alternating order; a round's figure is the fastest of its steps
-after the warm-up, as other processes can only make a step slower, and a contender's the median of its rounds. The rate
-of bf16 matrix products is measured in the same rounds, on the layers' shapes.
+17M parameters, context 512, 8 rows per step, AdamW, clipping, bf16 products with fp32 weights, two threads. Each
+contender trains in its own process, in rounds of alternating order. A round's time is its fastest step after the
+warm-up, because other processes can only slow a step down; a contender's time is the median of its rounds. The rate of
+bf16 matrix products is measured in the same rounds, on the layers' shapes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WARM_UP_STEPS = 4
 THREADS = 2
 LLAMA_INNER = 1024
 LEARNING_RATE = 1e-3
-Found = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 def rows(step: int) -> Tensor:
@@ -35,7 +35,7 @@ def rows(step: int) -> Tensor:
     return torch.randint(0, VOCABULARY, (ROWS, CONTEXT), generator=torch.Generator().manual_seed(step))
 
 
-def product_rate() -> Found:
+def product_rate() -> Measurement:
     """Operations per second of bf16 products of the layers' shapes, forward and both backward ones."""
     tokens, best, operations = ROWS * CONTEXT, 0.0, 0
     for inner, outer in ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)):
@@ -53,7 +53,7 @@ def product_rate() -> Found:
     return {"rate": operations / best}
 
 
-def ours(block: str, steps: int, compiled: bool) -> Found:
+def ours(block: str, steps: int, compiled: bool) -> Measurement:
     """A trial's module under its trainer."""
     import lightning.pytorch as pl
 
@@ -78,10 +78,12 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     def step(number: int) -> TrainBatch:
         ids = rows(number).numpy()
         ones, index = ids * 0 + 1, ids[:, 0] * 0
-        asked = ones.astype("float32")
-        asked[:, -1] = 0
+        loss_weight = ones.astype("float32")
+        loss_weight[:, -1] = 0
         positions = ones.cumsum(1) - 1
-        batch = Batch(ids, torch.from_numpy(ids).roll(-1, 1).numpy(), asked, ones, positions, ids * 0, index, index)
+        batch = Batch(
+            ids, torch.from_numpy(ids).roll(-1, 1).numpy(), loss_weight, ones, positions, ids * 0, index, index
+        )
         return TrainBatch(batch, ids.size, ids.size, 0, compute_counts(batch, trial.architecture), ())
 
     times: list[float] = []
@@ -95,7 +97,7 @@ def ours(block: str, steps: int, compiled: bool) -> Found:
     return {"seconds": _gaps(times), "parameters": _parameters(model), "flops": flops}
 
 
-def trainer(block: str, steps: int, attention: str, compiled: bool) -> Found:
+def trainer(block: str, steps: int, attention: str, compiled: bool) -> Measurement:
     """Hugging Face's Trainer: CodeGen for gptj, Llama for llama."""
     import transformers as hf
 
@@ -140,7 +142,7 @@ def trainer(block: str, steps: int, attention: str, compiled: bool) -> Found:
     return {"seconds": _gaps(times), "parameters": _parameters(model)}
 
 
-def litgpt(block: str, steps: int, compiled: bool) -> Found:
+def litgpt(block: str, steps: int, compiled: bool) -> Measurement:
     """litgpt's model and loss in the loop of its `pretrain`, under Fabric."""
     from lightning.fabric import Fabric
     from litgpt.config import Config
@@ -179,7 +181,7 @@ def litgpt(block: str, steps: int, compiled: bool) -> Found:
     return {"seconds": _gaps(times), "parameters": _parameters(plain)}
 
 
-CONTENDERS: dict[str, Callable[[str, int], Found]] = {
+CONTENDERS: dict[str, Callable[[str, int], Measurement]] = {
     "ours": lambda block, steps: ours(block, steps, compiled=False),
     "ours, compiled": lambda block, steps: ours(block, steps, compiled=True),
     "Trainer, eager": lambda block, steps: trainer(block, steps, "eager", compiled=False),
@@ -200,15 +202,15 @@ def _parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def measured(name: str, block: str, steps: int) -> Found | None:
+def measured(name: str, block: str, steps: int) -> Measurement | None:
     """One contender in a process of its own; None, and why, if it fails."""
     command = [sys.executable, __file__, "--block", block, "--steps", str(steps), "--run", name]
     finished = subprocess.run(command, capture_output=True, text=True)
     if finished.returncode:
         print(f"  {name}: failed: {finished.stderr.strip().splitlines()[-1][:200]}")
         return None
-    found: Found = json.loads(finished.stdout.strip().splitlines()[-1])
-    return found
+    measurement: Measurement = json.loads(finished.stdout.strip().splitlines()[-1])
+    return measurement
 
 
 def main() -> None:
@@ -219,42 +221,42 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8 + WARM_UP_STEPS)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--run", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.run:
+    options = parser.parse_args()
+    if options.run:
         torch.set_num_threads(THREADS)
-        print(json.dumps(CONTENDERS[chosen.run](chosen.block, chosen.steps)))
+        print(json.dumps(CONTENDERS[options.run](options.block, options.steps)))
         return
-    found: dict[str, list[Found]] = {name: [] for name in chosen.only}
-    for number in range(chosen.rounds):
-        for name in chosen.only if number % 2 == 0 else reversed(chosen.only):
-            result = measured(name, chosen.block, chosen.steps)
+    rounds: dict[str, list[Measurement]] = {name: [] for name in options.only}
+    for number in range(options.rounds):
+        for name in options.only if number % 2 == 0 else reversed(options.only):
+            result = measured(name, options.block, options.steps)
             if result:
-                found[name].append(result)
+                rounds[name].append(result)
                 print(f"  {name:26} {_shown(result)}", flush=True)
-    report({name: results for name, results in found.items() if results})
+    report({name: results for name, results in rounds.items() if results})
 
 
-def report(found: dict[str, list[Found]]) -> None:
-    """The medians, and ours beside the best of the others and beside the matrix products."""
-    products = found.pop("matrix products", [])
-    steps = {name: statistics.median(min(one["seconds"]) for one in results) for name, results in found.items()}
+def report(rounds: dict[str, list[Measurement]]) -> None:
+    """Print the medians, and ours relative to the best peer and to the matrix products."""
+    products = rounds.pop("matrix products", [])
+    steps = {name: statistics.median(min(result["seconds"]) for result in results) for name, results in rounds.items()}
     for name, seconds in sorted(steps.items(), key=lambda item: item[1]):
-        parameters = found[name][0]["parameters"]
+        parameters = rounds[name][0]["parameters"]
         print(f"{name:26} {seconds:.3f} s a step, {ROWS * CONTEXT / seconds:7.0f} tokens/s, {parameters:,} parameters")
     if not any(name.startswith("ours") for name in steps):
         return
     mine = min((name for name in steps if name.startswith("ours")), key=lambda name: steps[name])
-    others = [name for name in steps if not name.startswith("ours")]
-    if others:
-        best = min(others, key=lambda name: steps[name])
+    peers = [name for name in steps if not name.startswith("ours")]
+    if peers:
+        best = min(peers, key=lambda name: steps[name])
         print(f"{mine} is {steps[best] / steps[mine]:.2f} times as fast as {best}")
     if products:
-        rate = statistics.median(one["rate"] for one in products)
-        share = found[mine][0]["flops"] / steps[mine] / rate
+        rate = statistics.median(product["rate"] for product in products)
+        share = rounds[mine][0]["flops"] / steps[mine] / rate
         print(f"matrix products {rate / 1e9:.0f} GFLOP/s; {mine} reaches {share:.0%} of them")
 
 
-def _shown(result: Found) -> str:
+def _shown(result: Measurement) -> str:
     return f"{result['rate'] / 1e9:.0f} GFLOP/s" if "rate" in result else f"{min(result['seconds']):.3f} s"
 
 

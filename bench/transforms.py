@@ -1,12 +1,12 @@
-"""How fast rows are made: source tokens per second and core, beside the T5 collator that people copy around.
+"""Measure how fast rows are built, in train tokens per second and core, relative to a common T5 collator.
 
     python bench/transforms.py [--rows 1600] [--rounds 5]
 
-From the window of a row (context 2 048, two documents of real text) to a packed batch of 8 rows: infill, task, joining,
-targets, weights, segments, positions, bidirectional spans. The peer is span corruption as the `transformers` examples do it, row
-by row with numpy (noise mask by random segmentation, sentinels by cumulative sums, filtered inputs and labels), written
-anew here; it has no segments, positions or weights to make. A row is one piece to it, as to ours with scope=context
-("whole"), which is the same work. One thread; medians of several rounds, which alternate, each after a warm-up.
+Ours goes from a row's window (context 2 048, two documents of real text) to a packed batch of 8 rows: infill, task,
+concatenation, targets, weights, segments, positions, bidirectional spans. The peer is the span corruption of the
+`transformers` examples, reimplemented here: row by row with numpy (noise mask by random segmentation, sentinels by
+cumulative sums, filtered inputs and labels), without segments, positions or weights. It treats a row as one segment, as
+ours does with scope=context ("whole"). One thread; medians of several alternating rounds, each after a warm-up.
 """
 
 import argparse
@@ -98,8 +98,10 @@ def measured(name: str, row_count: int) -> float:
     transform = RowTransform(Objective.of(trial), shards.tokenizer.special, 0, shards.tokenizer.splitter)
 
     def ours(first: int) -> None:
-        made = [transform.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])]
-        examples, tasks = zip(*made, strict=True)
+        examples_and_tasks = [
+            transform.example(first + row, *window) for row, window in enumerate(rows[first : first + BATCH_ROWS])
+        ]
+        examples, tasks = zip(*examples_and_tasks, strict=True)
         pack(examples, tasks=tasks, sources=[0] * len(examples), context_tokens=2 * CONTEXT)
 
     def peer(first: int) -> None:
@@ -124,15 +126,15 @@ def main() -> None:
     print(f"{chosen.rows} windows of {CONTEXT} tokens, commit {commit}, {machine()}, numpy {np.__version__}")
     open_shards(composed_from_container(default_container("tokenizer.mask_sentinels=600")).trial)
     seconds: dict[str, list[float]] = {name: [] for name in (*CASES, PEER)}
-    # A process each: the allocator's state that one case leaves moves the next one's figure by up to 1.6 times.
+    # One process per case: the allocator's state after a case changes the next case's time by up to 1.6 times.
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as fresh:
         for _ in range(chosen.rounds):
-            for name, found in seconds.items():
-                found.append(fresh.apply(measured, (name, chosen.rows)))
+            for name, rounds in seconds.items():
+                rounds.append(fresh.apply(measured, (name, chosen.rows)))
     print(f"{'':24} {'M tokens/s':>10}  {'of the peer':>11}  must reach")
     of_peer = statistics.median(seconds[PEER])
-    for name, found in seconds.items():
-        median = statistics.median(found)
+    for name, rounds in seconds.items():
+        median = statistics.median(rounds)
         target = CASES[name][1] if name in CASES else None
         wanted = f"{target:g} M/s" if target else "2 × the peer" if name == WHOLE else ""
         print(f"{name:24} {chosen.rows * CONTEXT / median / 1e6:10.2f}  {of_peer / median:10.2f}×  {wanted}")

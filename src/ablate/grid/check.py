@@ -26,8 +26,8 @@ def _masks(trial: TrialConfig, objective: Objective) -> Iterator[str]:
         if task.max_masks(window) > sentinels:
             yield (
                 f"objective.tasks.{task.label}: can draw {task.max_masks(window)} spans in a window of {window} "
-                f"tokens, the tokenizer has {sentinels} mask sentinels. Raise tokenizer.mask_sentinels or the spans' length, "
-                "or lower the ratio."
+                f"tokens, the tokenizer has {sentinels} mask sentinels. Raise tokenizer.mask_sentinels or the spans' "
+                "length, or lower the ratio."
             )
     infill = objective.infill
     if infill is not None and infill.format.masks > sentinels:

@@ -192,8 +192,8 @@ def _seeds(axes: list[Axis], replicates: int, first: int) -> tuple[Seeds, ...]:
     if max(distinct) < len(pairs):
         raise UsageError(
             f"init_seed and data_seed are crossed: {len(pairs)} trials per arm, but only {distinct[0]} initialisations "
-            f"and {distinct[1]} data orders, so an interval cannot treat them as {len(pairs)} seeds. Vary both together "
-            "(seed=0,1,2) or one of them."
+            f"and {distinct[1]} data orders, so an interval cannot treat them as {len(pairs)} seeds. Vary both "
+            "together (seed=0,1,2) or one of them."
         )
     return tuple(pairs)
 

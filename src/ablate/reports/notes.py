@@ -94,8 +94,8 @@ def _task_notes(lesson: Lesson) -> list[str]:
     return [
         f"Trained on other tasks: {'; '.join(f'{listed(labels)} ({tasks})' for tasks, labels in by_tasks.items())}; "
         f"the baseline {baseline.label} is {_tasks(baseline.tasks)}. What such an arm loses here may be the price of "
-        "an ability that these metrics do not measure (filling in a middle, reading a prefix in both directions): worse "
-        "here is not worse at everything."
+        "an ability that these metrics do not measure (filling in a middle, reading a prefix in both directions): "
+        "worse here is not worse at everything."
     ]
 
 
@@ -221,8 +221,8 @@ def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
     if not results.is_declared:
         yield (
             f"Exploratory: {results.declaration.name} was declared differently before "
-            f"(grid {listed(results.grid.other_declarations)}). For a declared lesson, choose another lesson.name=… and "
-            "seeds that nobody has seen."
+            f"(grid {listed(results.grid.other_declarations)}). For a declared lesson, choose another lesson.name=… "
+            "and seeds that nobody has seen."
         )
     if post_hoc := [contrast.name for contrast in results.contrasts if results.is_post_hoc(contrast)]:
         yield (

@@ -61,8 +61,8 @@ def _check_trial(trial: TrialConfig, source: TrialFolder) -> None:
     _compare(override, _trial_keys(source_trial), _trial_keys(trial))
     if source_trial.tokenizer.sha256 != trial.tokenizer.sha256:
         raise UsageError(
-            f"{override}: it has a different tokenizer.json (SHA-256 {source_trial.tokenizer.sha256}), so its token ids "
-            f"have other meanings. Type tokenizer.path={source_trial.tokenizer.path}"
+            f"{override}: it has a different tokenizer.json (SHA-256 {source_trial.tokenizer.sha256}), so its token "
+            f"ids have other meanings. Type tokenizer.path={source_trial.tokenizer.path}"
         )
     if trial.tokenizer.kind == "bpe" and _text(source_trial) != _text(trial):
         raise UsageError(

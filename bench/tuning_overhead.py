@@ -1,10 +1,10 @@
-"""What a tuning costs beside its trials, candidate by candidate, and what a bare Optuna study of the same length costs.
+"""Measure the overhead of a tuning per candidate, and compare it with a bare Optuna study of the same length.
 
-    python bench/sweep_overhead.py [--trials 2000] [--samplers random,tpe] [--storage journal,sqlite]
+    python bench/tuning_overhead.py [--trials 2000] [--samplers random,tpe] [--storage journal,sqlite]
 
-Trials are made up: each is recorded as finished at once. What is timed is everything else that a sweep does for a
-candidate: asking, drawing, composing, checking, identifying, freezing, reading how it ended, telling. Beside it Optuna's
-own loop draws from the same space, with the same sampler and storage, and does nothing else.
+No trial is trained: each is recorded as finished at once. The time is that of all other work per candidate: sampling,
+composing, checking, hashing and freezing the configuration, reading the result, and reporting it to the study. Optuna's
+own loop samples from the same space, with the same sampler and storage, and does nothing else.
 """
 
 import argparse
@@ -40,30 +40,31 @@ from ablate.tuning.tuning import Tuning
 RATE = {"optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
-def made_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Tuning:
-    """The sweep of a command, as the command line makes it."""
+def make_tuning(runs_dir: Path, trials: int, sampler: str, storage: str) -> Tuning:
+    """Create a tuning as the command line does."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", ["budget=smoke"], RunMode.MULTIRUN)
         node: Any = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
-        for ours in ("_target_", "exclude", "params", "zip", "verb", "is_grid", "command", "names"):
-            del node[ours]
+        for key in ("_target_", "exclude", "params", "zip", "verb", "is_grid", "command", "names"):
+            del node[key]
         node |= {"space": RATE, "n_trials": trials, "sampler": sampler, "storage": storage}
         arguments = ["budget=smoke", f"runs_dir={runs_dir}"]
         return Tuning.of(loader, master, arguments, node, "bench", print)
 
 
 def score(rate: float) -> float:
-    """A bowl."""
+    """Return a quadratic score of a learning rate."""
     return 2 + (rate - 0.006) ** 2
 
 
 class InstantLauncher:
-    """Records every trial as finished when it is submitted, and keeps the seconds since the one before.
+    """Record each trial as finished on submission, and keep the seconds since the last submission.
 
     Args:
-        validation_id: names the scores.
+        ledger: the ledger of the trials.
+        validation_id: the id of the validation scores.
     """
 
     name = "instant"
@@ -106,8 +107,8 @@ class InstantLauncher:
 
 
 def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
-    """The seconds that the tuning took for each candidate."""
-    tuning = made_tuning(runs_dir, trials, sampler, storage)
+    """Return the seconds per candidate of a tuning."""
+    tuning = make_tuning(runs_dir, trials, sampler, storage)
     tuning.ledger.check_writable()
     [[sample, *_]] = tuning.corners.values()
     console = Console(file=io.StringIO())
@@ -119,10 +120,10 @@ def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> l
 
 
 def bare_seconds(trials: int, sampler: str, storage: str) -> list[float]:
-    """The same of Optuna's own loop."""
+    """Return the seconds per candidate of Optuna's own loop."""
     with quietly():
-        drawing = KeyedSampler(lambda seed: SAMPLERS[sampler](seed=seed), 0)
-    study = optuna.create_study(storage=open_storage(storage), sampler=drawing)
+        keyed_sampler = KeyedSampler(lambda seed: SAMPLERS[sampler](seed=seed), 0)
+    study = optuna.create_study(storage=open_storage(storage), sampler=keyed_sampler)
     seconds = []
     for _ in range(trials):
         started = time.perf_counter()
@@ -132,22 +133,22 @@ def bare_seconds(trials: int, sampler: str, storage: str) -> list[float]:
 
 
 def main() -> None:
-    """Prints milliseconds a candidate, of the first and of the last tenth, and the ratio."""
+    """Print the milliseconds per candidate, overall and in the first and last tenth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--samplers", default="random,tpe")
     parser.add_argument("--storage", default="journal,sqlite")
-    given = parser.parse_args()
-    for sampler in given.samplers.split(","):
-        for kind in given.storage.split(","):
+    options = parser.parse_args()
+    for sampler in options.samplers.split(","):
+        for kind in options.storage.split(","):
             for name in ("tuning", "Optuna alone"):
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder)
                     storage = str(path / "s.journal") if kind == "journal" else f"sqlite:///{path}/s.db"
                     if name == "tuning":
-                        seconds = tuning_seconds(path / "runs", given.trials, sampler, storage)
+                        seconds = tuning_seconds(path / "runs", options.trials, sampler, storage)
                     else:
-                        seconds = bare_seconds(given.trials, sampler, storage)
+                        seconds = bare_seconds(options.trials, sampler, storage)
                 tenth = max(1, len(seconds) // 10)
                 first, last = (1e3 * statistics.median(part) for part in (seconds[:tenth], seconds[-tenth:]))
                 whole = sum(seconds)
