@@ -226,7 +226,11 @@ def test_groups_are_what_the_release_has(config: dict[str, Any], groups: int) ->
     [
         (["scale.n_heads=4"], 8, r"--qkv-groups 8: does not divide scale.n_heads=4. Allowed: 1, 2, 4.$"),
         (["scale.n_heads=2"], 4, r"Allowed: 1, 2. Stock transformers reads 4 groups only.$"),
-        (["scale.n_heads=4", "block.rotary_base=500.0"], 4, "block.rotary_base=500: transformers' CodeGen supports 10000"),
+        (
+            ["scale.n_heads=4", "block.rotary_base=500.0"],
+            4,
+            "block.rotary_base=500: transformers' CodeGen supports 10000",
+        ),
         (
             ["block=llama", "block.partial_rotary_factor=0.5"],
             4,
