@@ -78,8 +78,10 @@ class Grid:
         resolved = Resolver(runs_dir, say, reads_again)
         cells = []
         suites: dict[str, dict[str, str]] = {}
+        # All of them, before the first corpus is read.
         for arm in expanded.arms:
             check(arm.composed.trial)
+        for arm in expanded.arms:
             trial = resolved(arm.composed.trial)
             suites[arm.label] = suite_ids(trial)
             of_arm = [Cell(arm, seeds, seeded := seeds.on(trial), trial_id(seeded)) for seeds in expanded.seeds]

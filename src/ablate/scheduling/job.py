@@ -7,24 +7,6 @@ from ablate.records.tuning import CandidateRef
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a job asks of a cluster's scheduler. The local launcher ignores it.
-
-    Attributes:
-        devices: accelerators per node, or processes per node on CPUs.
-        cpus: processor cores per node.
-        memory_gb: main memory per node; None for the cluster's default.
-        time_limit_minutes: None for the cluster's default.
-    """
-
-    devices: int = 1
-    nodes: int = 1
-    cpus: int = 1
-    memory_gb: float | None = None
-    time_limit_minutes: int | None = None
-
-
-@dataclass(frozen=True)
 class Job:
     """One trial to run. Its configuration is frozen in the ledger; a job only names it.
 
@@ -36,5 +18,4 @@ class Job:
 
     trial_id: str
     runs_dir: Path
-    resources: Resources = Resources()
     candidate: CandidateRef | None = None

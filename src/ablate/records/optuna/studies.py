@@ -51,7 +51,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-class Grid(GridSampler):
+class CountedGridSampler(GridSampler):
     """Optuna's grid sampler, without its call that stops Optuna's own loop after the last point."""
 
     def after_trial(
@@ -65,7 +65,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "gp": GPSampler,
     "cmaes": CmaEsSampler,
     "random": RandomSampler,
-    "grid": Grid,
+    "grid": CountedGridSampler,
     "nsgaii": NSGAIISampler,
 }
 PRUNERS: dict[str, Callable[..., BasePruner]] = {
