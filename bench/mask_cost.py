@@ -3,8 +3,8 @@
     python bench/mask_cost.py [--precision bf16|fp32] [--block gptj|llama] [--pairs 31] [--compile]
 
 17M parameters, context 512, 8 rows, two threads. Rows of two or three segments, each with a prefix of random length,
-are compared with rows of one segment and no prefix; tokens and loss positions are the same. Steps alternate; the
-result is the median ratio of the pairs. The encoder-decoder's ratio on the same rows is printed too, though it does more work.
+are compared with rows of one segment and no prefix; tokens and loss positions are the same. Steps alternate; the result
+is the median ratio of the pairs. The encoder-decoder's ratio on the same rows is printed too, though it does more work.
 """
 
 import argparse

@@ -311,5 +311,5 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
     (folder / "model.safetensors").write_bytes(b"other")
     assert resolve_init_from(wide, tmp_path) != first
     encodes = replace(wide, architecture=replace(wide.architecture, kind="encoder_decoder"))
-    with pytest.raises(UsageError, match="a folder holds a decoder, and architecture=encoder_decoder has an encoder"):
+    with pytest.raises(UsageError, match="architecture=encoder_decoder also has an encoder"):
         resolve_init_from(encodes, tmp_path)
