@@ -1,4 +1,4 @@
-"""The supervisor of a trial: owns its lease, record, log, W&B run and signals while a worker trains. Imports no torch."""
+"""The supervisor of a trial owns its lease, record, log, W&B run and signals while a worker trains. No torch here."""
 
 import os
 import signal

@@ -124,7 +124,8 @@ def owner(ledger: Ledger) -> Iterator[str]:
 def _show_plan(tuning: Tuning, ended: Mapping[str, int], console: Console) -> None:
     left = sum(max(0, tuning.n_trials - count) for count in ended.values())
     console.print(
-        f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(ended), 'arm')} × {counted(tuning.n_trials, 'candidate')} of "
+        f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(ended), 'arm')} × {counted(tuning.n_trials, 'candidate')} "
+        "of "
         f"{escape(', '.join(dimension.key for dimension in tuning.space.dimensions))} by "
         f"{escape(', '.join(tuning.metrics))} on the validation split, {left} to come. "
         f"Ledger: {escape(str(tuning.ledger.runs_dir))}",

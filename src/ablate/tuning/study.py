@@ -103,7 +103,8 @@ def checked_pruner(config: TuningConfig, evaluations: int) -> dict[str, Any]:
     _checked("pruner", config.pruner, PRUNERS[config.pruner], parameters)
     if evaluations < 2:
         raise UsageError(
-            f"hydra.sweeper.pruner={config.pruner}: prunes at every validation but the last, and there is no other with "
+            f"hydra.sweeper.pruner={config.pruner}: prunes at every validation but the last, and there is no other "
+            "with "
             f"evaluation.val_evaluations={evaluations}. Raise it, e.g. evaluation.val_evaluations=9."
         )
     if config.pruner == "hyperband":

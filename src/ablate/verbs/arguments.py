@@ -49,7 +49,7 @@ class Arguments:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger in runs_dir=PATH. Raises UsageError if there is no such folder, FailureError if it is unreadable."""
+        """The ledger in runs_dir=PATH. Raises UsageError if it is missing, FailureError if it is unreadable."""
         folder = Path(self.settings.get("runs_dir", self.verb.runs_dir)).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")

@@ -117,7 +117,8 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         "",
         f"# Trial {source.trial_id} of `ablate`",
         "",
-        f"A {trial.architecture.kind.replace('_', ' ')} of {record.result.parameters:,} parameters in transformers' {layout} "
+        f"A {trial.architecture.kind.replace('_', ' ')} of {record.result.parameters:,} parameters in transformers' "
+        f"{layout} "
         "layout, fp32. It was trained for a comparison of pre-training methods, not for use.",
         "",
         f"- options: {chosen or 'the defaults'}",

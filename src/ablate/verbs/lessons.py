@@ -44,7 +44,10 @@ class _ReadableLogs(LedgerLogs):
 
 
 def main(arguments: Arguments) -> int:
-    """Report the grids or lessons of these names, or the newest grid; with --html, all. Raises UsageError, LedgerError."""
+    """Report the grids or lessons of these names, or the newest grid; with --html, all.
+
+    Raises UsageError, LedgerError.
+    """
     logs, names, runs_dir = arguments.logs, arguments.names, arguments.ledger.runs_dir
     if isinstance(logs, LedgerLogs):
         logs = _ReadableLogs(logs.ledger)
@@ -82,7 +85,8 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
     ledger = grid.ledger
     if not ledger.grid_path(grid.grid_id).exists():
         raise UsageError(
-            f"This grid ({grid.grid_id}) was not run below {ledger.runs_dir}. {_earlier(grid)}Run it first: {grid.command}"
+            f"This grid ({grid.grid_id}) was not run below {ledger.runs_dir}. {_earlier(grid)}"
+            f"Run it first: {grid.command}"
         )
     logs, record = _ReadableLogs(ledger), ledger.grid(grid.grid_id)
     if "--html" not in names:

@@ -16,7 +16,7 @@ OUT, PUBLISHED = "analysis/out", "analysis/codegen2.yaml"
 
 
 def main(arguments: Arguments) -> int:
-    """Write tables, figures, an index and a manifest, and the logs for `archive=DIR`. Raises UsageError, LedgerError."""
+    """Write tables, figures, an index, a manifest, and the logs for `archive=DIR`. Raises UsageError, LedgerError."""
     logs = arguments.logs
     lessons = newest_by_name(logs)
     if not lessons:
