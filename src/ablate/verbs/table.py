@@ -1,8 +1,8 @@
 """The verbs of the command line: what each does, takes and composes. Imports nothing heavy.
 
-The module `ablate.verbs.NAME` has `main(arguments)` for the forms about a ledger and
-`of_grid(grid, names, launcher, console)`
-for the grid that overrides compose, and `of_tuning(tuning, …)` for the tuning of such a grid. All return the exit code.
+The module `ablate.verbs.NAME` has `main(arguments)` for the forms about a ledger, `of_grid(grid, names, launcher,
+console)` for the grid that overrides compose, and `of_tuning(tuning, …)` for the tuning of such a grid. All return
+the exit code.
 """
 
 from collections.abc import Mapping
