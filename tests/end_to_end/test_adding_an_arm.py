@@ -80,4 +80,4 @@ def test_a_package_that_cannot_be_imported_is_named(outside: Path, tmp_path: Pat
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(words, cwd=outside, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 1
-    assert "The components of broken-arm (broken_arm) can't be imported: ModuleNotFoundError" in done.stderr
+    assert "The components of broken-arm (broken_arm) cannot be imported: ModuleNotFoundError" in done.stderr

@@ -121,7 +121,7 @@ def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
     assert "<|endoftext|>" in data(folder, "show", *map(str, range(60)), *given, *its).stdout
     refused = data(folder, "prepare", *given, *its, "corpus.sources.text.shards.end_of_document=null")
     assert refused.returncode == 2
-    assert f"tokens.bin: holds the id {special}, but the ids of the tokenizer's text are below 256" in refused.stderr
+    assert f"tokens.bin: holds the id {special}, but the tokenizer's text has ids below 256" in refused.stderr
     index = (shards / "tokens.idx").read_bytes()
     (shards / "tokens.idx").write_bytes(index[:-8])
     torn = data(folder, "stats", *given, *its)
