@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.errors import FailureError, UsageError
 from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
-from ablate.records.logs import Logs
-from ablate.records.open_logs import open_logs
 from ablate.verbs.table import PROGRAM, Verb
+
+if TYPE_CHECKING:
+    from ablate.records.logs import Logs
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ class Arguments:
         return Ledger(folder)
 
     @cached_property
-    def logs(self) -> Logs:
+    def logs(self) -> "Logs":
         """Grids from runs_dir=, and numbers from there or from wandb=. Raises LedgerError if there are none."""
+        # pandas takes a third of a second, which verbs that read records alone do not need.
+        from ablate.records.open_logs import open_logs
+
         declared = open_logs(self.ledger.runs_dir)
         source = self.settings.get("wandb")
         if source is None:

@@ -16,15 +16,15 @@ from rich.text import Text
 
 from ablate.console import clock, counted, make_console, short
 from ablate.errors import LedgerError
-from ablate.grid.grid import Grid
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.records.trial import Scores, Status, TrialRecord
-from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.reconcile import DIED
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
+    from ablate.grid.grid import Grid
+    from ablate.scheduling.launcher import Launcher
     from ablate.tuning.tuning import Tuning
 
 MOST_FINISHED = 20
@@ -121,13 +121,13 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
+def of_grid(grid: "Grid", names: list[str], launcher: "Launcher", console: Console) -> int:
     """Show the trials of a grid, including those that are not in the ledger yet."""
     _show(lambda: [grid.ledger.trial(trial) for trial in grid.trials], grid.ledger, names, console)
     return 0
 
 
-def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
+def of_tuning(tuning: "Tuning", names: list[str], launcher: "Launcher", console: Console) -> int:
     """Show a tuning's candidates, and the trials of its tuned arms once there are some."""
     _show(lambda: _of_tuning(tuning.ledger, tuning.tuning_id), tuning.ledger, names, console)
     return 0
