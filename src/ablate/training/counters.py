@@ -3,23 +3,12 @@
 from dataclasses import asdict, dataclass
 
 from ablate.config.trial import BudgetConfig
+from ablate.records.trial import Counts
 
 
 @dataclass(frozen=True)
-class Counters:
-    """Sums over all steps and ranks; see `docs/architecture.md`, Accounting.
-
-    Attributes:
-        windows: the chained digest of the windows read.
-    """
-
-    steps: int = 0
-    train_tokens: int = 0
-    input_tokens: int = 0
-    loss_tokens: int = 0
-    truncated_tokens: int = 0
-    flops: float = 0.0
-    windows: str = ""
+class Counters(Counts):
+    """The counts of a trial that is being trained, with what its budget and log make of them."""
 
     def of_budget(self, budget: BudgetConfig) -> float:
         """The counter that ends the trial."""
