@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit bench clean
+.PHONY: help demo docs test test-all check unit bench clean
 
 help:
 	@echo "make demo      compare three objectives on real text (about 6 minutes on 2 cores)"
+	@echo "make docs      write docs/reference from the code, and docs/ as a searchable site to site/"
 	@echo "make test      check format, lint and types, and run the tests that are not slow"
 	@echo "make test-all  the same with the slow tests: more kills, races and long simulations"
 	@echo "make check     check format, lint and types"
@@ -30,6 +31,11 @@ demo: $(VENV)/installed
 	@echo "  . .venv/bin/activate"
 	@echo "  python -m ablate -m objective=causal,prefix,mixed     # prints the lesson again, without training"
 	@echo "  python -m ablate --help"
+
+docs: $(VENV)/installed
+	@$(BIN)/python docs/reference.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html"
 
 test: check unit
 

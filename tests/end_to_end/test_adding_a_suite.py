@@ -1,4 +1,4 @@
-"""Suites that are added to trained trials: ours, and that of docs/adding-a-suite.md from a package outside of ours."""
+"""Suites added to trained trials: ours, and that of docs/tutorial/adding-a-suite.md from a package outside of ours."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.support.command_line import ablate, command
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
-DOC = Path(__file__).parents[2] / "docs" / "adding-a-suite.md"
+DOC = Path(__file__).parents[2] / "docs" / "tutorial" / "adding-a-suite.md"
 
 
 def block(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The arm of docs/adding-an-arm.md, from a package and a folder outside of ours, from the command line to a lesson."""
+"""The arm of docs/tutorial/adding-an-arm.md, from a package of its own, from the command line to a lesson."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from tests.support.command_line import command
 from tests.support.text import write_text
 
-DOC = Path(__file__).parents[2] / "docs" / "adding-an-arm.md"
+DOC = Path(__file__).parents[2] / "docs" / "tutorial" / "adding-an-arm.md"
 
 
 def block(name: str) -> str:

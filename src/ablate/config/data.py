@@ -26,7 +26,7 @@ Epochs = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 @typed(frozen=True, config=STRICT)
 class StageConfig:
-    """Other weights, from a share of the budget on."""
+    """Other weights, from a fraction of the budget on."""
 
     from_fraction: Annotated[float, Field(gt=0, lt=1)]
     weights: Weights
@@ -117,7 +117,7 @@ class PreparationConfig:
 
 @typed(frozen=True, config=STRICT)
 class TokenizerConfig:
-    """What turns text into tokens; `entries` is the model's vocabulary, the special tokens among them.
+    """What turns text into tokens; `vocab_size` is the size of the model's vocabulary, special tokens included.
 
     `bpe` is trained on the train split, `bytes` has none to train, `gpt2` and `codegen2` (its extension, with the ids
     of the release) come with a package, `file` is the `tokenizer.json` at `path`, whose SHA-256 the grid fills in.

@@ -1,8 +1,8 @@
 """Evaluation suites: what a trained model is scored on, by name, each with an id of its own.
 
 A suite is a function under a decorator, like the tasks of an objective; an installed package may add one by the same
-entry point (`docs/adding-a-suite.md`). This module and the declarations of suites import no torch, because the grid
-reads them before anything runs.
+entry point (`docs/tutorial/adding-a-suite.md`). This module and the declarations of suites import no torch, because the
+grid reads them before anything runs.
 """
 
 from collections.abc import Callable, Iterable, Sequence
