@@ -34,7 +34,7 @@ from ablate.training.log import TrialLog
 from ablate.training.messages import DirectChannel, Ended, TrainingBegins
 from ablate.training.module import TrialModule
 from ablate.training.preemption import Preemption
-from ablate.training.trial import build_trainer
+from ablate.training.trainer import build_trainer
 from harness_overhead import make_trial
 
 FOREVER_SECONDS = 1e9

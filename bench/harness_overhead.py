@@ -33,14 +33,14 @@ from ablate.records.provenance import machine
 from ablate.records.trial import Status
 from ablate.scheduling.processes import start_process, start_server
 from ablate.scheduling.recorder import Recorder
+from ablate.training.channels import PipeChannel
 from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
 from ablate.training.messages import Ended, TrainingBegins
 from ablate.training.module import TrialModule
 from ablate.training.optimizer import adamw
 from ablate.training.preemption import Preemption
-from ablate.training.trial import build_trainer
-from ablate.training.worker import PipeChannel
+from ablate.training.trainer import build_trainer
 
 WARM_UP_STEPS = 3
 

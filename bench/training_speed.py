@@ -65,7 +65,7 @@ def ours(block: str, steps: int, compiled: bool) -> Measurement:
     from ablate.model.build import build_model
     from ablate.model.flops import training_flops
     from ablate.training.module import TrialModule
-    from ablate.training.trial import build_trainer
+    from ablate.training.trainer import build_trainer
 
     container = default_container(f"block={block}", "precision=bf16", f"compile={str(compiled).lower()}")
     container["scale"] |= {"n_layers": LAYERS, "d_model": WIDTH, "n_heads": HEADS}

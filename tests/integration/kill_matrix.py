@@ -1,11 +1,11 @@
 """Kills trials by SIGKILL at chosen and at random moments, and compares what they end in with an uninterrupted run.
 
-    python tests/integration/kill_matrix.py [--kills 200] [--seed 0]
+    python tests/integration/kill_matrix.py [--kills 200] [--seed 0] [--ranks]
 
 Each trial is killed a few times, goes on after each kill as the command line would (same ledger, new process), and at
 the end its weights, its log (`speed/*` aside), its counters and its scores must equal those of a trial that nobody
 killed, bit for bit. A process kills itself at the n-th time that it passes a place, so that every place is really hit:
-the worker, or for what the supervisor does, that.
+the worker, or for what the supervisor does, that. With `--ranks`, trials run on two devices, and any rank is killed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, TrialRecord
-from ablate.scheduling import supervisor
+from ablate.scheduling import supervisor, workers
 from ablate.scheduling.job import Job
 from ablate.scheduling.processes import start_process, start_server
 from ablate.scheduling.reconcile import died
@@ -53,6 +53,19 @@ SCENARIOS = {
         "hardware.loader_workers=2",
         "hardware.micro_batch_rows=2",
     ],
+}
+
+
+# Two ranks, and rows that they do not divide.
+RANK_SCENARIOS = {
+    f"mixed, 2 ranks, {strategy}, {rows} rows": [
+        "objective=mixed",
+        "hardware.devices=2",
+        f"hardware.strategy={strategy}",
+        "hardware.micro_batch_rows=1",
+        f"budget.rows_per_step={rows}",
+    ]
+    for strategy, rows in (("ddp", 4), ("fsdp", 4), ("ddp", 3), ("fsdp", 3))
 }
 
 
@@ -89,18 +102,20 @@ def at_random(chance: random.Random) -> None:
 
 def in_state_file(chance: random.Random) -> None:
     """A save's file of tensors is half written."""
-    import torch
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
-    save, calls, number = torch.save, Counter[str](), chance.randint(1, 6)
+    write, calls, number = FileSystemWriter.write_data, Counter[str](), chance.randint(1, 6)
 
-    def half(state: Any, path: Any) -> None:
-        save(state, path)
+    def half(writer: Any, *arguments: Any) -> Any:
+        written = write(writer, *arguments)
         calls["all"] += 1
         if calls["all"] == number:
-            os.truncate(path, Path(path).stat().st_size // 2)
+            path = max(Path(writer.path).glob("__*"), key=lambda path: path.stat().st_mtime_ns)
+            os.truncate(path, path.stat().st_size // 2)
             kill_self()
+        return written
 
-    setattr(torch, "save", half)  # noqa: B010
+    setattr(FileSystemWriter, "write_data", half)  # noqa: B010
 
 
 def before_marker(chance: random.Random) -> None:
@@ -218,6 +233,7 @@ class Matrix:
 
     root: Path
     chance: random.Random
+    scenarios: Mapping[str, list[str]] = field(default_factory=lambda: SCENARIOS)
     kills: Counter[str] = field(default_factory=Counter)
     by_process: Counter[str] = field(default_factory=Counter)
     by_scenario: Counter[str] = field(default_factory=Counter)
@@ -232,9 +248,10 @@ class Matrix:
             # Little text, so that a run passes several epochs.
             write_text(texts["code"], 14, 1)
             write_text(texts["english"], 14, 2)
-        tokens = STEPS * 4 * 40
+        rows = 3 if "budget.rows_per_step=3" in self.scenarios[scenario] else 4
+        tokens = STEPS * rows * 40
         stages = "mixture.stages=[{from_fraction:0.5,weights:{code:3,english:1}}]"
-        overrides = [*SCENARIOS[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4", stages]
+        overrides = [*self.scenarios[scenario], f"budget.train_tokens={tokens}", "checkpoint.every_steps=4", stages]
         container = small_container(texts, self.root / "cache", *overrides)
         return Resolver(self.root, lambda message: None)(composed_from_container(container).trial)
 
@@ -268,7 +285,7 @@ class Matrix:
         """Kills so often in all, over the scenarios in turn, and compares every trial that was killed."""
         expected: dict[str, Any] = {}
         while sum(self.kills.values()) < kills:
-            scenario = list(SCENARIOS)[self.trials % len(SCENARIOS)]
+            scenario = list(self.scenarios)[self.trials % len(self.scenarios)]
             trial = self.trial(scenario)
             if scenario not in expected:
                 # In a ledger of its own: micro-batches are operational, but they change the last bits.
@@ -369,6 +386,8 @@ def is_equal(first: Any, second: Any) -> bool:
 
 # What the supervisor does, and not the worker.
 OF_SUPERVISOR: tuple[Arm, ...] = (in_log_line, before_record, before_sync)
+# What rank 0 alone does.
+OF_FIRST_RANK: tuple[Arm, ...] = (before_marker, before_rename, while_old_ones_go, before_weights)
 
 
 def run_child(folder: TrialFolder, arm: Arm | None, seed: int) -> int:
@@ -386,20 +405,26 @@ def supervise(folder: TrialFolder, arm: Arm | None, seed: int) -> None:
     if arm is not None and (arm in OF_SUPERVISOR or (arm is at_random and chance.random() < 0.5)):
         arm(chance)
     elif arm is not None:
+        victim = chance.random()
 
-        def start_armed(function: str, *arguments: Any, output: Path | None) -> Any:
-            return start_process("tests.integration.kill_matrix:work", arm, seed, *arguments, output=output)
+        def start_armed(function: str, assignment: Assignment, connection: Any, output: Path | None) -> Any:
+            number = 0 if arm in OF_FIRST_RANK else int(victim * assignment.rank.count)
+            chosen = arm if assignment.rank.number == number else None
+            return start_process(
+                "tests.integration.kill_matrix:work", chosen, seed, assignment, connection, output=output
+            )
 
-        setattr(supervisor, "start_process", start_armed)  # noqa: B010
+        setattr(workers, "start_process", start_armed)  # noqa: B010
     if not supervisor.supervise(Job(folder.trial_id, folder.path.parent)):
         raise SystemExit(1)
 
 
-def work(arm: Arm, seed: int, assignment: Assignment, connection: Any) -> None:
+def work(arm: Arm | None, seed: int, assignment: Assignment, connection: Any) -> None:
     """Run in the worker's process."""
     from ablate.training.worker import run_worker
 
-    arm(random.Random(seed))
+    if arm is not None:
+        arm(random.Random(seed))
     run_worker(assignment, connection)
 
 
@@ -408,7 +433,9 @@ def killed_process(folder: TrialFolder, code: int) -> str | None:
     if code == -signal.SIGKILL:
         return "supervisor"
     failure = folder.record().failure
-    return "worker" if code == 1 and failure is not None and failure.message == died(-signal.SIGKILL) else None
+    if code != 1 or failure is None or not failure.message.endswith(died(-signal.SIGKILL)):
+        return None
+    return failure.message.partition(" of ")[0] if failure.message.startswith("rank") else "worker"
 
 
 def main() -> int:
@@ -416,10 +443,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ranks", action="store_true", help="trials on two devices")
     chosen = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as root:
-        matrix = Matrix(Path(root), random.Random(chosen.seed))
+        scenarios = RANK_SCENARIOS if chosen.ranks else SCENARIOS
+        matrix = Matrix(Path(root), random.Random(chosen.seed), scenarios)
         matrix.run(chosen.kills)
     print(matrix.table())
     print(

@@ -139,8 +139,8 @@ def test_a_torn_newest_checkpoint_costs_the_steps_since_the_one_before(
     interrupted(trial, folder, monkeypatch, 14)
     newest, before = folder.checkpoints.paths()
     assert [path.name[-2:] for path in (newest, before)] == ["12", "09"]
-    state = (newest / "state.pt").read_bytes()
-    (newest / "state.pt").write_bytes(state[:-100] + bytes(100))
+    state = (newest / "__0_0.distcp").read_bytes()
+    (newest / "__0_0.distcp").write_bytes(state[:-100] + bytes(100))
     resume(trial, folder)
     check_equal(folder, expected)
     assert folder.record().attempts[-1].from_step == 9

@@ -10,9 +10,10 @@ from ablate.records.checkpoints import FORMAT, MARKER, Checkpoints
 
 
 def write(store: Checkpoints, step: int, content: bytes = b"state", keep_last: int = 2) -> Path:
-    def fill(folder: Path) -> None:
+    def fill(folder: Path) -> list[str]:
         (folder / "state.pt").write_bytes(content)
         (folder / "more.bin").write_bytes(b"more")
+        return ["state.pt", "more.bin"]
 
     return store.write(step, fill, keep_last=keep_last)
 
@@ -85,7 +86,7 @@ def test_a_checkpoint_of_a_newer_ablate_is_refused(store: Checkpoints) -> None:
 def test_a_failed_save_leaves_earlier_checkpoints(store: Checkpoints) -> None:
     good = write(store, 1, keep_last=1)
 
-    def full(folder: Path) -> None:
+    def full(folder: Path) -> list[str]:
         (folder / "state.pt").write_bytes(b"st")
         raise OSError(28, "No space left on device")
 

@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[2] / "src" / "ablate"
 
 # Who may import whom, besides themselves: everything below.
 ORDER = [
-    {"errors", "console", "versions"},
+    {"errors", "console", "versions", "ranks"},
     {"files"},
     {"config", "records"},
     {"objectives"},
@@ -28,12 +28,13 @@ ORDER = [
     {"__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-FLOOR = {"errors", "console", "versions", "files"}
+FLOOR = {"errors", "console", "versions", "ranks", "files"}
 # Seams that are narrower than their level.
 ONLY = {
     "errors": set[str](),
     "console": set[str](),
     "versions": set[str](),
+    "ranks": set[str](),
     "files": {"errors"},
     "config": FLOOR,
     "records": FLOOR,

@@ -19,7 +19,7 @@ from ablate.identity import semantic, trial_id
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.optuna.studies import Candidate
-from ablate.records.trial import Status, TrialRecord
+from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Phase
@@ -27,7 +27,7 @@ from ablate.scheduling.launchers.local import LocalLauncher
 from ablate.scheduling.processes import start_process, start_server
 from ablate.scheduling.reconcile import reconcile
 from ablate.scheduling.recorder import Recorder, record_end
-from ablate.training.messages import Activity, Decision, Ended, LogRow, LogSynced, SyncLog, TrainingBegins
+from ablate.training.messages import Activity, Decision, Ended, LogRow, LogSynced, SuiteScored, SyncLog, TrainingBegins
 from tests.support.command_line import wait_for
 from tests.support.trials import MakeTrial
 
@@ -217,7 +217,10 @@ def test_the_recorder_answers_with_the_bytes_that_are_on_the_disk(make_trial: Ma
     resumed.handle(TrainingBegins(from_step=1, log_bytes=size.log_bytes))
     assert [row["step"] for row in read_metrics(folder.metrics_path)] == [1]
     assert folder.record().attempts[-1].activity == "scoring"
-    ended = Ended(Status.FINISHED, evaluations={"a suite": {"bpb_full": 3.0}})
+    folder.update(result=TrainResult(Counts(steps=2), 1.0, 10, "data"))
+    resumed.handle(SuiteScored("a suite", {"bpb_full": 3.0}))
+    assert folder.record().evaluations == {"a suite": {"bpb_full": 3.0}}
+    ended = Ended(Status.FINISHED)
     record_end(folder, trial, ended, is_scoring=False, candidate=None)
     resumed.close(ended)
     assert folder.record().evaluations == {"a suite": {"bpb_full": 3.0}}

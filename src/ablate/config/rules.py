@@ -69,6 +69,21 @@ def _attention_backend(trial: TrialConfig) -> Iterator[str]:
         )
 
 
+def _ranks(trial: TrialConfig) -> Iterator[str]:
+    hardware = trial.hardware
+    given = f"hardware.devices={hardware.devices}" + (f" hardware.nodes={hardware.nodes}" if hardware.nodes > 1 else "")
+    if hardware.strategy == "single" and hardware.ranks > 1:
+        yield (
+            f"hardware.strategy=single: takes one device, and {given} are {hardware.ranks}. Type "
+            "hardware.strategy=auto, or hardware.devices=1 hardware.nodes=1."
+        )
+    if hardware.ranks > trial.budget.rows_per_step:
+        yield (
+            f"{given}: {hardware.ranks} ranks share the rows of a step, and each needs at least one "
+            f"(budget.rows_per_step={trial.budget.rows_per_step}). Take at most {trial.budget.rows_per_step} devices."
+        )
+
+
 # Vocabulary entries that a kind's text takes, its own <|endoftext|> included, and structural tokens beside them.
 _TEXT_ENTRIES = {"bpe": (256, 9), "bytes": (256, 9), "gpt2": (50_257, 8)}
 # From 50 307 on, the release's ids are masks.
@@ -167,4 +182,5 @@ RULES: tuple[Callable[[TrialConfig], Iterator[str]], ...] = (
     _splits,
     _encoder_layers,
     _attention_backend,
+    _ranks,
 )

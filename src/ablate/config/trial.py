@@ -185,14 +185,27 @@ class TrackingConfig:
 
 @typed(frozen=True, config=STRICT)
 class HardwareConfig:
-    """Where a trial runs. `micro_batch_rows` null takes a step's rows at once; `attention` is the backend."""
+    """Where a trial runs: on `devices` of each of `nodes`, with one process (rank) per device.
+
+    `strategy: auto` trains one device by itself, several by `ddp` where the model fits on each, else by `fsdp`.
+    `threads_per_trial` are the threads of each rank. `micro_batch_rows` null takes a rank's rows of a step at once;
+    `attention` is the backend.
+    """
 
     accelerator: Literal["cpu", "gpu", "auto"]
+    devices: Count
+    nodes: Count
+    strategy: Literal["auto", "single", "ddp", "fsdp"]
     threads_per_trial: Count
     parallel_trials: Count
     loader_workers: CountOrZero
     micro_batch_rows: Count | None
     attention: Literal["sdpa", "flex", "dense"]
+
+    @property
+    def ranks(self) -> int:
+        """Number of processes that train a trial together."""
+        return self.devices * self.nodes
 
 
 @typed(frozen=True, config=STRICT)

@@ -14,6 +14,7 @@ from ablate.evaluation.scoring import Reader
 from ablate.evaluation.suite import Scorer, checked_suites, suite_ids
 from ablate.evaluation.table import summary, table
 from ablate.model.build import Model
+from ablate.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,15 @@ class SuiteResult:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores models of one trial; what a suite prepares is prepared once per split."""
+    """Scores models of one trial; what a suite prepares is prepared once per split.
+
+    Attributes:
+        ranks: those that score a model together: all of them call the same methods, and get the same results.
+    """
 
     trial: TrialConfig
     shards: Shards
+    ranks: Ranks = ALONE
 
     @cached_property
     def _validation(self) -> dict[str, Scorer]:
@@ -72,7 +78,7 @@ class Evaluator:
         return metrics
 
     def _result(self, model: Model, name: str, score: Scorer) -> SuiteResult:
-        reader = Reader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch)
+        reader = Reader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch, self.ranks)
         documents = table(score(reader))
         suite, _ = checked_suites(self.trial)[name]
         if undeclared := set(documents["metric"]) - {metric.name for metric in suite.metrics}:

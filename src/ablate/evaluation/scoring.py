@@ -7,25 +7,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.data.batches.batch import Batch
 from ablate.evaluation.reading import Reading, Scores, View, views
 from ablate.model.build import Model
+from ablate.ranks import ALONE, Ranks
+
+# Nll and whether it is the first choice, of each scored position of a batch.
+BatchScores = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Reader:
     """A model that reads and scores text.
 
+    Several ranks each read every n-th batch. A batch is the same at any number of ranks, and so are its scores.
+
     Attributes:
         model: in evaluation mode, under the precision it was trained in.
         context_tokens: that it reads at once; longer readings are read in overlapping views.
         rows_per_batch: views at once.
+        ranks: those that share the reading.
     """
 
     model: Model
     context_tokens: int
     rows_per_batch: int
+    ranks: Ranks = ALONE
 
     def score(self, readings: Sequence[Reading]) -> list[Scores]:
         """The scores of each reading, in their order."""
@@ -39,12 +48,26 @@ class Reader:
         ]
         # Views of like length share a batch, so that little is padded.
         chosen.sort(key=lambda view: view.end - view.start)
-        for first in range(0, len(chosen), self.rows_per_batch):
-            _score_batch(self.model, readings, chosen[first : first + self.rows_per_batch], scores)
+        batches = [chosen[first : first + self.rows_per_batch] for first in range(0, len(chosen), self.rows_per_batch)]
+        for batch, batch_scores in zip(batches, self._scored(readings, batches), strict=True):
+            _distribute(readings, batch, batch_scores, scores)
         return scores
 
+    def _scored(self, readings: Sequence[Reading], batches: Sequence[Sequence[View]]) -> list[BatchScores]:
+        """Return the scores of all batches, on every rank."""
+        own = []
+        for first in range(0, len(batches), self.ranks.rank.count):
+            # Ranks gather a sharded model together: where batches run out, the last one is read once more.
+            index = min(first + self.ranks.rank.number, len(batches) - 1)
+            own.append(_score_batch(self.model, readings, batches[index]))
+        of_ranks = self.ranks.gather(own)
+        return [
+            of_ranks[index % self.ranks.rank.count][index // self.ranks.rank.count] for index in range(len(batches))
+        ]
 
-def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[View], scores: list[Scores]) -> None:
+
+def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[View]) -> BatchScores:
+    """Return the scores of a batch, row by row."""
     shape = (len(chosen), max(view.end - view.start for view in chosen) - 1)
     ids, targets, documents, spans = (np.zeros(shape, np.int32) for _ in range(4))
     is_scored = np.zeros(shape, np.float32)
@@ -59,7 +82,14 @@ def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[Vie
     unused_B = np.zeros(len(chosen), np.int32)
     batch = Batch(ids, targets, is_scored, documents, positions, spans, unused_B, unused_B)
     nll_N, is_first_choice_N = (tensor.cpu().numpy() for tensor in model.score(batch))
-    # Scores come row by row.
+    return nll_N, is_first_choice_N
+
+
+def _distribute(
+    readings: Sequence[Reading], chosen: Sequence[View], batch_scores: BatchScores, scores: list[Scores]
+) -> None:
+    """Write a batch's scores where its readings have them."""
+    nll_N, is_first_choice_N = batch_scores
     for view in chosen:
         skipped = len(readings[view.reading].prompt.tokens_T)
         place = slice(view.scored_from - skipped, view.end - skipped)

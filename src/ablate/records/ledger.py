@@ -155,18 +155,23 @@ class TrialFolder:
         record = self.record()
         place = self.path / "attempts" / f"{len(record.attempts):02}"
         # The record first: weights that it does not know of are no result.
-        self.write(replace(record, result=None, validation={}))
+        self.write(replace(record, result=None, validation={}, evaluations={}))
         for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
             if (self.path / name).exists():
                 place.mkdir(parents=True, exist_ok=True)
                 (self.path / name).replace(place / name)
 
-    def begin_attempt(self, *, threads: int | None = None) -> None:
+    def begin_attempt(self, *, threads: int | None = None, ranks: int = 1) -> None:
         """Mark the trial as running in this process, in one more attempt."""
         self.end_attempt("died")
         now, record = time.time(), self.record()
         attempt = Attempt(
-            started_at=now, host=this_host(), pid=os.getpid(), threads=threads, submission=record.submission
+            started_at=now,
+            host=this_host(),
+            pid=os.getpid(),
+            threads=threads,
+            ranks=ranks,
+            submission=record.submission,
         )
         attempts = (*record.attempts, attempt)
         running = replace(record, status=Status.RUNNING, submission=None, started_at=now, failure=None)

@@ -45,6 +45,8 @@ class Attempt(Extensible):
 
     Attributes:
         submission: the job that the process ran as.
+        ranks: how many processes trained it together, each on a device of its own.
+        strategy: `single`, `ddp` or `fsdp`; None if it did not train.
         activity: what its worker was doing last.
         from_step: the step of the checkpoint it resumed; None if it did not train.
         validation: of the rows that it logged; None if it did not train.
@@ -55,6 +57,8 @@ class Attempt(Extensible):
     host: str
     pid: int
     threads: int | None = None
+    ranks: int = 1
+    strategy: str | None = None
     submission: Submission | None = None
     activity: str | None = None
     from_step: int | None = None

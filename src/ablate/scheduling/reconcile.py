@@ -33,8 +33,8 @@ def was_finished(record: TrialRecord) -> bool:
 
 
 def is_done(record: TrialRecord, suites: Iterable[str]) -> bool:
-    """Whether a grid has nothing left to do: the trial is scored by these suites, or it diverged and would again."""
-    return record.is_scored(suites) or record.status == Status.DIVERGED
+    """Whether a grid has nothing left to do: the trial is finished by these suites, or it diverged and would again."""
+    return (was_finished(record) and record.is_scored(suites)) or record.status == Status.DIVERGED
 
 
 def is_validated(record: TrialRecord, validation_id: str) -> bool:

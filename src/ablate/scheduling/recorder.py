@@ -11,7 +11,7 @@ from ablate.identity import semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
 from ablate.records.schema import to_json
-from ablate.records.trial import Status, ValidationSeries
+from ablate.records.trial import Scores, Status, ValidationSeries
 from ablate.records.tuning import CandidateRef
 from ablate.records.wandb.writer import WandbWriter
 from ablate.training.messages import (
@@ -23,6 +23,7 @@ from ablate.training.messages import (
     Message,
     Recorded,
     Reply,
+    SuiteScored,
     SyncLog,
     Trained,
     TrainingBegins,
@@ -88,13 +89,15 @@ class Recorder:
             case Trained():
                 self._record_training(message)
                 return Recorded()
+            case SuiteScored(suite, scores):
+                self._record_scores(suite, scores)
         return None
 
     def _begin_training(self, message: TrainingBegins) -> bool:
         """Cut the log back to the checkpoint, and report to the study what the log has; whether to prune by that."""
         evaluations = self._trial.evaluation.val_evaluations
         series = ValidationSeries(validation_id(self._trial), evaluations)
-        self._folder.update_attempt(from_step=message.from_step, validation=series)
+        self._folder.update_attempt(from_step=message.from_step, validation=series, strategy=message.strategy)
         self._log = MetricsWriter(self._folder.metrics_path, keep_bytes=message.log_bytes)
         should_prune = False
         # An attempt that did not train has logged nothing.
@@ -111,16 +114,21 @@ class Recorder:
         validation = {validation_id(self._trial): trained.validation} if trained.validation else {}
         self._folder.update(result=trained.result, validation=validation)
 
+    def _record_scores(self, suite: str, scores: Scores) -> None:
+        record = self._folder.record()
+        self._folder.update(evaluations={**record.evaluations, suite: scores})
+        assert record.result is not None
+        self._wandb.append(record.result.counters.steps, {f"test/{name}": value for name, value in scores.items()})
+
     def close(self, ended: Ended) -> None:
         """Write what the trial came to into its W&B run, and close run and log."""
         if self._log is not None:
             self._log.close()
         record = self._folder.record()
         summary: dict[str, Any] = {"status": ended.status.value}
+        if record.evaluations:
+            summary["evaluations"] = to_json(record.evaluations)
         if ended.status == Status.FINISHED and record.result is not None:
-            steps = record.result.counters.steps
-            for scores in ended.evaluations.values():
-                self._wandb.append(steps, {f"test/{name}": value for name, value in scores.items()})
             summary |= {**to_json(record.result), "evaluations": to_json(record.evaluations)}
         self._wandb.conclude({f"ablate/{name}": value for name, value in summary.items()})
         self._wandb.close()
@@ -139,7 +147,7 @@ def record_end(
     changes: dict[str, Any] = {"submission": None, "failure": ended.failure}
     changes["status"] = Status.FINISHED if is_scoring else ended.status
     if ended.status == Status.FINISHED:
-        changes |= {"finished_at": time.time(), "evaluations": {**record.evaluations, **ended.evaluations}}
+        changes["finished_at"] = time.time()
     if ended.validation and trial is not None:
         changes["validation"] = {**record.validation, validation_id(trial): ended.validation}
     if ended.status == Status.PRUNED:

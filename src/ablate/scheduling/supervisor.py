@@ -1,16 +1,11 @@
 """The supervisor of a trial owns its lease, record, log, W&B run and signals while a worker trains. No torch here."""
 
-import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
@@ -23,19 +18,21 @@ from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
 from ablate.records.trial import Failure, Status
 from ablate.scheduling.job import Job
-from ablate.scheduling.processes import start_process, start_server
-from ablate.scheduling.reconcile import died, is_done, is_validated, was_finished
+from ablate.scheduling.reconcile import is_done, is_validated, was_finished
 from ablate.scheduling.recorder import Recorder, record_end
+from ablate.scheduling.workers import EXIT_SECONDS, Workers, start_workers
 from ablate.training.initial import resolve_init_from
 from ablate.training.messages import Assignment, Ended
 from ablate.training.preemption import SIGNALS
 
-# How long a worker that has reported its end may take to exit.
-EXIT_SECONDS = 30.0
+StartWorkers = Callable[[Assignment], Workers]
 
 
-def supervise(job: Job) -> bool:
-    """Run a trial in a worker process and record how it ended.
+def supervise(job: Job, start: StartWorkers = start_workers) -> bool:
+    """Run a trial in worker processes, one per device, and record how it ended.
+
+    Args:
+        start: starts the workers, or finds those that something else has started.
 
     Returns:
         False if it failed, diverged or was asked to stop. True also if another process runs it, and if nothing was
@@ -43,7 +40,7 @@ def supervise(job: Job) -> bool:
     """
     folder = Ledger(job.runs_dir).trial(job.trial_id)
     with suppress(LockedError), StopRequest().caught() as stop, folder.lease:
-        return _supervise(folder, job, stop)
+        return _supervise(folder, job, stop, start)
     return True
 
 
@@ -54,7 +51,7 @@ def run_job(job: Job) -> None:
 
 
 class StopRequest:
-    """SIGTERM and SIGUSR1 to the supervisor, passed on to its worker.
+    """SIGTERM and SIGUSR1 to the supervisor, passed on to its workers.
 
     Attributes:
         signal: the newest one; None until one arrives.
@@ -62,7 +59,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._worker: BaseProcess | None = None
+        self._workers: Workers | None = None
 
     @contextmanager
     def caught(self) -> Iterator["StopRequest"]:
@@ -76,26 +73,25 @@ class StopRequest:
                 signal.signal(number, handler)
 
     @contextmanager
-    def passed_to(self, worker: BaseProcess) -> Iterator[None]:
-        """Pass the signals on to a worker inside the block."""
-        self._worker = worker
+    def passed_to(self, workers: Workers) -> Iterator[None]:
+        """Pass the signals on to the workers inside the block."""
+        self._workers = workers
         try:
             yield
         finally:
-            self._worker = None
+            self._workers = None
 
     def pass_on(self) -> None:
-        """Send the worker what has arrived, if something has."""
-        if self.signal is not None and self._worker is not None and self._worker.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._worker.pid, self.signal)
+        """Send the workers what has arrived, if something has."""
+        if self.signal is not None and self._workers is not None:
+            self._workers.send_signal(self.signal)
 
     def _handle(self, number: int, frame: object) -> None:
         self.signal = signal.Signals(number)
         self.pass_on()
 
 
-def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
+def _supervise(folder: TrialFolder, job: Job, stop: StopRequest, start: StartWorkers) -> bool:
     record = folder.record()
     is_scoring = was_finished(record)
     trial: TrialConfig | None = None
@@ -107,7 +103,7 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
             return True
         code = provenance(Path(__file__), folder.path.parent / "diffs", plugin_packages())
         folder.update(is_scoring=is_scoring, provenance=code)
-        folder.begin_attempt(threads=trial.hardware.threads_per_trial)
+        folder.begin_attempt(threads=trial.hardware.threads_per_trial, ranks=trial.hardware.ranks)
         if not is_scoring:
             check_initial_weights(trial, folder)
         recorder = Recorder(folder, trial, job.candidate)
@@ -119,7 +115,7 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
             is_trained=folder.is_trained,
             has_pruner=job.candidate is not None,
         )
-        ended = _run_worker(assignment, recorder, stop)
+        ended = _run_workers(assignment, recorder, stop, start)
     except Exception as error:
         traceback.print_exc()
         ended = Ended(Status.FAILED, Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
@@ -129,50 +125,21 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest) -> bool:
     return ended.status in (Status.FINISHED, Status.PRUNED)
 
 
-def _run_worker(assignment: Assignment, recorder: Recorder, stop: StopRequest) -> Ended:
-    """Start the worker, serve it until it ends, and return only when its process is gone."""
+def _run_workers(assignment: Assignment, recorder: Recorder, stop: StopRequest, start: StartWorkers) -> Ended:
+    """Start the workers, serve them until the trial ends, and return only when their processes are gone."""
     if stop.signal is not None:
         return Ended(Status.PENDING)
-    start_server()
-    connection, of_worker = Pipe()
-    worker = start_process(
-        "ablate.training.worker:run_worker", assignment, of_worker, output=assignment.folder.log_path
-    )
-    of_worker.close()
+    workers, patience = start(assignment), 0.0
     try:
-        with stop.passed_to(worker):
-            ended = _serve(worker, connection, recorder, stop)
-        worker.join(EXIT_SECONDS)
+        with stop.passed_to(workers):
+            # By then a worker catches signals; one that came before was lost or has killed it.
+            ended = workers.serve(recorder.handle, greet=stop.pass_on)
+        if workers.died and stop.signal is not None:
+            ended = Ended(Status.PENDING)
+        patience = 0.0 if ended.status == Status.FAILED else EXIT_SECONDS
         return ended
     finally:
-        # Nothing may write once the lease is released.
-        worker.kill()
-        worker.join()
-        connection.close()
-
-
-def _serve(worker: BaseProcess, connection: "Connection[Any, Any]", recorder: Recorder, stop: StopRequest) -> Ended:
-    has_answered = False
-    while connection in wait([connection, worker.sentinel]):
-        try:
-            message = connection.recv()
-        except (EOFError, OSError):
-            break
-        if not has_answered:
-            # By now it catches signals; one that came before was lost or has killed it.
-            has_answered = True
-            stop.pass_on()
-        if isinstance(message, Ended):
-            return message
-        reply = recorder.handle(message)
-        if reply is not None:
-            with suppress(OSError):
-                connection.send(reply)
-    worker.join()
-    if stop.signal is not None:
-        return Ended(Status.PENDING)
-    message = died(worker.exitcode or 0)
-    return Ended(Status.FAILED, Failure(message, message))
+        workers.end(patience)
 
 
 def _frozen_trial(folder: TrialFolder) -> TrialConfig:

@@ -1,4 +1,7 @@
-"""When a trial saves its state, and how: while the training goes on, if a snapshot fits in memory."""
+"""When a trial saves its state, and how: while the training goes on, if a snapshot fits in memory.
+
+All ranks save together. By the clock, they agree at each step by the flags that its sums carry.
+"""
 
 import logging
 import time
@@ -6,21 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 
 from ablate.config.trial import CheckpointConfig
 from ablate.data.batches.train_batches import TrainBatch
+from ablate.ranks import Ranks
 from ablate.records.checkpoints import Checkpoints
 from ablate.training.divergence import DivergedError
 from ablate.training.log import TrialLog
 from ablate.training.memory import available_bytes
-from ablate.training.module import TrialModule
+from ablate.training.module import Flags, TrialModule
 from ablate.training.preemption import Preemption
-from ablate.training.state import State, captured, restore, size_bytes, snapshot
+from ablate.training.state import State, captured, restore
 
 log = logging.getLogger(__name__)
-
-STATE = "state.pt"
 
 
 class CheckpointSchedule:
@@ -52,7 +53,7 @@ class Checkpointing(pl.Callback):
 
     Args:
         trial_log: runs before this callback, so that a state includes the row of its own step.
-        state: to resume from; None to start at step 0.
+        resumed: the checkpoint to resume from; None to start at step 0.
         memory_fraction: the part of the free memory that a snapshot may take.
 
     Attributes:
@@ -65,7 +66,7 @@ class Checkpointing(pl.Callback):
         config: CheckpointConfig,
         trial_log: TrialLog,
         preemption: Preemption,
-        state: State | None,
+        resumed: Path | None,
         *,
         memory_fraction: float,
     ) -> None:
@@ -74,7 +75,7 @@ class Checkpointing(pl.Callback):
         self.trial_log = trial_log
         self.preemption = preemption
         self.memory_fraction = memory_fraction
-        self._state = state
+        self._resumed = resumed
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._has_warned_of_waiting = False
@@ -83,12 +84,10 @@ class Checkpointing(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the state, now that the optimizer exists."""
         assert isinstance(pl_module, TrialModule)
-        # Lightning's own handlers would raise at the batch's end, before we have saved.
-        self.preemption.install()
-        if self._state is not None:
-            restore(self._state, pl_module, self.trial_log)
-            self._state = None
+        if self._resumed is not None:
+            restore(self._resumed, pl_module, self.trial_log)
         self._schedule = CheckpointSchedule(self.config, time.monotonic())
+        pl_module.wishes = lambda: self._wishes(pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: TrainBatch, batch_idx: int
@@ -98,10 +97,10 @@ class Checkpointing(pl.Callback):
         if pl_module.is_done:
             # The final weights are written next.
             return
-        if self.preemption.requested is not None or self.trial_log.is_pruned:
+        if pl_module.agreed.stop or self.trial_log.is_pruned:
             self.save(pl_module, at_once=True)
             trainer.should_stop = True
-        elif self._is_due(pl_module.counters.steps):
+        elif self._is_due(pl_module):
             started = time.monotonic()
             self.save(pl_module)
             ended = time.monotonic()
@@ -119,12 +118,16 @@ class Checkpointing(pl.Callback):
         self._finish()
         self._pool.shutdown()
 
-    def _is_due(self, steps: int) -> bool:
+    def _wishes(self, module: TrialModule) -> Flags:
+        """Return what this rank asks for at the end of the step that it is in."""
+        is_due = self._schedule.is_due(module.counters.steps + 1, time.monotonic())
         is_writing = self._pending is not None and not self._pending.done()
+        # Clocks differ: that of rank 0 counts.
+        return Flags(self.preemption.requested is not None, module.ranks.is_first and is_due, is_writing)
+
+    def _is_due(self, module: TrialModule) -> bool:
         # By steps, every save counts; by the clock, the next save waits for the last one.
-        if is_writing and self.config.every_steps is None:
-            return False
-        return self._schedule.is_due(steps, time.monotonic())
+        return module.agreed.save and (self.config.every_steps is not None or not module.agreed.is_writing)
 
     def save(self, module: TrialModule, *, at_once: bool = False) -> None:
         """Save the state after the newest step.
@@ -139,20 +142,19 @@ class Checkpointing(pl.Callback):
         try:
             state = captured(module, self.trial_log)
             if at_once:
-                self._write(state)
-            elif size_bytes(state) < self.memory_fraction * available_bytes():
-                self._pending = self._pool.submit(self._write, snapshot(state))
+                self._write(state, module.ranks.while_saving)
+            elif state.size_bytes < self.memory_fraction * available_bytes():
+                self._pending = self._pool.submit(self._write, state.snapshot(), module.ranks.while_saving)
             else:
                 self._warn_of_waiting(state)
-                self._write(state)
+                self._write(state, module.ranks.while_saving)
         except (OSError, RuntimeError) as error:
             self._warn_of_failure(error)
 
-    def _write(self, state: State) -> None:
-        def fill(folder: Path) -> None:
-            torch.save(state, folder / STATE)
-
-        self.store.write(state["counters"]["steps"], fill, keep_last=self.config.keep_last)
+    def _write(self, state: State, ranks: Ranks) -> None:
+        self.store.write(
+            state.step, lambda folder: state.write(folder, ranks), keep_last=self.config.keep_last, ranks=ranks
+        )
 
     def _warn_of_waiting(self, state: State) -> None:
         if not self._has_warned_of_waiting:
@@ -160,7 +162,7 @@ class Checkpointing(pl.Callback):
             log.warning(
                 "Training waits while checkpoints are written: a snapshot of %.1f GB is more than %.0f%% of the free "
                 "memory.",
-                size_bytes(state) / 1e9,
+                state.size_bytes / 1e9,
                 100 * self.memory_fraction,
             )
 
@@ -176,13 +178,3 @@ class Checkpointing(pl.Callback):
         log.warning(
             "No checkpoint could be written (%s); the training continues and earlier checkpoints are kept.", error
         )
-
-
-def load_newest(store: Checkpoints) -> State | None:
-    """Return the newest intact state, or None. Raises LedgerError like `Checkpoints.newest`."""
-    path = store.newest()
-    if path is None:
-        return None
-    state = torch.load(path / STATE, weights_only=True, map_location="cpu")
-    assert isinstance(state, dict)
-    return state

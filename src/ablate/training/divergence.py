@@ -67,4 +67,5 @@ class DivergenceDetector:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state."""
-        self.recent, self.lowest = list(state["recent"]), state["lowest"]
+        self.recent = [(loss, gradient_norm) for loss, gradient_norm in state["recent"]]
+        self.lowest = state["lowest"]

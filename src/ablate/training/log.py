@@ -14,6 +14,7 @@ from ablate.training.counters import Counters
 from ablate.training.divergence import DivergedError
 from ablate.training.messages import Activity, Channel, LogRow, SyncLog, ValidationScored
 from ablate.training.module import TrialModule
+from ablate.training.sharding import reshard
 
 
 class TrialLog(pl.Callback):
@@ -163,6 +164,7 @@ class TrialLog(pl.Callback):
         module.model.eval()
         with module.trainer.precision_plugin.forward_context():
             scores = self.evaluator.validation_summary(module.model)
+        reshard(module.model)
         module.model.train()
         # Tokens per second do not include evaluation time.
         seconds = time.perf_counter() - started

@@ -1,7 +1,8 @@
 """Messages between a trial's worker and its supervisor: plain, picklable data. Imports no torch.
 
 The worker trains and scores. The supervisor owns the record, the log and the study, so everything that belongs there
-travels as one of these messages. `ask` waits for the reply, `send` does not; messages arrive in order.
+travels as one of these messages. `ask` waits for the reply, `send` does not; messages arrive in order. A trial on
+several devices has a worker per rank: rank 0 sends all of these, the others only `Ended`.
 
 | message | reply |
 |---|---|
@@ -10,6 +11,8 @@ travels as one of these messages. `ask` waits for the reply, `send` does not; me
 | `ValidationScored` | `Decision` |
 | `SyncLog` | `LogSynced` |
 | `Trained` | `Recorded` |
+| `SuiteScored` | |
+| `StoreOpened` | |
 | `Ended` | |
 """
 
@@ -19,6 +22,7 @@ from typing import Any, Protocol
 
 from ablate.config.trial import TrialConfig
 from ablate.data.corpus.document import Split
+from ablate.ranks import ONLY_RANK, Rank
 from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Failure, Scores, Status, TrainResult
 
@@ -33,6 +37,7 @@ class Assignment:
         split: what is scored at the end. Candidates of a study score `validation` and leave the test split alone.
         is_trained: whether the weights are there and only scores are missing.
         has_pruner: whether each evaluation on the validation split asks whether to stop.
+        rank: the worker's own.
     """
 
     trial: TrialConfig
@@ -41,6 +46,7 @@ class Assignment:
     split: Split
     is_trained: bool
     has_pruner: bool
+    rank: Rank = ONLY_RANK
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,12 @@ class TrainingBegins:
 
     Attributes:
         log_bytes: size of the log when the checkpoint was taken; rows after it are removed.
+        strategy: `single`, `ddp` or `fsdp`.
     """
 
     from_step: int
     log_bytes: int
+    strategy: str = "single"
 
 
 @dataclass(frozen=True)
@@ -100,20 +108,44 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class SuiteScored:
+    """A suite has scored the test split. It is recorded at once, so a suite that fails later loses nothing.
+
+    Attributes:
+        suite: its id.
+    """
+
+    suite: str
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class StoreOpened:
+    """Rank 0 has opened the store at which the ranks meet; the supervisor tells the others.
+
+    Attributes:
+        host: where they reach it.
+    """
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """How the worker's task ended. The last message.
 
     Attributes:
         status: PENDING for a worker that was asked to stop and has saved.
         failure: why there is no result.
-        evaluations: scores on the test split, by suite id.
         validation: scores on the validation split, if the worker was to score that.
+        is_consequence: whether the failure only says that another rank is gone.
     """
 
     status: Status
     failure: Failure | None = None
-    evaluations: Mapping[str, Scores] = field(default_factory=dict)
     validation: Scores = field(default_factory=dict)
+    is_consequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +167,7 @@ class Recorded:
     """The ledger has what was sent."""
 
 
-Message = Activity | LogRow | TrainingBegins | ValidationScored | SyncLog | Trained | Ended
+Message = Activity | LogRow | TrainingBegins | ValidationScored | SyncLog | Trained | SuiteScored | StoreOpened | Ended
 Reply = Decision | LogSynced | Recorded
 
 

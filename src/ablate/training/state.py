@@ -1,16 +1,78 @@
 """Capture and restore a trial's training state: all that the next step depends on."""
 
-from dataclasses import asdict
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.tensor import DTensor
 
+from ablate.files import read_json, write_json
+from ablate.ranks import Ranks
 from ablate.training.counters import Counters
 from ablate.training.log import TrialLog
 from ablate.training.module import TrialModule
+from ablate.training.rank_group import RankGroup
 
-State = dict[str, Any]
+FACTS = "state.json"
+# Of AdamW, for each parameter.
+STEP, MOMENTS = "step", ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class State:
+    """A training state, as one rank has it.
+
+    Attributes:
+        tensors: the weights and the optimizer's state by name, the same names on every rank; each whole or sharded.
+        random: the states of this rank's random generators.
+        facts: everything else, as plain values: counters, divergence detector, log. Equal on all ranks.
+    """
+
+    tensors: Mapping[str, Tensor]
+    random: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """The last step it contains."""
+        return int(self.facts["counters"]["steps"])
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of this rank's part of the tensors."""
+        return sum(_local(tensor).nbytes for tensor in self.tensors.values())
+
+    def snapshot(self) -> "State":
+        """Return a copy in main memory."""
+        tensors = {name: tensor.to("cpu", copy=True) for name, tensor in self.tensors.items()}
+        return State(tensors, self.random, self.facts)
+
+    def write(self, folder: Path, ranks: Ranks) -> list[str]:
+        """Write this rank's part into a folder, together with the other ranks, and return the names of its files.
+
+        Raises:
+            OSError: a rank could not write.
+        """
+        number = ranks.rank.number
+        torch.save(dict(self.random), folder / _random_name(number))
+        if ranks.is_first:
+            write_json(folder / FACTS, self.facts)
+        _quiet()
+        try:
+            # Tensors only: torch reads anything else back as Python objects, which may run code.
+            save(dict(self.tensors), storage_writer=FileSystemWriter(folder), **_group(ranks))
+        except CheckpointException as error:
+            raise OSError(f"torch.distributed.checkpoint: {error}") from error
+        names = [path.name for path in folder.glob(f"__{number}_*")]
+        return [*names, _random_name(number), *((FACTS, ".metadata") if ranks.is_first else ())]
 
 
 def captured(module: TrialModule, log: TrialLog) -> State:
@@ -18,49 +80,84 @@ def captured(module: TrialModule, log: TrialLog) -> State:
 
     The learning rate and the next rows are functions of the counters, so they have no state of their own.
     """
-    optimizer = module.optimizers(use_pl_optimizer=False)
-    assert isinstance(optimizer, torch.optim.Optimizer)
-    return {
+    random = {"cpu": torch.get_rng_state()}
+    if module.device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(module.device)
+    facts = {
         "counters": asdict(module.counters),
-        "model": module.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
         "divergence": module.divergence.state(),
         "log": log.state(),
-        "random": {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        },
     }
+    return State(_tensors(module), random, facts)
 
 
-def restore(state: State, module: TrialModule, log: TrialLog) -> None:
-    """Restore a state, in a trainer whose optimizer exists."""
-    module.counters = Counters(**state["counters"])
-    module.model.load_state_dict(state["model"])
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts of a checkpoint."""
+    facts = read_json(path / FACTS)
+    assert isinstance(facts, dict)
+    return facts
+
+
+def restore(path: Path, module: TrialModule, log: TrialLog) -> None:
+    """Restore a checkpoint of any number of ranks and any strategy, in a trainer whose optimizer exists."""
+    facts, ranks = read_facts(path), module.ranks
+    reader = FileSystemReader(path)
+    # A run that diverges at its first step has no optimizer state.
+    _prepare_optimizer(module, names=reader.read_metadata().state_dict_metadata)
+    _quiet()
+    load(dict(_tensors(module)), storage_reader=reader, **_group(ranks))
+    module.counters = Counters(**facts["counters"])
+    module.divergence.restore(facts["divergence"])
+    log.restore(facts["log"])
+    # A rank that was not there has drawn nothing.
+    if (random := path / _random_name(ranks.rank.number)).exists():
+        states = torch.load(random, weights_only=True)
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and module.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], module.device)
+
+
+def _tensors(module: TrialModule) -> dict[str, Tensor]:
+    """Return the weights and the optimizer's state, by names that no strategy changes."""
+    optimizer = _optimizer(module)
+    tensors = {}
+    for name, weight in module.model.named_parameters():
+        tensors[f"model/{name}"] = weight.detach()
+        for key, value in optimizer.state.get(weight, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = value
+    return tensors
+
+
+def _prepare_optimizer(module: TrialModule, names: Mapping[str, Any]) -> None:
+    """Allocate the optimizer's state of each parameter that a checkpoint has it of."""
+    optimizer = _optimizer(module)
+    for name, weight in module.model.named_parameters():
+        if f"optimizer/{name}/{STEP}" in names:
+            moments = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in MOMENTS}
+            optimizer.state[weight] = {
+                STEP: torch.zeros((), dtype=torch.float32, device=_local(weight.detach()).device),
+                **moments,
+            }
+
+
+def _optimizer(module: TrialModule) -> torch.optim.Optimizer:
     optimizer = module.optimizers(use_pl_optimizer=False)
     assert isinstance(optimizer, torch.optim.Optimizer)
-    optimizer.load_state_dict(state["optimizer"])
-    module.divergence.restore(state["divergence"])
-    log.restore(state["log"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if state["random"]["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    return optimizer
 
 
-def snapshot(state: Any) -> Any:
-    """Copy a state to main memory."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, dict):
-        return {name: snapshot(part) for name, part in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(snapshot(part) for part in state)
-    return state
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def size_bytes(state: Any) -> int:
-    """Return the number of bytes of all tensors in a state."""
-    if isinstance(state, Tensor):
-        return state.nbytes
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    return sum(size_bytes(part) for part in parts)
+def _random_name(number: int) -> str:
+    return f"random-{number}.pt"
+
+
+def _group(ranks: Ranks) -> dict[str, Any]:
+    return {"process_group": ranks.control} if isinstance(ranks, RankGroup) else {"no_dist": True}
+
+
+def _quiet() -> None:
+    # One rank needs no process group.
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")

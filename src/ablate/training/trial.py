@@ -1,13 +1,10 @@
-"""Builds the objects of one trial, trains it and scores it."""
+"""Builds the objects of one trial, trains it and scores it. Every rank of a trial runs this."""
 
-import contextlib
-import logging
 import math
-import warnings
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.distributed.device_mesh import init_device_mesh
 
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.train_batches import TrainBatches
@@ -16,24 +13,29 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.files import replacing
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
+from ablate.ranks import ALONE, Ranks
 from ablate.records.trial import Counts, Scores, SourceReading, Status, TrainResult
-from ablate.training.checkpointing import Checkpointing, load_newest
+from ablate.training.checkpointing import Checkpointing
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
-from ablate.training.messages import Activity, Assignment, Channel, Ended, Trained, TrainingBegins
+from ablate.training.messages import Activity, Assignment, Channel, Ended, SuiteScored, Trained, TrainingBegins
 from ablate.training.module import TrialModule
-from ablate.training.preemption import Preemption
+from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
+from ablate.training.rank_group import check_equal
+from ablate.training.sharding import shard, whole_state
+from ablate.training.state import read_facts
+from ablate.training.strategy import StrategyName, choose_strategy
+from ablate.training.trainer import build_trainer
 from ablate.training.weights import initial_weights
 
 # Of the free memory, for the checkpoint snapshots of all trials of a host together: their own needs go up and down.
 MAX_SNAPSHOT_FRACTION = 0.5
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
-def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption) -> Ended:
+def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, ranks: Ranks = ALONE) -> Ended:
     """Train what is not trained yet, from the newest checkpoint on, and score.
 
     Raises:
@@ -41,80 +43,93 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption) 
         PreemptedError: asked to stop; the trained state is in a checkpoint.
         PrunedError: the pruner stopped the trial; the trained state is in a checkpoint.
         LedgerError: a checkpoint cannot be used.
+        FailureError: the ranks have different data.
     """
     trial, folder = assignment.trial, assignment.folder
     torch.set_num_threads(trial.hardware.threads_per_trial)
     channel.send(Activity("preparing data"))
-    shards = open_shards(trial)
-    evaluator = Evaluator(trial, shards)
+    shards = ranks.in_turn(lambda: open_shards(trial))
+    check_equal(ranks, "training data (fingerprint)", shards.fingerprint)
+    evaluator = Evaluator(trial, shards, ranks)
     channel.send(Activity("building the model"))
     model = build_model(trial, trial.tokenizer.vocab_size)
-    trainer = build_trainer(trial)
+    strategy = choose_strategy(trial, model, ranks)
+    trainer = build_trainer(trial, strategy, ranks.rank)
     validation: Scores = {}
     if assignment.is_trained:
-        model.load_state_dict(torch.load(folder.model_path, weights_only=True))
-        model.to(trainer.strategy.root_device)
+        model.load_state_dict(torch.load(folder.model_path, weights_only=True, map_location="cpu"))
+        if strategy == "fsdp":
+            mesh = init_device_mesh(trainer.strategy.root_device.type, (ranks.rank.count,))
+            shard(model, mesh, trial)
     else:
-        trained = _train(assignment, trainer, model, shards, evaluator, channel, preemption)
+        trained = _train(assignment, trainer, strategy, model, shards, evaluator, channel, preemption, ranks)
         validation = trained.validation
-    folder.checkpoints.clear()
+    # After the training Lightning moves the model to main memory.
+    model.to(trainer.strategy.root_device)
+    if ranks.is_first:
+        folder.checkpoints.clear()
     channel.send(Activity("scoring"))
     model.eval()
     with trainer.precision_plugin.forward_context():
         if assignment.split == "validation":
             return Ended(Status.FINISHED, validation=validation or evaluator.validation_summary(model))
-        results = evaluator.score(model, assignment.suites)
-    for suite, result in results.items():
-        for name, value in result.metrics.items():
-            if not math.isfinite(value):
-                raise DivergedError(f"{name} is {value} after the last step")
-        with replacing(folder.evaluation_path(suite)) as scratch:
-            result.documents.to_parquet(scratch)
-    return Ended(Status.FINISHED, evaluations={suite: result.metrics for suite, result in results.items()})
+        _score(assignment, evaluator, model, channel, ranks)
+    return Ended(Status.FINISHED)
 
 
-def build_trainer(trial: TrialConfig) -> pl.Trainer:
-    """Return a Lightning trainer that trains and does nothing else: log, evaluation and weights are ours to write."""
-    # One step in flight is enough for rows that are made in a millisecond.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Lightning 2.6 takes a class that torch 2.13 deprecates.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*", category=FutureWarning)
-    # Lightning announces which accelerators there are, and advertises a product, at every start.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    return pl.Trainer(
-        accelerator=trial.hardware.accelerator,
-        devices=1,
-        precision=PRECISIONS[trial.precision],  # type: ignore[arg-type]
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-    )
+def _score(assignment: Assignment, evaluator: Evaluator, model: Model, channel: Channel, ranks: Ranks) -> None:
+    """Score by each suite and have it recorded at once. A suite that fails does not keep the others from scoring.
+
+    Raises:
+        DivergedError: a score is not finite.
+        Exception: the first error of a suite.
+    """
+    errors: list[Exception] = []
+    # In one order on all ranks.
+    for suite in sorted(assignment.suites):
+        try:
+            [result] = evaluator.score(model, [suite]).values()
+            for name, value in result.metrics.items():
+                if not math.isfinite(value):
+                    raise DivergedError(f"{name} is {value} after the last step")
+        except PreemptedError:
+            raise
+        except Exception as error:
+            errors.append(error)
+            continue
+        if ranks.is_first:
+            with replacing(assignment.folder.evaluation_path(suite)) as scratch:
+                result.documents.to_parquet(scratch)
+        channel.send(SuiteScored(suite, result.metrics))
+    if errors:
+        raise next((error for error in errors if isinstance(error, DivergedError)), errors[0])
 
 
 def _train(
     assignment: Assignment,
     trainer: pl.Trainer,
+    strategy: StrategyName,
     model: Model,
     shards: Shards,
     evaluator: Evaluator,
     channel: Channel,
     preemption: Preemption,
+    ranks: Ranks,
 ) -> Trained:
     """Train up to the budget, write the weights and have the result recorded."""
-    trial, folder = assignment.trial, assignment.folder
-    batches = TrainBatches(trial, shards, rank=trainer.global_rank, ranks=trainer.world_size)
-    module = TrialModule(trial, model, batches.stream.fingerprint, budget_target(trial, model))
-    folder.checkpoints.remove_leftovers()
-    state = load_newest(folder.checkpoints)
-    if state is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
+    trial, folder, rank = assignment.trial, assignment.folder, ranks.rank
+    batches = TrainBatches(trial, shards, rank=rank.number, ranks=rank.count)
+    module = TrialModule(trial, model, batches.stream.fingerprint, budget_target(trial, model), ranks)
+    if ranks.is_first:
+        folder.checkpoints.remove_leftovers()
+    resumed = folder.checkpoints.newest(ranks)
+    facts = None if resumed is None else read_facts(resumed)
+    if facts is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
         model.load_state_dict(weights)
-    counters = Counters(**state["counters"]) if state else Counters()
-    folder.checkpoints.remove_after(counters.steps)
-    begins = TrainingBegins(counters.steps, log_bytes=state["log"]["bytes"] if state else 0)
+    counters = Counters(**facts["counters"]) if facts else Counters()
+    if ranks.is_first:
+        folder.checkpoints.remove_after(counters.steps)
+    begins = TrainingBegins(counters.steps, log_bytes=facts["log"]["bytes"] if facts else 0, strategy=strategy)
     if channel.ask(begins).should_prune:
         raise PrunedError(counters.of_budget(trial.budget) / module.target)
     log = TrialLog(
@@ -125,40 +140,54 @@ def _train(
         evaluations=trial.evaluation.val_evaluations,
         has_pruner=assignment.has_pruner,
     )
-    fraction = MAX_SNAPSHOT_FRACTION / trial.hardware.parallel_trials
+    fraction = MAX_SNAPSHOT_FRACTION / (trial.hardware.parallel_trials * rank.local_count)
     checkpointing = Checkpointing(
-        folder.checkpoints, trial.checkpoint, log, preemption, state, memory_fraction=fraction
+        folder.checkpoints, trial.checkpoint, log, preemption, resumed, memory_fraction=fraction
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     channel.send(Activity("starting workers" if trial.hardware.loader_workers else "training"))
     try:
-        # Asked to stop before the first step, Lightning exits by itself after it; `check` below raises for us.
-        with preemption.deferred(), contextlib.suppress(SIGTERMException):
-            loader = batch_loader(batches, first_step=counters.steps, workers=trial.hardware.loader_workers)
-            trainer.fit(module, loader)
+        with preemption.deferred():
+            trainer.fit(module, batch_loader(batches, first_step=counters.steps, workers=trial.hardware.loader_workers))
     finally:
         checkpointing.close()
-    if not module.is_done:
+    return _concluded(assignment, module, log, batches, channel, preemption)
+
+
+def _concluded(
+    assignment: Assignment,
+    module: TrialModule,
+    log: TrialLog,
+    batches: TrainBatches,
+    channel: Channel,
+    preemption: Preemption,
+) -> Trained:
+    """Write the weights and have the result recorded, if the budget is spent; else raise why it is not."""
+    trial, folder, ranks = assignment.trial, assignment.folder, module.ranks
+    if not module.is_done and module.agreed.stop:
         preemption.check()
+        raise PreemptedError("stopped by a signal to another rank")
     if log.is_pruned:
         raise PrunedError(module.counters.of_budget(trial.budget) / module.target)
     assert module.is_done
-    with replacing(folder.model_path) as scratch:
-        torch.save(model.state_dict(), scratch)
-    trained = Trained(_result(module, log, batches, shards), validation=log.newest_validation)
+    weights = whole_state(module.model, ranks)
+    if ranks.is_first:
+        with replacing(folder.model_path) as scratch:
+            torch.save(weights, scratch)
+    trained = Trained(_result(module, log, batches), validation=log.newest_validation)
     # Waits: the checkpoints may go only when the record knows of the weights.
     channel.ask(trained)
     preemption.check()
     return trained
 
 
-def _result(module: TrialModule, log: TrialLog, batches: TrainBatches, shards: Shards) -> TrainResult:
+def _result(module: TrialModule, log: TrialLog, batches: TrainBatches) -> TrainResult:
     reading = batches.stream.reading(module.counters.steps * module.trial.budget.rows_per_step)
     return TrainResult(
         Counts(**vars(module.counters)),
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in module.model.parameters()),
-        data_fingerprint=shards.fingerprint,
+        data_fingerprint=batches.shards.fingerprint,
         reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
     )
 

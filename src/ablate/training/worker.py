@@ -1,4 +1,7 @@
-"""The worker of a trial: a process that trains and scores for a supervisor, and ends with it."""
+"""The worker of a trial: a process that trains and scores for a supervisor, and ends with it.
+
+A trial on several devices has a worker per rank.
+"""
 
 import multiprocessing
 import os
@@ -8,49 +11,32 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ablate.records.trial import Failure, Status
+from ablate.training.channels import GroupChannel, PipeChannel
 from ablate.training.divergence import DivergedError
-from ablate.training.messages import Assignment, Channel, Ended, Message
+from ablate.training.messages import Assignment, Ended, StoreOpened
 from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
+from ablate.training.rank_group import Address, is_consequence, joined
+from ablate.training.trainer import needs_group, uses_gpu
 from ablate.training.trial import run_trial
 
 
-class PipeChannel:
-    """A channel to a supervisor in another process.
-
-    Args:
-        connection: the worker's end of a duplex pipe.
-        preemption: held back while a message is written, because half a message would garble the next one.
-    """
-
-    def __init__(self, connection: "Connection[Any, Any]", preemption: Preemption) -> None:
-        self._connection = connection
-        self._preemption = preemption
-
-    def send(self, message: Message) -> None:
-        """See `Channel`."""
-        try:
-            with self._preemption.deferred():
-                self._connection.send(message)
-        except OSError:
-            # The supervisor is gone.
-            os._exit(1)
-        if not self._preemption.is_deferred:
-            self._preemption.check()
-
-    def ask(self, message: Message) -> Any:
-        """See `Channel`."""
-        self.send(message)
-        try:
-            return self._connection.recv()
-        except (EOFError, OSError):
-            os._exit(1)
-
-
-def work(assignment: Assignment, channel: Channel, preemption: Preemption) -> Ended:
+def work(assignment: Assignment, channel: PipeChannel, preemption: Preemption) -> Ended:
     """Run the assignment and return how it ended; an error is printed and becomes a failure."""
+
+    def meet(port: int | None) -> Address:
+        if port is not None:
+            channel.send(StoreOpened("", port))
+            return "", port
+        opened = channel.receive()
+        assert isinstance(opened, StoreOpened)
+        return opened.host, opened.port
+
+    trial, rank = assignment.trial, assignment.rank
     try:
-        return run_trial(assignment, channel, preemption)
+        is_alone = not needs_group(trial, rank)
+        with joined(rank, meet, uses_gpu=uses_gpu(trial), is_alone=is_alone) as ranks:
+            return run_trial(assignment, channel if is_alone else GroupChannel(channel, ranks), preemption, ranks)
     except PreemptedError:
         return Ended(Status.PENDING)
     except PrunedError as pruned:
@@ -59,7 +45,8 @@ def work(assignment: Assignment, channel: Channel, preemption: Preemption) -> En
         traceback.print_exc()
         status = Status.DIVERGED if isinstance(error, DivergedError) else Status.FAILED
         evidence = error.evidence if isinstance(error, DivergedError) else {}
-        return Ended(status, Failure(f"{type(error).__name__}: {error}", traceback.format_exc(), evidence))
+        failure = Failure(f"{type(error).__name__}: {error}", traceback.format_exc(), evidence)
+        return Ended(status, failure, is_consequence=is_consequence(error))
 
 
 def run_worker(assignment: Assignment, connection: "Connection[Any, Any]") -> None:

@@ -39,12 +39,16 @@ class TrainBatch:
 
 
 class TrainBatches:
-    """Train batches by step number, for one of `ranks` ranks. Together, the ranks read the same rows at any number."""
+    """Train batches by step number, for one of `ranks` ranks. Together, the ranks read the same rows at any number.
+
+    A rank reads consecutive rows of a step: at least one, if there are no more ranks than rows in a step.
+    """
 
     def __init__(self, trial: TrialConfig, shards: Shards, *, rank: int = 0, ranks: int = 1) -> None:
         self.trial = trial
         self.rank = rank
         self.ranks = ranks
+        self.shards = shards
         self.stream = Stream(shards, trial)
         tokenizer = shards.tokenizer
         self.transform = RowTransform(Objective.of(trial), tokenizer.special, trial.data_seed, tokenizer.splitter)
@@ -76,10 +80,10 @@ class TrainBatches:
     def __getitem__(self, step: int) -> TrainBatch:
         """Return the batch of a step."""
         rows_per_step = self.trial.budget.rows_per_step
-        rows_per_rank = rows_per_step // self.ranks
         first_of_step = step * rows_per_step
-        first = first_of_step + self.rank * rows_per_rank
-        batch, train_tokens, truncated_tokens = self.batch(range(first, first + rows_per_rank))
+        # Where the ranks do not divide the rows, some have one more than others.
+        first, last = (first_of_step + rank * rows_per_step // self.ranks for rank in (self.rank, self.rank + 1))
+        batch, train_tokens, truncated_tokens = self.batch(range(first, last))
         places = map(self.stream.place, range(first_of_step, first_of_step + rows_per_step))
         return TrainBatch(
             batch=batch,
