@@ -1,8 +1,11 @@
 """The verbs of the command line, from their table."""
 
+import re
+
 from ablate.verbs.table import HYDRA_FLAGS, PROGRAM, VERBS, Composes, Flag, Verb
 from reference_pages.markdown import GENERATED, code, table
 
+NETWORK = re.compile(r"--save|=online|project=")
 INTRODUCTION = f"""# Verbs
 
 {GENERATED}
@@ -34,7 +37,13 @@ def _section(verb: Verb) -> str:
         parts.append(_flags(verb.flags))
     if verb.composes is not Composes.NOTHING:
         parts.append(f"Also takes the [options](options.md) of {verb.composes.value}.")
-    return "\n\n".join([*parts, "```bash\n" + "\n".join(f"{PROGRAM} {example}" for example in verb.examples) + "\n```"])
+    return "\n\n".join([*parts, *map(_example, verb.examples)])
+
+
+def _example(example: str) -> str:
+    """A block for each, with the reason why the tests do not run it where there is one."""
+    block = f"```bash\n{PROGRAM} {example}\n```"
+    return f"<!-- not run: needs a W&B account and a network -->\n{block}" if NETWORK.search(example) else block
 
 
 def _flags(flags: tuple[Flag, ...]) -> str:

@@ -87,12 +87,25 @@ def commands(page: Path) -> Iterator[Command]:
             reason = found["reason"] if found else ""
             continue
         if token.type == "code_block" or (token.type == "fence" and token.info.strip() in SHELL):
-            # A configuration or a listing stands in indented blocks too.
+            # Blocks without a language hold configurations and listings too.
+            is_shell = token.type == "fence" and token.info.strip() != ""
             for text in _joined(token.content):
-                if re.match(r"(python|ablate|make|pip|git|docker|wandb|jupy|optuna|\.|cd|sudo|export)\b|\. ", text):
+                if is_shell or re.match(r"(python|ablate|make|pip|git|docker|cd)\b|\. ", text):
                     yield Command(page, (token.map or [0])[0] + 1, text, reason)
         if token.nesting >= 0 and token.level == 0 and token.type != "html_block":
             reason = ""
+
+
+def files(page: Path) -> Iterator[tuple[str, str]]:
+    """The files that a page tells a reader to write: a block after a comment with the file's name."""
+    name = ""
+    for token in tokens(page):
+        if token.type == "html_block":
+            found = re.fullmatch(r"<!-- file: (\S+) -->", token.content.strip())
+            name = found[1] if found else ""
+        elif token.type == "fence" and name:
+            yield name, token.content
+            name = ""
 
 
 def python_blocks(page: Path) -> Iterator[tuple[str, str]]:
