@@ -1,24 +1,33 @@
 """The scheduler on a made-up source and a made-up launcher: room, order, failures, preemption, interrupts."""
 
+import contextlib
 import io
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher as HydraPlugin
+from omegaconf import OmegaConf
 from rich.console import Console
 
-from ablate.errors import LedgerError
+from ablate.errors import LedgerError, UsageError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
+from ablate.scheduling.launchers import LAUNCHERS, launcher_class, make_launcher
 from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
+from ablate.scheduling.launchers.hydra import HydraLauncher, run
 from ablate.scheduling.processes import Interrupts
+from ablate.scheduling.reconcile import as_reconciled, reconcile
 from ablate.scheduling.scheduler import Scheduler
 from ablate.scheduling.source import IsTaken, Shown
+from ablate.verbs.status import TrialStatus
 
 ENDED = JobState(Phase.ENDED)
 Act = Callable[[], JobState]
@@ -117,14 +126,16 @@ class FakeLauncher:
                     del self._running[handle]
                     self._states[handle] = self._acts[self._trials[handle]].pop(0)()
             states[handle] = self._states.get(handle, JobState(Phase.RUNNING))
-            if handle not in self._trials:
-                states[handle] = JobState(Phase.UNKNOWN)
         return states
 
     def cancel(self, handle: Handle) -> None:
         self.cancelled.append(self._trials[handle])
         self._running.pop(handle, None)
         self._states[handle] = JobState(Phase.ENDED, code=1)
+
+    @staticmethod
+    def state_elsewhere(job_id: str) -> JobState:
+        raise NotImplementedError("not in LAUNCHERS")
 
 
 @pytest.fixture
@@ -229,6 +240,37 @@ def test_a_preempted_job_is_submitted_again(ledger: Ledger, finish: Callable[[st
     assert [attempt.ended for attempt in ledger.trial("a").record().attempts] == ["interrupted", "finished"]
 
 
+def stopped(ledger: Ledger, at_step: int) -> Act:
+    """A job that a signal stops: it saves at a step, ends with exit code 1, and its trial is pending."""
+
+    def act() -> JobState:
+        folder = ledger.trial("a")
+        folder.begin_attempt()
+        folder.update_attempt(from_step=folder.checkpoints.newest_step or 0)
+        folder.checkpoints.write(at_step, lambda scratch: None, keep_last=1)
+        folder.end_attempt(Status.PENDING, status=Status.PENDING)
+        return JobState(Phase.ENDED, code=1)
+
+    return act
+
+
+def test_a_job_that_a_signal_stops_is_preempted_and_not_failed(ledger: Ledger, finish: Callable[[str], Act]) -> None:
+    launcher = FakeLauncher(ledger, {"a": [*(stopped(ledger, step) for step in (5, 8, 9)), finish("a")]})
+    source = Source(ledger, "a")
+    scheduler(launcher)[0].run(source)
+    assert launcher.batches == [["a"]] * 4
+    assert source.tried == []
+    assert ledger.trial("a").status == Status.FINISHED
+
+
+def test_a_job_that_is_stopped_before_it_advances_is_submitted_once_more(ledger: Ledger) -> None:
+    launcher = FakeLauncher(ledger, {"a": [stopped(ledger, 5), *[stopped(ledger, 5)] * 3]})
+    source = Source(ledger, "a")
+    scheduler(launcher)[0].run(source)
+    assert launcher.batches == [["a"]] * 3, "one attempt advanced, one did not, and one more"
+    assert source.tried == ["a"]
+
+
 def test_a_job_that_its_launcher_loses_is_submitted_once_more(ledger: Ledger) -> None:
     lost: Act = lambda: JobState(Phase.UNKNOWN)  # noqa: E731
     launcher = FakeLauncher(ledger, {"a": [lost, lost, lost]})
@@ -252,8 +294,6 @@ def test_what_another_command_has_submitted_is_waited_for_and_not_submitted_twic
 
     def poll(handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
         handles = list(handles)
-        if other in handles:
-            return {other: state_elsewhere(other)}
         polls.append(handles)
         if len(polls) == 5:
             # The other command's job runs and finishes.
@@ -261,8 +301,8 @@ def test_what_another_command_has_submitted_is_waited_for_and_not_submitted_twic
         return FakeLauncher.poll(launcher, handles, wait_seconds)
 
     monkeypatch.setattr(launcher, "poll", poll)
-    run, printed = scheduler(launcher)
-    run.run(Source(ledger, "ab"))
+    runner, printed = scheduler(launcher)
+    runner.run(Source(ledger, "ab"))
     assert launcher.batches == [["b"]]
     assert "Waiting for 1 trial that other processes run" in printed.getvalue()
 
@@ -284,8 +324,6 @@ def test_a_trial_that_another_command_submits_at_the_same_moment_is_not_submitte
 
     def poll(handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
         handles = list(handles)
-        if theirs in handles:
-            return {theirs: state_elsewhere(theirs)}
         if handles:
             # Their job runs and finishes.
             finish("a")()
@@ -306,13 +344,51 @@ def test_what_nobody_runs_and_no_launcher_knows_is_submitted_again(
     assert launcher.batches == [["a"]]
 
 
-def test_a_job_of_a_dead_command_has_ended() -> None:
-    handle = Handle("local", CommandHandles("local").reserve(Job("a", Path())).job_id)
-    assert state_elsewhere(handle).phase == Phase.PENDING
-    dead = handle.job_id.replace(f" {os.getpid()} ", f" {2**22 + 1} ")
-    assert state_elsewhere(Handle("local", dead)).phase == Phase.ENDED
-    elsewhere = handle.job_id.partition(" on ")[0] + " on another host"
-    assert state_elsewhere(Handle("local", elsewhere)).phase == Phase.UNKNOWN
+def of_dead_command(ledger: Ledger, trial: str) -> Handle:
+    """The handle of a job whose command was killed."""
+    job_id = CommandHandles("local").reserve(Job(trial, ledger.runs_dir)).job_id
+    return Handle("local", job_id.replace(f" {os.getpid()} ", f" {2**22 + 1} "))
+
+
+def test_a_job_of_a_dead_command_has_ended(ledger: Ledger) -> None:
+    living = CommandHandles("local").reserve(Job("a", Path())).job_id
+    assert state_elsewhere(living).phase == Phase.PENDING
+    assert state_elsewhere(of_dead_command(ledger, "a").job_id).phase == Phase.ENDED
+    elsewhere = living.partition(" on ")[0] + " on another host"
+    assert state_elsewhere(elsewhere).phase == Phase.UNKNOWN
+
+
+@pytest.mark.parametrize(("is_scoring", "status"), [(False, Status.PENDING), (True, Status.FINISHED)])
+def test_a_trial_submitted_by_a_dead_command_is_shown_and_recorded_as_what_it_is(
+    ledger: Ledger, is_scoring: bool, status: Status
+) -> None:
+    folder = ledger.trial("a")
+    submitted(ledger, "a", of_dead_command(ledger, "a"), at=0.0)
+    folder.update(is_scoring=is_scoring)
+    assert as_reconciled(folder, folder.record()).status == status
+    assert TrialStatus.of(folder).status == status
+    assert folder.status == Status.SUBMITTED, "readers write nothing"
+    reconcile(folder)
+    assert (folder.status, folder.record().submission) == (status, None)
+
+
+def test_a_trial_stays_submitted_while_its_command_lives_or_is_out_of_sight(ledger: Ledger) -> None:
+    living = CommandHandles("local").reserve(Job("a", ledger.runs_dir))
+    elsewhere = Handle("local", living.job_id.partition(" on ")[0] + " on another host")
+    for handle in (living, elsewhere, Handle("of a package", "17")):
+        submitted(ledger, "a", handle, at=0.0)
+        reconcile(ledger.trial("a"))
+        assert TrialStatus.of(ledger.trial("a")).status == Status.SUBMITTED
+
+
+def test_the_table_of_launchers_makes_them_from_their_parameters() -> None:
+    for name in LAUNCHERS:
+        assert launcher_class(name).name == name
+    assert make_launcher("local", {"parallel": 3}).parallel == 3
+    with pytest.raises(UsageError, match=r"launcher=locale: no such launcher. Did you mean local\?"):
+        make_launcher("locale", {})
+    with pytest.raises(UsageError, match=r"hydra.launcher.paralel: unknown key"):
+        make_launcher("local", {"parallel": 3, "paralel": 4})
 
 
 def test_an_interrupt_cancels_the_jobs_and_leaves_their_trials_pending(ledger: Ledger) -> None:
@@ -327,9 +403,9 @@ def test_an_interrupt_cancels_the_jobs_and_leaves_their_trials_pending(ledger: L
         return still_running
 
     launcher = FakeLauncher(ledger, {"a": [begin], "b": [interrupt]}, parallel=2)
-    run, printed = scheduler(launcher)
+    runner, printed = scheduler(launcher)
     with pytest.raises(KeyboardInterrupt):
-        run.run(Source(ledger, "abc"))
+        runner.run(Source(ledger, "abc"))
     assert sorted(launcher.cancelled) == ["a", "b"]
     assert [ledger.trial(trial).status for trial in "abc"] == [Status.PENDING] * 3
     assert ledger.trial("a").record().attempts[-1].ended == "interrupted"
@@ -348,6 +424,32 @@ def test_jobs_that_do_not_stop_in_time_are_cancelled_again(ledger: Ledger, monke
         scheduler(launcher)[0].run(Source(ledger, "a"))
     assert launcher.cancelled == ["a", "a"]
     assert ledger.trial("a").status == Status.PENDING
+
+
+def test_a_signal_to_a_launcher_that_runs_jobs_in_the_command_s_process_ends_the_whole_batch(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Hydra's basic launcher does, which goes on after an exception of a job."""
+    supervised = []
+
+    def supervise(job: Job) -> bool:
+        supervised.append(job.trial_id)
+        return False
+
+    class Basic:
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+            for _ in job_overrides:
+                with contextlib.suppress(Exception):
+                    run(OmegaConf.create({"trial_id": "a", "runs_dir": str(ledger.runs_dir), "candidate": None}))
+            return []
+
+    monkeypatch.setattr("ablate.scheduling.supervisor.supervise", supervise)
+    launcher = HydraLauncher(cast("HydraPlugin", Basic()))
+    with pytest.raises(KeyboardInterrupt):
+        launcher.submit([Job("a", ledger.runs_dir), Job("b", ledger.runs_dir)])
+    assert supervised == ["a"]
+    with pytest.raises(RuntimeError, match="the trial a did not finish"):
+        run(OmegaConf.create({"trial_id": "a", "runs_dir": str(ledger.runs_dir), "candidate": None}))
 
 
 def test_an_ignored_hangup_stays_ignored() -> None:

@@ -190,7 +190,7 @@ def test_the_local_launcher_knows_its_jobs_and_cancels_them(make_trial: MakeTria
     [handle] = launcher.submit([job])
     assert handle == reserved
     assert launcher.poll([handle])[handle].phase == Phase.RUNNING
-    assert LocalLauncher(parallel=1).poll([handle])[handle].phase == Phase.PENDING, "its command lives"
+    assert LocalLauncher.state_elsewhere(handle.job_id).phase == Phase.PENDING, "its command lives"
     wait_for(lambda: rows(folder) > 0)
     launcher.cancel(handle)
     wait_for(lambda: launcher.poll([handle], 0.2)[handle].is_over)

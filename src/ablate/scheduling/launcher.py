@@ -68,7 +68,7 @@ class Launcher(Protocol):
         """Submit jobs and return their handles in the same order, without waiting for the jobs to end."""
 
     def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
-        """Return the state of each job, also of jobs that other commands submitted.
+        """Return the state of each of these jobs, which this launcher submitted.
 
         Args:
             wait_seconds: wait up to so long for a job to end.
@@ -76,3 +76,7 @@ class Launcher(Protocol):
 
     def cancel(self, handle: Handle) -> None:
         """Ask a job to save and end. A second call ends it at once."""
+
+    @staticmethod
+    def state_elsewhere(job_id: str) -> JobState:
+        """Return the state of a job that another command submitted to a launcher of this kind."""

@@ -3,10 +3,13 @@
 import contextlib
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ablate.records.lease import LockedError
 from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Failure, Status, TrialRecord
+from ablate.scheduling.launcher import Phase
+from ablate.scheduling.launchers import submission_state
 
 DIED = "process exited without reporting an error (killed, or out of memory?)"
 
@@ -32,6 +35,17 @@ def was_finished(record: TrialRecord) -> bool:
     )
 
 
+def was_preempted(record: TrialRecord) -> bool:
+    """Whether a signal to its job ended the newest attempt, so the trial is pending again and did not fail."""
+    return record.failure is None and bool(record.attempts) and record.attempts[-1].ended == Status.PENDING
+
+
+def has_advanced(folder: TrialFolder) -> bool:
+    """Whether the newest attempt has left the trial at a later step than it resumed from."""
+    from_step, newest_step = folder.record().attempts[-1].from_step, folder.checkpoints.newest_step
+    return from_step is not None and (folder.is_trained or (newest_step or 0) > from_step)
+
+
 def is_done(record: TrialRecord, suites: Iterable[str]) -> bool:
     """Whether a grid has nothing left to do: the trial is finished by these suites, or it diverged and would again."""
     return (was_finished(record) and record.is_scored(suites)) or record.status == Status.DIVERGED
@@ -42,13 +56,37 @@ def is_validated(record: TrialRecord, validation_id: str) -> bool:
     return validation_id in record.validation or record.status == Status.DIVERGED
 
 
+def as_reconciled(folder: TrialFolder, record: TrialRecord) -> TrialRecord:
+    """Return a trial's record as `reconcile` would leave it, and write nothing."""
+    if record.status not in (Status.RUNNING, Status.SUBMITTED) or folder.is_locked:
+        return record
+    if record.status == Status.RUNNING:
+        status = Status.FINISHED if record.is_scoring else Status.FAILED
+        return replace(record, status=status, failure=Failure(DIED, DIED))
+    return _without_job(record, None) if is_abandoned(record) else record
+
+
+def is_abandoned(record: TrialRecord) -> bool:
+    """Whether the trial is submitted and its job is over, as after the death of its command."""
+    if record.status != Status.SUBMITTED or record.submission is None:
+        return False
+    state = submission_state(record.submission)
+    return state.is_over and state.phase != Phase.UNKNOWN
+
+
 def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 0) -> None:
     """Record the end of a running trial whose process died: pending after an interrupt, else failed.
+
+    A trial that is submitted to a command that died is pending again.
 
     Args:
         code: the exit code of its process, if known.
     """
-    if not _is_orphaned(folder.record(), is_interrupted=is_interrupted) or folder.holder is not None:
+    record = folder.record()
+    if record.submission is not None and is_abandoned(record):
+        reconcile_submitted(folder, record.submission.job_id, None)
+        return
+    if not _is_orphaned(record, is_interrupted=is_interrupted) or folder.holder is not None:
         return
     # Under the lease, because another command may resume the trial at this moment.
     with contextlib.suppress(LockedError), folder.lease:
@@ -80,10 +118,15 @@ def reconcile_submitted(folder: TrialFolder, job_id: str, reason: str | None) ->
         record = folder.record()
         if record.status != Status.SUBMITTED or record.submission is None or record.submission.job_id != job_id:
             return
-        status = Status.PENDING if reason is None else Status.FAILED
-        message = f"process ended before the trial began ({reason})"
-        folder.update(
-            status=Status.FINISHED if record.is_scoring else status,
-            submission=None,
-            failure=None if reason is None else Failure(message, message),
-        )
+        folder.write(_without_job(record, reason))
+
+
+def _without_job(record: TrialRecord, reason: str | None) -> TrialRecord:
+    status = Status.PENDING if reason is None else Status.FAILED
+    message = f"process ended before the trial began ({reason})"
+    return replace(
+        record,
+        status=Status.FINISHED if record.is_scoring else status,
+        submission=None,
+        failure=None if reason is None else Failure(message, message),
+    )

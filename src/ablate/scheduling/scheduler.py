@@ -13,8 +13,16 @@ from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Launcher, Phase
+from ablate.scheduling.launchers import submission_state
 from ablate.scheduling.processes import Interrupts
-from ablate.scheduling.reconcile import exit_text, reconcile, reconcile_submitted, was_finished
+from ablate.scheduling.reconcile import (
+    exit_text,
+    has_advanced,
+    reconcile,
+    reconcile_submitted,
+    was_finished,
+    was_preempted,
+)
 from ablate.scheduling.source import IsTaken, TrialSource
 from ablate.scheduling.watch import Watch
 
@@ -35,6 +43,8 @@ class Scheduler:
         self._launcher = launcher
         self._console = console
         self._jobs: dict[Handle, Job] = {}
+        # All jobs of this command, also those that have ended.
+        self._launched: set[Handle] = set()
         self._lost: set[str] = set()
         self._interrupts = Interrupts()
 
@@ -107,6 +117,7 @@ class Scheduler:
     def _launch(self, batch: Mapping[Handle, Job]) -> None:
         # Before the call: an interrupt in it must find them.
         self._jobs |= batch
+        self._launched |= batch.keys()
         try:
             self._launcher.submit(list(batch.values()))
         except Exception:
@@ -141,7 +152,9 @@ class Scheduler:
         if record.status != Status.SUBMITTED or submission is None:
             return False
         handle = Handle(submission.launcher, submission.job_id)
-        state = self._launcher.poll([handle])[handle]
+        if handle in self._launched:
+            return handle in self._jobs
+        state = submission_state(submission)
         if state.phase == Phase.UNKNOWN:
             return time.time() - submission.submitted_at < GRACE_SECONDS
         return not state.is_over
@@ -152,9 +165,10 @@ class Scheduler:
         is_failure = state.phase == Phase.ENDED and state.code != 0
         reconcile(folder, is_interrupted=state.phase == Phase.PREEMPTED, code=state.code)
         reconcile_submitted(folder, handle.job_id, exit_text(state.code, state.detail) if is_failure else None)
-        may_retry = not is_failure
-        if state.phase == Phase.UNKNOWN:
-            # Once: a launcher that loses every job would be fed for ever.
+        was_stopped = is_failure and was_preempted(folder.record())
+        may_retry = not is_failure or was_stopped
+        if state.phase == Phase.UNKNOWN or (was_stopped and not has_advanced(folder)):
+            # Once: otherwise jobs that are lost or stopped at once each time would be submitted forever.
             may_retry = job.trial_id not in self._lost
             self._lost.add(job.trial_id)
         source.job_ended(job, may_retry=may_retry)

@@ -13,7 +13,8 @@ from ablate.console import make_console, say
 from ablate.errors import FailureError, UsageError
 from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
 from ablate.records.ledger import TrialFolder
-from ablate.records.trial import Scores, Status
+from ablate.records.trial import Scores
+from ablate.scheduling.reconcile import as_reconciled, was_finished
 from ablate.verbs.arguments import Arguments, trial_named
 from ablate.verbs.table import PROGRAM
 
@@ -32,9 +33,10 @@ def main(arguments: Arguments) -> int:
     if not groups.isdecimal() or int(groups) == 0:
         raise UsageError(f"--qkv-groups {groups}: should be a whole number above 0, as in --qkv-groups 8.")
     source, folder = trial_named(arguments.ledger, name), Path(place).expanduser().absolute()
-    if source.status != Status.FINISHED:
+    record = as_reconciled(source, source.record())
+    if not was_finished(record):
         raise UsageError(
-            f"{source.trial_id}: is {source.status}; only finished trials can be exported. "
+            f"{source.trial_id}: is {record.status}; only finished trials can be exported. "
             f"`{PROGRAM} status {source.trial_id}` tells more; the command that started it resumes it."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

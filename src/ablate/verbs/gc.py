@@ -9,7 +9,7 @@ from pathlib import Path
 from ablate.console import make_console, say
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
-from ablate.records.trial import Status
+from ablate.scheduling.reconcile import was_finished
 from ablate.verbs.arguments import Arguments
 from ablate.verbs.table import PROGRAM
 
@@ -76,7 +76,7 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
         yield from (Garbage("lease", path, folder) for path in sorted(folder.path.glob("lease.*")))
         scratch = [*folder.path.glob(".*"), *folder.path.glob("evaluations/.*"), *folder.checkpoints.leftovers()]
         yield from (Garbage("scratch", path, folder) for path in _older(scratch, oldest))
-        if record.status == Status.FINISHED:
+        if was_finished(record):
             yield from (Garbage("checkpoint", path, folder) for path in folder.checkpoints.paths())
             yield from (Garbage("set aside", path, folder) for path in sorted(folder.path.glob("attempts/*")))
 

@@ -19,7 +19,7 @@ from ablate.errors import LedgerError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
 from ablate.records.trial import Scores, Status, TrialRecord
-from ablate.scheduling.reconcile import DIED
+from ablate.scheduling.reconcile import as_reconciled
 from ablate.verbs.arguments import Arguments, trial_named
 
 if TYPE_CHECKING:
@@ -81,14 +81,11 @@ class TrialStatus:
         """Read a trial's record and log. Writes nothing."""
         readable = folder.record_or_problem()
         problem, record = (readable, TrialRecord(folder.trial_id)) if isinstance(readable, str) else (None, readable)
+        # The next command that runs the grid records it.
+        record = as_reconciled(folder, record)
         status, attempts = DAMAGED if problem else record.status, record.attempts
         failure = record.failure.message if record.failure else problem
-        is_running = status == Status.RUNNING
-        if is_running and not folder.is_locked:
-            # The next command that runs the grid records it.
-            status = Status.FINISHED if record.is_scoring else Status.FAILED
-            failure, is_running = DIED, False
-        is_done = status == Status.FINISHED
+        is_running, is_done = status == Status.RUNNING, status == Status.FINISHED
         newest = {} if is_done or not attempts else last_metrics(folder.metrics_path)
         progress = 1.0 if is_done else float(newest.get("progress", 0.0))
         seconds = newest.get("speed/training_seconds")

@@ -118,11 +118,11 @@ class AblateSweeper(Sweeper):
 
 
 def _launcher(plugin: HydraPlugin) -> "Launcher":
-    """Return `LocalLauncher` for our plugin, or an adapter around any other Hydra launcher."""
+    """Return the launcher that our plugin names, or an adapter around any other Hydra launcher."""
     if isinstance(plugin, AblateLauncher):
-        from ablate.scheduling.launchers.local import LocalLauncher
+        from ablate.scheduling.launchers import make_launcher
 
-        return LocalLauncher(plugin.parallel_trials)
+        return make_launcher(plugin.launcher, plugin.parameters)
     from ablate.scheduling.launchers.hydra import HydraLauncher
 
     return HydraLauncher(plugin)

@@ -34,11 +34,11 @@ class CommandHandles:
         return handle
 
 
-def state_elsewhere(handle: Handle) -> JobState:
+def state_elsewhere(job_id: str) -> JobState:
     """Return the state of another command's job: pending while that command lives."""
-    number_and_process, _, host = handle.job_id.partition(" on ")
+    number_and_process, _, host = job_id.partition(" on ")
     if host != this_host():
-        return JobState(Phase.UNKNOWN, detail="on another host, or of another launcher")
+        return JobState(Phase.UNKNOWN, detail="on another host")
     *_, pid, born = number_and_process.split()
     lives = is_running(int(pid), None if born == "None" else born)
     return JobState(Phase.PENDING) if lives else JobState(Phase.ENDED, code=1, detail="its command died")

@@ -1,5 +1,6 @@
 """Any of Hydra's launchers, batch by batch: each job travels as overrides and runs the frozen trial."""
 
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher as HydraPlugin
 
+from ablate.records.ledger import Ledger
+from ablate.records.trial import Status
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
@@ -24,7 +27,12 @@ def run(config: Any) -> None:
     from ablate.scheduling.supervisor import supervise
 
     candidate = None if config.candidate is None else CandidateRef(**config.candidate)
-    if not supervise(Job(config.trial_id, Path(config.runs_dir), candidate=candidate)):
+    job = Job(config.trial_id, Path(config.runs_dir), candidate=candidate)
+    if not supervise(job):
+        is_stopped = Ledger(job.runs_dir).trial(job.trial_id).status == Status.PENDING
+        if is_stopped and signal.getsignal(signal.SIGTERM) is raise_interrupt:
+            # The launcher runs its jobs in the command's own process, so the signal was meant for all of them.
+            raise KeyboardInterrupt
         raise RuntimeError(f"the trial {config.trial_id} did not finish; its record says why")
 
 
@@ -74,13 +82,18 @@ class HydraLauncher:
 
     def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
         """See `Launcher`."""
-        states = {handle: self._states.get(handle) or state_elsewhere(handle) for handle in handles}
-        if not any(handle in self._states for handle in states):
+        states = {handle: self._states[handle] for handle in handles}
+        if not states:
             time.sleep(wait_seconds)
         return states
 
     def cancel(self, handle: Handle) -> None:
         """Do nothing: all jobs have ended when `submit` returns."""
+
+    @staticmethod
+    def state_elsewhere(job_id: str) -> JobState:
+        """See `Launcher`."""
+        return state_elsewhere(job_id)
 
 
 def _state(job_return: JobReturn) -> JobState:

@@ -21,7 +21,7 @@ class LocalLauncher:
 
     name = "local"
 
-    def __init__(self, parallel: int) -> None:
+    def __init__(self, *, parallel: int) -> None:
         self.parallel: int | None = parallel
         self._handles = CommandHandles(self.name)
         self._processes: dict[Handle, BaseProcess] = {}
@@ -42,19 +42,15 @@ class LocalLauncher:
 
     def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
         """See `Launcher`."""
-        handles = list(handles)
-        own = [self._processes[handle] for handle in handles if handle in self._processes]
-        if own:
-            wait([process.sentinel for process in own], wait_seconds)
+        processes = {handle: self._processes[handle] for handle in handles}
+        if processes:
+            wait([process.sentinel for process in processes.values()], wait_seconds)
         else:
             time.sleep(wait_seconds)
-        return {handle: self._state(handle) for handle in handles}
-
-    def _state(self, handle: Handle) -> JobState:
-        if handle not in self._processes:
-            return state_elsewhere(handle)
-        process = self._processes[handle]
-        return JobState(Phase.RUNNING) if process.is_alive() else JobState(Phase.ENDED, process.exitcode or 0)
+        return {
+            handle: JobState(Phase.RUNNING) if process.is_alive() else JobState(Phase.ENDED, process.exitcode or 0)
+            for handle, process in processes.items()
+        }
 
     def cancel(self, handle: Handle) -> None:
         """See `Launcher`."""
@@ -65,3 +61,8 @@ class LocalLauncher:
         else:
             self._cancelled.add(handle)
             process.terminate()
+
+    @staticmethod
+    def state_elsewhere(job_id: str) -> JobState:
+        """See `Launcher`."""
+        return state_elsewhere(job_id)
