@@ -2,18 +2,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from ablate.errors import LedgerError
 from ablate.files import replacing, write_json
-from ablate.records.ledger import Ledger
+from ablate.records.grid import GridRecord, LookRecord
+from ablate.records.lease import LockedError
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import MetricsWriter, last_metrics, read_metrics
 from ablate.records.provenance import provenance
 from ablate.records.schema import FORMAT
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from ablate.scheduling.reconcile import reconcile
+from tests.support.ledgers import ledger_of, make_grid
 from tests.support.wandb_runs import mirror
 
 
@@ -73,6 +78,45 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (trial.path / "record.json").write_text("{")
     with pytest.raises(LedgerError, match=r"record\.json: is damaged or not a record of ablate"):
         _ = trial.status
+
+
+def test_no_other_command_can_write_a_trial_s_record_while_it_is_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the check that there is no record and the write of the first one, another command could submit it."""
+    ledger, write, statuses = Ledger(tmp_path), TrialFolder.write, []
+
+    def write_late(folder: TrialFolder, record: TrialRecord) -> None:
+        with pytest.raises(LockedError), folder.lease:
+            write(folder, replace(record, status=Status.SUBMITTED))
+        statuses.append(record.status)
+        write(folder, record)
+
+    monkeypatch.setattr(TrialFolder, "write", write_late)
+    ledger.freeze(TrialRecord("abc"), {})
+    assert statuses == [Status.PENDING]
+    assert not list((tmp_path / "abc").glob("lease.*"))
+
+
+def test_two_commands_that_record_a_look_at_once_lose_none(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"base": 0.0, "arm": 0.1})
+    ledger, grid_id = ledger_of(results), results.grid_id
+
+    def with_look(record: GridRecord | None, seeds: int) -> GridRecord:
+        assert record is not None
+        return replace(record, looks=(*record.looks, LookRecord(seeds, is_decided=False, comparisons=())))
+
+    second = Thread(target=lambda: ledger.update_grid(grid_id, lambda record: with_look(record, 5)))
+
+    def with_first_look(record: GridRecord | None) -> GridRecord:
+        second.start()
+        # Long enough for the second command, did it not wait.
+        second.join(0.3)
+        return with_look(record, 3)
+
+    ledger.update_grid(grid_id, with_first_look)
+    second.join(10)
+    assert [look.seeds for look in ledger.grid(grid_id).looks] == [3, 5]
 
 
 def test_freezing_again_replaces_the_config_but_not_the_record(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ablate.objectives.registry import plugin_packages
 from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord
 from ablate.records.ledger import Ledger
 from ablate.records.provenance import provenance
-from ablate.records.schema import to_json, write
+from ablate.records.schema import to_json
 from ablate.records.trial import Scores, TrialRecord
 from ablate.records.tuning import TuningSummary
 from ablate.scheduling.reconcile import is_done
@@ -110,7 +110,7 @@ class Grid:
     def recorded_seeds(self) -> int:
         """How many seeds its record asks for; of a grid that was never run, those of the first look."""
         try:
-            return max(len(arm.trials) for arm in self.ledger.grid(self.grid_id).arms)
+            return self.ledger.grid(self.grid_id).seeds
         except (FileNotFoundError, NotADirectoryError):
             return self.looks[0]
 
@@ -202,15 +202,16 @@ class Grid:
         self.freeze_trials(missing)
 
     def _record(self) -> None:
-        path = self.ledger.grid_path(self.grid_id)
-        if path.exists():
-            record = self.ledger.grid(self.grid_id)
-            if self.seeds > self.recorded_seeds():
-                record = replace(record, arms=self.arms)
+        def with_arms(record: GridRecord | None) -> GridRecord:
+            if record is None:
+                return self._first_record()
             # Written again, it is the newest.
-            write(path, record)
-            return
-        record = GridRecord(
+            return replace(record, arms=self.arms) if self.seeds > record.seeds else record
+
+        self.ledger.update_grid(self.grid_id, with_arms)
+
+    def _first_record(self) -> GridRecord:
+        return GridRecord(
             grid_id=self.grid_id,
             command=self.command,
             title=", ".join(self.declaration.factors) or "one trial",
@@ -225,7 +226,6 @@ class Grid:
             provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
             tuning=self.tuning,
         )
-        write(path, record)
 
     def _other_declarations(self) -> tuple[str, ...]:
         """Grids of the same lesson name with another declaration: after one of them, this one explores."""
@@ -239,9 +239,13 @@ class Grid:
 
     def record_look(self, look: LookRecord) -> None:
         """Keep what was seen at a look; the record of an earlier look is never changed."""
-        record = self.ledger.grid(self.grid_id)
-        if look.seeds not in [earlier.seeds for earlier in record.looks]:
-            write(self.ledger.grid_path(self.grid_id), replace(record, looks=(*record.looks, look)))
+
+        def with_look(record: GridRecord | None) -> GridRecord:
+            assert record is not None, "recorded before its trials ran"
+            is_known = look.seeds in [earlier.seeds for earlier in record.looks]
+            return record if is_known else replace(record, looks=(*record.looks, look))
+
+        self.ledger.update_grid(self.grid_id, with_look)
 
 
 def _tasks(trial: TrialConfig) -> dict[str, float]:

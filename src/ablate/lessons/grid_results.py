@@ -57,7 +57,7 @@ class GridResults:
     @property
     def seeds(self) -> int:
         """The number of seeds per arm."""
-        return max(len(arm.trials) for arm in self.arms)
+        return self.grid.seeds
 
     @cached_property
     def contrasts(self) -> list[Contrast]:

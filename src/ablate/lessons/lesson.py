@@ -7,6 +7,7 @@ from functools import cached_property
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_detect
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.variance import VarianceComponents, variance_components
 from ablate.lessons.verdict import QualifiedVerdict, Verdict, verdict
 from ablate.records.grid import ComparisonRecord, LookRecord
 
@@ -131,6 +132,18 @@ class Lesson:
             "post hoc": results.is_declared and results.is_post_hoc(contrast),
         }
         return QualifiedVerdict(verdict, tuple(name for name, holds in qualifiers.items() if holds))
+
+    @cached_property
+    def _variances(self) -> dict[tuple[str, str], VarianceComponents | None]:
+        """What `variance` has computed, by the contrast's name and metric."""
+        return {}
+
+    def variance(self, contrast: Contrast) -> VarianceComponents | None:
+        """The variance components of a contrast (see `variance_components`); they read each document's score."""
+        key = contrast.name, contrast.metric
+        if key not in self._variances:
+            self._variances[key] = variance_components(self.results, contrast)
+        return self._variances[key]
 
     @cached_property
     def required_seeds(self) -> int | None:

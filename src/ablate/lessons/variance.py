@@ -61,10 +61,11 @@ def variance_components(results: GridResults, contrast: Contrast) -> VarianceCom
 def _tables(results: GridResults, contrast: Contrast) -> dict[str, Floats] | None:
     """Return source → contrast values, scaled so that their mean over documents is the metric."""
     name, _, source = contrast.metric.partition("/")
+    seeds = results.values(contrast.metric).columns
     weighted = []
     for arm in results.arms:
         for seed, trial in arm.trials.items():
-            if arm.label in contrast.weights and seed in results.values(contrast.metric).columns:
+            if arm.label in contrast.weights and seed in seeds:
                 documents = results.logs.documents(trial, results.grid.suite_ids)
                 if documents is None:
                     return None

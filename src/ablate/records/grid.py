@@ -109,6 +109,11 @@ class GridRecord(Extensible):
     tuning: TuningSummary | None = None
 
     @property
+    def seeds(self) -> int:
+        """The number of seeds per arm."""
+        return max(len(arm.trials) for arm in self.arms)
+
+    @property
     def suite_ids(self) -> list[str]:
         """The ids of its suites."""
         return list(self.suites.values())

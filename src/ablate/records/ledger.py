@@ -19,10 +19,11 @@ runs/
     wandb/                     offline runs
 """
 
+import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from ablate.errors import LedgerError, NewerFormatError
 from ablate.files import write_text
 from ablate.records.checkpoints import Checkpoints
 from ablate.records.grid import GridRecord
-from ablate.records.lease import Holder, Lease, live_holder
+from ablate.records.lease import Holder, Lease, LockedError, live_holder
 from ablate.records.process import this_host
 from ablate.records.schema import read, write
 from ablate.records.trial import Attempt, Status, TrialRecord
@@ -41,6 +42,7 @@ from ablate.records.tuning import TuningRecord
 
 # The C version is ten times as fast, but not always built.
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LEASE_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,10 @@ class Ledger:
             return
         write_text(folder.config_path, yaml.dump(container, Dumper=DUMPER, sort_keys=False, allow_unicode=True))
         if not folder.record_path.exists():
-            folder.write(record)
+            # Under the lease, because another command may freeze the trial now, and submit it.
+            with contextlib.suppress(LockedError), folder.lease:
+                if not folder.record_path.exists():
+                    folder.write(record)
 
     def trials(self) -> Iterator[TrialFolder]:
         """Yield every frozen trial, by id."""
@@ -232,6 +237,22 @@ class Ledger:
     def grid(self, grid_id: str) -> GridRecord:
         """Return a grid's record. Raises FileNotFoundError and LedgerError."""
         return read(self.grid_path(grid_id), GridRecord)
+
+    def update_grid(self, grid_id: str, change: Callable[[GridRecord | None], GridRecord]) -> None:
+        """Replace a grid's record. One command at a time does: others wait.
+
+        Args:
+            change: returns the new record from the one that is there; None if there is none yet.
+        """
+        folder, path = self.lesson_folder(grid_id), self.grid_path(grid_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                with Lease(folder):
+                    write(path, change(self.grid(grid_id) if path.exists() else None))
+                    return
+            except LockedError:
+                time.sleep(LEASE_RETRY_SECONDS)
 
     def grids(self) -> list[GridRecord]:
         """Return the records of all grids, the one that was last run first. Raises LedgerError."""

@@ -7,7 +7,7 @@ import pandas as pd
 from ablate.lessons.aa_test import AAComparison
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.power import MAX_SEEDS, RequiredSeeds, required_seeds
-from ablate.lessons.variance import VarianceComponents, variance_components
+from ablate.lessons.variance import VarianceComponents
 
 
 def required_seeds_table(lessons: Mapping[str, Lesson]) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def variance_table(lessons: Mapping[str, Lesson]) -> pd.DataFrame:
 
 def _variance_rows(lesson: Lesson) -> Iterable[dict[str, str]]:
     for comparison in lesson.comparisons:
-        variance = variance_components(lesson.results, comparison.contrast)
+        variance = lesson.variance(comparison.contrast)
         if variance is not None and variance.total > 0:
             yield {
                 "comparison": comparison.contrast.name,

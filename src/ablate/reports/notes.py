@@ -6,7 +6,7 @@ from ablate.lessons.critical_values import POWER
 from ablate.lessons.estimate import Estimate
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.variance import VarianceComponents, variance_components
+from ablate.lessons.variance import VarianceComponents
 from ablate.reports.noise_tables import variance_fractions
 from ablate.reports.tuning_notes import tuning_notes
 
@@ -176,7 +176,7 @@ def _estimate_notes(lesson: Lesson, name: str, estimate: Estimate) -> Iterator[s
     variances = {
         comparison.contrast.name: variance
         for comparison in estimate.comparisons[:MAX_VARIANCE_CONTRASTS]
-        if (variance := variance_components(lesson.results, comparison.contrast)) is not None
+        if (variance := lesson.variance(comparison.contrast)) is not None
     }
     yield _variance_note(variances, estimate.seeds)
     if estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
