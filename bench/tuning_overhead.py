@@ -105,6 +105,11 @@ class InstantLauncher:
     def cancel(self, handle: Handle) -> None:
         """See `Launcher`."""
 
+    @staticmethod
+    def state_elsewhere(job_id: str) -> JobState:
+        """See `Launcher`."""
+        return JobState(Phase.ENDED)
+
 
 def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:
     """Return the seconds per candidate of a tuning."""
