@@ -218,13 +218,13 @@ def test_hub_presets_read_a_local_tree_with_the_hub_call_s_own_arguments(
         ]
         (root / "README.md").write_text(f"---\n{OmegaConf.to_yaml(OmegaConf.create({'configs': configs}))}---\n")
     calls: list[tuple[Any, ...]] = []
-    load_dataset = datasets.load_dataset
+    load_builder = datasets.load_dataset_builder
 
     def spy(path: str, **arguments: Any) -> Any:
         calls.append((path, arguments))
-        return load_dataset(str(tmp_path / "tree" / path), **arguments)
+        return load_builder(str(tmp_path / "tree" / path), **arguments)
 
-    monkeypatch.setattr(datasets, "load_dataset", spy)
+    monkeypatch.setattr(datasets, "load_dataset_builder", spy)
     reader = reader_of(config, source, label)
     assert isinstance(reader, Hub)
     documents = everything(reader)
@@ -232,7 +232,7 @@ def test_hub_presets_read_a_local_tree_with_the_hub_call_s_own_arguments(
     assert [replace(document, name="") for document in documents if isinstance(document, RawDocument)] == [expected] * 6
     assert documents[5].name == f"{hub_path}, file 2, row 1"  # type: ignore[union-attr]
     given = {key: chosen.parameters[key] for key in ("name", "data_dir") if chosen.parameters[key]}
-    assert calls[0] == (hub_path, {"split": "train", "streaming": True, **given})
+    assert calls[0] == (hub_path, given)
     assert len(everything(replace(reader, files=1))) == 2
     with pytest.raises(UsageError, match=r"has no column body\. It has "):
         replace(reader, text_column="body").parts()
@@ -251,7 +251,7 @@ def test_an_error_of_the_hub_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_p
         def load(*_: Any, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(datasets, "load_dataset", load)
+        monkeypatch.setattr(datasets, "load_dataset_builder", load)
 
     raises(DatasetNotFoundError("Dataset 'owner/it' is a gated dataset on the Hub. You must be authenticated."))
     with pytest.raises(

@@ -84,7 +84,7 @@ class CorpusConfig:
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
-ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long"]
+ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long", "bad_value"]
 
 
 @typed(frozen=True, config=STRICT)

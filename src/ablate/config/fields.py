@@ -22,12 +22,18 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _text(value: object) -> object:
+    """Accept a number, as YAML reads the label 0.001."""
+    return f"{value}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 Count = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Label = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, Field(min_length=1)]
 # Part of file names.
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass as typed
 
-from ablate.config.fields import STRICT, Count, Name, Positive
+from ablate.config.fields import STRICT, Count, Label, Name, Positive
 from ablate.config.trial import TrialConfig
 
 
@@ -38,7 +38,7 @@ class LessonConfig:
     question: str | None
     primary_metric: Name
     smallest_effect: Positive | None
-    baseline: str | None
+    baseline: Label | None
     confidence: Annotated[float, Field(ge=0.5, le=0.999)]
     compare: tuple[Comparison, ...]
     contrasts: dict[Name, ContrastConfig]

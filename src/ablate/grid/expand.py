@@ -154,11 +154,15 @@ def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> Non
         )
 
 
-def default_container(*overrides: str) -> dict[str, Any]:
-    """Compose `conf/` with overrides, without a command line, as a plain container."""
+def default_container(*overrides: str, is_whole: bool = True) -> dict[str, Any]:
+    """Compose `conf/` with overrides, without a command line, as a plain container.
+
+    Args:
+        is_whole: whether every value must be given; otherwise values without a default are `???`.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return container_of(hydra_compose("config", list(overrides)))
+        return container_of(hydra_compose("config", list(overrides)), is_whole=is_whole)
 
 
 def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:

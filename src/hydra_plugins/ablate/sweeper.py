@@ -68,11 +68,12 @@ class AblateSweeper(Sweeper):
         """Expand and check the grid or tuning, and run the verb on it. Raises SystemExit if the verb fails."""
         from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
+        from ablate.grid.words import with_quoted_text
 
         console = make_console()
         # With these options, stdout is for programs.
         say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
-        arguments = with_params(arguments, self.params)
+        arguments = with_quoted_text(with_params(arguments, self.params))
         loader = self.hydra_context.config_loader
         if self.tuning["space"] or has_interval(loader, arguments):
             self._tune(arguments, import_module(f"ablate.verbs.{self.verb}"), console, say)

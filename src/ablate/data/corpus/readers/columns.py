@@ -3,12 +3,32 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from ablate.data.corpus.readers.cells import Unreadable
 from ablate.data.corpus.readers.reader import Problem, RawDocument, binary
 from ablate.errors import UsageError
 
 _MISSING = object()
+
+
+def _spelled(value: object) -> object:
+    """Return a number or boolean as text, and other values as they are.
+
+    5 and 5.0 are equal, because a null turns a column of whole numbers into floats.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value) if isinstance(value, int | float) else value
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Values = Annotated[tuple[Annotated[str, BeforeValidator(_spelled)], ...], BeforeValidator(_listed)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,19 +36,19 @@ class Columns:
     """Names of columns. A dot selects a field of a nested column, as in `meta.pile_set_name`.
 
     Without `language_column`, all rows have `language`. `licence_column` holds one licence or a list. Only rows that
-    have one of the listed values in each column of `where` are read.
+    have one of the listed values (texts, numbers, booleans) in each column of `where` are read; null reads all.
     """
 
     text_column: str
     language_column: str | None
     language: str
     licence_column: str | None
-    where: dict[str, tuple[str, ...]]
+    where: dict[str, Values] | None
 
     @property
     def columns(self) -> list[str]:
         """Names of all columns that are read."""
-        named = (self.text_column, self.language_column, self.licence_column, *self.where)
+        named = (self.text_column, self.language_column, self.licence_column, *(self.where or ()))
         return list(dict.fromkeys(column for column in named if column is not None))
 
     def check(self, schema: Mapping[str, Any], place: str) -> None:
@@ -46,12 +66,20 @@ class Columns:
 
     def document(self, row: Mapping[str, Any], name: str) -> RawDocument | Problem | None:
         """Return the row as a document, or None if `where` excludes it."""
-        if any(str(_value(row, column)) not in values for column, values in self.where.items()):
-            return None
+        for column, values in (self.where or {}).items():
+            value = _value(row, column)
+            if isinstance(value, Unreadable):
+                return _unreadable(value, name, column)
+            if str(_spelled(value)) not in values:
+                return None
+        for column in self.columns:
+            if isinstance(value := _value(row, column), Unreadable):
+                return _unreadable(value, name, column)
         text = _value(row, self.text_column)
         if not isinstance(text, str):
             value = "is missing" if text is _MISSING else f"is {json.dumps(text, default=str)[:40]}"
-            columns = f"The row has {', '.join(_names(row))}; set text_column to the one with the text."
+            names = ", ".join(_names(row)) or "no column that is read"
+            columns = f"The row has {names}; set text_column to the one with the text."
             return Problem("no_text", f"{name}: {self.text_column} {value}. {columns}")
         if "\0" in text:
             return binary(name, f"character {text.index(chr(0))}")
@@ -63,6 +91,10 @@ class Columns:
         if isinstance(licences, str):
             return (licences,)
         return tuple(map(str, licences)) if isinstance(licences, Sequence) else ()
+
+
+def _unreadable(cell: Unreadable, name: str, column: str) -> Problem:
+    return Problem(cell.kind, f"{name}, column {column}: {cell.reason}. Fix or remove the row.")
 
 
 def missing_columns(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
@@ -84,6 +116,8 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
         return row[column]
     first, dot, rest = column.partition(".")
     below = row.get(first) if dot else None
+    if isinstance(below, Unreadable):
+        return below
     return _value(below, rest) if isinstance(below, Mapping) else _MISSING
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ablate.data.corpus.readers.cells import rows_of
 from ablate.data.corpus.readers.columns import Columns
+from ablate.data.corpus.readers.paths import named_in_utf8
 from ablate.data.corpus.readers.reader import Part, Problem, RawDocument
 from ablate.errors import FailureError, UsageError
 
@@ -40,9 +42,13 @@ class Hub(Columns):
         stream = self._stream()
         count = stream.num_shards if self.files is None else min(self.files, stream.num_shards)
         features = self._explained(lambda: stream._resolve_features().features)
-        self.check(_fields(features), f"the data set {self.path}")
+        fields = _fields(features)
+        # Cells of several types are JSON, whose fields no schema lists.
+        fields |= {name: "JSON" for name in self.columns if _is_json(features.get(name.partition(".")[0]))}
+        self.check(fields, f"the data set {self.path}")
         root = Path(self.path).expanduser()
-        local = tuple(sorted(path for path in root.rglob("*") if path.is_file())) if root.is_dir() else ()
+        paths = root.rglob("*") if root.is_dir() else ()
+        local = tuple(sorted(named_in_utf8(path) for path in paths if path.is_file()))
         size_bytes = sum(path.stat().st_size for path in local) // stream.num_shards if local else _FILE_BYTES
         return [
             Part(f"{number} of {stream.num_shards}", size_bytes, local, (number, number + 1)) for number in range(count)
@@ -50,16 +56,22 @@ class Hub(Columns):
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
         """Yield the documents of a file."""
-        stream = self._stream()
+        stream = self._stream(is_typed=False).with_format("arrow")
         rows = iter(stream.shard(stream.num_shards, part.span[0]))
         row = 0
-        while (values := self._explained(lambda: next(rows, None))) is not None:
-            document = self.document(values, f"{self.path}, file {part.span[0]}, row {row}")
-            row += 1
-            if document is not None:
-                yield document
+        place = f"{self.path}, file {part.span[0]}"
+        while (table := self._explained(lambda: _next(rows, place))) is not None:
+            for values in rows_of(table, self.columns):
+                document = self.document(values, f"{place}, row {row}")
+                row += 1
+                if document is not None:
+                    yield document
 
-    def _stream(self) -> Any:
+    def _stream(self, *, is_typed: bool = True) -> Any:
+        """Return the rows as a stream; unless typed, each file keeps the types that it has.
+
+        `datasets` casts all columns of all files to the types of the first one, also columns that are not read.
+        """
         try:
             import datasets
         except ImportError:
@@ -76,7 +88,15 @@ class Hub(Columns):
         arguments = {key: value for key, value in arguments.items() if value is not None}
         root = Path(self.path).expanduser()
         path = str(root) if root.is_dir() else self.path
-        return self._explained(lambda: datasets.load_dataset(path, split=self.split, streaming=True, **arguments))
+
+        def load() -> Any:
+            builder = datasets.load_dataset_builder(path, **arguments)
+            stream = builder.as_streaming_dataset(split=self.split)
+            if not is_typed:
+                builder.info.features = stream.info.features = None
+            return stream
+
+        return self._explained(load)
 
     def _explained(self, call: Callable[[], T]) -> T:
         """Return what `call` returns; translate the errors of the hub."""
@@ -111,6 +131,22 @@ class Hub(Columns):
                 f"The data set {self.path} cannot be reached ({error}). Run the same command again to resume; "
                 "without a network, give path= a folder with the data set's files."
             ) from None
+
+
+def _next(rows: Iterator[Any], place: str) -> Any:
+    """Return the next table, or None. Raises FailureError: a file whose content cannot be read."""
+    try:
+        return next(rows, None)
+    except ValueError as error:
+        # UnicodeDecodeError and Arrow's errors are of this type.
+        raise FailureError(
+            f"{place}: cannot be read ({error}). Fix or leave out the file (data_files=…), or read a copy of it with "
+            "corpus=jsonl or corpus=parquet, which name the row and can skip it."
+        ) from None
+
+
+def _is_json(feature: Any) -> bool:
+    return type(feature).__name__ == "Json"
 
 
 def _fields(features: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from ablate.data.corpus.readers.reader import MOST_BYTES, Part, Problem, RawDocu
 from ablate.errors import FailureError
 
 COMPRESSED = (".gz", ".zst")
+# The largest window that the zstd library decompresses unless it is told otherwise (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
+MOST_WINDOW_BYTES = 2**27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ def _row(line: bytes | None, name: str) -> dict[str, Any] | Problem | None:
         row = json.loads(text)
     except ValueError as error:
         return Problem("bad_json", f"{name}: not JSON ({error}). Fix or remove the line.")
+    except RecursionError:
+        return Problem("bad_json", f"{name}: JSON that is nested too deeply to be read. Fix or remove the line.")
     if not isinstance(row, dict):
         return Problem("bad_json", f"{name}: not a JSON object. Fix or remove the line.")
     return row
@@ -86,7 +90,27 @@ def _lines(path: Path, first: int, last: int) -> Iterator[tuple[int, bytes | Non
                 yield place, line if is_whole else None
                 place += len(line) if is_whole else len(line) + _skip_line(stream)
     except (OSError, EOFError, pa.ArrowException) as error:
+        if path.suffix == ".zst" and (window := _zstd_window_bytes(path)) > MOST_WINDOW_BYTES:
+            raise FailureError(
+                f"{path}: compressed with a window of {window / 2**20:,.0f} MiB (zstd --long), and at most "
+                f"{MOST_WINDOW_BYTES / 2**20:,.0f} MiB are read. Compress it again: zstd -dc --long=31 {path.name} | "
+                f"zstd -o NEW.zst"
+            ) from None
         raise FailureError(f"{path}: cannot be read to its end ({error}). Copy or download it again.") from None
+
+
+def _zstd_window_bytes(path: Path) -> int:
+    """Return the window size in the header of the first frame (RFC 8878, section 3.1.1.1); 0 without such a header."""
+    with path.open("rb") as file:
+        header = file.read(14)
+    if len(header) < 14 or not header.startswith(b"\x28\xb5\x2f\xfd"):
+        return 0
+    if header[4] & 0x20:
+        # A single segment: the window is the whole content, whose size follows the dictionary's id.
+        first, size = 5 + (0, 1, 2, 4)[header[4] & 3], (1, 2, 4, 8)[header[4] >> 6]
+        return int.from_bytes(header[first : first + size], "little") + (256 if size == 2 else 0)
+    base: int = 1 << (10 + (header[5] >> 3))
+    return base + base // 8 * (header[5] & 7)
 
 
 def _skip_line(stream: io.BufferedReader) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.data.corpus.readers.cells import rows_of
 from ablate.data.corpus.readers.columns import Columns
 from ablate.data.corpus.readers.paths import PART_BYTES, FilesBelow
 from ablate.data.corpus.readers.reader import Part, Problem, RawDocument
@@ -42,7 +43,7 @@ class Parquet(FilesBelow, Columns):
         row = sum(file.metadata.row_group(number).num_rows for number in range(part.span[0]))
         try:
             for batch in file.iter_batches(_ROWS_AT_ONCE, list(range(*part.span)), self.columns):
-                for values in batch.to_pylist():
+                for values in rows_of(batch, self.columns):
                     document = self.document(values, f"{path}, row {row}")
                     row += 1
                     if document is not None:

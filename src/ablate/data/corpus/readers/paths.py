@@ -37,7 +37,7 @@ class FilesBelow:
         if not root.exists():
             raise UsageError(f"corpus: {root} does not exist. Give path= a file or a folder of files.")
         if root.is_file():
-            return [root]
+            return [named_in_utf8(root)]
         matches = _matcher_of_all(self.include, self.exclude)
         paths = [
             Path(folder) / name
@@ -46,11 +46,23 @@ class FilesBelow:
             for name in names
             if matches(PurePosixPath(Path(folder, name).relative_to(root).as_posix()))
         ]
-        files = sorted(path for path in paths if path.is_file())
+        files = sorted(named_in_utf8(path) for path in paths if path.is_file())
         if not files:
             excluded = f" but none of exclude={', '.join(self.exclude)}" if self.exclude else ""
             raise UsageError(f"corpus: no file in {root} matches include={', '.join(self.include)}{excluded}.")
         return files
+
+
+def named_in_utf8(path: Path) -> Path:
+    """Return the path. Raises UsageError if its name is not UTF-8: a corpus keeps the names of its files as JSON."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"corpus: the name {os.fsencode(path)!r} is not UTF-8. Rename it (convmv -f latin1 -t utf8 --notest "
+            f"FILE converts names from Latin-1), or leave it out by include= or exclude=."
+        ) from None
+    return path
 
 
 def _unreadable(error: OSError) -> None:

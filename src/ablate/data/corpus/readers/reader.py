@@ -1,5 +1,6 @@
 """The reader protocol: a source is divided into parts, and one worker reads a part into documents."""
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,13 @@ def binary(name: str, place: str) -> Problem:
 
 
 def text_of(content: bytes, name: str) -> str | Problem:
-    """Decode UTF-8. Content with a NUL byte is binary."""
+    """Decode UTF-8, without a byte-order mark at its start. Content with a NUL byte is binary."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Problem("not_utf8", f"{name}: UTF-16. Convert it to UTF-8 (iconv -f UTF-16 -t UTF-8) or exclude it.")
     if b"\0" in content:
         return binary(name, f"byte {content.index(0)}")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         return Problem(
             "not_utf8",

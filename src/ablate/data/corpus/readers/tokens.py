@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.data.corpus.readers.paths import named_in_utf8
 from ablate.data.corpus.readers.reader import Part
 from ablate.errors import UsageError
 
@@ -28,6 +29,6 @@ class MegatronShards:
                 ".idx, as Megatron-LM writes them, or a folder of such files."
             )
         return [
-            Part(path.name, path.stat().st_size, (path.absolute(), path.with_suffix(".idx").absolute()))
+            Part(named_in_utf8(path).name, path.stat().st_size, (path.absolute(), path.with_suffix(".idx").absolute()))
             for path in paths
         ]
