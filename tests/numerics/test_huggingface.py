@@ -21,7 +21,8 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.model.decoder import Decoder
 from ablate.model.hf import from_hugging_face, to_hugging_face
-from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial, weight_files
+from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial
+from ablate.model.hf_weights import shapes_of, weight_files
 from tests.support.trials import MakeTrial
 
 VOCABULARY = 340
@@ -158,6 +159,7 @@ def test_there_and_back_is_the_same_bits(
     config, weights = to_hugging_face(decoder.state_dict(), trial, qkv_groups=qkv_groups, end_of_text=3)
     write(tmp_path, config, weights)
     assert shape_of_config(config) == shape_of_trial(trial)
+    assert shapes_of(trial) == {name: tuple(weight.shape) for name, weight in weights.items()}
     back = from_hugging_face(tmp_path, trial)
     assert back.keys() == decoder.state_dict().keys()
     for name, weight in decoder.state_dict().items():

@@ -25,6 +25,7 @@ from ablate.records.schema import to_json
 from ablate.records.trial import Scores, TrialRecord
 from ablate.records.tuning import TuningSummary
 from ablate.scheduling.reconcile import is_done
+from ablate.training.initial import check_init_from
 
 # Of a trial's metrics, how many are printed when it ends.
 SHOWN_METRICS = 2
@@ -81,6 +82,7 @@ class Grid:
         # All of them, before the first corpus is read.
         for arm in expanded.arms:
             check(arm.composed.trial)
+            check_init_from(arm.composed.trial, runs_dir)
         for arm in expanded.arms:
             trial = resolved(arm.composed.trial)
             suites[arm.label] = suite_ids(trial)
@@ -230,7 +232,8 @@ class Grid:
     def _other_declarations(self) -> tuple[str, ...]:
         """Grids of the same lesson name with another declaration: after one of them, this one explores."""
         name = self.declaration.name
-        grids = self.ledger.grids() if name else []
+        # A damaged record stops no new grid; verbs name it.
+        grids = self.ledger.grids([]) if name else []
         return tuple(
             sorted(
                 grid.grid_id for grid in grids if grid.declaration.name == name and grid.declaration != self.declaration

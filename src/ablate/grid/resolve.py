@@ -10,7 +10,7 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.identity import digest12
 from ablate.objectives.objective import Objective
-from ablate.training.initial import resolve_init_from
+from ablate.training.initial import check_init_from, resolve_init_from
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Resolver:
             UsageError: a path that does not exist or has the wrong content.
             FailureError: a corpus that cannot be read.
         """
+        # Reading a corpus may take hours.
+        check_init_from(trial, self.runs_dir)
         trial = replace(trial, corpus=_with_absolute_paths(trial.corpus))
         if trial.corpus.manifest_sha256 is None:
             manifest = self._once([plain(trial.corpus), plain(trial.cleaning)], lambda: self._manifest(trial))

@@ -5,7 +5,7 @@ Only names and the order of rows change: a round trip gives the same bits.
 Shapes: `C` width, `G` groups, `D` head width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ablate.config.trial import TrialConfig
-from ablate.errors import UsageError
-from ablate.model.hf_config import config_of, qkv_groups_of, read_config, weight_files
+from ablate.model.hf_config import config_of, qkv_groups_of, read_config
+from ablate.model.hf_weights import check_weights, is_weight, names_of, weight_files
 
 Weights = dict[str, Tensor]
-
-# Our names in a block and theirs, except the fused projection.
-_CODEGEN_BLOCK = {
-    "norm.weight": "ln_1.weight",
-    "norm.bias": "ln_1.bias",
-    "attention_out.weight": "attn.out_proj.weight",
-    "mlp_in.weight": "mlp.fc_in.weight",
-    "mlp_in.bias": "mlp.fc_in.bias",
-    "mlp_out.weight": "mlp.fc_out.weight",
-    "mlp_out.bias": "mlp.fc_out.bias",
-}
-_CODEGEN_ENDS = {
-    "embedding.weight": "transformer.wte.weight",
-    "norm.weight": "transformer.ln_f.weight",
-    "norm.bias": "transformer.ln_f.bias",
-    "head.weight": "lm_head.weight",
-    "head.bias": "lm_head.bias",
-}
-_LLAMA_BLOCK = {
-    "attention_norm.weight": "input_layernorm.weight",
-    "attention_out.weight": "self_attn.o_proj.weight",
-    "mlp_norm.weight": "post_attention_layernorm.weight",
-    "mlp_gate.weight": "mlp.gate_proj.weight",
-    "mlp_in.weight": "mlp.up_proj.weight",
-    "mlp_out.weight": "mlp.down_proj.weight",
-}
-_LLAMA_ENDS = {
-    "embedding.weight": "model.embed_tokens.weight",
-    "norm.weight": "model.norm.weight",
-    "head.weight": "lm_head.weight",
-}
-# Constants that older releases saved with the weights.
-_NO_WEIGHTS = ("attn.causal_mask", "attn.bias", "attn.masked_bias", "rotary_emb.inv_freq")
 
 
 def to_hugging_face(
@@ -58,7 +25,7 @@ def to_hugging_face(
 ) -> tuple[dict[str, Any], Weights]:
     """Return `config.json` and the weights in transformers' layout. Arguments and errors are those of `config_of`."""
     config = config_of(trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
-    converted = {theirs: weights[ours] for ours, theirs in _names(trial).items()}
+    converted = {theirs: weights[ours] for ours, theirs in names_of(trial).items()}
     for layer in range(trial.scale.n_layers):
         qkv = weights[f"blocks.{layer}.qkv.weight"]
         if trial.block.kind == "gptj":
@@ -76,47 +43,28 @@ def to_hugging_face(
 def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:
     """Read a folder that transformers wrote, as fp32 weights of the trial's decoder.
 
-    The shapes are equal, because `training.initial` checks them. A head tied to the embedding becomes a copy of it.
+    A head tied to the embedding becomes a copy of it.
 
     Raises:
-        UsageError: weights are missing, or our blocks have no such weights.
+        UsageError: see `check_weights`.
     """
+    check_weights(folder, trial)
     config = read_config(folder)
     theirs = _read(folder)
-    names = _names(trial)
+    names = names_of(trial)
     if config.get("tie_word_embeddings"):
         theirs.setdefault("lm_head.weight", theirs[names["embedding.weight"]])
-    taken: set[str] = set()
-
-    def take(name: str) -> Tensor:
-        if name not in theirs:
-            raise UsageError(f"init_from={folder}: has no weight {name}.")
-        taken.add(name)
-        return theirs[name].float()
-
-    weights = {ours: take(name) for ours, name in names.items()}
+    weights = {ours: theirs[name].float() for ours, name in names.items()}
     for layer in range(trial.scale.n_layers):
-        weights[f"blocks.{layer}.qkv.weight"] = _fused(take, layer, trial, qkv_groups_of(config))
-    if unknown := sorted(theirs.keys() - taken):
-        raise UsageError(f"init_from={folder}: our blocks have no weights {', '.join(unknown[:8])}.")
+        weights[f"blocks.{layer}.qkv.weight"] = _fused(theirs, layer, trial, qkv_groups_of(config))
     return weights
 
 
-def _fused(take: Callable[[str], Tensor], layer: int, trial: TrialConfig, qkv_groups: int) -> Tensor:
+def _fused(theirs: Weights, layer: int, trial: TrialConfig, qkv_groups: int) -> Tensor:
     if trial.block.kind == "gptj":
-        return ungrouped(take(f"transformer.h.{layer}.attn.qkv_proj.weight"), qkv_groups)
-    query, key, value = (take(f"model.layers.{layer}.self_attn.{part}_proj.weight") for part in "qkv")
+        return ungrouped(theirs[f"transformer.h.{layer}.attn.qkv_proj.weight"].float(), qkv_groups)
+    query, key, value = (theirs[f"model.layers.{layer}.self_attn.{part}_proj.weight"].float() for part in "qkv")
     return torch.cat([interleaved(query, _head_width(trial)), interleaved(key, _head_width(trial)), value])
-
-
-def _names(trial: TrialConfig) -> dict[str, str]:
-    """Map our names to theirs, for all weights that differ in nothing else."""
-    is_llama = trial.block.kind == "llama"
-    block, ends = (_LLAMA_BLOCK, _LLAMA_ENDS) if is_llama else (_CODEGEN_BLOCK, _CODEGEN_ENDS)
-    prefix = "model.layers" if is_llama else "transformer.h"
-    layers = range(trial.scale.n_layers)
-    inner = {f"blocks.{n}.{ours}": f"{prefix}.{n}.{theirs}" for n in layers for ours, theirs in block.items()}
-    return ends | inner
 
 
 def _head_width(trial: TrialConfig) -> int:
@@ -155,4 +103,4 @@ def _read(folder: Path) -> Weights:
     for path in weight_files(folder):
         is_safe = path.suffix == ".safetensors"
         weights |= load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
-    return {name: weight for name, weight in weights.items() if not name.endswith(_NO_WEIGHTS)}
+    return {name: weight for name, weight in weights.items() if is_weight(name)}

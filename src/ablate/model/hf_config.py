@@ -32,26 +32,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the files of the weights. Safetensors have precedence over pickles, and a single file over an index.
-
-    Raises:
-        UsageError: no weights, or a file of the index is missing.
-    """
-    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
-        whole, index = folder / f"{stem}.{suffix}", folder / f"{stem}.{suffix}.index.json"
-        if whole.is_file():
-            return [whole]
-        if index.is_file():
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            if missing := sorted(name for name in names if not (folder / name).is_file()):
-                raise UsageError(f"{folder}: {index.name} lists missing files: {', '.join(missing)}.")
-            return [folder / name for name in sorted(names)]
-    raise UsageError(
-        f"{folder}: no weights. Allowed: model.safetensors or pytorch_model.bin, as one file or with an index."
-    )
-
-
 def shape_of_trial(trial: TrialConfig) -> dict[str, Any]:
     """Return the keys that determine a trial's weights and its forward pass."""
     scale, block = trial.scale, trial.block
@@ -83,6 +63,10 @@ def shape_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
         return readers[kind](config)
     except KeyError as missing:
         raise UsageError(f"config.json has no {missing}, which a model of type {kind} needs.") from None
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"config.json: a value that a model of type {kind} cannot have ({error}).") from None
 
 
 def _codegen_shape(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,15 @@ Planning does this, and a job again before it trains, so imports stay light.
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
-from ablate.model.hf_config import read_config, shape_of_config, shape_of_trial, weight_files
+from ablate.model.hf_config import read_config, shape_of_config, shape_of_trial
+from ablate.model.hf_weights import check_weights, weight_files
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 
@@ -26,20 +28,34 @@ def resolve_init_from(trial: TrialConfig, runs_dir: Path) -> str:
     Raises:
         UsageError: neither exists, the trial is not finished, or the weights do not fit this trial's model.
     """
+    source = _source(trial, runs_dir)
+    if isinstance(source, TrialFolder):
+        _check_trial(trial, source)
+        return f"trial:{source.trial_id}"
+    _check_folder(trial, source)
+    return f"sha256:{_digest(source)}"
+
+
+def check_init_from(trial: TrialConfig, runs_dir: Path) -> None:
+    """Check what `init_from` names as far as this needs no corpus. Raises UsageError like `resolve_init_from`."""
+    if trial.init_from is not None and isinstance(source := _source(trial, runs_dir), Path):
+        _check_folder(trial, source)
+
+
+def _source(trial: TrialConfig, runs_dir: Path) -> TrialFolder | Path:
+    """Return the trial of the ledger or the folder that `init_from` names."""
     assert trial.init_from is not None
     ledger, folder = Ledger(runs_dir.expanduser().absolute()), Path(trial.init_from).expanduser()
     source = ledger.trial(trial.init_from)
     if Path(trial.init_from).name == trial.init_from and source.config_path.exists():
-        _check_trial(trial, source)
-        return f"trial:{source.trial_id}"
+        return source
     if not folder.is_dir():
         raise UsageError(
             f"init_from={trial.init_from}: neither a trial in {ledger.runs_dir} nor a folder. Allowed: the whole id "
             "of a finished trial (`python -m ablate status` lists them), or the path of a folder with config.json and "
             "model.safetensors."
         )
-    _check_folder(trial, folder)
-    return f"sha256:{_digest(folder)}"
+    return folder
 
 
 def _digest(folder: Path) -> str:
@@ -56,6 +72,12 @@ def _check_trial(trial: TrialConfig, source: TrialFolder) -> None:
         raise UsageError(
             f"{override}: this trial is {source.status}, so it has no weights to start from. Run its command to the "
             f"end first (`python -m ablate status {source.trial_id}`), or give a finished trial."
+        )
+    # The end of a file that torch.save wrote has its table of contents.
+    if not zipfile.is_zipfile(source.model_path):
+        raise UsageError(
+            f"{override}: {source.model_path} is missing or damaged, so the trial has no weights to start from. "
+            "Delete its folder and run its command again, or give another trial."
         )
     source_trial = trial_from_container(source.frozen())
     _compare(override, _trial_keys(source_trial), _trial_keys(trial))
@@ -95,11 +117,10 @@ def _check_folder(trial: TrialConfig, folder: Path) -> None:
             "Type architecture=prefix_decoder or causal_decoder, or give the id of an encoder-decoder trial."
         )
     try:
-        shape = shape_of_config(read_config(folder))
-        weight_files(folder)
+        _compare(override, shape_of_config(read_config(folder)), shape_of_trial(trial))
+        check_weights(folder, trial)
     except UsageError as error:
-        raise UsageError(f"{override}: {error}") from None
-    _compare(override, shape, shape_of_trial(trial))
+        raise UsageError(str(error) if str(error).startswith(override) else f"{override}: {error}") from None
 
 
 def _compare(override: str, source: dict[str, Any], target: dict[str, Any]) -> None:
