@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -40,6 +40,7 @@ from ablate.records.schema import read, write
 from ablate.records.trial import Attempt, Status, TrialRecord
 from ablate.records.tuning import TuningRecord
 
+T = TypeVar("T")
 # The C version is ten times as fast, but not always built.
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 LEASE_RETRY_SECONDS = 0.05
@@ -106,8 +107,11 @@ class TrialFolder:
         return live_holder(self.path, watch_seconds=0) is not None
 
     def frozen(self) -> dict[str, Any]:
-        """Return the frozen config as plain values."""
-        container = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        """Return the frozen config as plain values. Raises LedgerError if it cannot be read."""
+        try:
+            container = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            container = None
         if not isinstance(container, dict):
             raise LedgerError(
                 f"{self.config_path}: is not a configuration. Delete the folder {self.path} and run the grid again."
@@ -254,9 +258,14 @@ class Ledger:
             except LockedError:
                 time.sleep(LEASE_RETRY_SECONDS)
 
-    def grids(self) -> list[GridRecord]:
-        """Return the records of all grids, the one that was last run first. Raises LedgerError."""
-        return [read(path, GridRecord) for path in _newest_first(self.runs_dir / "grids")]
+    def grids(self, problems: list[str] | None = None) -> list[GridRecord]:
+        """Return the records of all grids, the one that was last run first.
+
+        Args:
+            problems: takes a message per damaged record, which is left out; without it a damaged record raises
+                LedgerError.
+        """
+        return _read_all(self.runs_dir / "grids", GridRecord, problems)
 
     def trials_of(self, grid: GridRecord) -> list[TrialFolder]:
         """Return the trials of a grid arm by arm; a trial that two arms name is there twice."""
@@ -274,9 +283,9 @@ class Ledger:
         """Return a tuning's record. Raises FileNotFoundError and LedgerError."""
         return read(self.tuning_path(tuning_id), TuningRecord)
 
-    def tunings(self) -> list[TuningRecord]:
-        """Return the records of all tunings, the one that was last run first. Raises LedgerError."""
-        return [read(path, TuningRecord) for path in _newest_first(self.runs_dir / "tunings")]
+    def tunings(self, problems: list[str] | None = None) -> list[TuningRecord]:
+        """Return the records of all tunings, the one that was last run first. `problems` is as in `grids`."""
+        return _read_all(self.runs_dir / "tunings", TuningRecord, problems)
 
     def owner_folder(self, owner: str) -> Path:
         """Where a command that runs a tuning holds its lease; one place for all, as tunings may share a study."""
@@ -295,7 +304,18 @@ class Ledger:
             ) from None
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    """The records in a folder, the last written first."""
+def _read_all(folder: Path, cls: type[T], problems: list[str] | None) -> list[T]:
+    """Return the records in a folder, the last written first. Damaged ones are named in `problems`, or raise."""
     paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
-    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+    records = []
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            records.append(read(path, cls))
+        except NewerFormatError:
+            raise
+        except LedgerError as error:
+            if problems is None:
+                raise
+            if str(error) not in problems:
+                problems.append(str(error))
+    return records

@@ -1,13 +1,14 @@
 """A ledger as a kind of `Logs`."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ablate.errors import LedgerError
 from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger
 from ablate.records.logs import one_table
@@ -17,9 +18,14 @@ from ablate.records.trial import TrialRecord
 
 @dataclass(frozen=True)
 class LedgerLogs:
-    """A ledger as a kind of `Logs`."""
+    """A ledger as a kind of `Logs`. A trial with a damaged record counts as missing.
+
+    Attributes:
+        problems: one message per damaged file.
+    """
 
     ledger: Ledger
+    problems: list[str] = field(default_factory=list)
 
     @property
     def where(self) -> str:
@@ -28,11 +34,19 @@ class LedgerLogs:
 
     def grids(self) -> list[GridRecord]:
         """Return all grids, the newest first."""
-        return self.ledger.grids()
+        return self.ledger.grids(self.problems)
 
     def record(self, trial_id: str) -> TrialRecord:
-        """Return a trial's record."""
-        return self.ledger.trial(trial_id).record()
+        """Return a trial's record; of an unknown trial or a damaged record, an empty pending one."""
+        record = self.ledger.trial(trial_id).record_or_problem()
+        if isinstance(record, TrialRecord):
+            return record
+        self._add_problem(record)
+        return TrialRecord(trial_id)
+
+    def _add_problem(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def history(
         self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
@@ -48,7 +62,11 @@ class LedgerLogs:
             rows = _read_columns(folder.path / "metrics.parquet", columns)
         except (FileNotFoundError, pa.ArrowInvalid):
             # The Parquet file is written when training ends, and may be incomplete.
-            rows = pd.DataFrame(read_metrics(folder.metrics_path))
+            try:
+                rows = pd.DataFrame(read_metrics(folder.metrics_path))
+            except LedgerError as error:
+                self._add_problem(str(error))
+                return None
             if columns is not None:
                 rows = rows[[name for name in rows.columns if name == "step" or name in columns]]
         if rows.empty:
@@ -59,7 +77,14 @@ class LedgerLogs:
     def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return the scores per document; None if they were not kept."""
         paths = [self.ledger.trial(trial_id).evaluation_path(suite) for suite in suites]
-        tables = [pd.read_parquet(path) for path in paths if path.exists()]
+        tables = []
+        for path in paths:
+            try:
+                tables.append(pd.read_parquet(path))
+            except FileNotFoundError:
+                continue
+            except (OSError, pa.ArrowException) as error:
+                self._add_problem(f"{path}: is damaged ({error}); its scores per document are left out.")
         return pd.concat(tables, ignore_index=True) if tables else None
 
 

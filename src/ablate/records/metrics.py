@@ -60,12 +60,30 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log without an incomplete last line; [] without a file."""
+    """Return the rows of a log without an incomplete last line; [] without a file.
+
+    Raises:
+        LedgerError: a line that is not a row.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise LedgerError(
+                f"{path}: line {number} is damaged, so the trial's log is left out. Move the file away, and run the "
+                "trial again to have a log (retry --fresh)."
+            )
+        rows.append(row)
+    return rows
 
 
 def read_validation(path: Path, evaluations: int) -> list[tuple[int, dict[str, float]]]:
@@ -95,7 +113,7 @@ def last_metrics(path: Path, tail_bytes: int = 4096) -> dict[str, Any]:
             return {}
         for line in lines:
             # The first line of the tail may be incomplete.
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError):
                 newest |= json.loads(line)
         if start == 0 or TRAINING_LOSS in newest:
             return newest

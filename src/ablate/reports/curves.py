@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ablate.lessons.lesson import Lesson
-from ablate.reports.figure import COLOURS, quiet_grid, style
+from ablate.reports.figure import COLOURS, label_text, quiet_grid, style
 
 # There are no more distinct colours.
 MAX_CURVES = len(COLOURS)
@@ -55,7 +55,7 @@ def _curve(axis: Axes, history: pd.DataFrame, metric: str, label: str, colour: s
     )
     shared = ~np.isnan(curves).any(axis=0)
     places, curves = places[shared], curves[:, shared]
-    axis.plot(places, curves.mean(axis=0), color=colour, label=label, linewidth=1.6)
+    axis.plot(places, curves.mean(axis=0), color=colour, label=label_text(label), linewidth=1.6)
     if len(curves) > 1:
         axis.fill_between(places, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.18, linewidth=0)
 

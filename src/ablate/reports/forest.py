@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.verdict import Verdict
-from ablate.reports.figure import style
+from ablate.reports.figure import label_text, style
 from ablate.reports.notes import direction
 
 COLOUR_OF = {
@@ -23,7 +23,9 @@ def draw_forest(lesson: Lesson) -> Figure:
     shown = lesson.comparisons[:MAX_ROWS]
     effect = lesson.results.declaration.smallest_effect
     with style():
-        figure = Figure(figsize=(7.2, 1.2 + 0.42 * max(1, len(shown))), layout="constrained")
+        labels = [_label(lesson, comparison.contrast) for comparison in shown]
+        lines = sum(max(2, label.count("\n") + 1) for label in labels)
+        figure = Figure(figsize=(7.2, 1.2 + 0.21 * max(2, lines)), layout="constrained")
         axis = figure.add_subplot()
         axis.axvspan(-effect, effect, color="#0072B2", alpha=0.10, linewidth=0)
         axis.axvline(0, color="#555555", linewidth=0.8)
@@ -40,7 +42,7 @@ def draw_forest(lesson: Lesson) -> Figure:
                 color=colour,
                 annotation_clip=False,
             )
-        axis.set_yticks(range(len(shown)), [_label(lesson, comparison.contrast) for comparison in shown])
+        axis.set_yticks(range(len(shown)), labels)
         axis.set_ylim(len(shown) - 0.5, -0.5)
         axis.spines["left"].set_visible(False)
         axis.tick_params(axis="y", length=0)
@@ -50,7 +52,7 @@ def draw_forest(lesson: Lesson) -> Figure:
 
 def _label(lesson: Lesson, contrast: Contrast) -> str:
     is_arm = any(arm.label == contrast.name for arm in lesson.results.arms)
-    name = f"{contrast.name} − {lesson.results.baseline}" if is_arm else contrast.name
+    name = label_text(f"{contrast.name} − {lesson.results.baseline}" if is_arm else contrast.name)
     return name if contrast.metric == lesson.results.primary_metric else f"{name}\n{contrast.metric}"
 
 

@@ -63,7 +63,7 @@ def _value(place: int, trial: FrozenTrial) -> float:
 def _drawn(draw: Callable[[], object]) -> Figure | None:
     """Return the figure in our style; None with too little to draw, as when all trials share a value."""
     # Optuna changes the global style, and warns that its figures are experimental.
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             drawn: Any = draw()

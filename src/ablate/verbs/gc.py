@@ -42,6 +42,14 @@ class Garbage:
 def main(arguments: Arguments) -> int:
     """List what can be deleted; with `--delete`, delete it."""
     console, ledger = make_console(), arguments.ledger
+    problems: list[str] = []
+    ledger.grids(problems)
+    ledger.tunings(problems)
+    damaged = [record for folder in ledger.trials() if isinstance(record := folder.record_or_problem(), str)]
+    for problem in [*damaged, *problems]:
+        say(console, f"• {problem}")
+    if problems and "--trials" in arguments.flags:
+        say(console, "Trials are kept, because a damaged record of a grid or tuning may name them.")
     items = list(garbage(ledger, with_trials="--trials" in arguments.flags))
     megabytes = 0.0
     for kind, text in KINDS.items():
@@ -65,7 +73,11 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
     oldest = time.time() - LEAST_SCRATCH_AGE_SECONDS
     scratch = [*ledger.runs_dir.glob(".gone-*"), *ledger.runs_dir.glob("grids/.*")]
     yield from (Garbage("scratch", path, None) for path in _older(scratch, oldest))
-    named, tunings = _named(ledger), {tuning.tuning_id for tuning in ledger.tunings()}
+    problems: list[str] = []
+    named = _named(ledger, problems)
+    tunings = {tuning.tuning_id for tuning in ledger.tunings(problems)}
+    # A damaged record may name any trial.
+    with_trials = with_trials and not problems
     for folder in ledger.trials():
         record = folder.record_or_problem()
         if folder.is_locked or isinstance(record, str):
@@ -85,9 +97,9 @@ def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
     return sorted(path for path in paths if path.stat().st_mtime < oldest)
 
 
-def _named(ledger: Ledger) -> set[str]:
-    """Return the trials of all grids."""
-    return {trial for grid in ledger.grids() for trial in grid.trial_ids}
+def _named(ledger: Ledger, problems: list[str] | None = None) -> set[str]:
+    """Return the trials of all grids; `problems` is as in `Ledger.grids`."""
+    return {trial for grid in ledger.grids(problems) for trial in grid.trial_ids}
 
 
 def _delete(item: Garbage, ledger: Ledger) -> bool:

@@ -1,7 +1,6 @@
 """`lessons`: print and rewrite the lessons of grids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
-from ablate.records.trial import TrialRecord
 from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
 from ablate.scheduling.launcher import Launcher
@@ -28,31 +26,15 @@ if TYPE_CHECKING:
     from ablate.tuning.tuning import Tuning
 
 
-@dataclass(frozen=True)
-class _ReadableLogs(LedgerLogs):
-    """A ledger's logs in which a trial with a damaged record counts as missing; `problems` has the messages."""
-
-    problems: list[str] = field(default_factory=list)
-
-    def record(self, trial_id: str) -> TrialRecord:
-        record = self.ledger.trial(trial_id).record_or_problem()
-        if isinstance(record, TrialRecord):
-            return record
-        if record not in self.problems:
-            self.problems.append(record)
-        return TrialRecord(trial_id)
-
-
 def main(arguments: Arguments) -> int:
     """Report the grids or lessons of these names, or the newest grid; with --html, all.
 
     Raises UsageError, LedgerError.
     """
     logs, names, runs_dir = arguments.logs, arguments.names, arguments.ledger.runs_dir
-    if isinstance(logs, LedgerLogs):
-        logs = _ReadableLogs(logs.ledger)
     is_page = "--html" in arguments.flags
-    grids, tunings = logs.grids(), arguments.ledger.tunings() if is_page else []
+    problems = getattr(logs, "problems", [])
+    grids, tunings = logs.grids(), arguments.ledger.tunings(problems) if is_page else []
     if not grids and not tunings:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     # Nothing is written into an archive.
@@ -88,11 +70,11 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
             f"This grid ({grid.grid_id}) was not run below {ledger.runs_dir}. {_earlier(grid)}"
             f"Run it first: {grid.command}"
         )
-    logs, record = _ReadableLogs(ledger), ledger.grid(grid.grid_id)
+    logs, record = LedgerLogs(ledger), ledger.grid(grid.grid_id)
     if "--html" not in names:
         return _print(logs, [record], ledger, console)
     tuning_id = grid.tuning and grid.tuning.tuning_id
-    tunings = [tuning for tuning in ledger.tunings() if tuning.tuning_id == tuning_id]
+    tunings = [tuning for tuning in ledger.tunings(logs.problems) if tuning.tuning_id == tuning_id]
     return _page([GridResults(logs, record)], ledger.runs_dir, console, tunings)
 
 
@@ -102,6 +84,9 @@ def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, conso
     for grid in grids:
         results = GridResults(logs, grid)
         folder = ledger.lesson_folder(grid.grid_id) if ledger else None
+        if folder is not None and not isinstance(logs, LedgerLogs):
+            # A mirror may have less than the ledger, whose files stay.
+            folder /= "wandb"
         if report(results, folder, console, stale_trials(results)) is None:
             code = 1
     _print_problems(logs, console)
@@ -109,7 +94,9 @@ def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, conso
 
 
 def _print_problems(logs: Logs, console: Console) -> None:
-    for problem in getattr(logs, "problems", []):
+    # A mirror has its grids from a ledger, whose records may be damaged, too.
+    declared = getattr(logs, "declared", None)
+    for problem in [*getattr(logs, "problems", []), *getattr(declared, "problems", [])]:
         say(console, f"• {problem}")
 
 
@@ -121,6 +108,7 @@ def _page(
     source: str = "offline",
 ) -> int:
     """Write one page of lessons and tunings, with links to a W&B project. Returns 1 if there is nothing to write."""
+    from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
     from ablate.reports.notes import lesson_or_gap
     from ablate.reports.page import write_page
 
@@ -137,7 +125,8 @@ def _page(
     if not lessons and not studies:
         return 1
     trials = [trial for of_grid in results for trial in of_grid.records] if source != "offline" else []
-    path = folder / "lessons.html"
+    is_mirror = bool(results) and isinstance(results[0].logs, OfflineWandbLogs | ProjectLogs)
+    path = folder / ("lessons-wandb.html" if is_mirror else "lessons.html")
     write_page(lessons, path, {trial: f"https://wandb.ai/{source}/runs/{trial}" for trial in trials}, studies)
     counts = [counted(len(lessons), "lesson")] + ([counted(len(studies), "tuning")] if studies else [])
     say(console, f"{', '.join(counts)}: {path}")
@@ -163,7 +152,7 @@ def _studies(tunings: Sequence[TuningRecord], runs_dir: Path, console: Console) 
 def _earlier(grid: Grid) -> str:
     """Say that a lesson of this name is stale, because it was run with other cells."""
     name = grid.declaration.name
-    for record in grid.ledger.grids() if name else []:
+    for record in grid.ledger.grids([]) if name else []:
         if record.declaration.name == name:
             changed = len(grid.trials.keys() - record.trial_ids)
             return (

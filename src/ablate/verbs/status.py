@@ -133,7 +133,9 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: "Launcher", console:
 def _of_tuning(ledger: Ledger, tuning_id: str) -> list[TrialFolder]:
     from ablate.records.optuna.studies import studies_of
 
-    ids = {id for grid in ledger.grids() if grid.tuning and grid.tuning.tuning_id == tuning_id for id in grid.trial_ids}
+    ids = {
+        id for grid in ledger.grids([]) if grid.tuning and grid.tuning.tuning_id == tuning_id for id in grid.trial_ids
+    }
     if ledger.tuning_path(tuning_id).exists():
         for study in studies_of(ledger.tuning(tuning_id), ledger.runs_dir).values():
             attributes = [candidate.user_attrs for candidate in study.get_trials()]
