@@ -262,8 +262,7 @@ class Ledger:
         """Return the records of all grids, the one that was last run first.
 
         Args:
-            problems: takes a message per damaged record, which is left out; without it a damaged record raises
-                LedgerError.
+            problems: takes a message per damaged record, which is left out; else such a record raises LedgerError.
         """
         return _read_all(self.runs_dir / "grids", GridRecord, problems)
 
