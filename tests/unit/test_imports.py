@@ -25,7 +25,7 @@ ORDER = [
     {"grid"},
     {"tuning"},
     {"verbs"},
-    {"__main__"},
+    {"__main__", "rank"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 FLOOR = {"errors", "console", "versions", "ranks", "files"}

@@ -1,6 +1,7 @@
 """The supervisor of a trial owns its lease, record, log, W&B run and signals while a worker trains. No torch here."""
 
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ablate.config.parse import trial_from_container
 from ablate.config.trial import TrialConfig
-from ablate.errors import UsageError
+from ablate.errors import UsageError, UserError
 from ablate.evaluation.suite import suite_ids, validation_id
 from ablate.identity import differences, semantic, trial_id
 from ablate.objectives.registry import plugin_packages
@@ -117,7 +118,10 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest, start: StartWor
         )
         ended = _run_workers(assignment, recorder, stop, start)
     except Exception as error:
-        traceback.print_exc()
+        if isinstance(error, UserError):
+            print(error, file=sys.stderr)
+        else:
+            traceback.print_exc()
         ended = Ended(Status.FAILED, Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
     record_end(folder, trial, ended, is_scoring=is_scoring, candidate=job.candidate)
     if recorder is not None:

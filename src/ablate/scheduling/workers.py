@@ -66,19 +66,21 @@ def start_workers(assignment: Assignment) -> "Workers":
             f"or start one rank per device with srun or torchrun: python -m ablate.rank {assignment.folder.trial_id} "
             f"--runs-dir {assignment.folder.path.parent}"
         )
+    return Workers([start_worker(assignment, rank) for rank in local_ranks(hardware.devices)])
+
+
+def start_worker(assignment: Assignment, rank: Rank) -> Worker:
+    """Start the worker of one rank on this host."""
     start_server()
-    workers = []
-    for rank in local_ranks(hardware.devices):
-        connection, of_worker = Pipe()
-        process = start_process(
-            "ablate.training.worker:run_worker",
-            replace(assignment, rank=rank),
-            of_worker,
-            output=assignment.folder.log_path,
-        )
-        of_worker.close()
-        workers.append(Worker(rank, connection, process))
-    return Workers(workers)
+    connection, of_worker = Pipe()
+    process = start_process(
+        "ablate.training.worker:run_worker",
+        replace(assignment, rank=rank),
+        of_worker,
+        output=assignment.folder.log_path,
+    )
+    of_worker.close()
+    return Worker(rank, connection, process)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """A worker's way to its supervisor: through a pipe or a socket, and for ranks beside rank 0 through rank 0."""
 
 import os
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ablate.ranks import Ranks
@@ -36,6 +36,10 @@ class PipeChannel:
         """See `Channel`."""
         self.send(message)
         return self.receive()
+
+    def wait(self) -> None:
+        """Wait until the supervisor sends something or is gone."""
+        wait([self._connection])
 
     def receive(self) -> Any:
         """Wait for a message of the supervisor."""

@@ -111,8 +111,7 @@ def build_trainer(trial: TrialConfig, strategy: StrategyName = "single", rank: R
 
 def _strategy(name: StrategyName, rank: Rank) -> Strategy | str:
     if name == "ddp":
-        # No buffers to keep equal, and every parameter has a gradient at every step.
-        return DDPStrategy(broadcast_buffers=False)
+        return DDPStrategy()
     if name == "fsdp":
         # Its defaults shard over nodes and split tensors over a node's devices.
         return ModelParallelStrategy(data_parallel_size=rank.count, tensor_parallel_size=1)

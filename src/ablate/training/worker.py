@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import threading
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,6 +32,9 @@ def work(assignment: Assignment, channel: PipeChannel, preemption: Preemption) -
             return "", port
         opened = channel.receive()
         assert isinstance(opened, StoreOpened)
+        if multiprocessing.parent_process() is None:
+            # A rank on another host. From here on its supervisor sends nothing: the connection only ends.
+            _end_after(channel.wait)
         return opened.host, opened.port
 
     trial, rank = assignment.trial, assignment.rank
@@ -49,18 +54,26 @@ def work(assignment: Assignment, channel: PipeChannel, preemption: Preemption) -
         return Ended(status, failure, is_consequence=is_consequence(error))
 
 
-def run_worker(assignment: Assignment, connection: "Connection[Any, Any]") -> None:
-    """Run an assignment in a process that a supervisor has started."""
-    threading.Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
+def run_worker(assignment: Assignment, connection: "Connection[Any, Any]") -> Ended:
+    """Run an assignment for the supervisor at the other end of a connection, and return how it ended."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        _end_after(parent.join)
     with Preemption().caught() as preemption:
         ended = work(assignment, PipeChannel(connection, preemption), preemption)
-        with preemption.deferred():
+        with preemption.deferred(), suppress(OSError):
             connection.send(ended)
+    return ended
 
 
-def _end_with_supervisor() -> None:
-    """End this process when its supervisor dies: without the supervisor nobody holds the trial's lease."""
-    supervisor = multiprocessing.parent_process()
-    assert supervisor is not None
-    supervisor.join()
-    os._exit(1)
+def _end_after(wait: Callable[[], object]) -> None:
+    """End this process when the supervisor is gone: without it nobody holds the trial's lease.
+
+    Args:
+        wait: returns then.
+    """
+
+    def watch() -> None:
+        wait()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="supervisor", daemon=True).start()
