@@ -249,8 +249,8 @@ def connect(rank: Rank, place: Place, own: Hello) -> "Connection[Any, Any]":
 
 def open_store(rank: Rank, place: Place) -> Any:
     """Return the store at which ranks meet; rank 0 serves it unless torchrun does. Raises FailureError."""
-    from torch.distributed import DistError
     from torch._C._distributed_c10d import TCPStore
+    from torch.distributed import DistError
 
     is_master = rank.number == 0 and not place.has_store
     try:
