@@ -136,10 +136,8 @@ def test_a_killed_rank_ends_the_others_and_the_trial_within_seconds(make_trial: 
     assert record.status == Status.FAILED
     assert record.failure is not None
     assert record.failure.message == f"rank 1 of 2: {died(-signal.SIGKILL)}"
-
-
-with pytest.raises(ProcessLookupError):
-    os.kill(first, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
 
 
 def test_an_error_on_one_rank_is_the_trial_s_failure_with_its_traceback(make_trial: MakeTrial, tmp_path: Path) -> None:
