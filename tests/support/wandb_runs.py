@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.wandb.writer import RunDescription, WandbWriter
 
 
 def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> WandbWriter:
@@ -12,7 +12,5 @@ def mirror(folder: Path, mode: Literal["offline", "online"] = "offline") -> Wand
         project="ablate",
         folder=folder,
         trial_id="0123456789ab",
-        config={"objective": [["causal", 1, 1.0, {}]]},
-        group="grid",
-        tags=["objective=causal", "x" * 100],
+        description=RunDescription("causal, seed 0", "grid", ("objective=causal", "x" * 100), {"arm": "causal"}),
     )

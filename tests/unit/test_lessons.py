@@ -15,7 +15,7 @@ from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.notes import listed
 from ablate.reports.report import report
-from ablate.reports.table import csv_table, markdown, show
+from ablate.reports.table import markdown, show
 from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, verdicts, with_changes
 
 
@@ -23,7 +23,7 @@ def test_a_lesson_from_the_ledger(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, "bad": 0.1, "alike": 0.0})
     lesson = Lesson.of(results)
     assert verdicts(lesson) == {"good": "better", "bad": "worse", "alike": "equivalent"}
-    table = csv_table(lesson)
+    table = lesson.table()
     assert len(table) == 8
     # The noise that `make_grid` draws, and standard errors by hand: variances moderated with 3 shared degrees.
     offsets, seeds = {"good": -0.1, "bad": 0.1, "alike": 0.0}, 3
@@ -123,7 +123,7 @@ def test_an_arm_with_a_diverged_seed_is_left_out_of_comparisons_and_means(tmp_pa
     lesson = Lesson.of(results)
     assert verdicts(lesson)["wild"] == "diverged 1/3"
     assert verdicts(lesson)["bad"] == "worse"
-    table = csv_table(lesson)
+    table = lesson.table()
     wild = table[(table["metric"] == "bpb_full") & (table["arm"] == "wild")]
     assert wild["verdict"].tolist() == ["diverged 1/3"]
     assert wild["mean"].isna().all()

@@ -246,7 +246,7 @@ def test_the_run_is_offline_if_wandb_cannot_be_reached(tmp_path: Path) -> None:
     )
     assert "W&B cannot be reached" in done.stderr
     [run_file] = tmp_path.glob("wandb/offline-run-*/run-0123456789ab.wandb")
-    assert f"wandb sync {run_file.parent}" in done.stderr
+    assert f"python -m ablate sync {tmp_path.name} runs_dir={tmp_path.parent}" in done.stderr
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(run_file)]
     assert "1.625" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

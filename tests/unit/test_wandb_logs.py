@@ -26,10 +26,11 @@ from ablate.records.trial import Counts, SourceReading, Status, TrainResult
 from ablate.records.wandb import logs as wandb_logs
 from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
 from ablate.records.wandb.run_files import read_run
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.wandb.writer import RunDescription, WandbWriter
 
 TRIALS = ("a" * 12, "b" * 12)
 RESULT = TrainResult(Counts(3, 2**53 + 1, flops=1e9, windows="w3"), 1.5, 10, "data", {"code": SourceReading(1.0, 0.25)})
+SEMANTIC = {"budget": {"train_tokens": 300.0}, "objective": [["causal", 1.0, None]], "init_seed": 3}
 SCORES = {"bpb_full": 2.125, "bpb_full/code": 2.0}
 
 
@@ -48,15 +49,18 @@ def rows(trial: str, first: int = 1) -> list[dict[str, Any]]:
 
 
 def mirrored(folder: Path, trial: str, logged: list[dict[str, Any]], *, is_whole: bool = True) -> None:
-    about = {"options": {"objective": trial[0], "seed": "0"}, "choices": {"objective": "causal"}, "first_grid": "g"}
+    about = {
+        "options": {"objective": trial[0], "seed": "0"},
+        "choices": {"objective": "causal"},
+        "first_grid": "g",
+        "semantic": json.dumps(SEMANTIC),
+    }
     mirror = WandbWriter(
         mode="offline",
         project="test",
         folder=folder,
         trial_id=trial,
-        config={"budget": {"train_tokens": 300}, "init_seed": 3, "ablate": about},
-        group="g",
-        tags=["objective=causal"],
+        description=RunDescription("causal, seed 0", "g", ("objective=causal",), {"init_seed": 3, "ablate": about}),
     )
     for row in logged:
         mirror.append(row["step"], {name: value for name, value in row.items() if name != "step"})
@@ -124,7 +128,7 @@ def test_a_record_is_the_ledger_s(runs: Path) -> None:
         expected, found = ledger.record(trial), offline.record(trial)
         for key in ("trial_id", "status", "evaluations", "result"):
             assert exact(to_json(getattr(found, key))) == exact(to_json(getattr(expected, key))), key
-        assert exact(found.semantic) == exact({"budget": {"train_tokens": 300}, "init_seed": 3})
+        assert exact(found.semantic) == exact(SEMANTIC)
         assert found.options["objective"] == trial[0]
     assert offline.record("c" * 12).status == "pending"
 
@@ -137,7 +141,11 @@ class Attempts:
 
     def add(self, rows: dict[int, dict[str, float]], about: dict[str, Any] | None) -> None:
         mirror = WandbWriter(
-            mode="offline", project="test", folder=self.folder, trial_id=TRIALS[0], config={}, group=None, tags=[]
+            mode="offline",
+            project="test",
+            folder=self.folder,
+            trial_id=TRIALS[0],
+            description=RunDescription("a run", None, (), {}),
         )
         for step, values in rows.items():
             mirror.append(step, values)
@@ -359,7 +367,7 @@ def test_a_project_gives_the_same_table_and_record(runs: Path) -> None:
     assert isinstance(found.result.counters.flops, float)
     assert project.problems == []
     assert project.record("c" * 12).status == "pending", "a run that is not there"
-    assert ["c" * 12 in problem and "wandb sync" in problem for problem in project.problems] == [True]
+    assert ["c" * 12 in problem and "ablate sync" in problem for problem in project.problems] == [True]
     assert api.asked == [f"me/lessons/{TRIALS[0]}", f"me/lessons/{'c' * 12}"], "each run once, by its trial's id"
 
 

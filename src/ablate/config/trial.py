@@ -176,9 +176,13 @@ class EvaluationConfig:
 
 @typed(frozen=True, config=STRICT)
 class TrackingConfig:
-    """The mirror of a trial's log."""
+    """The mirrors of a trial's log: W&B, and Lightning's loggers, which write into the trial's folder.
+
+    `project` is W&B's, or ENTITY/PROJECT.
+    """
 
     wandb: Literal["offline", "online", "disabled"]
+    loggers: tuple[Literal["csv", "tensorboard"], ...]
     project: Name
     log_every_steps: Count
 

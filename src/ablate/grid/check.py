@@ -5,11 +5,13 @@ that yields a message per problem: what was given, what is allowed, what to type
 """
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from ablate.config.trial import TrialConfig
 from ablate.data.corpus.recipe import check_readers
 from ablate.errors import UsageError
 from ablate.objectives.objective import Objective
+from ablate.records.wandb.login import has_login
 
 
 def check(trial: TrialConfig) -> None:
@@ -64,4 +66,17 @@ def _encoder(trial: TrialConfig, objective: Objective) -> Iterator[str]:
         )
 
 
-RULES: tuple[Callable[[TrialConfig, Objective], Iterator[str]], ...] = (_masks, _span_lengths, _encoder)
+def _tracking(trial: TrialConfig, objective: Objective) -> Iterator[str]:
+    if trial.tracking.wandb == "online" and not has_login():
+        yield (
+            "tracking=online: nobody is logged in to W&B here. Type `wandb login` first, or tracking=offline and "
+            "upload later: python -m ablate sync"
+        )
+    if "tensorboard" in trial.tracking.loggers and not any(map(find_spec, ("tensorboard", "tensorboardX"))):
+        yield (
+            "tracking=tensorboard: needs the package tensorboardX. Install it from a checkout: "
+            "pip install -e '.[tensorboard]', or take tracking=csv."
+        )
+
+
+RULES: tuple[Callable[[TrialConfig, Objective], Iterator[str]], ...] = (_masks, _span_lengths, _encoder, _tracking)

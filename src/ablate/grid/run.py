@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.config.trial import TrialConfig
-from ablate.console import counted, short
+from ablate.console import counted, say, short
 from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
 from ablate.grid.source import GridSource
@@ -55,6 +55,7 @@ def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
     """Run what this look is missing; return whether nothing is missing afterwards."""
     missing = grid.missing()
     show_cells(grid, missing, console)
+    _tell_of_uploads(grid, missing, console)
     if missing:
         # The server imports while the data is prepared.
         start_server()
@@ -66,6 +67,16 @@ def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
     unfinished = {trial_id: cell.label for trial_id, cell in grid.missing().items()}
     report_unfinished(unfinished, len(grid.trials), grid.ledger, console)
     return not unfinished
+
+
+def _tell_of_uploads(grid: Grid, missing: dict[str, Cell], console: Console) -> None:
+    finished = len(grid.trials) - len(missing)
+    if finished and grid.cells[0].trial.tracking.wandb == "online":
+        say(
+            console,
+            f"tracking=online uploads trials that run; {finished} finished before. To upload those: "
+            f"python -m ablate sync {grid.declaration.name or ' '.join(grid.trials.keys() - missing)}",
+        )
 
 
 def _report(grid: Grid, console: Console) -> "Lesson | None":

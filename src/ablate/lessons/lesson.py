@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import pandas as pd
+
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_detect
 from ablate.lessons.grid_results import GridResults
@@ -203,6 +205,26 @@ class Lesson:
                     verdict=self._row_verdict(name, contrasts) if metric in self.declared else None,
                     estimate=estimate,
                 )
+
+    def table(self) -> pd.DataFrame:
+        """Return the rows with their numbers, in the unit of each metric; `lesson.csv` holds the same."""
+        return pd.DataFrame(
+            {
+                "metric": row.metric,
+                "arm": row.arm,
+                "contrast": row.contrast,
+                "mean": row.mean,
+                "difference": row.comparison and row.comparison.difference,
+                "low": row.comparison and row.comparison.low,
+                "high": row.comparison and row.comparison.high,
+                "verdict": row.verdict and str(row.verdict),
+                "seeds": row.estimate.seeds,
+                "residual_noise": row.estimate.noise,
+                "minimum_detectable_effect": row.estimate.minimum_detectable_effect,
+                "correlation_between_arms": row.estimate.correlation,
+            }
+            for row in self.rows()
+        )
 
     def _row_verdict(self, name: str, contrasts: Sequence[str]) -> QualifiedVerdict | None:
         if name in contrasts:

@@ -13,7 +13,7 @@ from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
 from ablate.reports.notes import lesson_or_gap
-from ablate.reports.table import csv_table, markdown, show
+from ablate.reports.table import markdown, show
 
 
 def report(
@@ -33,7 +33,7 @@ def report(
         return lesson
     try:
         write_text(folder / "lesson.md", markdown(lesson))
-        write_text(folder / "lesson.csv", csv_table(lesson).to_csv(index=False))
+        write_text(folder / "lesson.csv", lesson.table().to_csv(index=False))
         save(draw_curves(lesson), folder, "curves", ("png", "pdf"))
         if lesson.comparisons:
             save(draw_forest(lesson), folder, "comparisons", ("png", "pdf"))

@@ -42,8 +42,8 @@ def _compares_arms_only(lesson: Lesson) -> bool:
     return all(contrast.name in labels for contrast in lesson.results.contrasts)
 
 
-# To add a column, add a line: here for all tables, in CSV_COLUMNS for lesson.csv. The first two name the row, the last
-# one is the verdict, and those between are numbers.
+# To add a column, add a line: here for all tables, in `Lesson.table` for lesson.csv. The first two name the row, the
+# last one is the verdict, and those between are numbers.
 COLUMNS = (
     Column(lambda _: "metric", lambda row: row.metric),
     Column(
@@ -58,20 +58,6 @@ COLUMNS = (
     Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval),
     Column(lambda _: "verdict", lambda row: str(row.verdict or "")),
 )
-CSV_COLUMNS: dict[str, Callable[[Row], object]] = {
-    "metric": lambda row: row.metric,
-    "arm": lambda row: row.arm,
-    "contrast": lambda row: row.contrast,
-    "mean": lambda row: row.mean,
-    "difference": lambda row: row.comparison and row.comparison.difference,
-    "low": lambda row: row.comparison and row.comparison.low,
-    "high": lambda row: row.comparison and row.comparison.high,
-    "verdict": lambda row: row.verdict and str(row.verdict),
-    "seeds": lambda row: row.estimate.seeds,
-    "residual_noise": lambda row: row.estimate.noise,
-    "minimum_detectable_effect": lambda row: row.estimate.minimum_detectable_effect,
-    "correlation_between_arms": lambda row: row.estimate.correlation,
-}
 
 
 def headers(lesson: Lesson) -> list[str]:
@@ -93,11 +79,6 @@ def lesson_table(lesson: Lesson, *, declared_only: bool = False) -> pd.DataFrame
     """The table as text: all metrics, or those with declared contrasts."""
     rows = [cells for _, cells in text_rows(lesson, declared_only=declared_only)]
     return pd.DataFrame(rows, columns=headers(lesson))
-
-
-def csv_table(lesson: Lesson) -> pd.DataFrame:
-    """The table of `lesson.csv`, with numbers."""
-    return pd.DataFrame([{name: value(row) for name, value in CSV_COLUMNS.items()} for row in lesson.rows()])
 
 
 def accounting_table(lesson: Lesson) -> pd.DataFrame:

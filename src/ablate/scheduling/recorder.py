@@ -1,4 +1,4 @@
-"""Turns the messages of a trial's worker into its record, its log, its W&B run, and reports to its study."""
+"""Turns the messages of a trial's worker into its record, its log and its mirrors, and reports to its study."""
 
 import logging
 import time
@@ -7,13 +7,11 @@ from typing import Any
 from ablate.config.trial import TrialConfig
 from ablate.errors import LedgerError
 from ablate.evaluation.suite import validation_id
-from ablate.identity import semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
-from ablate.records.schema import to_json
 from ablate.records.trial import Scores, Status, ValidationSeries
 from ablate.records.tuning import CandidateRef
-from ablate.records.wandb.writer import WandbWriter
+from ablate.scheduling.mirrors import mirrors_of, outcome
 from ablate.training.messages import (
     Activity,
     Decision,
@@ -50,20 +48,7 @@ class Recorder:
 
             self._candidate = Candidate(candidate)
         self._log: MetricsWriter | None = None
-        record = folder.record()
-        self._wandb = WandbWriter(
-            mode=trial.tracking.wandb,
-            project=trial.tracking.project,
-            folder=folder.path,
-            trial_id=folder.trial_id,
-            # Beside what makes the id, what readers and dashboards group by.
-            config={
-                **semantic(trial),
-                "ablate": {key: getattr(record, key) for key in ("options", "choices", "first_grid")},
-            },
-            group=record.first_grid,
-            tags=[f"{key}={value}" for key, value in {**record.choices, **record.options}.items()],
-        )
+        self._mirrors = mirrors_of(folder, trial)
 
     def handle(self, message: Message) -> Reply | None:
         """Handle a message and return its reply, if it has one.
@@ -77,7 +62,8 @@ class Recorder:
             case LogRow(step, values):
                 assert self._log is not None
                 self._log.append(step, dict(values))
-                self._wandb.append(step, dict(values))
+                for mirror in self._mirrors:
+                    mirror.append(step, dict(values))
             case SyncLog():
                 assert self._log is not None
                 return LogSynced(self._log.sync())
@@ -99,6 +85,8 @@ class Recorder:
         series = ValidationSeries(validation_id(self._trial), evaluations)
         self._folder.update_attempt(from_step=message.from_step, validation=series, strategy=message.strategy)
         self._log = MetricsWriter(self._folder.metrics_path, keep_bytes=message.log_bytes)
+        for mirror in self._mirrors:
+            mirror.begin(read_metrics(self._folder.metrics_path))
         should_prune = False
         # An attempt that did not train has logged nothing.
         logged = {attempt.validation for attempt in self._folder.record().attempts} - {None}
@@ -115,23 +103,20 @@ class Recorder:
         self._folder.update(result=trained.result, validation=validation)
 
     def _record_scores(self, suite: str, scores: Scores) -> None:
-        record = self._folder.record()
-        self._folder.update(evaluations={**record.evaluations, suite: scores})
-        assert record.result is not None
-        self._wandb.append(record.result.counters.steps, {f"test/{name}": value for name, value in scores.items()})
+        self._folder.update(evaluations={**self._folder.record().evaluations, suite: scores})
 
     def close(self, ended: Ended) -> None:
-        """Write what the trial came to into its W&B run, and close run and log."""
+        """Write what the trial came to into its mirrors, and close them and the log."""
         if self._log is not None:
             self._log.close()
-        record = self._folder.record()
-        summary: dict[str, Any] = {"status": ended.status.value}
-        if record.evaluations:
-            summary["evaluations"] = to_json(record.evaluations)
-        if ended.status == Status.FINISHED and record.result is not None:
-            summary |= {**to_json(record.result), "evaluations": to_json(record.evaluations)}
-        self._wandb.conclude({f"ablate/{name}": value for name, value in summary.items()})
-        self._wandb.close()
+        rows, summary = outcome(self._folder.record(), ended.status)
+        for mirror in self._mirrors:
+            if self._log is None:
+                mirror.begin(read_metrics(self._folder.metrics_path))
+            for step, values in rows:
+                mirror.append(step, values)
+            mirror.conclude(summary)
+            mirror.close()
 
 
 def record_end(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ablate.errors import FailureError, UsageError
 from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
+from ablate.records.trial import Status
 from ablate.verbs.table import PROGRAM, Verb
 
 if TYPE_CHECKING:
@@ -87,6 +88,49 @@ def trial_named(ledger: Ledger, name: str) -> TrialFolder:
     raise UsageError(
         f"{name}: no such trial below {ledger.runs_dir} ({len(known)} are there). `{PROGRAM} status` lists them."
     )
+
+
+def trials_named(ledger: Ledger, name: str) -> list[TrialFolder]:
+    """Return the trials of a grid's id or lesson name, of a tuning's id, or of a trial's. Raises UsageError."""
+    if ledger.tuning_path(name).exists():
+        return trials_of_tuning(ledger, name)
+    grids = [grid for grid in ledger.grids([]) if name in (grid.grid_id, grid.declaration.name)]
+    return ledger.trials_of(grids[0]) if grids else [trial_named(ledger, name)]
+
+
+def trials_of_tuning(ledger: Ledger, tuning_id: str) -> list[TrialFolder]:
+    """Return a tuning's candidates, and the trials of its tuned arms once there are some."""
+    from ablate.records.optuna.studies import studies_of
+
+    ids = {
+        id for grid in ledger.grids([]) if grid.tuning and grid.tuning.tuning_id == tuning_id for id in grid.trial_ids
+    }
+    if ledger.tuning_path(tuning_id).exists():
+        for study in studies_of(ledger.tuning(tuning_id), ledger.runs_dir).values():
+            attributes = [candidate.user_attrs for candidate in study.get_trials()]
+            ids |= {candidate["trial_id"] for candidate in attributes if "trial_id" in candidate}
+    return [ledger.trial(trial_id) for trial_id in sorted(ids)]
+
+
+def trained_trial_named(ledger: Ledger, name: str) -> TrialFolder:
+    """Return the finished trial with this id, or id's first digits, whose weights are there.
+
+    Raises:
+        UsageError: an unknown or unfinished trial.
+        FailureError: its weights were deleted.
+    """
+    folder = trial_named(ledger, name)
+    if folder.status != Status.FINISHED:
+        raise UsageError(
+            f"{folder.trial_id}: is {folder.status}; this takes a finished trial. "
+            f"`{PROGRAM} status {folder.trial_id}` tells more; the command that started it resumes it."
+        )
+    if not folder.model_path.exists():
+        raise FailureError(
+            f"{folder.model_path}: the weights of this trial were deleted. Put the file back, or train the trial again "
+            "in another folder: the command of its grid with runs_dir=PATH."
+        )
+    return folder
 
 
 def grid_named(grids: Sequence[GridRecord], name: str, where: str) -> GridRecord:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -11,12 +11,13 @@ from ablate.config.parse import trial_to_container
 from ablate.console import make_console, say
 from ablate.errors import UsageError
 from ablate.grid.grid import Grid
-from ablate.identity import Difference, differences, kind_of_key, semantic
+from ablate.identity import MISSING, Difference, differences, kind_of_key, semantic
 from ablate.records.ledger import TrialFolder
 from ablate.records.schema import to_json
 from ablate.records.trial import TrialRecord
 from ablate.scheduling.launcher import Launcher
 from ablate.verbs.arguments import Arguments, trial_named
+from ablate.verbs.json_output import print_json
 
 RESULTS = ("status", "result", "evaluations")
 
@@ -44,40 +45,105 @@ class Side:
         return cls(folder.trial_id, record.semantic, folder.frozen(), record.choices, record)
 
 
+Section = Literal["id", "spelling", "evaluation", "operational", "provenance", "results"]
+
+
+@dataclass(frozen=True)
+class DifferenceJson:
+    """A key in which two trials differ.
+
+    Attributes:
+        section: why it matters: `id` makes two trials, `spelling` says the same in other words.
+        only_in: the one trial that has the key, else null.
+    """
+
+    section: Section
+    key: str
+    first: Any
+    second: Any
+    only_in: Literal["first", "second"] | None
+
+
+@dataclass(frozen=True)
+class DiffJson:
+    """What `diff --json` prints."""
+
+    schema: Literal["ablate/diff"]
+    version: Literal[1]
+    first: str
+    second: str
+    differences: tuple[DifferenceJson, ...]
+
+
 def main(arguments: Arguments) -> int:
     """Compare two trials of a ledger. Raises UsageError."""
     if len(arguments.names) != 2:
         raise arguments.error("diff takes two trial ids")
     first, second = (Side.of(trial_named(arguments.ledger, name)) for name in arguments.names)
-    _show(first, second, make_console())
+    _show(first, second, make_console(), as_json="--json" in arguments.flags)
     return 0
 
 
 def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
-    if len(names) != 1 or len(grid.cells) != 1:
-        raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(names)} ids.")
+    ids = [name for name in names if name != "--json"]
+    if len(ids) != 1 or len(grid.cells) != 1:
+        raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(ids)} ids.")
     [cell] = grid.cells
     second = Side(cell.trial_id, semantic(cell.trial), trial_to_container(cell.trial), cell.arm.choices)
-    _show(Side.of(trial_named(grid.ledger, names[0])), second, console)
+    _show(Side.of(trial_named(grid.ledger, ids[0])), second, console, as_json="--json" in names)
     return 0
 
 
-def _show(first: Side, second: Side, console: Console) -> None:
-    reasons = id_reasons(first, second)
+TITLES: dict[Section, str] = {
+    "id": "configuration: makes two ids",
+    "spelling": "configuration: spelled differently",
+    "evaluation": "configuration: evaluation",
+    "operational": "configuration: operational",
+    "provenance": "code and machine",
+    "results": "results",
+}
+
+
+def _show(first: Side, second: Side, console: Console, *, as_json: bool) -> None:
+    sections = _sections(first, second)
+    if as_json:
+        rows = [_json(name, difference) for name, section in sections.items() for difference in section]
+        print_json(DiffJson("ablate/diff", 1, first.trial_id, second.trial_id, tuple(rows)))
+        return
+    reasons = sections["id"]
     same = "one trial, as nothing that changes a result differs"
     summary = f"two trials, because of {'; '.join(_summary(first, second, reasons))}" if reasons else same
     say(console, f"{first.trial_id} → {second.trial_id}: {summary}")
-    _section("configuration: makes two ids", reasons, console)
+    for name, section in sections.items():
+        _section(TITLES[name], section, console)
+
+
+def _sections(first: Side, second: Side) -> dict[Section, list[Difference]]:
+    """Return all differences, in the order in which they are shown."""
+    reasons = id_reasons(first, second)
     shown = {difference.key for difference in reasons}
     rest = [difference for difference in differences(first.config, second.config) if difference.key not in shown]
-    titles = {None: "spelled differently", Kind.EVALUATION: "evaluation", Kind.OPERATIONAL: "operational"}
-    for kind, title in titles.items():
-        of_kind = [difference for difference in rest if kind_of_key(difference.key) == kind]
-        _section(f"configuration: {title}", of_kind, console)
+    kinds: dict[Section, Kind | None] = {
+        "spelling": None,
+        "evaluation": Kind.EVALUATION,
+        "operational": Kind.OPERATIONAL,
+    }
+    sections: dict[Section, list[Difference]] = {"id": reasons}
+    for name, kind in kinds.items():
+        sections[name] = [difference for difference in rest if kind_of_key(difference.key) == kind]
     if first.record is not None and second.record is not None:
-        _section("code and machine", _of(first.record, second.record, ("provenance",)), console)
-        _section("results", _of(first.record, second.record, RESULTS), console)
+        sections["provenance"] = _of(first.record, second.record, ("provenance",))
+        sections["results"] = _of(first.record, second.record, RESULTS)
+    return sections
+
+
+def _json(section: Section, difference: Difference) -> DifferenceJson:
+    first, second = (None if value is MISSING else value for value in (difference.first, difference.second))
+    only_in: Literal["first", "second"] | None = None
+    if difference.first is MISSING or difference.second is MISSING:
+        only_in = "first" if difference.second is MISSING else "second"
+    return DifferenceJson(section, difference.key, first, second, only_in)
 
 
 def _summary(first: Side, second: Side, reasons: Sequence[Difference]) -> dict[str, None]:

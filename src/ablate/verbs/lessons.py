@@ -19,6 +19,7 @@ from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
 from ablate.scheduling.launcher import Launcher
 from ablate.verbs.arguments import Arguments, grid_named, listed
+from ablate.verbs.json_output import print_json
 from ablate.verbs.table import PROGRAM
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def main(arguments: Arguments) -> int:
             tunings = [tuning for tuning in tunings if tuning.tuning_id in tuning_ids]
         folder = runs_dir if is_ledger else Path()
         return _page(results, folder, make_console(), tunings, arguments.settings.get("wandb", "offline"))
+    if "--json" in arguments.flags:
+        return _print_json(logs, chosen or grids[:1])
     console = make_console()
     code = _print(logs, chosen or grids[:1], arguments.ledger if is_ledger else None, console)
     if not names and len(grids) > 1:
@@ -71,6 +74,8 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
             f"Run it first: {grid.command}"
         )
     logs, record = LedgerLogs(ledger), ledger.grid(grid.grid_id)
+    if "--json" in names:
+        return _print_json(logs, [record])
     if "--html" not in names:
         return _print(logs, [record], ledger, console)
     tuning_id = grid.tuning and grid.tuning.tuning_id
@@ -93,10 +98,24 @@ def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, conso
     return code
 
 
-def _print_problems(logs: Logs, console: Console) -> None:
+def _print_json(logs: Logs, grids: Sequence[GridRecord]) -> int:
+    """Print lessons as JSON and write nothing. Returns 1 if a grid has no lesson."""
+    from ablate.reports.lesson_json import LessonsJson, lesson_json
+
+    of_grids = [GridResults(logs, grid) for grid in grids]
+    lessons = tuple(lesson_json(results, stale_trials(results)) for results in of_grids)
+    print_json(LessonsJson("ablate/lessons", 1, lessons, tuple(_problems(logs))))
+    return 1 if any(lesson.no_lesson for lesson in lessons) else 0
+
+
+def _problems(logs: Logs) -> list[str]:
     # A mirror has its grids from a ledger, whose records may be damaged, too.
     declared = getattr(logs, "declared", None)
-    for problem in [*getattr(logs, "problems", []), *getattr(declared, "problems", [])]:
+    return [*getattr(logs, "problems", []), *getattr(declared, "problems", [])]
+
+
+def _print_problems(logs: Logs, console: Console) -> None:
+    for problem in _problems(logs):
         say(console, f"• {problem}")
 
 

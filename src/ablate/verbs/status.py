@@ -1,12 +1,10 @@
 """`status`: each trial's state, progress, loss and ETA."""
 
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,9 +16,10 @@ from ablate.console import clock, counted, make_console, short
 from ablate.errors import LedgerError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
-from ablate.records.trial import Scores, Status, TrialRecord
+from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.reconcile import as_reconciled
-from ablate.verbs.arguments import Arguments, trial_named
+from ablate.verbs.arguments import Arguments, trials_named, trials_of_tuning
+from ablate.verbs.json_output import print_json
 
 if TYPE_CHECKING:
     from ablate.grid.grid import Grid
@@ -74,7 +73,7 @@ class TrialStatus:
     failure: str | None
     started_at: float | None
     finished_at: float | None
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, Mapping[str, float | None]]
 
     @classmethod
     def of(cls, folder: TrialFolder) -> "TrialStatus":
@@ -110,10 +109,19 @@ class TrialStatus:
         )
 
 
+@dataclass(frozen=True)
+class StatusJson:
+    """What `status --json` prints."""
+
+    schema: Literal["ablate/status"]
+    version: Literal[1]
+    trials: tuple[TrialStatus, ...]
+
+
 def main(arguments: Arguments) -> int:
     """Show the trials with these ids (of trials, grids or tunings), or all. Raises UsageError."""
     ledger = arguments.ledger
-    folders = [folder for name in arguments.names for folder in _named(ledger, name)]
+    folders = [folder for name in arguments.names for folder in trials_named(ledger, name)]
     _show(lambda: folders if arguments.names else ledger.trials(), ledger, arguments.flags, make_console())
     return 0
 
@@ -126,37 +134,14 @@ def of_grid(grid: "Grid", names: list[str], launcher: "Launcher", console: Conso
 
 def of_tuning(tuning: "Tuning", names: list[str], launcher: "Launcher", console: Console) -> int:
     """Show a tuning's candidates, and the trials of its tuned arms once there are some."""
-    _show(lambda: _of_tuning(tuning.ledger, tuning.tuning_id), tuning.ledger, names, console)
+    _show(lambda: trials_of_tuning(tuning.ledger, tuning.tuning_id), tuning.ledger, names, console)
     return 0
-
-
-def _of_tuning(ledger: Ledger, tuning_id: str) -> list[TrialFolder]:
-    from ablate.records.optuna.studies import studies_of
-
-    ids = {
-        id for grid in ledger.grids([]) if grid.tuning and grid.tuning.tuning_id == tuning_id for id in grid.trial_ids
-    }
-    if ledger.tuning_path(tuning_id).exists():
-        for study in studies_of(ledger.tuning(tuning_id), ledger.runs_dir).values():
-            attributes = [candidate.user_attrs for candidate in study.get_trials()]
-            ids |= {candidate["trial_id"] for candidate in attributes if "trial_id" in candidate}
-    return [ledger.trial(trial_id) for trial_id in sorted(ids)]
-
-
-def _named(ledger: Ledger, name: str) -> list[TrialFolder]:
-    if ledger.tuning_path(name).exists():
-        return _of_tuning(ledger, name)
-    try:
-        return ledger.trials_of(ledger.grid(name))
-    except FileNotFoundError:
-        return [trial_named(ledger, name)]
 
 
 def _show(look: Callable[[], Iterable[TrialFolder]], ledger: Ledger, flags: Container[str], console: Console) -> None:
     trials = [TrialStatus.of(folder) for folder in look()]
     if "--json" in flags:
-        json.dump([asdict(trial) for trial in trials], sys.stdout, indent=1, ensure_ascii=False)
-        print()
+        print_json(StatusJson("ablate/status", 1, tuple(trials)))
         return
     if not _is_any_running(trials) or "--once" in flags or not console.is_terminal:
         console.print(_view(trials, ledger, is_whole="--all" in flags))

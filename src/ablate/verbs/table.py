@@ -83,6 +83,7 @@ LOGS = {
 OVERRIDES = {
     "KEY=VALUE": f"changes the configuration, as objective=prefix does; `{PROGRAM} --help` lists groups and choices"
 }
+JSON = Flag(("--json",), "print JSON for programs (docs/reference/json.md)")
 EXAMPLE_ID = "f04e50c67922"
 
 _TABLE = (
@@ -103,7 +104,7 @@ _TABLE = (
         Composes.GRID,
         takes={"ID": "a trial, grid or tuning; a trial's first digits are enough (default: every trial)", **RUNS_DIR},
         flags=(
-            Flag(("--json",), "print a JSON list with an object per trial"),
+            JSON,
             Flag(("--once",), "print once and return, although trials are running"),
             Flag(("--all",), "list every finished trial, however many"),
         ),
@@ -115,7 +116,7 @@ _TABLE = (
         ("lessons", "lessons lesson2_infill --html"),
         Composes.GRID,
         takes={"NAME": "a grid's id or a lesson's name (default: the newest grid; with --html, all)", **LOGS},
-        flags=(Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"),),
+        flags=(Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"), JSON),
     ),
     Verb(
         "paper",
@@ -130,6 +131,17 @@ _TABLE = (
             "published=FILE": "results of another paper to compare with (default: analysis/codegen2.yaml)",
         },
         runs_dir="analysis/data",
+    ),
+    Verb(
+        "sync",
+        "upload trials to W&B, each as one run",
+        ("[NAME …] [runs_dir=PATH] [project=ENTITY/PROJECT]",),
+        ("sync lesson2_infill", "sync project=my-team/ablate"),
+        takes={
+            "NAME": "a trial, a grid or tuning, or a lesson's name (default: every trial of the ledger that has ended)",
+            **RUNS_DIR,
+            "project=ENTITY/PROJECT": "where to (default: tracking.project of the trials)",
+        },
     ),
     Verb(
         "dashboard",
@@ -165,6 +177,7 @@ _TABLE = (
         (f"diff {EXAMPLE_ID} 3a69ee6fc619", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
         Composes.TRIAL,
         takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
+        flags=(JSON,),
     ),
     Verb(
         "retry",
@@ -183,6 +196,24 @@ _TABLE = (
         takes={"ID": "a finished trial", "DIR": "a folder that is new or empty", **RUNS_DIR},
         flags=(
             Flag(("--qkv-groups",), "groups of CodeGen's fused projection: 4 (default), or 8 for CodeGen2's code", "N"),
+        ),
+    ),
+    Verb(
+        "generate",
+        "print the text that a finished trial writes after a prompt",
+        ("ID [--prompt TEXT] [--suffix TEXT] [runs_dir=PATH]",),
+        (
+            f"generate {EXAMPLE_ID} --prompt 'def area(radius):'",
+            f"generate {EXAMPLE_ID} --prompt 'x = ' --suffix ' + 1' --temperature 0.8 --top-p 0.95",
+        ),
+        takes={"ID": "a finished trial; its first digits are enough", **RUNS_DIR},
+        flags=(
+            Flag(("--prompt",), "the text before; - reads standard input (default: the start of a document)", "TEXT"),
+            Flag(("--suffix",), "the text after what is written, for a trial that was trained to infill", "TEXT"),
+            Flag(("--max-tokens",), "when to end (default: what the context has room for, at most 128)", "N"),
+            Flag(("--temperature",), "sample with this temperature; 0, the default, takes the likeliest token", "T"),
+            Flag(("--top-p",), "sample from the fewest tokens with this probability together (default: 1)", "P"),
+            Flag(("--seed",), "of the samples (default: 0)", "N"),
         ),
     ),
     Verb(

@@ -1,5 +1,6 @@
 """W&B as a kind of `Logs`: offline files or a project. Grids come from a ledger or archive."""
 
+import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,6 +25,8 @@ from ablate.records.wandb.run_files import read_run
 # Keys that W&B adds to rows and configs.
 OWN = ("_step", "_runtime", "_timestamp", "_wandb")
 ABOUT, TEST = "ablate", "test/"
+# Below `ABOUT`: the canonical form that the trial's id hashes, as JSON text.
+SEMANTIC = "semantic"
 RESULT = [field.name for field in fields(TrainResult)]
 # From this many files on, starting processes saves time.
 MANY_FILES = 100
@@ -169,8 +172,8 @@ class ProjectLogs:
         except Exception as error:  # Errors of W&B, its service and the network share no base class.
             if "could not find run" in str(error).lower():
                 self.problems.append(
-                    f"{address}: no such run. If the trial was offline, upload it: wandb sync "
-                    "RUNS_DIR/TRIAL/wandb/offline-run-*"
+                    f"{address}: no such run. If the trial was offline, upload it: python -m ablate sync {trial_id} "
+                    f"project={self.project}"
                 )
                 return None
             raise LedgerError(
@@ -248,15 +251,18 @@ class _Run:
 
     def record(self, trial_id: str) -> TrialRecord:
         has_result = "counters" in self.about
+        described = dict(self.config.get(ABOUT, {}))
+        # As text, because W&B changes numbers and cannot group by lists.
+        semantic = json.loads(described.pop(SEMANTIC, "{}"))
         return from_json(
             TrialRecord,
             {
                 "trial_id": trial_id,
                 "status": self.status,
-                "semantic": {name: value for name, value in self.config.items() if name not in (ABOUT, *OWN)},
+                "semantic": semantic,
                 "result": {name: self.about[name] for name in RESULT if name in self.about} if has_result else None,
                 "evaluations": self.evaluations,
-                **self.config.get(ABOUT, {}),
+                **described,
             },
         )
 

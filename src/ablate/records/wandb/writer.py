@@ -8,6 +8,9 @@ import logging
 import os
 import queue
 import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,77 +18,97 @@ log = logging.getLogger(__name__)
 
 INIT_SECONDS = 30.0
 FINISH_SECONDS = 60.0
+OFFLINE_TRIES = 5
+
+
+# W&B takes tags of up to 64 characters.
+MAX_TAG = 64
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What a trial's W&B run is called, and what it can be found and grouped by.
+
+    Attributes:
+        name: the arm's label and the seed.
+        group: the lesson, or the grid or tuning that froze the trial.
+        tags: the swept options, as `key=value`.
+        config: nested mappings.
+    """
+
+    name: str
+    group: str | None
+    tags: tuple[str, ...]
+    config: Mapping[str, Any]
+
+    def arguments(self, trial_id: str, project: str) -> dict[str, Any]:
+        """Return the arguments of `wandb.init` for a run with the trial's id in PROJECT or ENTITY/PROJECT."""
+        entity, _, name = project.rpartition("/")
+        return {
+            "entity": entity or None,
+            "project": name,
+            "id": trial_id,
+            "name": self.name,
+            "group": self.group,
+            "job_type": "trial",
+            "tags": [tag[:MAX_TAG] for tag in self.tags],
+            "config": self.config,
+        }
 
 
 class WandbWriter:
     """A W&B run with the trial's id.
 
     Args:
-        mode: `offline` writes files below `folder`, which `wandb sync` uploads later; `disabled` does nothing.
-        project: W&B's project.
+        mode: `offline` writes files below `folder` and sends nothing; `ablate sync` uploads the trial later.
+        project: W&B's project, or ENTITY/PROJECT.
         folder: the trial's folder.
         trial_id: becomes the run's id.
-        config: the semantic config.
-        group: the grid or tuning that froze the trial.
-        tags: choices and options, as `key=value`.
+        description: its name, group, tags and config.
     """
 
     def __init__(
         self,
         *,
-        mode: Literal["offline", "online", "disabled"],
+        mode: Literal["offline", "online"],
         project: str,
         folder: Path,
         trial_id: str,
-        config: dict[str, Any],
-        group: str | None,
-        tags: list[str],
+        description: RunDescription,
     ) -> None:
         # Rows with their step, or the summary without a step.
         self._rows: queue.Queue[tuple[int | None, dict[str, Any]] | None] = queue.Queue()
-        self._thread: threading.Thread | None = None
         self._folder = folder
-        if mode == "disabled":
-            return
         about = {
             "mode": mode,
-            "project": project,
             "dir": folder,
-            "id": trial_id,
-            "name": trial_id,
             "resume": "allow" if mode == "online" else None,
-            "group": group,
-            "job_type": "trial",
-            # W&B takes tags of up to 64 characters.
-            "tags": [tag[:64] for tag in tags],
-            "config": config,
+            **description.arguments(trial_id, project),
         }
         self._thread = threading.Thread(target=self._work, args=(about,), name="wandb", daemon=True)
         self._thread.start()
 
+    def begin(self, rows: list[dict[str, Any]]) -> None:
+        """Do nothing: the run's earlier attempts have these rows."""
+
     def append(self, step: int, values: dict[str, Any]) -> None:
         """Queue one row."""
-        if self._thread is not None:
-            self._rows.put((step, values))
+        self._rows.put((step, values))
 
     def conclude(self, values: dict[str, Any]) -> None:
         """Queue values of the run's summary."""
-        if self._thread is not None:
-            self._rows.put((None, values))
+        self._rows.put((None, values))
 
     def close(self) -> None:
         """Wait until the run's files are complete, at most `FINISH_SECONDS`."""
-        if self._thread is not None:
-            self._rows.put(None)
-            self._thread.join(FINISH_SECONDS)
-            if self._thread.is_alive():
-                # Its offline files do not need the network.
-                log.warning(
-                    "W&B did not finish within %.0f s. Upload later: wandb sync %s",
-                    FINISH_SECONDS,
-                    self._folder / "wandb",
-                )
-            self._thread = None
+        self._rows.put(None)
+        self._thread.join(FINISH_SECONDS)
+        if self._thread.is_alive():
+            log.warning("W&B did not finish within %.0f s. Upload later: %s", FINISH_SECONDS, self._upload_command)
+
+    @property
+    def _upload_command(self) -> str:
+        return f"python -m ablate sync {self._folder.name} runs_dir={self._folder.parent}"
 
     def _work(self, about: dict[str, Any]) -> None:
         os.environ["WANDB_ERROR_REPORTING"] = "false"
@@ -103,28 +126,37 @@ class WandbWriter:
         except Exception as error:
             log.warning("W&B gets no more rows of this trial: %s", error)
 
-    @staticmethod
-    def _begin(wandb: Any, about: dict[str, Any]) -> Any:
+    def _begin(self, wandb: Any, about: dict[str, Any]) -> Any:
         """Start the run; an offline run if W&B cannot be reached."""
-
-        def begin(**changes: Any) -> Any:
-            settings = wandb.Settings(
-                silent=True,
-                console="off",
-                x_disable_stats=True,
-                disable_git=True,
-                save_code=False,
-                init_timeout=INIT_SECONDS,
-            )
-            return wandb.init(**{**about, **changes}, settings=settings)
-
         try:
-            return begin()
+            return wandb.init(**about, settings=settings(wandb))
         except Exception as error:
             if about["mode"] != "online":
                 raise
-            # The service still holds the id of the run that failed to start.
-            wandb.teardown()
-            run = begin(mode="offline", resume=None)
-            log.warning("W&B cannot be reached (%s). Upload later: wandb sync %s", error, Path(run.dir).parent)
-            return run
+            log.warning("W&B cannot be reached (%s). Upload later: %s", error, self._upload_command)
+        return _begin_offline(wandb, about)
+
+
+def _begin_offline(wandb: Any, about: dict[str, Any]) -> Any:
+    """Start an offline run after an online one failed to start."""
+    for tries_left in reversed(range(OFFLINE_TRIES)):
+        # The service still holds the id of the run that failed to start, and may take a moment to end.
+        wandb.teardown()
+        try:
+            return wandb.init(**{**about, "mode": "offline", "resume": None}, settings=settings(wandb))
+        except Exception:
+            if not tries_left:
+                raise
+            time.sleep(1)
+
+
+def settings(wandb: Any) -> Any:
+    """Return W&B's settings for a trial: it sends the log and nothing about the process."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        disable_git=True,
+        save_code=False,
+        init_timeout=INIT_SECONDS,
+    )
