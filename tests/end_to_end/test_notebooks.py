@@ -134,6 +134,15 @@ def mean_score(arm: str) -> float:
     return float(np.mean(2 + ARMS[arm] + 0.1 * np.arange(SEEDS) + noise))
 
 
+def test_the_template_shows_a_lesson_of_one_s_own(kernel: AsyncKernelManager) -> None:
+    shown = [output for cell in run("my_lesson", FINISHED[1], kernel).cells for output in cell.get("outputs", [])]
+    text = "\n".join(output.get("text") or output["data"].get("text/plain", "") for output in shown)
+    assert not [output for output in shown if output.output_type == "error" or output.get("name") == "stderr"], text
+    assert "{'good': ('better', ()), 'alike': ('equivalent', ())}" in text
+    assert f"{mean_score('good'):.4f}" in text
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 2
+
+
 @pytest.mark.parametrize("name", cells.LESSONS)
 def test_the_notebook_of_a_lesson_runs(name: str, archive: Archive, kernel: AsyncKernelManager) -> None:
     text, figures = outputs("lesson", name, kernel)

@@ -25,7 +25,7 @@ ORDER = [
     {"grid"},
     {"tuning"},
     {"verbs"},
-    {"__main__", "rank"},
+    {"__main__", "api", "rank"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 FLOOR = {"errors", "console", "versions", "ranks", "files"}
