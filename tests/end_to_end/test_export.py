@@ -1,6 +1,9 @@
 """Models that leave for transformers and come from it, from the command line."""
 
+import contextlib
+import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +143,7 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
         (["TRIAL", "new", "--qkv-groups=0"], "--qkv-groups 0: should be a whole number above 0, as in --qkv-groups 8."),
         (["TRIAL", "new", "--qkv-groups"], "Option '--qkv-groups' requires an argument."),
         (["TRIAL", "new", "--groups"], "export --groups: no such flag. Did you mean --qkv-groups?"),
-        (["PENDING", "new"], "is pending; only finished trials can be exported."),
+        (["PENDING", "new"], "is pending; this takes a finished trial."),
     ],
 )
 def test_what_cannot_be_exported_is_told(
@@ -160,6 +163,81 @@ def test_what_cannot_be_exported_is_told(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "new").exists()
+
+
+def test_a_trial_without_weights_is_to_blame_and_not_the_folder(
+    world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path
+) -> None:
+    folder, trials = world
+    source = trials["gptj"]
+    kept = source.model_path.rename(tmp_path / "model.pt")
+    try:
+        for words in (["export", source.trial_id, str(tmp_path / "new")], ["generate", source.trial_id]):
+            done = run_in_process(folder, *words)
+            assert done.returncode == 1
+            assert f"{source.model_path}: the weights of this trial were deleted." in done.stderr
+    finally:
+        kept.rename(source.model_path)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_exported_folder_is_readable_and_its_card_runs(
+    world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder, trials = world
+    before = os.umask(0o027)
+    try:
+        assert run_in_process(folder, "export", trials["llama"].trial_id, str(tmp_path / "model")).returncode == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "model").iterdir()}
+    assert set(modes.values()) == {"0o640"}, modes
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").model_max_length == 48
+    card = (tmp_path / "model" / "README.md").read_text()
+    program = card.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path / "model")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(program, {})
+    assert printed.getvalue().startswith("def ")
+
+
+def test_a_trial_writes_on_the_command_line(world: tuple[Path, dict[str, TrialFolder]]) -> None:
+    folder, trials = world
+    name = trials["gptj"].trial_id
+    written = [run_in_process(folder, "generate", name, "--prompt", "def x", "--max-tokens", "7") for _ in range(2)]
+    assert written[0].returncode == 0, written[0].stderr
+    assert written[0].stdout == written[1].stdout
+    assert "tokens, " in written[0].stderr
+    sampled = [
+        run_in_process(folder, "generate", name, "--temperature", "2", "--top-p", "0.9", "--seed", seed).stdout
+        for seed in ("1", "1", "2")
+    ]
+    assert sampled[0] == sampled[1] != sampled[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "generate: takes one trial id. Usage:"),
+        (["TRIAL", "--prompt", "word " * 60], "Shorten the text by "),
+        (["TRIAL", "--max-tokens", "1000"], "the model reads 48. Type at most --max-tokens 48."),
+        (["TRIAL", "--max-tokens", "1.5"], "--max-tokens 1.5: should be a whole number above 0."),
+        (["TRIAL", "--temperature", "hot"], "--temperature hot: should be a number from 0 on."),
+        (["TRIAL", "--top-p", "1.5"], "--top-p 1.5: should be a number above 0 and at most 1."),
+        (["TRIAL", "--suffix", " return"], "was not trained to infill"),
+    ],
+)
+def test_what_cannot_be_written_is_told(
+    world: tuple[Path, dict[str, TrialFolder]], words: list[str], told: str
+) -> None:
+    folder, trials = world
+    done = run_in_process(folder, "generate", *[trials["gptj"].trial_id if word == "TRIAL" else word for word in words])
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def losses(source: TrialFolder) -> list[float]:

@@ -222,7 +222,7 @@ def test_a_stored_tokenizer_is_the_same(made: dict[str, Tokenizer], kind: str) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_hub_s_loader_opens_it(made: dict[str, Tokenizer], kind: str, tmp_path: Path) -> None:
-    made[kind].to_hub(tmp_path)
+    made[kind].to_hub(tmp_path, 48)
     opened = AutoTokenizer.from_pretrained(tmp_path)
     text = SAMPLE + "  two\n\n   three\t\t"
     assert opened(text)["input_ids"] == made[kind].encode([text])[0].tolist()
@@ -251,7 +251,7 @@ def test_the_hub_s_loader_opens_a_unigram(tmp_path: Path) -> None:
     tokenizer = Tokenizer.of(config_of("file", path=str(tmp_path), vocab_size=64), list)
     assert tokenizer.splitter is None
     (tmp_path / "out").mkdir()
-    tokenizer.to_hub(tmp_path / "out")
+    tokenizer.to_hub(tmp_path / "out", 48)
     opened = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert opened("a bc")["input_ids"] == tokenizer.encode(["a bc"])[0].tolist() == [2, 1, 3, 4]
     for token, name in tokenizer.special.names().items():

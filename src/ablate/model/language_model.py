@@ -1,6 +1,6 @@
 """What all models share: initial values, the training loss and scores. Nothing outside this room touches a head.
 
-Shapes: `B` rows, `T` positions, `C` width, `N` positions with a target.
+Shapes: `B` rows, `T` positions, `C` width, `N` positions with a target, `V` vocabulary.
 """
 
 from typing import Any, Self, cast
@@ -60,6 +60,14 @@ class LanguageModel(nn.Module):
         has_loss_BT = torch.from_numpy(batch.loss_weight_BT > 0).to(hidden_BTC.device)
         target_BT = torch.from_numpy(batch.targets_BT).to(hidden_BTC.device).long()
         return nll_and_first_choices(hidden_BTC[has_loss_BT], self.head, target_BT[has_loss_BT])
+
+    @torch.no_grad()
+    def next_logits(self, batch: Batch) -> Tensor:
+        """Return the logits of the token after each row's last one, fp32, (B, V)."""
+        hidden_BTC = self._hidden(batch)
+        last_B = torch.from_numpy((batch.document_BT > 0).sum(1) - 1).to(hidden_BTC.device)
+        logits_BV: Tensor = self.head(hidden_BTC[torch.arange(len(last_B), device=last_B.device), last_B]).float()
+        return logits_BV
 
     def _hidden(self, batch: Batch) -> Tensor:
         arrays = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)

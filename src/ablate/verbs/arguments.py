@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ablate.errors import FailureError, UsageError
 from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
-from ablate.records.trial import Status
+from ablate.scheduling.reconcile import as_reconciled, was_finished
 from ablate.verbs.table import PROGRAM, Verb
 
 if TYPE_CHECKING:
@@ -120,9 +120,10 @@ def trained_trial_named(ledger: Ledger, name: str) -> TrialFolder:
         FailureError: its weights were deleted.
     """
     folder = trial_named(ledger, name)
-    if folder.status != Status.FINISHED:
+    record = as_reconciled(folder, folder.record())
+    if not was_finished(record):
         raise UsageError(
-            f"{folder.trial_id}: is {folder.status}; this takes a finished trial. "
+            f"{folder.trial_id}: is {record.status}; this takes a finished trial. "
             f"`{PROGRAM} status {folder.trial_id}` tells more; the command that started it resumes it."
         )
     if not folder.model_path.exists():

@@ -14,8 +14,7 @@ from ablate.errors import FailureError, UsageError
 from ablate.model.hf_config import STOCK_QKV_GROUPS, config_of
 from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Scores
-from ablate.scheduling.reconcile import as_reconciled, was_finished
-from ablate.verbs.arguments import Arguments, trial_named
+from ablate.verbs.arguments import Arguments, trained_trial_named
 from ablate.verbs.table import PROGRAM
 
 
@@ -24,7 +23,7 @@ def main(arguments: Arguments) -> int:
 
     Raises:
         UsageError: the trial is unknown, unfinished or has no counterpart in transformers, or the folder is not empty.
-        FailureError: the folder cannot be written.
+        FailureError: the folder cannot be written, or the trial's weights were deleted.
     """
     if len(arguments.names) != 2:
         raise arguments.error("takes a trial id and a folder")
@@ -32,13 +31,7 @@ def main(arguments: Arguments) -> int:
     groups = arguments.flags.get("--qkv-groups", str(STOCK_QKV_GROUPS))
     if not groups.isdecimal() or int(groups) == 0:
         raise UsageError(f"--qkv-groups {groups}: should be a whole number above 0, as in --qkv-groups 8.")
-    source, folder = trial_named(arguments.ledger, name), Path(place).expanduser().absolute()
-    record = as_reconciled(source, source.record())
-    if not was_finished(record):
-        raise UsageError(
-            f"{source.trial_id}: is {record.status}; only finished trials can be exported. "
-            f"`{PROGRAM} status {source.trial_id}` tells more; the command that started it resumes it."
-        )
+    source, folder = trained_trial_named(arguments.ledger, name), Path(place).expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{folder}: exists and is not empty. Name a new folder: "
@@ -89,11 +82,16 @@ def _fill(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int
     from ablate.model.hf import to_hugging_face
 
     tokenizer = open_shards(trial).tokenizer
-    tokenizer.to_hub(folder)
+    tokenizer.to_hub(folder, trial.scale.context_tokens)
     end_of_text = tokenizer.special.end_of_text
     weights = torch.load(source.model_path, map_location="cpu", weights_only=True)
     config, weights = to_hugging_face(weights, trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    # Created first, because safetensors makes files that only the owner can read.
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(weights, path, metadata={"format": "pt"})
+    path.chmod(mode)
     _write_json(folder / "config.json", config)
     tokens = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     _write_json(folder / "generation_config.json", tokens)
@@ -129,6 +127,7 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         f"- context: at most {trial.scale.context_tokens:,} tokens",
         "- the tokenizer adds no special tokens; in training each document begins and ends with the end-of-text token",
         "",
+        *_usage(trial, qkv_groups),
         "## Scores",
         "",
         *_scores(record.evaluations),
@@ -138,6 +137,28 @@ def card(source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> str:
         *_missing(trial, layout, qkv_groups),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _usage(trial: TrialConfig, qkv_groups: int) -> list[str]:
+    """Return a program that writes text; none where stock transformers would compute something else."""
+    if not _is_stock(trial, qkv_groups):
+        return []
+    return [
+        "## Use",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'folder = "."  # this folder',
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "model = AutoModelForCausalLM.from_pretrained(folder)",
+        "# In training, each document began with this token.",
+        'inputs = tokenizer(tokenizer.eos_token + "def ", return_tensors="pt")',
+        "written = model.generate(**inputs, max_new_tokens=16, do_sample=False)",
+        "print(tokenizer.decode(written[0], skip_special_tokens=True))",
+        "```",
+        "",
+    ]
 
 
 def _scores(evaluations: Mapping[str, Scores]) -> list[str]:

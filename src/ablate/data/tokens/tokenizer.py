@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ class Tokenizer:
         bytes_V[self.special.end_of_text] = b""
         return bytes_V
 
+    def shown(self, tokens_T: Tokens) -> str:
+        """Return the text of ids, with special tokens by their names."""
+        names, parts = self.special.names(), []
+        for is_special, group in groupby(tokens_T.tolist(), names.__contains__):
+            run = list(group)
+            parts += [names[token] for token in run] if is_special else [self.decode(np.array(run, np.int32))]
+        return "".join(parts)
+
     def bytes_of(self, token: int) -> bytes:
         """Return the UTF-8 bytes of a token; none for a special token."""
         return self._bytes_V[token]
@@ -117,9 +126,10 @@ class Tokenizer:
 
         return TextSplitter(encode, self._bytes_V) if self.can_split else None
 
-    def to_hub(self, folder: Path) -> None:
+    def to_hub(self, folder: Path, context_tokens: int) -> None:
         """Write a folder that `AutoTokenizer.from_pretrained` opens, with the same ids.
 
+        `context_tokens`, the most that the model reads, becomes its `model_max_length`.
         There, special tokens have strings, so a text can spell them, as with the tokenizers of the hub.
         """
         content: dict[str, Any] = json.loads(self.json)
@@ -134,6 +144,7 @@ class Tokenizer:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self.special.names()[self.special.end_of_text],
             "clean_up_tokenization_spaces": False,
+            "model_max_length": context_tokens,
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
