@@ -25,9 +25,9 @@ from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
 from ablate.records.schema import to_json, write
 from ablate.records.trial import Counts, Status, TrainResult
-from ablate.records.wandb.writer import WandbWriter
+from ablate.records.wandb.writer import RunDescription, WandbWriter
 from ablate.reports.curves import draw_curves
-from ablate.reports.table import accounting_table, csv_table, lesson_table, markdown
+from ablate.reports.table import accounting_table, lesson_table, markdown
 
 ARMS, SEEDS, POINTS = 40, 25, 1000
 METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")
@@ -89,7 +89,11 @@ def write_wandb(runs_dir: Path) -> None:
     rng = np.random.default_rng(0)
     first = runs_dir / f"{0:06}{0:06}"
     mirror = WandbWriter(
-        mode="offline", project="bench", folder=first, trial_id=first.name, config={}, group=None, tags=[]
+        mode="offline",
+        project="bench",
+        folder=first,
+        trial_id=first.name,
+        description=RunDescription("bench", None, (), {}),
     )
     for row in rows_of(rng).to_dict(orient="records"):
         step = int(row.pop("step"))
@@ -114,7 +118,7 @@ def tables_seconds(logs: Logs, grid: GridRecord) -> float:
     results = GridResults(logs, grid)
     lesson = Lesson.of(results)
     assert not results.history([arm.label for arm in results.arms]).empty
-    for table in (csv_table(lesson), lesson_table(lesson), accounting_table(lesson), markdown(lesson)):
+    for table in (lesson.table(), lesson_table(lesson), accounting_table(lesson), markdown(lesson)):
         assert len(table)
     draw_curves(lesson)
     return time.perf_counter() - started

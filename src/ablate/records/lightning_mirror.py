@@ -46,14 +46,14 @@ class LightningMirror:
     def _opened(self) -> Any:
         if self._logger is None:
             # Imports torch, which the process's fork server has done.
-            from lightning.fabric import loggers
+            from lightning.fabric.loggers.csv_logs import CSVLogger
+            from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
-            at = {"root_dir": self._folder.parent, "name": self._name, "version": ""}
-            is_csv = self._name == "csv"
+            root = self._folder.parent
             self._logger = (
-                loggers.CSVLogger(**at, flush_logs_every_n_steps=FLUSH_ROWS)
-                if is_csv
-                else loggers.TensorBoardLogger(**at)
+                CSVLogger(root, self._name, version="", flush_logs_every_n_steps=FLUSH_ROWS)
+                if self._name == "csv"
+                else TensorBoardLogger(root, self._name, version="")
             )
         return self._logger
 

@@ -170,9 +170,9 @@ def _comparisons(lesson: Lesson) -> list[ComparisonJson]:
                 contrast=row.contrast,
                 metric=row.metric,
                 weights=weights[row.contrast],
-                difference=estimate and estimate.difference,
-                low=estimate and estimate.low,
-                high=estimate and estimate.high,
+                difference=estimate.difference if estimate else None,
+                low=estimate.low if estimate else None,
+                high=estimate.high if estimate else None,
                 seeds=row.estimate.seeds,
                 verdict=name,
                 qualifiers=verdict.qualifiers if verdict else (),  # type: ignore[arg-type]
