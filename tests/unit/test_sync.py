@@ -118,7 +118,7 @@ def test_no_value_of_a_run_s_config_is_in_a_list_of_lists(make_trial: MakeTrial,
         assert lists(describe_run(folder, make_trial(*overrides)).config) == []
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.RUNNING, Status.SUBMITTED])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.SUBMITTED])
 def test_a_trial_that_has_not_ended_is_skipped(
     folder: TrialFolder, monkeypatch: pytest.MonkeyPatch, status: Status
 ) -> None:

@@ -9,6 +9,7 @@ from ablate.records.trial import Status, TrialRecord
 from ablate.records.wandb.login import has_login
 from ablate.records.wandb.upload import Run, upload
 from ablate.scheduling.mirrors import outcome
+from ablate.scheduling.reconcile import as_reconciled
 from ablate.scheduling.run_description import describe_run
 from ablate.verbs.arguments import Arguments, trials_named
 
@@ -50,6 +51,7 @@ def _run(folder: TrialFolder, project: str | None) -> Run | str:
     record = folder.record_or_problem()
     if not isinstance(record, TrialRecord):
         return record
+    record = as_reconciled(folder, record)
     if folder.is_locked or record.status not in ENDED:
         return f"it is {record.status}; upload it when it has ended"
     trial = trial_from_container(folder.frozen())
