@@ -11,7 +11,7 @@ import pytest
 from ablate.config.parse import trial_to_container
 from ablate.identity import semantic, trial_id
 from ablate.records.grid import ArmRecord
-from ablate.records.ledger import TrialFolder
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import MetricsWriter
 from ablate.records.schema import write
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
@@ -105,7 +105,11 @@ def test_a_run_is_named_grouped_and_described_by_its_arm(folder: TrialFolder, ma
     folder.update(first_grid="f" * 12)
     candidate = describe_run(folder, trial)
     assert candidate.name == "objective=mixed optimizer.learning_rate=0.001, seed 4"
-    assert candidate.group == f"tuning {'f' * 12}"
+    assert candidate.group == "f" * 12
+    tuning = Ledger(folder.path.parent).tuning_path("f" * 12)
+    tuning.parent.mkdir()
+    tuning.touch()
+    assert describe_run(folder, trial).group == f"tuning {'f' * 12}"
 
 
 def test_no_value_of_a_run_s_config_is_in_a_list_of_lists(make_trial: MakeTrial, folder: TrialFolder) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ablate.config.parse import trial_to_container
 from ablate.config.trial import TrialConfig
+from ablate.errors import LedgerError
 from ablate.identity import kind_of_key
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import TrialRecord
@@ -46,9 +47,10 @@ def _origin(ledger: Ledger, record: TrialRecord) -> tuple[str, str | None, str |
         return label, None, None
     try:
         grid = ledger.grid(record.first_grid)
-    except FileNotFoundError:
-        # A candidate: the grid of the tuned arms comes later.
-        return label, f"tuning {record.first_grid}", None
+    except (FileNotFoundError, LedgerError):
+        # A candidate, as the grid of the tuned arms comes later; or the grid's record is damaged.
+        is_tuning = ledger.tuning_path(record.first_grid).exists()
+        return label, f"tuning {record.first_grid}" if is_tuning else record.first_grid, None
     labels = [arm.label for arm in grid.arms if record.trial_id in arm.trials.values()]
     name = grid.declaration.name
     return (labels or [label])[0], name or f"{grid.title} ({grid.grid_id})", name
