@@ -3,6 +3,7 @@
 A block whose commands no test runs has the reason in a comment before it: <!-- not run: … -->.
 """
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from ablate.grid import command as hydra_command
 from ablate.grid.expand import expand, with_params
 from ablate.records.ledger import Ledger
 from ablate.verbs import commands as command_line
-from tests.support.documents import ROOT, Command, commands, files, pages
+from tests.support.documents import ROOT, Command, commands, files, pages, python_blocks
 from tests.support.in_process import Completed, run_in_process
 from tests.support.text import write_lines, write_text
 
@@ -145,8 +146,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_text(folder / name, 60, seed=0)
     write_lines(folder / "text.jsonl.zst", 60, seed=1)
     write_lines(folder / "data" / "text.jsonl", 60, seed=2)
-    done = run(folder, folder, ["-m", "objective=causal,mixed", "tracking=offline", "lesson.name=lesson2_infill"])
-    assert done.returncode == 0, done.stdout + done.stderr
+    # The names of lessons on the pages.
+    for name in ("lesson2_infill", "my_lesson"):
+        done = run(folder, folder, ["-m", "objective=causal,mixed", "tracking=offline", f"lesson.name={name}"])
+        assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
@@ -190,6 +193,9 @@ def test_the_commands_of_a_page_run(page: Path, home: Path, tmp_path: Path) -> N
         done = run(home, tmp_path, words)
         if done.returncode != 0:
             failed[str(command)] = done.stdout[-500:] + done.stderr[-1500:]
+    with contextlib.chdir(tmp_path):
+        for block in python_blocks(page):
+            exec(compile(block, str(page), "exec"), {})
     assert failed == {}
 
 

@@ -108,18 +108,16 @@ def files(page: Path) -> Iterator[tuple[str, str]]:
             name = ""
 
 
-def python_blocks(page: Path) -> Iterator[tuple[str, str]]:
-    """A page's blocks of Python, each with the reason why no test runs it, or ""."""
-    reason = ""
+def python_blocks(page: Path) -> Iterator[str]:
+    """A page's blocks of Python, without those that are a file or say why they are not run."""
+    has_comment = False
     for token in tokens(page):
         if token.type == "html_block":
-            found = NOT_RUN.search(token.content)
-            reason = found["reason"] if found else ""
-        elif token.type == "fence" and token.info.strip() == "python":
-            yield token.content, reason
-            reason = ""
+            has_comment = token.content.strip().endswith("-->")
+        elif token.type == "fence" and token.info.strip() == "python" and not has_comment:
+            yield token.content
         elif token.nesting >= 0 and token.level == 0:
-            reason = ""
+            has_comment = False
 
 
 def _joined(block: str) -> list[str]:
