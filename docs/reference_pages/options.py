@@ -38,6 +38,7 @@ def page() -> str:
     parts = [INTRODUCTION, "## Groups", *map(_group, _groups_of_values())]
     parts += ["### sweeps", "Search spaces; see [tuning](../how-to/tuning.md).", _choices("sweeps")]
     parts += ["### experiment", "Whole studies: they override the values above.", _choices("experiment")]
+    parts += ["### hydra/launcher", "Where the trials of a command run.", _choices("hydra/launcher")]
     parts += ["## Keys outside groups", _root_keys()]
     parts += ["## Tuning", summary(TuningConfig), _sweeper_keys()]
     parts += ["### A dimension of the space", summary(DimensionConfig), _fields(DimensionConfig)]
