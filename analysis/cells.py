@@ -22,10 +22,10 @@ from ablate.reports.curves import draw_curves
 from ablate.reports.figure import METADATA, style
 from ablate.reports.forest import draw_forest
 from ablate.reports.noise_tables import aa_table, by_lesson, required_seeds_table, variance_table
-from ablate.reports.notes import direction, lesson_or_gap, question
 from ablate.reports.notes import notes as notes_of
 from ablate.reports.paper import AA_GRIDS, AA_SEEDS, NOT_RUN, newest_by_name
 from ablate.reports.table import accounting_table, lesson_table
+from ablate.reports.wording import direction, lesson_or_gap, question
 from ablate.reports.written import markdown_table
 
 TEXTS: dict[str, dict[str, Any]] = {

@@ -38,16 +38,24 @@ def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
     assert "3 arms × 2 seeds, 6 trials, 6 to run" in printed
     assert printed.count("finished  ") == 6
     assert "Does changing objective change bpb_continuation?" in printed
-    assert "Trained on other tasks: prefix (100% prefix); mixed (50% causal, 50% span_corruption)" in printed
-    assert "A unigram model of the training mixture reaches bpb_full" in printed
     [grid] = (folder / "runs" / "grids").glob("*.json")
     lesson = grid.with_suffix("")
-    assert {path.name for path in lesson.iterdir()} == {"lesson.md", "lesson.csv", "curves.png", "curves.pdf"} | {
-        f"comparisons.{suffix}" for suffix in ("png", "pdf")
+    *_, prefix, mixed, _, notes, html = printed.splitlines()
+    for line, arm in ((prefix, "prefix"), (mixed, "mixed")):
+        assert line.split()[0] == arm
+        assert "no better than unigram: " in line, "sixteen steps teach nothing"
+    assert notes == f"Notes: {Path('runs', 'grids', lesson.name, 'lesson.md')}"
+    assert html == f"Page:  {Path('runs', 'grids', lesson.name, 'lesson.html')}"
+    assert {path.name for path in lesson.iterdir()} == {
+        *("lesson.md", "lesson.csv", "lesson.html", "curves.png", "curves.pdf", "comparisons.png", "comparisons.pdf")
     }
     page = (lesson / "lesson.md").read_text()
-    for word in ("| bpb_continuation | prefix |", "| bpb_full/text | mixed |", "One trial's noise", "Detectable"):
-        assert word in page
+    for words in (
+        *("| bpb_continuation | prefix |", "| bpb_full/text | mixed |", "One trial's noise", "Detectable"),
+        "Trained on other tasks: prefix (100% prefix); mixed (50% causal, 50% span_corruption)",
+        "A unigram model of the training mixture reaches bpb_full",
+    ):
+        assert words in page
 
 
 def test_every_trial_keeps_its_record(finished: tuple[Path, str]) -> None:

@@ -13,9 +13,12 @@ from ablate.lessons.lesson import Lesson
 from ablate.records.trial import Status
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
-from ablate.reports.notes import listed
+from ablate.reports.markdown import markdown
+from ablate.reports.notes import note_groups, notes
+from ablate.reports.page import page as html_page
 from ablate.reports.report import report
-from ablate.reports.table import markdown, show
+from ablate.reports.terminal import fold, show
+from ablate.reports.wording import listed
 from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, verdicts, with_changes
 
 
@@ -58,13 +61,59 @@ def test_a_report_writes_its_files_and_the_same_ones_again(tmp_path: Path) -> No
     assert report(results, folder_of(results), console)
     first = {path.name: path.read_bytes() for path in folder_of(results).iterdir()}
     assert set(first) == {
-        *("lesson.md", "lesson.csv", "curves.png", "curves.pdf", "comparisons.png", "comparisons.pdf")
+        *("lesson.md", "lesson.csv", "lesson.html", "curves.png", "curves.pdf", "comparisons.png", "comparisons.pdf")
     }
     assert first["curves.png"].startswith(b"\x89PNG")
     assert report(results, folder_of(results), console)
     assert {path.name: path.read_bytes() for path in folder_of(results).iterdir()} == first
     console.file.close()
-    assert "better" in (tmp_path / "out").read_text()
+    printed = (tmp_path / "out").read_text().splitlines()
+    *_, verdict, blank, notes, page = printed
+    assert [verdict.split()[0], verdict.split()[-1]] == ["good", "better"]
+    assert blank == ""
+    assert [notes.split()[0], page.split()[0]] == ["Notes:", "Page:"]
+    assert Path(notes.split()[1]) == folder_of(results) / "lesson.md"
+    assert Path(page.split()[1]) == folder_of(results) / "lesson.html"
+    assert not any(line.startswith("•") for line in printed), "notes are for --notes and for the files"
+
+
+def test_notes_are_printed_above_the_table_if_wanted(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    lesson = Lesson.of(results)
+    printed = shown(lesson, tmp_path, width=60, with_notes=True)
+    headings = [printed.index(f"\n{heading}\n") for heading in note_groups(lesson)]
+    assert headings == sorted(headings)
+    assert printed.index("• ") < printed.index("Declared: ")
+    words = " ".join(printed.replace("•", " ").split())
+    for note in notes(lesson):
+        assert " ".join(note.split()) in words
+    assert max(map(len, printed.splitlines())) <= 60
+
+
+def test_models_that_are_no_better_than_a_unigram_model_are_marked_in_every_report(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "alike": 0.0, "far": 1.5}, seeds=5)
+    lesson = Lesson.of(results)
+    assert verdicts(lesson) == {"alike": "equivalent", "far": "no better than unigram: worse"}
+    mark = "no better than unigram: worse"
+    assert mark in " ".join(shown(lesson, tmp_path, width=80).split())
+    assert f"| **{mark}** |" in markdown(lesson)
+    assert mark in lesson.table()["verdict"].tolist()
+    text = html_page([lesson])
+    assert '<p class="verdict"><span class="tag">no better than unigram</span> worse' in text
+    assert any(note.startswith("No better than unigram (far): on bpb_full") for note in notes(lesson))
+    # At equal scores a model is no better.
+    for trial in trials["alike"].values():
+        scores = {"bpb_full": 2.0, "bpb_full_unigram": 2.0}
+        ledger_of(results).trial(trial).update(evaluations={"eval": scores})
+    fresh = GridResults(results.logs, results.grid)
+    assert verdicts(Lesson.of(fresh))["alike"].startswith("no better than unigram: ")
+
+
+def shown(lesson: Lesson, tmp_path: Path, width: int, *, with_notes: bool = False) -> str:
+    """What the terminal shows."""
+    with (tmp_path / "out").open("w") as file:
+        show(lesson, Console(file=file, width=width), with_notes=with_notes)
+    return (tmp_path / "out").read_text()
 
 
 def test_missing_trials_make_it_interim(tmp_path: Path) -> None:
@@ -91,15 +140,33 @@ def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> N
     assert verdicts(Lesson.of(results))["bad"] == "worse"
 
 
-def test_a_table_fits_80_columns(tmp_path: Path) -> None:
-    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
-    console = Console(file=(tmp_path / "out").open("w"), width=80)
-    show(Lesson.of(results), console)
-    console.file.close()
-    printed = (tmp_path / "out").read_text()
+def test_a_table_fits_80_columns_and_breaks_labels_and_verdicts_at_words(tmp_path: Path) -> None:
+    long = "objective=mixed_prefix, architecture=encoder_decoder, mixture.weights.code=0.75"
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, long: 1.5})
+    results = with_changes(results, other_declarations=("earlier",))
+    printed = shown(Lesson.of(results), tmp_path, width=80)
     assert "…" not in printed
     assert max(map(len, printed.splitlines())) <= 80
-    assert "better" in printed
+    rows = printed[printed.index("  objective=", printed.index("Declared")) :].splitlines()
+    assert [row[2:20].rstrip() for row in rows] == [
+        *("objective=", "mixed_prefix,", "architecture=", "encoder_decoder,", "mixture.weights.", "code=0.75")
+    ]
+    assert [row[60:].rstrip() for row in rows] == ["no better than", "unigram:", "exploratory: worse", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("label", "width", "lines"),
+    [
+        ("causal / prefix_decoder", 30, ["causal / prefix_decoder"]),
+        ("causal / prefix_decoder", 15, ["causal /", "prefix_decoder"]),
+        ("a.b.c=0.001", 6, ["a.b.c=", "0.001"]),
+        ("lr=0.00125", 5, ["lr=", "0.001", "25"]),
+        ("unbreakable", 5, ["unbre", "akabl", "e"]),
+        ("", 5, [""]),
+    ],
+)
+def test_long_labels_are_folded_at_punctuation(label: str, width: int, lines: list[str]) -> None:
+    assert list(fold(label, width)) == lines
 
 
 def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> None:
@@ -112,7 +179,7 @@ def test_of_many_arms_the_best_are_shown_and_all_are_written(tmp_path: Path) -> 
     with (tmp_path / "out").open("w") as file:
         assert report(results, folder_of(results), Console(file=file, width=120))
     printed = (tmp_path / "out").read_text()
-    assert "The baseline and the 19 best; 20 more arms are in lesson.md and lesson.csv." in printed
+    assert "Shown: the baseline and the 19 best arms. lesson.md and lesson.csv have 20 more." in printed
     assert listed(list(offsets)) == "arm0, arm1, arm2, arm3, arm4 and 35 more"
     assert all(f"| bpb_full | {label} |" in (folder_of(results) / "lesson.md").read_text() for label in offsets)
 
@@ -133,7 +200,8 @@ def test_an_arm_with_a_diverged_seed_is_left_out_of_comparisons_and_means(tmp_pa
     console = Console(file=(tmp_path / "out").open("w"), width=120)
     assert report(GridResults(results.logs, results.grid), folder_of(results), console)
     console.file.close()
-    assert "Diverged: causal 3/3, wild 1/3;" in (tmp_path / "out").read_text()
+    assert "Diverged: causal 3/3, wild 1/3;" in (folder_of(results) / "lesson.md").read_text()
+    assert "diverged: causal 3/3" in (tmp_path / "out").read_text()
 
 
 def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:

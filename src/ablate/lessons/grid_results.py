@@ -18,7 +18,8 @@ from ablate.records.trial import Scores, Status, TrainResult, TrialRecord
 MAX_UNMATCHED_FRACTION = 0.01
 # The fraction of the shorter arm that the last digest logged by both arms must cover.
 MIN_CHECKED_FRACTION = 0.9
-UNIGRAM = "bpb_full_unigram"
+# A metric, and what a unigram model of the training mixture reaches on it.
+UNIGRAM_METRIC, UNIGRAM = "bpb_full", "bpb_full_unigram"
 # Smaller weights are rounding errors of weights that cancel.
 MIN_WEIGHT = 1e-12
 
@@ -173,6 +174,16 @@ class GridResults:
         """Label → `bpb_full` of a unigram model of the arm's training mixture."""
         scores = ((arm.label, self.scores(record)) for arm, _, record in self._trials())
         return {label: of_trial[UNIGRAM] for label, of_trial in scores if UNIGRAM in of_trial}
+
+    @cached_property
+    def no_better_than_unigram(self) -> frozenset[str]:
+        """The labels of arms whose mean `bpb_full` is not below that of a unigram model of their training mixture."""
+        excess: dict[str, list[float]] = {}
+        for arm, _, record in self._trials():
+            scores = self.scores(record)
+            if UNIGRAM in scores and UNIGRAM_METRIC in scores:
+                excess.setdefault(arm.label, []).append(scores[UNIGRAM_METRIC] - scores[UNIGRAM])
+        return frozenset(label for label, of_arm in excess.items() if np.mean(of_arm) >= 0)
 
     def history(self, labels: Collection[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The log of these arms: `arm`, `seed`, the swept options, `trial_id`, `step`, metrics (see `Logs`)."""

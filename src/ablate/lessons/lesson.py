@@ -128,6 +128,7 @@ class Lesson:
         if absent := [arm for arm in arms if results.missing.get(arm, "").startswith("0/")]:
             return QualifiedVerdict(Verdict.MISSING, count=results.missing[absent[0]])
         qualifiers = {
+            "no better than unigram": not results.no_better_than_unigram.isdisjoint(arms),
             "stale": any(trial in self.stale for arm in arms for trial in results.trials_of(arm)),
             "interim": bool(results.missing),
             "exploratory": not results.is_declared,

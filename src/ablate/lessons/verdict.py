@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class QualifiedVerdict:
-    """A verdict as lessons show it, e.g. `stale: interim: worse`, `diverged 1/5`, `missing, 0/5 done`.
+    """A verdict as lessons show it, e.g. `no better than unigram: interim: worse`, `diverged 1/5`, `missing, 0/5 done`.
 
     Attributes:
         verdict: without qualifiers.
@@ -42,13 +42,13 @@ class QualifiedVerdict:
         return ": ".join((*self.qualifiers, self.verdict))
 
     @property
-    def tags(self) -> tuple[str, ...]:
-        """Short texts to show beside the bare verdict."""
+    def detail(self) -> str:
+        """The trials that diverged or are done, where that stands in place of an outcome; else nothing."""
         if self.verdict is Verdict.MISSING:
-            return (f"{self.count} done",)
+            return f"{self.count} done"
         if self.verdict is Verdict.DIVERGED:
-            return (f"{self.arm} {self.count} diverged".lstrip(),)
-        return self.qualifiers
+            return f"{self.arm} {self.count} diverged".lstrip()
+        return ""
 
 
 def verdict(comparison: Comparison, smallest_effect: float, *, less_is_better: bool) -> Verdict:

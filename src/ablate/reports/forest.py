@@ -6,7 +6,7 @@ from ablate.lessons.contrast import Contrast
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.verdict import Verdict
 from ablate.reports.figure import label_text, style
-from ablate.reports.notes import direction
+from ablate.reports.wording import direction
 
 COLOUR_OF = {
     Verdict.BETTER: "#009E73",

@@ -1,80 +1,65 @@
-"""The sentences of a lesson: its question, how certain its table is, and what the arms read."""
+"""The sentences of a lesson in groups: caveats, certainty, what the arms trained on, what the metrics measure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from ablate.lessons.critical_values import POWER
-from ablate.lessons.estimate import Estimate
-from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.variance import VarianceComponents
-from ablate.reports.noise_tables import variance_fractions
+from ablate.reports.certainty import certainty_notes
 from ablate.reports.tuning_notes import tuning_notes
+from ablate.reports.wording import counts, listed, nothing_to_compare
 
+CAVEATS, CERTAINTY, TRAINING, METRICS = "Caveats", "How certain the verdicts are", "Training", "Metrics"
 # With fewer seeds, intervals allow for a baseline twice as noisy as the arms, and more noise would not be noticed.
 ENOUGH_SEEDS_FOR_ANY_NOISE = 5
-# Contrasts whose variance components are computed: each reads the documents of every trial.
-MAX_VARIANCE_CONTRASTS = 8
 
 
-def lesson_or_gap(results: GridResults, stale: Mapping[str, Sequence[str]] | None = None) -> Lesson | str:
-    """The lesson, or a sentence that says why there is none."""
-    try:
-        lesson = Lesson.of(results, stale)
-    except IncomparableError as error:
-        return str(error)
-    return lesson if lesson.metrics else nothing_to_compare(lesson)
-
-
-def nothing_to_compare(lesson: Lesson) -> str:
-    """Why there is no estimate at all."""
-    results = lesson.results
-    if results.baseline in results.diverged:
-        return f"The baseline {results.baseline} diverged: {results.diverged[results.baseline]} of its trials."
-    return f"No seed is finished in every arm (finished: {_counts(results.missing) or 'all'})."
-
-
-def question(lesson: Lesson) -> str:
-    """The declared question, or one about the factors."""
-    declaration = lesson.results.declaration
-    if declaration.question:
-        return declaration.question
-    factors = " and ".join(declaration.factors)
-    if not factors:
-        return "What does this one arm reach?"
-    return f"Does changing {factors} change {declaration.primary_metric}?"
-
-
-def direction(lesson: Lesson, metric: str) -> str:
-    """Which values of a metric are better."""
-    return f"{'less' if lesson.results.metric(metric).less_is_better else 'more'} is better"
-
-
-def listed(labels: Sequence[str], limit: int = 6) -> str:
-    """Labels in a sentence; the first ones where there are many."""
-    if len(labels) <= limit:
-        return ", ".join(labels)
-    return f"{', '.join(labels[: limit - 1])} and {len(labels) - limit + 1:,} more"
+def note_groups(lesson: Lesson) -> dict[str, list[str]]:
+    """Heading → sentences, without empty groups. The caveats come first."""
+    groups = {
+        CAVEATS: [
+            *_gap_notes(lesson),
+            *_noise_caveats(lesson),
+            *_qualifier_notes(lesson),
+            *_task_notes(lesson),
+        ],
+        CERTAINTY: list(certainty_notes(lesson)),
+        TRAINING: [
+            *(f"{arm.label} is the same trial as {arm.same_as}." for arm in lesson.results.all_arms if arm.same_as),
+            *tuning_notes(lesson),
+            *_reading_notes(lesson),
+            *_unigram_notes(lesson),
+        ],
+        METRICS: [f"`{name}`: {meaning}" for name, meaning in metric_meanings(lesson).items()],
+    }
+    return {heading: sentences for heading, sentences in groups.items() if sentences}
 
 
 def notes(lesson: Lesson) -> list[str]:
-    """All sentences below the table."""
-    return [
-        *(f"{arm.label} is the same trial as {arm.same_as}." for arm in lesson.results.all_arms if arm.same_as),
-        *_certainty_notes(lesson),
-        *tuning_notes(lesson),
-        *_task_notes(lesson),
-        *_reading_notes(lesson),
-        *(f"`{name}`: {lesson.results.metric(name).meaning}" for name in _metrics_without_source(lesson)),
-        *_unigram_notes(lesson),
-    ]
+    """The sentences of all groups."""
+    return [sentence for sentences in note_groups(lesson).values() for sentence in sentences]
 
 
-def _metrics_without_source(lesson: Lesson) -> list[str]:
-    return list(dict.fromkeys(name.split("/")[0] for name in lesson.metrics))
+def next_step(lesson: Lesson) -> str | None:
+    """What the user can do where nothing can be decided yet."""
+    results = lesson.results
+    if lesson.primary is None:
+        return nothing_to_compare(lesson)
+    if not results.contrasts:
+        return "One arm: nothing to compare it with. Sweep a value, e.g. -m objective=causal,prefix,mixed"
+    if results.missing:
+        return f"Trials are missing (done: {counts(results.missing)}). The same command runs them."
+    if lesson.comparisons and results.seeds == 1:
+        return "One seed shows no noise, so nothing can be decided. Run more seeds: replicates=3"
+    required = lesson.required_seeds
+    if not lesson.is_decided and required and required > results.seeds:
+        effect = results.declaration.smallest_effect
+        return f"Undecided: it takes about {required} seeds to detect the smallest effect that matters, {effect:g}."
+    return None
 
 
-def _counts(counts: Mapping[str, str]) -> str:
-    return listed([f"{arm} {count}" for arm, count in counts.items()])
+def metric_meanings(lesson: Lesson) -> dict[str, str]:
+    """Metric, without a source → what it measures."""
+    names = dict.fromkeys(name.split("/")[0] for name in lesson.metrics)
+    return {name: lesson.results.metric(name).meaning for name in names}
 
 
 def _tasks(tasks: Mapping[str, float]) -> str:
@@ -91,11 +76,11 @@ def _task_notes(lesson: Lesson) -> list[str]:
             by_tasks.setdefault(_tasks(arm.tasks), []).append(arm.label)
     if not by_tasks:
         return []
+    others = "; ".join(f"{listed(labels)} ({tasks})" for tasks, labels in by_tasks.items())
     return [
-        f"Trained on other tasks: {'; '.join(f'{listed(labels)} ({tasks})' for tasks, labels in by_tasks.items())}; "
-        f"the baseline {baseline.label} is {_tasks(baseline.tasks)}. What such an arm loses here may be the price of "
-        "an ability that these metrics do not measure (filling in a middle, reading a prefix in both directions): "
-        "worse here is not worse at everything."
+        f"Trained on other tasks: {others}; the baseline {baseline.label} is {_tasks(baseline.tasks)}. Such an arm may "
+        "be worse here and better at what these metrics do not measure, e.g. infilling or reading a prefix in both "
+        "directions."
     ]
 
 
@@ -109,9 +94,9 @@ def _reading_notes(lesson: Lesson) -> list[str]:
         )
         by_reading.setdefault(text, []).append(arm)
     if len(by_reading) == 1:
-        return [f"Read: {next(iter(by_reading))}."]
+        return [f"Text read by every arm: {next(iter(by_reading))}."]
     texts = [f"{listed(arms)}: {text}" for text, arms in by_reading.items()]
-    return [f"Read: {'; '.join(texts)}."] if texts else []
+    return [f"Text read: {'; '.join(texts)}."] if texts else []
 
 
 def _unigram_notes(lesson: Lesson) -> list[str]:
@@ -122,90 +107,38 @@ def _unigram_notes(lesson: Lesson) -> list[str]:
     if estimate is None or unigram is None or baseline not in estimate.means:
         return []
     fraction = 1 - estimate.means[baseline] / unigram
-    place = f"{fraction:.1%} below it" if fraction > 0 else f"{-fraction:.1%} above it: it has learned next to nothing"
+    place = f"{fraction:.1%} below it" if fraction > 0 else f"{-fraction:.1%} above it"
     return [f"A unigram model of the training mixture reaches bpb_full {unigram:.4f}; {baseline} is {place}."]
 
 
-def _certainty_notes(lesson: Lesson) -> list[str]:
-    """How certain the table is, and what would make it more certain."""
-    if lesson.primary is None:
-        return [nothing_to_compare(lesson)]
-    if not lesson.results.contrasts:
-        return ["One arm: nothing to compare it with. Sweep something, e.g. -m objective=causal,prefix,mixed."]
-    estimates = [note for name, estimate in lesson.declared.items() for note in _estimate_notes(lesson, name, estimate)]
-    return [*estimates, *_gap_notes(lesson), *_qualifier_notes(lesson), *_look_notes(lesson)]
-
-
-def _varied_by_seeds(lesson: Lesson) -> str:
-    seeds = [seed.split("/") for seed in lesson.results.arms[0].trials]
-    if len({init for init, *_ in seeds}) == 1:
-        return "order of the data; the initial values are fixed"
-    if len({data for *_, data in seeds}) == 1:
-        return "initial values; the order of the data is fixed"
-    return "initial values and order of the data"
-
-
-def _estimate_notes(lesson: Lesson, name: str, estimate: Estimate) -> Iterator[str]:
-    """What the intervals on a metric cover, and what they can detect."""
-    declaration, contrasts = lesson.results.declaration, lesson.results.contrasts
-    if estimate.seeds == 1:
-        yield "One seed shows no noise, so nothing can be decided. Run more: replicates=3."
-        return
-    if not estimate.comparisons:
-        yield f"{name}: no declared comparison has all its arms."
-        return
-    if estimate.noise is None or estimate.minimum_detectable_effect is None:
-        yield f"{name}: every seed gave the same value, so the noise is unknown and there is no interval."
-        return
-    family = f"all {len(contrasts)} declared comparisons" if len(contrasts) > 1 else "it"
-    family += f" and the looks at {', '.join(map(str, declaration.looks))} seeds" if len(declaration.looks) > 1 else ""
-    yield (
-        f"{declaration.confidence:.0%} intervals on {name}, paired by seed over {estimate.seeds} seeds "
-        f"({_varied_by_seeds(lesson)}), hold simultaneously for {family}."
-    )
-    correlation = (
-        "" if estimate.correlation is None else f" Arms under one seed correlate at {estimate.correlation:.2f}."
-    )
-    required = lesson.required_seeds if name == lesson.results.primary_metric else None
-    yield (
-        f"One trial's noise: {estimate.noise:.4f} {lesson.results.metric(name).unit}.{correlation} Detectable: "
-        f"{estimate.minimum_detectable_effect:.4f} with {POWER:.0%} power; declared as mattering: "
-        f"{lesson.results.smallest_effect(name):g}."
-        + (f" That takes about {required} seeds." if required and required > estimate.seeds else "")
-    )
-    variances = {
-        comparison.contrast.name: variance
-        for comparison in estimate.comparisons[:MAX_VARIANCE_CONTRASTS]
-        if (variance := lesson.variance(comparison.contrast)) is not None
-    }
-    yield _variance_note(variances, estimate.seeds)
-    if estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
-        yield (
-            f"{estimate.seeds} seeds hardly show which arms are noisier (here up to {estimate.noise_ratio:.1f} times): "
-            "the intervals allow for a baseline twice as noisy as the arms, not for more."
-        )
-
-
-def _variance_note(variances: Mapping[str, VarianceComponents], seeds: int) -> str:
-    """What the intervals cover, with the variance components of the contrast with the largest variance."""
-    if not variances:
-        return "The intervals cover other seeds on these documents. Scores of single documents are not in these logs."
-    name, variance = max(variances.items(), key=lambda item: item[1].total)
-    seed, document, interaction = variance_fractions(variance).values()
-    return (
-        f"The intervals cover other seeds on these documents. With other documents too, the standard error of {name} "
-        f"over {seeds} seeds would be {variance.total**0.5:.4f}, not {variance.of_seeds**0.5:.4f}: of that variance, "
-        f"seeds {seed:.0%}, documents {document:.0%}, seed × document {interaction:.0%}."
-    )
+def _noise_caveats(lesson: Lesson) -> Iterator[str]:
+    """Where there is no interval, or one that rests on few seeds."""
+    for name, estimate in lesson.declared.items():
+        if estimate.seeds == 1:
+            yield f"{name}: one seed shows no noise, so nothing can be decided. Run more seeds: replicates=3"
+        elif not estimate.comparisons:
+            yield f"{name}: no declared comparison has results in all its arms."
+        elif estimate.noise is None:
+            yield f"{name}: every seed gave the same value, so the noise is unknown and there is no interval."
+        elif estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
+            yield (
+                f"{name}: {estimate.seeds} seeds hardly show which arms are noisier (here up to "
+                f"{estimate.noise_ratio:.1f} times). The intervals allow for a baseline twice as noisy as the arms, "
+                "not for more."
+            )
 
 
 def _gap_notes(lesson: Lesson) -> Iterator[str]:
     """What is not in the table."""
     results = lesson.results
+    if lesson.primary is None:
+        yield nothing_to_compare(lesson)
+    elif not results.contrasts:
+        yield "One arm: nothing to compare it with. Sweep a value, e.g. -m objective=causal,prefix,mixed"
     if results.missing:
-        yield f"Interim: trials are missing (done: {_counts(results.missing)}), so no verdict is final."
+        yield f"Interim: trials are missing (done: {counts(results.missing)}), so no verdict is final."
     if results.diverged:
-        yield f"Diverged: {_counts(results.diverged)}; these arms are left out of all comparisons and means."
+        yield f"Diverged: {counts(results.diverged)}; these arms are left out of all comparisons and means."
     for arm, seed, name in results.not_finite():
         yield f"{arm}, seed {seed}: {name} is not a number, so that seed is left out of {name} for all arms."
     for contrast in results.contrasts:
@@ -218,6 +151,12 @@ def _gap_notes(lesson: Lesson) -> Iterator[str]:
 def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
     """What weakens the verdicts."""
     results = lesson.results
+    if unlearned := [arm.label for arm in results.arms if arm.label in results.no_better_than_unigram]:
+        yield (
+            f"No better than unigram ({listed(unlearned)}): on bpb_full these arms do not beat a unigram model of "
+            "their training mixture, so they have learned next to nothing from context. Their verdicts say little "
+            "about the question. Train longer."
+        )
     if not results.is_declared:
         yield (
             f"Exploratory: {results.declaration.name} was declared differently before "
@@ -226,25 +165,11 @@ def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
         )
     if post_hoc := [contrast.name for contrast in results.contrasts if results.is_post_hoc(contrast)]:
         yield (
-            f"Post hoc ({listed(post_hoc)}): trials of these arms were scored before the lesson was declared. Asking "
-            "again with more seeds or another smallest effect errs more often than the intervals say. max_replicates "
-            "adds seeds at declared looks; seeds that nobody has seen, e.g. seed=10,11,12, give a final verdict."
+            f"Post hoc ({listed(post_hoc)}): trials of these arms were scored before the lesson was declared. "
+            "Repeating a lesson with more seeds or another smallest effect errs more often than the intervals say. "
+            "max_replicates adds seeds at declared looks; seeds that nobody has seen, e.g. seed=10,11,12, give a final "
+            "verdict."
         )
     if lesson.stale:
         changes = listed(list(dict.fromkeys(change for of_trial in lesson.stale.values() for change in of_trial)))
         yield f"Stale: {len(lesson.stale)} trials ran with other code ({changes}). Run the grid again."
-
-
-def _look_notes(lesson: Lesson) -> Iterator[str]:
-    """Whether there is another interim look."""
-    results = lesson.results
-    looks, seeds = results.declaration.looks, results.seeds
-    if len(looks) == 1 or results.missing:
-        return
-    later = [look for look in looks if look > seeds]
-    if lesson.is_decided:
-        yield f"Every comparison was decided at {seeds} seeds" + (", so no more were added." if later else ".")
-    elif later:
-        yield f"Some comparisons are undecided at {seeds} seeds; the same command looks again at {later[0]}."
-    else:
-        yield f"No look is left: at most {seeds} seeds were declared."

@@ -15,8 +15,9 @@ from ablate.reports.cards import cards, interval, signed
 from ablate.reports.curves import draw_curves
 from ablate.reports.forest import MAX_ROWS, draw_forest
 from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg, page_style
-from ablate.reports.notes import direction, notes, question
+from ablate.reports.notes import notes
 from ablate.reports.table import accounting_table, headers, text_rows
+from ablate.reports.wording import direction, question
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies

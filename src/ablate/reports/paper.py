@@ -17,8 +17,9 @@ from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
 from ablate.reports.noise_tables import aa_table, required_seeds_table
-from ablate.reports.notes import lesson_or_gap, notes, question
+from ablate.reports.notes import notes
 from ablate.reports.table import accounting_table, lesson_table
+from ablate.reports.wording import lesson_or_gap, question
 from ablate.reports.written import markdown_table, write_table
 
 FIGURE_FORMATS = ("pdf", "svg", "png")

@@ -17,8 +17,9 @@ from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
 from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
+from ablate.reports.wording import listed
 from ablate.scheduling.launcher import Launcher
-from ablate.verbs.arguments import Arguments, grid_named, listed
+from ablate.verbs.arguments import Arguments, grid_named
 from ablate.verbs.json_output import print_json
 from ablate.verbs.table import PROGRAM
 
@@ -52,10 +53,12 @@ def main(arguments: Arguments) -> int:
     if "--json" in arguments.flags:
         return _print_json(logs, chosen or grids[:1])
     console = make_console()
-    code = _print(logs, chosen or grids[:1], arguments.ledger if is_ledger else None, console)
     if not names and len(grids) > 1:
-        say(console, f"\nOther grids here ({PROGRAM} lessons GRID_ID):\n{listed(grids[1:])}")
-    return code
+        # Above the lesson, because the verdicts come last.
+        others = [grid.declaration.name or grid.grid_id for grid in grids[1:]]
+        say(console, f"The newest of {len(grids)} grids. Others ({PROGRAM} lessons NAME): {listed(others)}")
+    with_notes = "--notes" in arguments.flags
+    return _print(logs, chosen or grids[:1], arguments.ledger if is_ledger else None, console, with_notes=with_notes)
 
 
 def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
@@ -77,13 +80,15 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
     if "--json" in names:
         return _print_json(logs, [record])
     if "--html" not in names:
-        return _print(logs, [record], ledger, console)
+        return _print(logs, [record], ledger, console, with_notes="--notes" in names)
     tuning_id = grid.tuning and grid.tuning.tuning_id
     tunings = [tuning for tuning in ledger.tunings(logs.problems) if tuning.tuning_id == tuning_id]
     return _page([GridResults(logs, record)], ledger.runs_dir, console, tunings)
 
 
-def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, console: Console) -> int:
+def _print(
+    logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, console: Console, *, with_notes: bool
+) -> int:
     """Print lessons, and write their files into the ledger. Returns 1 if a grid has no lesson."""
     code = 0
     for grid in grids:
@@ -92,7 +97,7 @@ def _print(logs: Logs, grids: Sequence[GridRecord], ledger: Ledger | None, conso
         if folder is not None and not isinstance(logs, LedgerLogs):
             # A mirror may have less than the ledger, whose files stay.
             folder /= "wandb"
-        if report(results, folder, console, stale_trials(results)) is None:
+        if report(results, folder, console, stale_trials(results), with_notes=with_notes) is None:
             code = 1
     _print_problems(logs, console)
     return code
@@ -128,8 +133,8 @@ def _page(
 ) -> int:
     """Write one page of lessons and tunings, with links to a W&B project. Returns 1 if there is nothing to write."""
     from ablate.records.wandb.logs import OfflineWandbLogs, ProjectLogs
-    from ablate.reports.notes import lesson_or_gap
     from ablate.reports.page import write_page
+    from ablate.reports.wording import lesson_or_gap
 
     lessons = []
     for of_grid in results:

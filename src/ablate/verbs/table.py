@@ -116,7 +116,11 @@ _TABLE = (
         ("lessons", "lessons lesson2_infill --html"),
         Composes.GRID,
         takes={"NAME": "a grid's id or a lesson's name (default: the newest grid; with --html, all)", **LOGS},
-        flags=(Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"), JSON),
+        flags=(
+            Flag(("--notes",), "print the notes too: caveats, intervals, training and what each metric measures"),
+            Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"),
+            JSON,
+        ),
     ),
     Verb(
         "paper",

@@ -1,0 +1,88 @@
+"""Sentences about how certain a lesson's verdicts are: what the intervals cover, noise, power, looks."""
+
+from collections.abc import Iterator, Mapping
+
+from ablate.lessons.critical_values import POWER
+from ablate.lessons.estimate import Estimate
+from ablate.lessons.lesson import Lesson
+from ablate.lessons.variance import VarianceComponents
+from ablate.reports.noise_tables import variance_fractions
+
+# Contrasts whose variance components are computed: each reads the documents of every trial.
+MAX_VARIANCE_CONTRASTS = 8
+
+
+def certainty_notes(lesson: Lesson) -> Iterator[str]:
+    """What the intervals cover, what the seeds can detect, and whether there is another interim look."""
+    for name, estimate in lesson.declared.items():
+        if estimate.comparisons and estimate.noise is not None and estimate.minimum_detectable_effect is not None:
+            yield _interval_note(lesson, name, estimate)
+            yield _noise_note(lesson, name, estimate, estimate.noise, estimate.minimum_detectable_effect)
+            variances = {
+                comparison.contrast.name: variance
+                for comparison in estimate.comparisons[:MAX_VARIANCE_CONTRASTS]
+                if (variance := lesson.variance(comparison.contrast)) is not None
+            }
+            yield _variance_note(variances, estimate.seeds)
+    yield from _look_notes(lesson)
+
+
+def _interval_note(lesson: Lesson, name: str, estimate: Estimate) -> str:
+    declaration, contrasts = lesson.results.declaration, lesson.results.contrasts
+    family = f"all {len(contrasts)} declared comparisons" if len(contrasts) > 1 else "the declared comparison"
+    looks = f" and the looks at {', '.join(map(str, declaration.looks))} seeds" if len(declaration.looks) > 1 else ""
+    return (
+        f"The {declaration.confidence:.0%} intervals on {name} are paired by seed over {estimate.seeds} seeds "
+        f"({_varied_by_seeds(lesson)}) and hold simultaneously for {family}{looks}."
+    )
+
+
+def _varied_by_seeds(lesson: Lesson) -> str:
+    seeds = [seed.split("/") for seed in lesson.results.arms[0].trials]
+    if len({init for init, *_ in seeds}) == 1:
+        return "order of the data; the initial values are fixed"
+    if len({data for *_, data in seeds}) == 1:
+        return "initial values; the order of the data is fixed"
+    return "initial values and order of the data"
+
+
+def _noise_note(lesson: Lesson, name: str, estimate: Estimate, noise: float, detectable: float) -> str:
+    """One trial's noise, and the effect that these seeds detect beside the one that was declared to matter."""
+    correlated = ""
+    if estimate.correlation is not None:
+        correlated = f" Arms under one seed correlate at {estimate.correlation:.2f}."
+    required = lesson.required_seeds if name == lesson.results.primary_metric else None
+    more = f" To detect that takes about {required} seeds." if required and required > estimate.seeds else ""
+    return (
+        f"One trial's noise: {noise:.4f} {lesson.results.metric(name).unit}.{correlated} Detectable with {POWER:.0%} "
+        f"power: {detectable:.4f}; smallest effect that matters: {lesson.results.smallest_effect(name):g}.{more}"
+    )
+
+
+def _variance_note(variances: Mapping[str, VarianceComponents], seeds: int) -> str:
+    """What the intervals cover, with the variance components of the contrast with the largest variance."""
+    covered = "The intervals cover other seeds on these documents."
+    if not variances:
+        return f"{covered} These logs have no scores of single documents."
+    name, variance = max(variances.items(), key=lambda item: item[1].total)
+    seed, document, interaction = variance_fractions(variance).values()
+    return (
+        f"{covered} With other documents too, the standard error of {name} over {seeds} seeds would be "
+        f"{variance.total**0.5:.4f} instead of {variance.of_seeds**0.5:.4f}. Of that variance, seeds cause {seed:.0%}, "
+        f"documents {document:.0%}, seed × document {interaction:.0%}."
+    )
+
+
+def _look_notes(lesson: Lesson) -> Iterator[str]:
+    """Whether there is another interim look."""
+    results = lesson.results
+    looks, seeds = results.declaration.looks, results.seeds
+    if len(looks) == 1 or results.missing or not lesson.comparisons:
+        return
+    later = [look for look in looks if look > seeds]
+    if lesson.is_decided:
+        yield f"Every comparison was decided at {seeds} seeds" + (", so no seeds were added." if later else ".")
+    elif later:
+        yield f"Some comparisons are undecided at {seeds} seeds. The same command looks again at {later[0]}."
+    else:
+        yield f"No look is left: at most {seeds} seeds were declared."

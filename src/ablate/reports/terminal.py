@@ -1,0 +1,139 @@
+"""A lesson in the terminal. The verdicts come last, where a reader's eye is when the grid ends."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ablate.lessons.lesson import Lesson, Row
+from ablate.lessons.verdict import Verdict
+from ablate.reports.notes import note_groups
+from ablate.reports.table import headers, text_rows
+from ablate.reports.wording import direction, question
+
+# Arms per metric; the files have all.
+MAX_ARMS = 20
+STYLES = {
+    Verdict.BETTER: "bold green",
+    Verdict.WORSE: "bold red",
+    Verdict.EQUIVALENT: "bold cyan",
+    Verdict.UNDECIDED: "bold yellow",
+}
+INDENT, GAP = 2, 2
+# Longer texts are broken at words, e.g. "no better than unigram: equivalent" and "− <a long baseline>".
+MAX_VERDICT_WIDTH, MAX_HEADER_WIDTH = 20, 12
+MIN_LABEL_WIDTH = 12
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The widths of the label, the numbers and the verdict, the same for all metrics."""
+
+    label: int
+    numbers: tuple[int, ...]
+    verdict: int
+
+    @classmethod
+    def of(cls, rows: Sequence[list[str]], width: int) -> "_Layout":
+        """Give the label what the numbers and the verdict leave of the width, and no more than it needs."""
+        label, *numbers, verdict = (
+            max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)
+        )
+        verdict = min(verdict, MAX_VERDICT_WIDTH)
+        left = width - INDENT - sum(GAP + each for each in (*numbers, verdict))
+        return cls(min(label, max(left, MIN_LABEL_WIDTH)), tuple(numbers), verdict)
+
+    def table(self) -> Table:
+        """An empty table of these widths."""
+        table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+        table.add_column(width=INDENT + self.label)
+        for width in self.numbers:
+            table.add_column(width=width, justify="right")
+        table.add_column(width=self.verdict)
+        return table
+
+
+def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
+    """Print the question, the notes if wanted, the metrics without and then those with declared comparisons.
+
+    Single sources are shown for the primary metric alone; the files have all. Labels and verdicts are wrapped at
+    words, so the table fits 80 columns.
+    """
+    console.print(Text(f"\n{question(lesson)}", style="bold"))
+    for heading, sentences in note_groups(lesson).items() if with_notes else ():
+        console.print(Text(f"\n{heading}", style="bold"))
+        for sentence in sentences:
+            item = Table.grid(padding=(0, 1, 0, 0))
+            item.add_row("•", Text(sentence))
+            console.print(item)
+    shown_arms = set(lesson.shown_arms(MAX_ARMS))
+    rows = [(row, cells) for row, (_, *cells) in text_rows(lesson) if _is_shown(row, lesson, shown_arms)]
+    if not rows:
+        return
+    header = ["", *("\n".join(fold(text, MAX_HEADER_WIDTH)) for text in headers(lesson)[2:])]
+    layout = _Layout.of([header, *(cells for _, cells in rows)], console.width)
+    explored = [row for row in rows if row[0].metric not in lesson.declared]
+    declared = [row for row in rows if row[0].metric in lesson.declared]
+    if explored:
+        console.print(Text("\nOther metrics, without verdicts because nothing was declared on them", style="dim"))
+        _print_rows(explored, header, layout, lesson, console)
+    if rest := len(lesson.results.arms) - len(shown_arms):
+        console.print(
+            f"\nShown: the baseline and the {len(shown_arms) - 1} best arms. lesson.md and lesson.csv have "
+            f"{rest:,} more."
+        )
+    if declared:
+        console.print(Text(f"\n{_declaration(lesson)}", style="dim"))
+        _print_rows(declared, header, layout, lesson, console)
+
+
+def _is_shown(row: Row, lesson: Lesson, arms: set[str]) -> bool:
+    if row.arm is not None and row.arm not in arms:
+        return False
+    whole, _, source = row.metric.partition("/")
+    return not source or row.metric in lesson.declared or whole == lesson.results.primary_metric.split("/")[0]
+
+
+def _declaration(lesson: Lesson) -> str:
+    results = lesson.results
+    seeds = f"{results.seeds} seed{'' if results.seeds == 1 else 's'} per arm"
+    return f"Declared: smallest effect that matters {results.declaration.smallest_effect:g}, {seeds}"
+
+
+def _print_rows(
+    rows: Sequence[tuple[Row, list[str]]], header: Sequence[str], layout: _Layout, lesson: Lesson, console: Console
+) -> None:
+    """Print a table with a heading per metric."""
+    table = layout.table()
+    table.add_row(*(Text(text, style="dim") for text in header))
+    previous = None
+    for row, (label, *numbers, verdict) in rows:
+        if row.metric != previous:
+            console.print(table)
+            table = layout.table()
+            metric = lesson.results.metric(row.metric)
+            heading = Text(row.metric, style="bold")
+            heading.append(f"  {metric.unit}, {direction(lesson, row.metric)}", style="not bold dim")
+            console.print(heading)
+        style = STYLES.get(row.verdict.verdict, "") if row.verdict else ""
+        folded = "\n".join(" " * INDENT + line for line in fold(label, layout.label))
+        table.add_row(Text(folded), *numbers, Text("\n".join(fold(verdict, layout.verdict)), style=style))
+        previous = row.metric
+    console.print(table)
+
+
+def fold(label: str, width: int) -> Iterator[str]:
+    """Yield the lines of a label, broken after spaces and punctuation; in mid-word only where a word is too long."""
+    line = ""
+    for part in re.split(r"(?<=[\s/=,:])|(?<=\.)(?=[a-z])", label):
+        if line and len(line) + len(part.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += part
+        while len(line.rstrip()) > width:
+            yield line[:width]
+            line = line[width:]
+    yield line.rstrip()
