@@ -17,8 +17,8 @@ from ablate.reports.markdown import markdown
 from ablate.reports.notes import note_groups, notes
 from ablate.reports.page import page as html_page
 from ablate.reports.report import report
-from ablate.reports.terminal import fold, show
-from ablate.reports.wording import listed
+from ablate.reports.terminal import show
+from ablate.reports.wording import fold, listed
 from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, verdicts, with_changes
 
 

@@ -1,12 +1,18 @@
-"""The declared comparisons as intervals, beside the smallest effect."""
+"""The declared comparisons as intervals, beside the smallest effect that matters."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.lessons.contrast import Contrast
+from ablate.lessons.estimate import Comparison
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.verdict import Verdict
-from ablate.reports.figure import label_text, style
-from ablate.reports.wording import direction
+from ablate.reports.figure import INK, LINE, QUIET, label_text, style
+from ablate.reports.wording import typographic
 
 COLOUR_OF = {
     Verdict.BETTER: "#009E73",
@@ -14,49 +20,132 @@ COLOUR_OF = {
     Verdict.EQUIVALENT: "#0072B2",
     Verdict.UNDECIDED: "#777777",
 }
+BAND = COLOUR_OF[Verdict.EQUIVALENT]
 # More would not fit; the tables have all.
 MAX_ROWS = 20
+# Inches. A narrow figure has each label and verdict above its interval, a wide one beside it.
+WIDE, NARROW = 7.2, 4.6
+TRACK, LINE_OF_TEXT, FRAME = 0.46, 0.16, 0.85
+VERDICT_CHARACTERS = 24
 
 
-def draw_forest(lesson: Lesson) -> Figure:
-    """Draw a row per declared comparison, with ± the smallest effect as a band."""
-    shown = lesson.comparisons[:MAX_ROWS]
-    effect = lesson.results.declaration.smallest_effect
+def draw_forest(lesson: Lesson, width: float = WIDE) -> Figure:
+    """Draw a row per declared comparison, and a panel per metric, with ± its smallest effect as a band.
+
+    Long labels are folded, so that they leave the axis its room.
+    """
+    by_metric: dict[str, list[Comparison]] = {}
+    for comparison in lesson.comparisons[:MAX_ROWS]:
+        by_metric.setdefault(comparison.contrast.metric, []).append(comparison)
+    rows = {metric: [_Row.of(lesson, each, width) for each in of_metric] for metric, of_metric in by_metric.items()}
+    heights = [sum(row.height for row in of_metric) for of_metric in rows.values()] or [TRACK]
     with style():
-        labels = [_label(lesson, comparison.contrast) for comparison in shown]
-        lines = sum(max(2, label.count("\n") + 1) for label in labels)
-        figure = Figure(figsize=(7.2, 1.2 + 0.21 * max(2, lines)), layout="constrained")
-        axis = figure.add_subplot()
-        axis.axvspan(-effect, effect, color="#0072B2", alpha=0.10, linewidth=0)
-        axis.axvline(0, color="#555555", linewidth=0.8)
-        for place, comparison in enumerate(shown):
-            colour = COLOUR_OF[lesson.verdict(comparison)]
-            if comparison.low is not None and comparison.high is not None:
-                axis.plot([comparison.low, comparison.high], [place, place], color=colour, linewidth=2.2)
-            axis.plot([comparison.difference], [place], "o", color=colour, markersize=5)
-            axis.annotate(
-                str(lesson.verdicts[comparison.contrast.name]),
-                (1.01, place),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                color=colour,
-                annotation_clip=False,
-            )
-        axis.set_yticks(range(len(shown)), labels)
-        axis.set_ylim(len(shown) - 0.5, -0.5)
-        axis.spines["left"].set_visible(False)
-        axis.tick_params(axis="y", length=0)
-        axis.set_xlabel(_unit(lesson))
+        figure = Figure(figsize=(width, sum(heights) + FRAME * len(heights)), layout="constrained")
+        axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, (metric, of_metric) in zip(axes, rows.items(), strict=False):
+            _draw_metric(axis, lesson, metric, of_metric)
     return figure
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A comparison with its texts and its height in inches, of which `text` is above the interval."""
+
+    comparison: Comparison
+    label: str
+    verdict: str
+    colour: str
+    text: float
+    height: float
+
+    @classmethod
+    def of(cls, lesson: Lesson, comparison: Comparison, width: float) -> "_Row":
+        verdict = lesson.verdicts[comparison.contrast.name]
+        label = label_text(_label(lesson, comparison.contrast))
+        shown = label_text(str(verdict), VERDICT_CHARACTERS)
+        lines = 1 + max(label.count("\n"), shown.count("\n"))
+        colour = COLOUR_OF[verdict.verdict]
+        if width < WIDE:
+            return cls(comparison, label, shown, colour, LINE_OF_TEXT * lines + 0.1, LINE_OF_TEXT * lines + 0.4)
+        return cls(comparison, label, shown, colour, 0.0, TRACK + LINE_OF_TEXT * (lines - 1))
+
+
+def _draw_metric(axis: Axes, lesson: Lesson, metric: str, rows: Sequence[_Row]) -> None:
+    """Draw one metric's comparisons from top to bottom; y is in inches."""
+    effect = lesson.results.smallest_effect(metric)
+    top = 0.0
+    for row in rows:
+        if row.text:
+            _draw_row_below_text(axis, row, top, effect)
+        else:
+            _draw_row_beside_text(axis, row, top)
+        top += row.height
+        if row is not rows[-1]:
+            axis.axhline(top, color=LINE, linewidth=0.6, zorder=0)
+    if not rows[0].text:
+        axis.axvspan(-effect, effect, color=BAND, alpha=0.10, linewidth=0, zorder=0.5)
+        axis.axvline(0, color=QUIET, linewidth=0.8, zorder=0.6)
+    axis.set_ylim(top, 0)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    ends = [end for row in rows for end in _ends(row.comparison)]
+    low, high = min(-1.25 * effect, *ends), max(1.25 * effect, *ends)
+    axis.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    axis.locator_params(axis="x", nbins=6)
+    better, worse = ("left", "right") if lesson.results.metric(metric).less_is_better else ("right", "left")
+    for verdict, side in ((Verdict.BETTER, better), (Verdict.WORSE, worse)):
+        text = f"← {verdict}" if side == "left" else f"{verdict} →"
+        _text(axis, text, (float(side == "right"), 1), (0, 4), in_axes=True, color=QUIET, ha=side, fontsize="small")
+    unit = lesson.results.metric(metric).unit
+    axis.set_xlabel(f"difference in {metric} ({unit})\nshaded: less than ±{effect:g}, too small to matter", color=QUIET)
+
+
+def _draw_row_beside_text(axis: Axes, row: _Row, top: float) -> None:
+    """Draw a label on the left, the interval, and the verdict above its numbers on the right."""
+    middle = top + row.height / 2
+    _draw_interval(axis, row, middle)
+    _text(axis, row.label, (0, middle), (-10, 0), color=INK, ha="right", va="center", linespacing=1.1)
+    below = LINE_OF_TEXT * row.verdict.count("\n")
+    place = middle + (0 if row.comparison.low is None else below / 2)
+    _text(axis, row.verdict, (1, place), (10, 0), color=row.colour, ha="left", va="bottom", weight="bold")
+    _text(axis, _numbers(row.comparison), (1, place), (10, -2), color=QUIET, ha="left", va="top", fontsize="small")
+
+
+def _draw_row_below_text(axis: Axes, row: _Row, top: float, effect: float) -> None:
+    """Draw a label and a verdict, and the interval with its band below them."""
+    bottom = top + row.height - 0.06
+    axis.fill_between([-effect, effect], top + row.text, bottom, color=BAND, alpha=0.14, linewidth=0)
+    axis.plot([0, 0], [top + row.text, bottom], color=QUIET, linewidth=0.8)
+    _draw_interval(axis, row, (top + row.text + bottom) / 2)
+    _text(axis, row.label, (0, top + 0.06), (0, 0), color=INK, ha="left", va="top", linespacing=1.1)
+    _text(axis, row.verdict, (1, top + 0.06), (0, 0), color=row.colour, ha="right", va="top", weight="bold")
+
+
+def _draw_interval(axis: Axes, row: _Row, place: float) -> None:
+    comparison = row.comparison
+    if comparison.low is not None and comparison.high is not None:
+        ends = [comparison.low, comparison.high]
+        axis.plot(ends, [place, place], color=row.colour, linewidth=2.6, solid_capstyle="round")
+    axis.plot([comparison.difference], [place], "o", color=row.colour, markersize=6.5)
+
+
+def _text(
+    axis: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], *, in_axes: bool = False, **style: Any
+) -> None:
+    """Draw text at a fraction of the width, and at a height in inches or a fraction of it."""
+    system = "axes fraction" if in_axes else ("axes fraction", "data")
+    axis.annotate(text, at, xytext=offset, xycoords=system, textcoords="offset points", annotation_clip=False, **style)
+
+
+def _ends(comparison: Comparison) -> list[float]:
+    return [end for end in (comparison.low, comparison.high, comparison.difference) if end is not None]
+
+
+def _numbers(comparison: Comparison) -> str:
+    interval = "" if comparison.low is None else f" [{comparison.low:+.4f}, {comparison.high:+.4f}]"
+    return typographic(f"{comparison.difference:+.4f}{interval}")
 
 
 def _label(lesson: Lesson, contrast: Contrast) -> str:
     is_arm = any(arm.label == contrast.name for arm in lesson.results.arms)
-    name = label_text(f"{contrast.name} − {lesson.results.baseline}" if is_arm else contrast.name)
-    return name if contrast.metric == lesson.results.primary_metric else f"{name}\n{contrast.metric}"
-
-
-def _unit(lesson: Lesson) -> str:
-    primary, effect = lesson.results.primary_metric, lesson.results.declaration.smallest_effect
-    unit = lesson.results.metric(primary).unit
-    return f"difference in {primary} ({unit}, {direction(lesson, primary)}); band: ±{effect:g}"
+    return f"{contrast.name} − {lesson.results.baseline}" if is_arm else contrast.name

@@ -9,30 +9,18 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from ablate.reports.figure import COLOURS, METADATA, style
+from ablate.reports.figure import COLOURS, INK, LINE, METADATA, QUIET, style
 from ablate.reports.forest import COLOUR_OF
 
-# A page has a light and a dark palette, so figures are drawn in colours that stand for the page's variables.
-INK, GRID = "#010203", "#010204"
-NEUTRAL = {INK: "currentColor", GRID: "var(--grid)", "#555555": "currentColor"}
+# A page has a light and a dark palette, so colours become its variables.
+NEUTRAL = {INK: "currentColor", QUIET: "var(--quiet)", LINE: "var(--line)"}
 OF_VERDICTS = NEUTRAL | {colour: f"var(--{verdict})" for verdict, colour in COLOUR_OF.items()}
 OF_ARMS = NEUTRAL | {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
 
 
 def page_style() -> AbstractContextManager[None]:
-    """The style to draw in; text stays text, and a label is never parsed as a formula."""
-    return matplotlib.rc_context(
-        {
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "axes.edgecolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "grid.color": GRID,
-            "svg.fonttype": "none",
-            "text.parse_math": False,
-        }
-    )
+    """The style to save in: text stays text."""
+    return matplotlib.rc_context({"svg.fonttype": "none"})
 
 
 def inline_svg(figure: Figure, prefix: str, paints: Mapping[str, str], **saving: Any) -> dict[str, Any]:

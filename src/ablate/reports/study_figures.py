@@ -20,12 +20,11 @@ from optuna.visualization.matplotlib import (
     plot_slice,
 )
 
-from ablate.reports.figure import quiet_grid
+from ablate.reports.figure import QUIET, quiet_grid
 
 SIZE_INCHES = (6.4, 3.4)
 # Optuna draws fronts of two or three metrics.
 MAX_METRICS = 3
-LINE = "#555555"
 
 
 def study_figures(study: optuna.Study, metrics: Sequence[str]) -> Iterator[tuple[str, Figure]]:
@@ -92,8 +91,8 @@ def _restyle(axis: Axes) -> None:
             scaled.set_minor_formatter(NullFormatter())
     for side, spine in axis.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(LINE)
-    axis.grid(color=LINE)
+        spine.set_color(QUIET)
+    axis.grid(color=QUIET)
     quiet_grid(axis)
     if legend := axis.get_legend():
         legend.get_frame().set_alpha(0.0)

@@ -1,7 +1,6 @@
 """A lesson in the terminal. The verdicts come last, where a reader's eye is when the grid ends."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from ablate.lessons.lesson import Lesson, Row
 from ablate.lessons.verdict import Verdict
 from ablate.reports.notes import note_groups
 from ablate.reports.table import headers, text_rows
-from ablate.reports.wording import direction, question
+from ablate.reports.wording import direction, fold, question
 
 # Arms per metric; the files have all.
 MAX_ARMS = 20
@@ -123,17 +122,3 @@ def _print_rows(
         table.add_row(Text(folded), *numbers, Text("\n".join(fold(verdict, layout.verdict)), style=style))
         previous = row.metric
     console.print(table)
-
-
-def fold(label: str, width: int) -> Iterator[str]:
-    """Yield the lines of a label, broken after spaces and punctuation; in mid-word only where a word is too long."""
-    line = ""
-    for part in re.split(r"(?<=[\s/=,:])|(?<=\.)(?=[a-z])", label):
-        if line and len(line) + len(part.rstrip()) > width:
-            yield line.rstrip()
-            line = ""
-        line += part
-        while len(line.rstrip()) > width:
-            yield line[:width]
-            line = line[width:]
-    yield line.rstrip()

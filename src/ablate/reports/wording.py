@@ -1,6 +1,7 @@
 """Words that all reports of a lesson share: its question, directions, lists of labels."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
@@ -54,3 +55,17 @@ def counts(of_arms: Mapping[str, str]) -> str:
 def typographic(number: str) -> str:
     """A number, or an interval of numbers, with true minus signs."""
     return number.replace("-", "−")
+
+
+def fold(label: str, width: int) -> Iterator[str]:
+    """Yield the lines of a label, broken after spaces and punctuation; in mid-word only where a word is too long."""
+    line = ""
+    for part in re.split(r"(?<=[\s/=,:])|(?<=\.)(?=[a-z])", label):
+        if line and len(line) + len(part.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += part
+        while len(line.rstrip()) > width:
+            yield line[:width]
+            line = line[width:]
+    yield line.rstrip()
