@@ -109,7 +109,7 @@ def test_labels_are_shown_and_not_run(tmp_path: Path) -> None:
     assert "<b>&" not in text
     assert "<i>good" not in text
     label, figure = "".join(f"{NASTY} − causal".split()), "".join(Tags(text).text.split())
-    assert figure.count(label) == 1, "in the figure, as it is spelled"
+    assert figure.count(label) == 2, "in the card and in the figure, as it is spelled"
     assert "Is it &lt;i&gt;good&lt;/i&gt;?" in text
 
 
