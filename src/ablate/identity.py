@@ -78,6 +78,10 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container["infill"] = _infill(objective.infill)
     if not trial.architecture.has_encoder and not objective.has_bidirectional_spans:
         container["architecture"]["kind"] = "causal_decoder"
+    limit = container["block"].pop("max_rotary_channels")
+    if limit is not None and limit < trial.block.partial_rotary_factor * trial.head_width:
+        # A smaller factor says the same.
+        container["block"]["partial_rotary_factor"] = trial.rotary_width / trial.head_width
     container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
     if trial.init_from_id is not None:
         # No parameters are drawn.

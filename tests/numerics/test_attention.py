@@ -141,7 +141,7 @@ def test_queries_of_other_keys_see_their_interval_and_nothing_is_exactly_nothing
         mask = blocks(first, end, seen)
     else:
         dtype = torch.float32 if backend == "flex" else torch.float64
-        mask = AttentionMask.from_intervals(first, end, 5, dtype, backend)
+        mask = AttentionMask.from_intervals(first, end, 5, dtype, backend)  # type: ignore[arg-type]
     flex = backend == "flex"
     every = torch.ones_like(first, dtype=torch.bool)
     assert_backend_is_dense(mask, seen, every, tolerance=1e-6 if flex else 1e-12, gradient=not flex)

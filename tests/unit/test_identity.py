@@ -39,6 +39,7 @@ def test_golden_ids(override: str) -> None:
         "hardware.parallel_trials=7",
         "tracking=none",
         "tracking.log_every_steps=3",
+        "scale.activation_checkpointing=selective",
         "scale.activation_checkpointing=true",
         "cache_dir=/elsewhere",
         "runs_dir=/elsewhere",
@@ -142,6 +143,13 @@ def test_as_many_key_heads_as_query_heads_are_one_spelling() -> None:
     assert default_id("block=llama", "block.key_value_heads=2") != default_id("block=llama")
 
 
+def test_a_limit_on_rotary_channels_is_a_smaller_factor_and_nothing_where_it_does_not_bind() -> None:
+    assert default_id("block.max_rotary_channels=null") == default_id()
+    limited = default_id("scale=3.7b")
+    assert limited == default_id("scale=3.7b", "block.partial_rotary_factor=0.25", "block.max_rotary_channels=null")
+    assert limited != default_id("scale=3.7b", "block.max_rotary_channels=null")
+
+
 def test_weights_are_known_by_what_they_are_not_where() -> None:
     one = default_id("init_from=/some/folder", "init_from_id=sha256:1")
     assert one == default_id("init_from=/elsewhere", "init_from_id=sha256:1")
@@ -185,6 +193,7 @@ def changed(config: Any, key: str, value: Any) -> Any:
 # Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
 FIXED = {"optimizer.kind", "schedule.kind"}
 NAMES: dict[str, Any] = {
+    "block.max_rotary_channels": 4,
     "infill.format": "spm",
     "mixture.stages": (StageConfig(0.5, {"code": 1.0}),),
     "mixture.epochs": 2.0,

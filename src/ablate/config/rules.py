@@ -32,7 +32,7 @@ def _heads(trial: TrialConfig) -> Iterator[str]:
     elif trial.rotary_width < 2:
         yield (
             f"block.partial_rotary_factor={block.partial_rotary_factor}: less than one pair of a head's "
-            f"{scale.d_model // scale.n_heads} channels."
+            f"{trial.head_width} channels."
         )
     if block.kind == "gptj" and trial.key_value_heads != scale.n_heads:
         yield (

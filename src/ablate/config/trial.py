@@ -10,7 +10,7 @@ of its suites.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass as typed
 
 from ablate.config.data import CleaningConfig, CorpusConfig, MixtureConfig, PreparationConfig, TokenizerConfig
@@ -27,6 +27,12 @@ from ablate.config.fields import (
     Seed,
     fold,
 )
+
+# Earlier configurations have true or false.
+Checkpointing = Annotated[
+    Literal["none", "selective", "full"],
+    BeforeValidator(lambda value: {True: "full", False: "none"}[value] if isinstance(value, bool) else value),
+]
 
 
 @typed(frozen=True, config=STRICT)
@@ -57,10 +63,14 @@ class BlockConfig:
 
     `gptj`: one LayerNorm, attention and MLP in parallel, biases in the MLP and the head. `llama`: RMSNorm before
     each of both, SwiGLU, no biases. `key_value_heads` null is one per query head.
+
+    Rotary positions take `partial_rotary_factor` of a head's channels, and at most `max_rotary_channels` (null: no
+    limit).
     """
 
     kind: Literal["gptj", "llama"]
     partial_rotary_factor: Annotated[float, Field(gt=0, le=1)]
+    max_rotary_channels: Annotated[Count, Field(ge=2)] | None
     rotary_base: Positive
     mlp_ratio: Positive
     norm_eps: Positive
@@ -73,6 +83,9 @@ class ScaleConfig:
 
     A window of `window_tokens` train tokens becomes one row of at most `context_tokens`; the difference is room for
     the special tokens of an objective.
+
+    `activation_checkpointing` is what the backward pass computes again: `none` of it, `selective` (norms, rotary
+    positions, the inner products of the MLP) or `full` (whole blocks). The numbers are the same.
     """
 
     n_layers: Count
@@ -81,7 +94,7 @@ class ScaleConfig:
     context_tokens: Count
     window_tokens: Count
     init_std: Positive
-    activation_checkpointing: Annotated[bool, OPERATIONAL]
+    activation_checkpointing: Annotated[Checkpointing, OPERATIONAL]
 
 
 @typed(frozen=True, config=STRICT)
@@ -267,10 +280,15 @@ class TrialConfig:
         return -(-self.budget.train_tokens // self.scale.window_tokens)
 
     @property
+    def head_width(self) -> int:
+        """Channels of one attention head."""
+        return self.scale.d_model // self.scale.n_heads
+
+    @property
     def rotary_width(self) -> int:
         """Channels of each head that are rotated: even, GPT-J's `rotary_dim`."""
-        head_width = self.scale.d_model // self.scale.n_heads
-        return int(self.block.partial_rotary_factor * head_width) // 2 * 2
+        channels = int(self.block.partial_rotary_factor * self.head_width)
+        return min(channels, self.block.max_rotary_channels or channels) // 2 * 2
 
     @property
     def mlp_width(self) -> int:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from ablate.model.block_attention import block_attention, block_jobs
+from ablate.model.transfer import to_device
 
 BackendName = Literal["sdpa", "flex", "dense"]
 
@@ -129,7 +130,13 @@ class AttentionMask:
 
     @classmethod
     def from_segments(
-        cls, document_BT: Tensor, span_BT: Tensor, dtype: torch.dtype, honours_spans: bool, backend: BackendName
+        cls,
+        document_BT: Tensor,
+        span_BT: Tensor,
+        dtype: torch.dtype,
+        honours_spans: bool,
+        backend: BackendName,
+        device: torch.device | None = None,
     ) -> "AttentionMask":
         """Build the mask of a batch for a decoder.
 
@@ -139,47 +146,54 @@ class AttentionMask:
             dtype: dtype of the products.
             honours_spans: false for a causal decoder, which ignores spans.
             backend: see `from_intervals`.
+            device: see `from_intervals`.
         """
         intervals = mask_intervals(document_BT, span_BT if honours_spans else torch.zeros_like(span_BT))
-        return cast("AttentionMask", cls.from_intervals(*intervals, document_BT.shape[1], dtype, backend))
+        return cls.from_intervals(*intervals, document_BT.shape[1], dtype, backend, device)
 
     @classmethod
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def from_intervals(
-        cls, first_BQ: Tensor, end_BQ: Tensor, keys: int, dtype: torch.dtype, backend: BackendName
+        cls,
+        first_BQ: Tensor,
+        end_BQ: Tensor,
+        keys: int,
+        dtype: torch.dtype,
+        backend: BackendName,
+        device: torch.device | None = None,
     ) -> "AttentionMask":
-        """Build the mask of an interval of keys per query.
+        """Build the mask from the interval of keys of each query.
+
+        What depends on the numbers is decided where the intervals lie: on the host, nobody waits for a GPU.
 
         Args:
             first_BQ: the first key of each query.
-            end_BQ: the key after its last one; at most `first_BQ` for a query without keys.
+            end_BQ: the key after its last one; a query with `end_BQ <= first_BQ` attends to no key.
             keys: number of keys.
             dtype: dtype of the products.
             backend: `sdpa` is torch's kernel, except on a CPU in bf16, where `Blocks` is faster.
+            device: where the mask is used; None for where the intervals lie.
         """
-        mask_BQS = torch.arange(keys, device=first_BQ.device) >= first_BQ[:, :, None]
-        mask_BQS &= torch.arange(keys, device=first_BQ.device) < end_BQ[:, :, None]
+        device = device or first_BQ.device
         fully_masked_BQ = end_BQ <= first_BQ
-        fully_masked_B1Q1 = fully_masked_BQ[:, None, :, None] if bool(fully_masked_BQ.any()) else None
+        has_fully_masked = bool(fully_masked_BQ.any())
+        later_Q = torch.arange(1, first_BQ.shape[1] + 1, device=first_BQ.device)
+        is_causal = first_BQ.shape[1] == keys and not bool(first_BQ.any()) and bool((end_BQ == later_Q).all())
+        in_blocks = backend == "sdpa" and device.type == "cpu" and dtype == torch.bfloat16
+        jobs_J5 = block_jobs(first_BQ, end_BQ) if in_blocks else None
+        first_BQ, end_BQ = to_device(first_BQ, device), to_device(end_BQ, device)
+        fully_masked_B1Q1 = (end_BQ <= first_BQ)[:, None, :, None] if has_fully_masked else None
+        if backend == "flex":
+            return cls(Flex(_block_mask(first_BQ, end_BQ, keys)), fully_masked_B1Q1)
+        if backend == "sdpa" and is_causal and not in_blocks:
+            return cls(Fused(None), fully_masked_B1Q1)
+        mask_BQS = torch.arange(keys, device=device) >= first_BQ[:, :, None]
+        mask_BQS &= torch.arange(keys, device=device) < end_BQ[:, :, None]
         # Softmax over no key is NaN: a fully masked query attends to all keys, and `attend` zeroes its output.
-        mask_BQS |= fully_masked_BQ[:, :, None]
-        return cls(_backend(mask_BQS, first_BQ, end_BQ, dtype, backend), fully_masked_B1Q1)
-
-
-def _backend(
-    mask_BQS: Tensor, first_BQ: Tensor, end_BQ: Tensor, dtype: torch.dtype, backend: BackendName
-) -> Dense | Fused | Blocks | Flex:
-    if backend == "dense":
-        return Dense(mask_BQS)
-    if backend == "flex":
-        return Flex(_block_mask(first_BQ, end_BQ, mask_BQS.shape[2]))
-    in_blocks = mask_BQS.device.type == "cpu" and dtype == torch.bfloat16
-    later_Q = torch.arange(1, mask_BQS.shape[1] + 1, device=mask_BQS.device)
-    if not in_blocks and not bool(first_BQ.any()) and bool((end_BQ == later_Q).all()):
-        return Fused(None)
-    bias_BQS = torch.zeros(mask_BQS.shape, dtype=dtype, device=mask_BQS.device)
-    bias_BQS.masked_fill_(~mask_BQS, float("-inf"))
-    return Blocks(bias_BQS, block_jobs(first_BQ, end_BQ)) if in_blocks else Fused(bias_BQS)
+        mask_BQS |= (end_BQ <= first_BQ)[:, :, None]
+        if backend == "dense":
+            return cls(Dense(mask_BQS), fully_masked_B1Q1)
+        bias_BQS = torch.zeros(mask_BQS.shape, dtype=dtype, device=device).masked_fill_(~mask_BQS, float("-inf"))
+        return cls(Fused(bias_BQS) if jobs_J5 is None else Blocks(bias_BQS, jobs_J5), fully_masked_B1Q1)
 
 
 def _block_mask(first_BQ: Tensor, end_BQ: Tensor, keys: int) -> BlockMask:

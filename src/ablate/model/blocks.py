@@ -6,11 +6,14 @@ Shapes: `B` rows, `T` positions, `S` encoder positions, `C` width, `H` query hea
 width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ablate.config.trial import TrialConfig
 from ablate.model.attention import AttentionMask, attend
@@ -27,7 +30,11 @@ class EncoderOutput:
 
 @dataclass(frozen=True)
 class BlockShape:
-    """The dimensions of a block; `key_value_heads` divides `heads`."""
+    """The dimensions of a block; `key_value_heads` divides `heads`.
+
+    With `recomputes_mlp` the backward pass computes the MLP's inner channels again. They are half of what a block
+    keeps for it, and take a ninth of the operations of a step.
+    """
 
     kind: str
     width: int
@@ -35,6 +42,7 @@ class BlockShape:
     key_value_heads: int
     mlp_width: int
     norm_eps: float
+    recomputes_mlp: bool = False
 
     @classmethod
     def of(cls, trial: TrialConfig) -> "BlockShape":
@@ -46,6 +54,7 @@ class BlockShape:
             key_value_heads=trial.key_value_heads,
             mlp_width=trial.mlp_width,
             norm_eps=trial.block.norm_eps,
+            recomputes_mlp=trial.scale.activation_checkpointing == "selective",
         )
 
     @property
@@ -87,9 +96,12 @@ class GPTJBlock(nn.Module):
         assert (encoder_output is None) == (self.cross is None)
         normed_BTC = self.norm(x_BTC)
         attention_BTC: Tensor = self.attention_out(_self_attention(self.qkv(normed_BTC), self.shape, angles, mask))
-        mlp_BTC: Tensor = self.mlp_out(functional.gelu(self.mlp_in(normed_BTC), approximate="tanh"))
-        output_BTC = x_BTC + attention_BTC + mlp_BTC
+        output_BTC = x_BTC + attention_BTC + _apply_mlp(self.mlp, normed_BTC, self.shape)
         return output_BTC if self.cross is None else output_BTC + self.cross(x_BTC, encoder_output)
+
+    def mlp(self, normed_BTC: Tensor) -> Tensor:
+        """Apply the MLP: (B, T, C)."""
+        return cast("Tensor", self.mlp_out(functional.gelu(self.mlp_in(normed_BTC), approximate="tanh")))
 
 
 class LlamaBlock(nn.Module):
@@ -116,9 +128,11 @@ class LlamaBlock(nn.Module):
         x_BTC = x_BTC + self.attention_out(_self_attention(qkv, self.shape, angles, mask))
         if self.cross is not None:
             x_BTC = x_BTC + self.cross(x_BTC, encoder_output)
-        normed_BTC = self.mlp_norm(x_BTC)
-        mlp_BTC: Tensor = self.mlp_out(functional.silu(self.mlp_gate(normed_BTC)) * self.mlp_in(normed_BTC))
-        return x_BTC + mlp_BTC
+        return x_BTC + _apply_mlp(self.mlp, self.mlp_norm(x_BTC), self.shape)
+
+    def mlp(self, normed_BTC: Tensor) -> Tensor:
+        """Apply the MLP: (B, T, C)."""
+        return cast("Tensor", self.mlp_out(functional.silu(self.mlp_gate(normed_BTC)) * self.mlp_in(normed_BTC)))
 
 
 class CrossAttention(nn.Module):
@@ -143,6 +157,12 @@ class CrossAttention(nn.Module):
 
 
 BLOCKS: dict[str, type[GPTJBlock] | type[LlamaBlock]] = {"gptj": GPTJBlock, "llama": LlamaBlock}
+
+
+def _apply_mlp(mlp: Callable[[Tensor], Tensor], normed_BTC: Tensor, shape: BlockShape) -> Tensor:
+    if shape.recomputes_mlp and torch.is_grad_enabled():
+        return cast("Tensor", checkpoint(mlp, normed_BTC, use_reentrant=False, preserve_rng_state=False))
+    return mlp(normed_BTC)
 
 
 def _qkv(shape: BlockShape) -> nn.Linear:

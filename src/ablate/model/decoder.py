@@ -3,6 +3,7 @@
 Shapes: `B` rows, `T` positions, `C` width.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
@@ -11,9 +12,20 @@ from ablate.config.trial import TrialConfig
 from ablate.model.attention import AttentionMask, product_dtype
 from ablate.model.blocks import BlockShape
 from ablate.model.language_model import LanguageModel
+from ablate.model.rotary import Angles
+from ablate.model.transfer import to_device
 
 
-class Decoder(LanguageModel):
+@dataclass(frozen=True)
+class DecoderInputs:
+    """Tokens, (B, T), with their rotary angles and mask."""
+
+    input_ids_BT: Tensor
+    angles: Angles
+    mask: AttentionMask
+
+
+class Decoder(LanguageModel[DecoderInputs]):
     """Token embedding, blocks, a last norm, an untied head: CodeGen's with `gptj` blocks, Llama's with `llama` ones.
 
     A prefix decoder and a causal decoder have the same weights; only the first honours bidirectional spans.
@@ -27,12 +39,16 @@ class Decoder(LanguageModel):
         self.norm = shape.norm()
         self.head = shape.head(vocabulary)
 
-    def forward(self, input_ids_BT: Tensor, document_BT: Tensor, position_BT: Tensor, span_BT: Tensor) -> Tensor:
-        """Return the last hidden states, normed: (B, T, C)."""
-        x_BTC: Tensor = self.embedding(input_ids_BT)
-        angles = self._angles(position_BT)
-        dtype = product_dtype(x_BTC)
-        mask = AttentionMask.from_segments(document_BT, span_BT, dtype, self.honours_spans, self.attention)
+    def inputs(self, document_BT: Tensor, span_BT: Tensor, input_ids_BT: Tensor, position_BT: Tensor) -> DecoderInputs:
+        """See `LanguageModel`."""
+        device, dtype = self.head.weight.device, product_dtype(self.head.weight)
+        mask = AttentionMask.from_segments(document_BT, span_BT, dtype, self.honours_spans, self.attention, device)
+        angles = self._angles(to_device(position_BT, device))
+        return DecoderInputs(to_device(input_ids_BT, device), angles, mask)
+
+    def states(self, inputs: DecoderInputs) -> Tensor:
+        """See `LanguageModel`."""
+        x_BTC: Tensor = self.embedding(inputs.input_ids_BT)
         for block in self.blocks:
-            x_BTC = self._apply_block(block, x_BTC, angles, mask)
+            x_BTC = self._apply_block(block, x_BTC, inputs.angles, inputs.mask)
         return cast("Tensor", self.norm(x_BTC))

@@ -10,16 +10,17 @@ Shapes: `B` rows, `T` positions, `S` slots of the encoder, `U` slots of the deco
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ablate.config.trial import TrialConfig
 from ablate.model.attention import AttentionMask, product_dtype, run_bounds
 from ablate.model.blocks import BlockShape, EncoderOutput
 from ablate.model.language_model import LanguageModel
 from ablate.model.rotary import Angles
+from ablate.model.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ class Slots:
     position_BS: Tensor
 
     @classmethod
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def of(cls, taken_BT: Tensor) -> "Slots":
         """Assign slots to positions; at least one slot, because a product needs one."""
         upto_BT = taken_BT.long().cumsum(1)
@@ -53,9 +53,13 @@ class Slots:
         """The number of slots, S."""
         return self.position_BS.shape[1]
 
+    def on(self, device: torch.device) -> "Slots":
+        """Return a copy on the device."""
+        return Slots(**{name: to_device(value, device) for name, value in vars(self).items()})
+
     def gather(self, values_BT: Tensor, empty: int = 0) -> Tensor:
         """Return the values at the slots' positions, (B, S)."""
-        return torch.nn.functional.pad(values_BT, (0, 1), value=empty).gather(1, self.position_BS)
+        return functional.pad(values_BT, (0, 1), value=empty).gather(1, self.position_BS)
 
     def scatter(self, states_BSC: Tensor) -> Tensor:
         """Return the slots' states at their positions and zeros elsewhere, (B, T, C)."""
@@ -107,7 +111,19 @@ class Parts:
         )
 
 
-class EncoderDecoder(LanguageModel):
+@dataclass(frozen=True)
+class Inputs:
+    """What both parts read: their tokens with rotary angles, the masks, and the decoder's slots."""
+
+    encoder: tuple[Tensor, Angles]
+    decoder: tuple[Tensor, Angles]
+    encoder_mask: AttentionMask
+    decoder_mask: AttentionMask
+    cross_mask: AttentionMask
+    slots: Slots
+
+
+class EncoderDecoder(LanguageModel[Inputs]):
     """Token embedding, an encoder with its norm, a decoder with cross-attention to it, a last norm, an untied head."""
 
     def __init__(self, trial: TrialConfig, vocabulary: int) -> None:
@@ -119,25 +135,37 @@ class EncoderDecoder(LanguageModel):
         self.norm = shape.norm()
         self.head = shape.head(vocabulary)
 
-    def forward(self, input_ids_BT: Tensor, document_BT: Tensor, position_BT: Tensor, span_BT: Tensor) -> Tensor:
-        """Return the decoder's last hidden states, normed, and zeros at positions of the encoder alone: (B, T, C)."""
+    def inputs(self, document_BT: Tensor, span_BT: Tensor, input_ids_BT: Tensor, position_BT: Tensor) -> Inputs:
+        """See `LanguageModel`."""
         parts = Parts.of(document_BT, span_BT)
+        device, dtype = self.head.weight.device, product_dtype(self.head.weight)
 
-        def embed(slots: Slots) -> tuple[Tensor, Angles]:
-            angles = self._angles(slots.gather(position_BT))
-            return self.embedding(slots.gather(input_ids_BT)), angles
+        def tokens(slots: Slots) -> tuple[Tensor, Angles]:
+            angles = self._angles(to_device(slots.gather(position_BT), device))
+            return to_device(slots.gather(input_ids_BT), device), angles
 
-        def mask_of(intervals: tuple[Tensor, Tensor], keys: Slots) -> AttentionMask:
-            dtype = product_dtype(self.embedding.weight)
-            return cast("AttentionMask", AttentionMask.from_intervals(*intervals, keys.count, dtype, self.attention))
+        def mask(intervals: tuple[Tensor, Tensor], keys: Slots) -> AttentionMask:
+            return AttentionMask.from_intervals(*intervals, keys.count, dtype, self.attention, device)
 
-        x_BSC, angles = embed(parts.encoder)
-        mask = mask_of(parts.encoder_BS, parts.encoder)
+        return Inputs(
+            tokens(parts.encoder),
+            tokens(parts.decoder),
+            mask(parts.encoder_BS, parts.encoder),
+            mask(parts.decoder_BU, parts.decoder),
+            mask(parts.cross_BU, parts.encoder),
+            parts.decoder.on(device),
+        )
+
+    def states(self, inputs: Inputs) -> Tensor:
+        """Return the decoder's last hidden states, normed, and zeros at positions of the encoder alone: (B, T, C)."""
+        input_ids_BS, angles = inputs.encoder
+        x_BSC = self.embedding(input_ids_BS)
         for block in self.encoder_blocks:
-            x_BSC = self._apply_block(block, x_BSC, angles, mask, None)
-        encoder_output = EncoderOutput(self.encoder_norm(x_BSC), mask_of(parts.cross_BU, parts.encoder))
-        x_BUC, angles = embed(parts.decoder)
-        mask = mask_of(parts.decoder_BU, parts.decoder)
+            x_BSC = self._apply_block(block, x_BSC, angles, inputs.encoder_mask, None)
+        encoder_output = EncoderOutput(self.encoder_norm(x_BSC), inputs.cross_mask)
+        input_ids_BU, angles = inputs.decoder
+        # Not a second call of the module: torch's memory tracker takes one.
+        x_BUC = functional.embedding(input_ids_BU, self.embedding.weight)
         for block in self.blocks:
-            x_BUC = self._apply_block(block, x_BUC, angles, mask, encoder_output)
-        return parts.decoder.scatter(self.norm(x_BUC))
+            x_BUC = self._apply_block(block, x_BUC, angles, inputs.decoder_mask, encoder_output)
+        return inputs.slots.scatter(self.norm(x_BUC))

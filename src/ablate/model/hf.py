@@ -33,8 +33,8 @@ def to_hugging_face(
         else:
             query, key, value = torch.split(qkv, _rows(trial))
             prefix = f"model.layers.{layer}.self_attn"
-            converted[f"{prefix}.q_proj.weight"] = half_split(query, _head_width(trial))
-            converted[f"{prefix}.k_proj.weight"] = half_split(key, _head_width(trial))
+            converted[f"{prefix}.q_proj.weight"] = half_split(query, trial.head_width)
+            converted[f"{prefix}.k_proj.weight"] = half_split(key, trial.head_width)
             converted[f"{prefix}.v_proj.weight"] = value
     # safetensors needs tensors that share no memory.
     return config, {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in converted.items()}
@@ -64,16 +64,12 @@ def _fused(theirs: Weights, layer: int, trial: TrialConfig, qkv_groups: int) -> 
     if trial.block.kind == "gptj":
         return ungrouped(theirs[f"transformer.h.{layer}.attn.qkv_proj.weight"].float(), qkv_groups)
     query, key, value = (theirs[f"model.layers.{layer}.self_attn.{part}_proj.weight"].float() for part in "qkv")
-    return torch.cat([interleaved(query, _head_width(trial)), interleaved(key, _head_width(trial)), value])
-
-
-def _head_width(trial: TrialConfig) -> int:
-    return trial.scale.d_model // trial.scale.n_heads
+    return torch.cat([interleaved(query, trial.head_width), interleaved(key, trial.head_width), value])
 
 
 def _rows(trial: TrialConfig) -> list[int]:
     """Return the numbers of rows of a fused projection that are queries, keys and values."""
-    return [heads * _head_width(trial) for heads in (trial.scale.n_heads, trial.key_value_heads, trial.key_value_heads)]
+    return [heads * trial.head_width for heads in (trial.scale.n_heads, trial.key_value_heads, trial.key_value_heads)]
 
 
 def grouped(qkv: Tensor, groups: int) -> Tensor:

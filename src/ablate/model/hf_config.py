@@ -42,7 +42,7 @@ def shape_of_trial(trial: TrialConfig) -> dict[str, Any]:
         "scale.n_heads": scale.n_heads,
         "block.key_value_heads": trial.key_value_heads,
         "block.mlp_ratio": trial.mlp_width / scale.d_model,
-        "block.partial_rotary_factor": trial.rotary_width / (scale.d_model // scale.n_heads),
+        "block.partial_rotary_factor": trial.rotary_width / trial.head_width,
         "block.rotary_base": block.rotary_base,
         "block.norm_eps": block.norm_eps,
         "tokenizer.vocab_size": trial.tokenizer.vocab_size,
@@ -212,7 +212,7 @@ def _check_exportable(trial: TrialConfig, qkv_groups: int) -> None:
             "architecture=causal_decoder or prefix_decoder."
         )
     if block.kind == "llama":
-        if trial.rotary_width != trial.scale.d_model // heads:
+        if trial.rotary_width != trial.head_width:
             raise UsageError(
                 f"block.partial_rotary_factor={block.partial_rotary_factor}: transformers' Llama rotates all channels "
                 "of a head. Allowed: trials with block.partial_rotary_factor=1.0."

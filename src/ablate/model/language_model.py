@@ -1,11 +1,18 @@
 """What all models share: initial values, the training loss and scores. Nothing outside this room touches a head.
 
+A pass has two parts. `prepared` derives from a batch all that depends on its numbers, on the host: masks, slots, the
+positions that have loss. It moves them to the model's device without waiting for it. The rest never waits for the
+device either, and its shapes are known without running it.
+
 Shapes: `B` rows, `T` positions, `C` width, `N` positions with a target, `V` vocabulary.
 """
 
-from typing import Any, Self, cast
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -14,13 +21,30 @@ from ablate.data.batches.batch import Batch
 from ablate.model.initialisation import initialise
 from ablate.model.loss import nll_and_first_choices, summed_nll
 from ablate.model.rotary import Angles, rotary_angles
+from ablate.model.transfer import to_device
+
+Inputs = TypeVar("Inputs")
 
 
-class LanguageModel(nn.Module):
+@dataclass(frozen=True)
+class Prepared(Generic[Inputs]):
+    """A batch on the model's device.
+
+    Attributes:
+        inputs: what the model reads.
+        position_N: the positions with loss, numbered through all rows.
+        target_N: their targets.
+    """
+
+    inputs: Inputs
+    position_N: Tensor
+    target_N: Tensor
+
+
+class LanguageModel(nn.Module, Generic[Inputs]):
     """A model with a token embedding, blocks and an untied head.
 
-    Subclasses add their parameters in the order in which gradients are summed, and a `forward` from
-    (input_ids_BT, document_BT, position_BT, span_BT) to normed hidden states (B, T, C).
+    Subclasses add their parameters in the order in which gradients are summed, and define `inputs` and `states`.
     """
 
     blocks: nn.ModuleList
@@ -30,24 +54,73 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.rotary_width = trial.rotary_width
         self.rotary_base = trial.block.rotary_base
-        self.activation_checkpointing = trial.scale.activation_checkpointing
+        # Selective checkpointing is the blocks'.
+        self.recomputes_blocks = trial.scale.activation_checkpointing == "full"
         self.attention = trial.hardware.attention
+        self.init_seed, self.init_std = trial.init_seed, trial.scale.init_std
         self.embedding = nn.Embedding(vocabulary, trial.scale.d_model)
 
     @classmethod
     def from_config(cls, trial: TrialConfig, vocabulary: int) -> Self:
-        """Build the trial's model and draw its parameters from `init_seed` (on the meta device none are drawn)."""
+        """Build the trial's model and draw its parameters from `init_seed`.
+
+        On the meta device none are drawn: `materialise` does that later.
+        """
         model = cls(trial, vocabulary)
         if not model.head.weight.is_meta:
-            initialise(model, trial.init_seed, std=trial.scale.init_std)
+            model.initialise()
         return model
 
+    def initialise(self) -> None:
+        """Draw all parameters, or this rank's parts of them."""
+        initialise(self, self.init_seed, std=self.init_std)
+
+    def materialise(self, device: torch.device) -> None:
+        """Allocate the parameters of a model that was built on the meta device, sharded or not, and draw them.
+
+        The values are those of a model that was built on one device.
+        """
+        self.to_empty(device=device)
+        self.initialise()
+
+    def all_blocks(self) -> list[nn.Module]:
+        """Return the blocks, an encoder's among them: the units of compilation and sharding."""
+        return [block for child in self.children() if isinstance(child, nn.ModuleList) for block in child]
+
+    def compile_blocks(self) -> None:
+        """Compile each block by itself: all have one code, so one compilation serves any depth and any sharding."""
+        for block in self.all_blocks():
+            block.compile()
+
+    def inputs(self, document_BT: Tensor, span_BT: Tensor, input_ids_BT: Tensor, position_BT: Tensor) -> Inputs:
+        """Return what `states` reads, on the model's device. The arguments lie on the host."""
+        raise NotImplementedError
+
+    def states(self, inputs: Inputs) -> Tensor:
+        """Return the last hidden states, normed: (B, T, C)."""
+        raise NotImplementedError
+
+    def forward(self, input_ids_BT: Tensor, document_BT: Tensor, position_BT: Tensor, span_BT: Tensor) -> Tensor:
+        """Return the last hidden states, normed: (B, T, C)."""
+        return self.states(self.inputs(document_BT.long(), span_BT.long(), input_ids_BT.long(), position_BT.long()))
+
+    def prepared(self, batch: Batch) -> Prepared[Inputs]:
+        """Do what depends on the numbers of a batch, and move the rest to the model's device."""
+        position_N = np.flatnonzero(batch.loss_weight_BT > 0)
+        arrays = (batch.document_BT, batch.span_BT, batch.input_ids_BT, batch.position_BT)
+        return Prepared(
+            self.inputs(*(torch.from_numpy(array).long() for array in arrays)),
+            self._on_device(position_N),
+            self._on_device(batch.targets_BT.flatten()[position_N].astype(np.int64)),
+        )
+
     def loss(self, batch: Batch) -> Tensor:
-        """Return Σ loss_weight · nll of a batch in nats, with gradient, on the model's device."""
-        hidden_BTC = self._hidden(batch)
-        targets = torch.from_numpy(batch.targets_BT).to(hidden_BTC.device).long()
-        weights = torch.from_numpy(batch.loss_weight_BT).to(hidden_BTC.device)
-        return summed_nll(hidden_BTC.flatten(0, 1), self.head, targets.flatten(), weights.flatten())
+        """Return Σ nll in nats over the targets with loss, with gradient, on the model's device."""
+        return self.loss_of(self.prepared(batch))
+
+    def loss_of(self, prepared: Prepared[Inputs]) -> Tensor:
+        """Return the loss of a batch that is on the device."""
+        return summed_nll(self.hidden_with_loss(prepared), self.head, prepared.target_N)
 
     @torch.no_grad()
     def score(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -56,29 +129,30 @@ class LanguageModel(nn.Module):
         Returns:
             The nll of each target in nats, fp32, and whether it has the highest probability: (N,) each.
         """
-        hidden_BTC = self._hidden(batch)
-        has_loss_BT = torch.from_numpy(batch.loss_weight_BT > 0).to(hidden_BTC.device)
-        target_BT = torch.from_numpy(batch.targets_BT).to(hidden_BTC.device).long()
-        return nll_and_first_choices(hidden_BTC[has_loss_BT], self.head, target_BT[has_loss_BT])
+        prepared = self.prepared(batch)
+        return nll_and_first_choices(self.hidden_with_loss(prepared), self.head, prepared.target_N)
 
     @torch.no_grad()
     def next_logits(self, batch: Batch) -> Tensor:
         """Return the logits of the token after each row's last one, fp32, (B, V)."""
-        hidden_BTC = self._hidden(batch)
-        last_B = torch.from_numpy((batch.document_BT > 0).sum(1) - 1).to(hidden_BTC.device)
-        logits_BV: Tensor = self.head(hidden_BTC[torch.arange(len(last_B), device=last_B.device), last_B]).float()
+        last_B = (batch.document_BT > 0).sum(1) - 1
+        position_B = np.arange(len(last_B)) * batch.document_BT.shape[1] + last_B
+        hidden_BC = self.states(self.prepared(batch).inputs).flatten(0, 1)[self._on_device(position_B)]
+        logits_BV: Tensor = self.head(hidden_BC).float()
         return logits_BV
 
-    def _hidden(self, batch: Batch) -> Tensor:
-        arrays = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
-        device = self.head.weight.device
-        hidden_BTC: Tensor = self(*(torch.from_numpy(array).to(device).long() for array in arrays))
-        return hidden_BTC
+    def hidden_with_loss(self, prepared: Prepared[Inputs]) -> Tensor:
+        """Return the hidden states of the positions with loss: (N, C)."""
+        # Positions without loss are dropped first: a copy costs less than their part of the largest product.
+        return self.states(prepared.inputs).flatten(0, 1).index_select(0, prepared.position_N)
+
+    def _on_device(self, array: NDArray[np.int64]) -> Tensor:
+        return to_device(torch.from_numpy(array), self.head.weight.device)
 
     def _angles(self, position_BT: Tensor) -> Angles:
         return rotary_angles(position_BT, self.rotary_width, self.rotary_base)
 
     def _apply_block(self, block: nn.Module, *inputs: Any) -> Tensor:
-        if self.activation_checkpointing and self.training:
-            return cast("Tensor", checkpoint(block, *inputs, use_reentrant=False))
+        if self.recomputes_blocks and self.training:
+            return cast("Tensor", checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
         return cast("Tensor", block(*inputs))

@@ -11,31 +11,42 @@ from torch.nn import functional
 
 from ablate.model.attention import product_dtype
 
-# The logits of a chunk fit in a CPU cache.
-CHUNK_POSITIONS = 256
+# The logits of a chunk fit in a CPU's cache; a GPU needs larger products, and has room for this many bytes of logits.
+CPU_CHUNK_POSITIONS = 256
+GPU_CHUNK_BYTES = 2**30
 
 
-def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, weight_N: Tensor) -> Tensor:
-    """Return Σ nll in nats over positions whose weight is 1; a weight is 0 or 1. The head may have a bias.
+def chunk_positions(vocabulary: int, device_type: str) -> int:
+    """Return how many positions' fp32 logits exist at a time."""
+    if device_type == "cpu":
+        return CPU_CHUNK_POSITIONS
+    return max(CPU_CHUNK_POSITIONS, GPU_CHUNK_BYTES // (4 * vocabulary))
+
+
+def chunk_bytes(positions: int, vocabulary: int, width: int, precision: str, device_type: str) -> int:
+    """Return the bytes that the loss of so many positions allocates: a chunk of logits, and the head's gradient."""
+    logits = min(positions, chunk_positions(vocabulary, device_type)) * vocabulary
+    # In bf16: logits, their softmax in fp32, its gradient in bf16, the head in bf16, and a product for its gradient.
+    if precision == "bf16":
+        return 8 * logits + (2 + 2 + 4) * vocabulary * width
+    return 8 * logits + 2 * 4 * vocabulary * width
+
+
+def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor) -> Tensor:
+    """Return Σ nll in nats over the positions. The head may have a bias.
 
     Both paths compute the gradient in the forward pass: only one chunk of logits exists at a time. Autocast does not
     reach torch's chunked kernel, so under autocast the products are computed here.
     """
-    has_loss_N = weight_N > 0
-    # Positions without loss are dropped first: a copy costs less than their part of the largest product.
-    hidden_NC, target_N = hidden_NC[has_loss_N], target_N[has_loss_N]
     dtype = product_dtype(hidden_NC)
-    if dtype in (torch.bfloat16, torch.float16):
+    # Before torch 2.13 there is no chunked kernel.
+    chunked: Any = getattr(functional, "linear_cross_entropy", None)
+    if dtype in (torch.bfloat16, torch.float16) or chunked is None:
         nll: Tensor = _ChunkedNll.apply(hidden_NC, head.weight, head.bias, target_N, dtype)  # type: ignore[no-untyped-call]
         return nll
-    return functional.linear_cross_entropy(
-        hidden_NC,
-        head.weight,
-        target_N,
-        linear_bias=head.bias,
-        reduction="sum",
-        options=nn.LinearCrossEntropyOptions(),
-    )
+    options = nn.LinearCrossEntropyOptions()
+    loss: Tensor = chunked(hidden_NC, head.weight, target_N, linear_bias=head.bias, reduction="sum", options=options)
+    return loss
 
 
 class _ChunkedNll(torch.autograd.Function):
@@ -48,11 +59,13 @@ class _ChunkedNll(torch.autograd.Function):
         narrow_VC = weight_VC.to(dtype)
         narrow_V = None if bias_V is None else bias_V.to(dtype)
         by_hidden_NC = torch.empty_like(hidden_NC)
-        by_weight_VC = torch.zeros_like(weight_VC)
-        by_bias_V = None if bias_V is None else torch.zeros_like(bias_V)
+        # In fp32 where the weights are narrow, too: it sums over chunks.
+        by_weight_VC = torch.zeros_like(weight_VC, dtype=torch.float32)
+        by_bias_V = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         nll = torch.zeros((), device=hidden_NC.device)
-        for first in range(0, len(target_N), CHUNK_POSITIONS):
-            part = slice(first, first + CHUNK_POSITIONS)
+        positions = chunk_positions(len(weight_VC), hidden_NC.device.type)
+        for first in range(0, len(target_N), positions):
+            part = slice(first, first + positions)
             narrow_nC, target_n1 = hidden_NC[part].to(dtype), target_N[part, None]
             logit_nV = functional.linear(narrow_nC, narrow_VC, narrow_V)
             # The log-normaliser is derived from the softmax's largest term: exponentials are computed once.
