@@ -55,7 +55,7 @@ class Training:
         self.model: Model = build_model(self.trial, VOCABULARY)
         self.optimizer = adamw(self.model, self.trial.optimizer)
         if compiled:
-            self.model.compile()
+            self.model.compile_blocks()
 
     def step(self, batch: Batch) -> float:
         """Train on a batch and return the seconds."""

@@ -104,7 +104,7 @@ class TrialModule(pl.LightningModule):
         self.wishes: Callable[[], Flags] = Flags
         self.agreed = Flags()
         if trial.compile:
-            self.model.compile()
+            self.model.compile_blocks()
 
     def configure_model(self) -> None:
         """Shard the model, if the strategy does."""
