@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def folder(make_trial: MakeTrial, tmp_path: Path) -> TrialFolder:
     """A trial of a lesson, frozen in a ledger."""
-    results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1}, name="my_lesson")
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1}, name="my_lesson", question="Why?")
     trial = make_trial("objective=mixed", "mixture.stages=[{from_fraction: 0.5, weights: {code: 3, english: 1}}]")
     name, ledger = trial_id(trial), ledger_of(results)
     record = TrialRecord(
@@ -86,8 +86,36 @@ def test_an_interrupted_trial_is_one_run_with_each_step_once(folder: TrialFolder
     assert run.fields["tags"] == ["objective=mixed", "optimizer.learning_rate=0.001"]
     assert (run.fields["entity"], run.fields["project"]) == ("team", "lessons")
     assert run.config["seed"] == "4"
+    assert run.fields["notes"] == "Why?"
     assert run.summary["ablate/status"] == "finished"
     assert run.summary["test/bpb_full"] == 2.125
+
+
+LIVE = """
+import sys
+from pathlib import Path
+from ablate.records.wandb.writer import RunDescription, WandbWriter
+place, *steps = sys.argv[1:]
+writer = WandbWriter(
+    mode="online", project="team/live", folder=Path(place), trial_id="a" * 12,
+    description=RunDescription("causal, seed 0", "lesson", ("objective=causal",), {"arm": "causal"}),
+)
+for step in map(int, steps):
+    writer.append(step, {"train/loss": 4.0 / step})
+writer.conclude({"ablate/status": "finished"})
+writer.close()
+"""
+
+
+def test_a_live_run_that_resumes_from_a_checkpoint_has_each_step_once(tmp_path: Path) -> None:
+    with wandb_server() as server:
+        for steps in ("123", "345"):
+            command = [sys.executable, "-c", LIVE, str(tmp_path), *steps]
+            subprocess.run(command, cwd=ROOT, env={**os.environ, **server.environment}, check=True, timeout=200)
+    [run] = server.runs.values()
+    assert [row["_step"] for row in run.history] == [1, 2, 3, 4, 5]
+    assert run.fields["displayName"] == "causal, seed 0"
+    assert not list(tmp_path.glob("wandb/offline-run-*"))
 
 
 def test_a_run_is_named_grouped_and_described_by_its_arm(folder: TrialFolder, make_trial: MakeTrial) -> None:

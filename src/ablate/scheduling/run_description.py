@@ -8,6 +8,7 @@ from ablate.config.parse import trial_to_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import LedgerError
 from ablate.identity import kind_of_key
+from ablate.records.grid import GridRecord
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import TrialRecord
 from ablate.records.wandb.writer import RunDescription
@@ -18,18 +19,21 @@ SEED = "seed"
 def describe_run(folder: TrialFolder, trial: TrialConfig) -> RunDescription:
     """Describe a trial by the grid or tuning that froze it. Its record has the provenance of the newest attempt."""
     record = folder.record()
-    label, group, lesson = _origin(Ledger(folder.path.parent), record)
+    ledger = Ledger(folder.path.parent)
+    grid = _first_grid(ledger, record)
+    labels = [arm.label for arm in grid.arms if record.trial_id in arm.trials.values()] if grid else []
     seed = record.options.get(SEED)
-    swept = {key: value for key, value in record.options.items() if key != SEED}
+    swept = tuple(f"{key}={value}" for key, value in record.options.items() if key != SEED)
+    label = labels[0] if labels else " ".join(swept) or record.trial_id
     return RunDescription(
         name=label if seed is None else f"{label}, seed {seed}",
-        group=group,
-        tags=tuple(f"{key}={value}" for key, value in swept.items()),
+        group=_group(ledger, record, grid),
+        tags=swept,
         config={
             **_semantic_tree(trial),
             "arm": label,
             "seed": seed,
-            "lesson": lesson,
+            "lesson": grid and grid.declaration.name,
             "commit": record.provenance and record.provenance.git_commit,
             "ablate": {
                 **{key: getattr(record, key) for key in ("options", "choices", "first_grid")},
@@ -37,23 +41,23 @@ def describe_run(folder: TrialFolder, trial: TrialConfig) -> RunDescription:
                 "semantic": json.dumps(record.semantic),
             },
         },
+        notes=grid and grid.declaration.question,
     )
 
 
-def _origin(ledger: Ledger, record: TrialRecord) -> tuple[str, str | None, str | None]:
-    """Return the arm's label, the run's group, and the lesson's name."""
-    label = " ".join(f"{key}={value}" for key, value in record.options.items() if key != SEED) or record.trial_id
-    if record.first_grid is None:
-        return label, None, None
+def _first_grid(ledger: Ledger, record: TrialRecord) -> GridRecord | None:
+    """Return the grid that froze a trial; None for a candidate of a tuning, and where the grid's record is damaged."""
     try:
-        grid = ledger.grid(record.first_grid)
+        return ledger.grid(record.first_grid) if record.first_grid else None
     except (FileNotFoundError, LedgerError):
-        # A candidate, as the grid of the tuned arms comes later; or the grid's record is damaged.
-        is_tuning = ledger.tuning_path(record.first_grid).exists()
-        return label, f"tuning {record.first_grid}" if is_tuning else record.first_grid, None
-    labels = [arm.label for arm in grid.arms if record.trial_id in arm.trials.values()]
-    name = grid.declaration.name
-    return (labels or [label])[0], name or f"{grid.title} ({grid.grid_id})", name
+        return None
+
+
+def _group(ledger: Ledger, record: TrialRecord, grid: GridRecord | None) -> str | None:
+    if grid is not None:
+        return grid.declaration.name or f"{grid.title} ({grid.grid_id})"
+    is_candidate = record.first_grid is not None and ledger.tuning_path(record.first_grid).exists()
+    return f"tuning {record.first_grid}" if is_candidate else record.first_grid
 
 
 def _semantic_tree(trial: TrialConfig) -> dict[str, Any]:

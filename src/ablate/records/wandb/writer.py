@@ -34,12 +34,14 @@ class RunDescription:
         group: the lesson, or the grid or tuning that froze the trial.
         tags: the swept options, as `key=value`.
         config: nested mappings.
+        notes: the lesson's question.
     """
 
     name: str
     group: str | None
     tags: tuple[str, ...]
     config: Mapping[str, Any]
+    notes: str | None = None
 
     def arguments(self, trial_id: str, project: str) -> dict[str, Any]:
         """Return the arguments of `wandb.init` for a run with the trial's id in PROJECT or ENTITY/PROJECT."""
@@ -53,6 +55,7 @@ class RunDescription:
             "job_type": "trial",
             "tags": [tag[:MAX_TAG] for tag in self.tags],
             "config": self.config,
+            "notes": self.notes,
         }
 
 
