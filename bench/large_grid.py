@@ -35,7 +35,7 @@ def fill(runs_dir: Path, overrides: list[str]) -> int:
     listed = subprocess.run(
         command(runs_dir, ["status"], ["-m", *overrides, "--json"]), check=True, capture_output=True, text=True
     )
-    cells = json.loads(listed.stdout)
+    cells = json.loads(listed.stdout)["trials"]
     noise = random.Random(0)
     for cell in cells:
         folder = runs_dir / cell["trial_id"]

@@ -1,5 +1,6 @@
 """The lessons of conf/experiment, and what a declaration refuses, without training anything."""
 
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,7 @@ AT_SCALE = [
 def status(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     done = run_in_process(folder, "status", "--json", *arguments, f"runs_dir={folder}")
     assert done.returncode == 0, done.stderr
-    found = yaml.safe_load(done.stdout)
+    found = json.loads(done.stdout)["trials"]
     assert isinstance(found, list)
     return found
 

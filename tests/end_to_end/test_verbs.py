@@ -38,7 +38,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 def statuses(folder: Path, *words: str) -> dict[str, dict[str, Any]]:
     shown = run_in_process(folder, "status", "--json", *words)
     assert shown.returncode == 0, shown.stderr
-    return {trial["trial_id"]: trial for trial in json.loads(shown.stdout)}
+    return {trial["trial_id"]: trial for trial in json.loads(shown.stdout)["trials"]}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"format": "1"}', '{"format": 1, "trial_id": 7}'])
@@ -99,7 +99,7 @@ def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) 
     [grid] = (folder / "runs" / "grids").glob("*.json")
     assert len(statuses(folder, grid.stem)) == 4
     of_grid = ablate(folder, "status", "--json", *GRID, "replicates=1")
-    assert {trial["trial_id"] for trial in json.loads(of_grid.stdout)} == set(trials.values())
+    assert {trial["trial_id"] for trial in json.loads(of_grid.stdout)["trials"]} == set(trials.values())
 
 
 def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[str, str]]) -> None:

@@ -35,7 +35,7 @@ def test_a_damaged_trial_is_named_by_every_verb(ledger: Ledger, content: bytes) 
     path.write_bytes(content)
     told = f"{path}: is damaged"
     status = run(ledger, "status", "--json")
-    states = {trial["trial_id"]: trial["status"] for trial in json.loads(status.stdout)}
+    states = {trial["trial_id"]: trial["status"] for trial in json.loads(status.stdout)["trials"]}
     assert (states[FIRST], states[SECOND], len(states)) == ("damaged", "finished", 6)
     lessons = run(ledger, "lessons")
     assert lessons.returncode == 0, lessons.stderr
