@@ -51,14 +51,20 @@ def kind_of_key(key: str) -> Kind | None:
 
 def _without(config: Any, *unwanted: Kind) -> Any:
     """Convert a typed config to a plain container without the fields of these kinds."""
-    if not is_dataclass(config) or isinstance(config, type):
-        return plain(config)
-    kept = [field.name for field in fields(config) if kind_of(type(config), field.name) not in unwanted]
-    container = plain(config)
-    return {
-        name: _without(getattr(config, name), *unwanted) if is_dataclass(getattr(config, name)) else container[name]
-        for name in kept
-    }
+    return _pruned(config, plain(config), unwanted)
+
+
+def _pruned(config: Any, container: Mapping[str, Any], unwanted: tuple[Kind, ...]) -> dict[str, Any]:
+    pruned = {}
+    for name in _kept(type(config), unwanted):
+        value = getattr(config, name)
+        pruned[name] = _pruned(value, container[name], unwanted) if is_dataclass(value) else container[name]
+    return pruned
+
+
+@cache
+def _kept(cls: type, unwanted: tuple[Kind, ...]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls) if kind_of(cls, field.name) not in unwanted)
 
 
 def corpus_content(trial: TrialConfig) -> dict[str, Any]:

@@ -69,10 +69,10 @@ def _tables(results: GridResults, contrast: Contrast) -> dict[str, Floats] | Non
                 documents = results.logs.documents(trial, results.grid.suite_ids)
                 if documents is None:
                     return None
-                sources = [source] if source else documents["source"]
-                kept = documents[(documents["metric"] == name) & documents["source"].isin(sources)]
-                totals = kept.groupby(["source", "document"], as_index=False)[["amount", "units"]].sum()
-                weighted.append(totals.assign(seed=seed, amount=totals["amount"] * contrast.weights[arm.label]))
+                rows = documents[documents["metric"] == name]
+                if source:
+                    rows = rows[rows["source"] == source]
+                weighted.append(rows.assign(seed=seed, amount=rows["amount"] * contrast.weights[arm.label]))
     if not weighted or all(table.empty for table in weighted):
         return None
     return dict(_by_source(pd.concat(weighted, ignore_index=True), len(contrast.weights)))

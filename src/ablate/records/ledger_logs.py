@@ -80,7 +80,7 @@ class LedgerLogs:
         tables = []
         for path in paths:
             try:
-                tables.append(pd.read_parquet(path))
+                tables.append(_read_columns(path, None))
             except FileNotFoundError:
                 continue
             except (OSError, pa.ArrowException) as error:
