@@ -133,6 +133,14 @@ def _infill(infill: Infill | None) -> list[Any] | None:
     return [infill.format.name, infill.rate, infill.level, scope, dict(infill.parameters), versions]
 
 
+def code_versions(semantic: Mapping[str, Any]) -> dict[str, int]:
+    """Component → code version in a canonical form: its own, and those at the end of each task and infill format."""
+    versions = dict(semantic.get("code_versions", {}))
+    for part in (*semantic.get("objective", []), semantic.get("infill") or [{}]):
+        versions |= part[-1]
+    return versions
+
+
 def digest12(content: Any) -> str:
     """12 hex digits of SHA-256 over canonical JSON."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

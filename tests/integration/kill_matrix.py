@@ -229,6 +229,7 @@ class Matrix:
         kills: by place, how often.
         by_process: how often the worker died, and how often the supervisor.
         differences: by scenario, what was not equal.
+        torn: how many checkpoints were torn after a kill.
     """
 
     root: Path
@@ -240,6 +241,7 @@ class Matrix:
     differences: list[str] = field(default_factory=list)
     trials: int = 0
     misses: int = 0
+    torn: int = 0
 
     def trial(self, scenario: str) -> TrialConfig:
         """The trial of a scenario, made once from overrides as on the command line."""
@@ -314,6 +316,7 @@ class Matrix:
                 self.by_process[killed] += 1
                 self.by_scenario[scenario] += 1
                 kills -= 1
+                self.torn += tear_newest(folder)
             else:
                 assert code == 0, f"{place}: exit code {code}\n{folder.log_path.read_text()}"
                 self.misses += 1
@@ -357,6 +360,19 @@ class Matrix:
         lines += ["", ", ".join(f"{times} of them in the {name}" for name, times in self.by_process.items()) + "."]
         lines += ["", f"Differences in weights, log, counters, scores: **{len(self.differences)}**."]
         return "\n".join([*lines, *self.differences])
+
+
+def tear_newest(folder: TrialFolder) -> bool:
+    """Cut the newest of several checkpoints in half, as a loss of power may; whether there was one.
+
+    A kill alone leaves no torn checkpoint, because a checkpoint gets its name last.
+    """
+    newest, *others = folder.checkpoints.paths() or [None]
+    if newest is None or not others:
+        return False
+    largest = max(newest.iterdir(), key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+    return True
 
 
 def epoch_borders(trial: TrialConfig) -> set[int]:

@@ -68,14 +68,17 @@ class Race:
             return subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
 
     def _kill_one(self) -> None:
-        """Kills a trial that is being run: its process alone, or its whole command, as when a machine goes away."""
+        """Kills a trial that is being run: its process alone, or its whole command, as when a machine goes away.
+
+        The first kill is of a whole command, because only then nobody is left to record how the attempt ended.
+        """
         leases = self._leases()
         if not leases:
             return
         pid = int(json.loads(self.chance.choice(leases))["pid"])
         try:
             group = os.getpgid(pid)
-            if self.chance.random() < 0.5:
+            if self.killed_commands and self.chance.random() < 0.5:
                 # Its supervisor or its worker: both are children of the command's fork server.
                 server = psutil.Process(pid).parent()
                 processes = [child.pid for child in server.children()] if server is not None else []
@@ -95,10 +98,12 @@ class Race:
         self.commands[place] = self._start(self.cells)
 
     def _leases(self) -> list[str]:
+        """The leases of trials whose attempt has begun."""
         found = []
         for path in (self.folder / "runs").glob("*/lease.*"):
             try:
-                found.append(path.read_text())
+                if json.loads((path.parent / "record.json").read_text())["status"] == "running":
+                    found.append(path.read_text())
             except FileNotFoundError:
                 continue
         return [text for text in found if text.endswith("}")]
@@ -113,7 +118,9 @@ class Race:
         found = [f"{len(records)} trials instead of {self.cells}"] if len(records) != self.cells else []
         for record in records:
             attempts = record["attempts"]
-            ends = [attempt["ended"] for attempt in attempts]
+            ends = [attempt.get("ended") for attempt in attempts]
+            if None in ends:
+                found.append(f"{record['trial_id']}: nobody recorded how an attempt ended: {ends}")
             if ends.count("finished") != 1 or record["status"] != "finished":
                 found.append(f"{record['trial_id']}: {record['status']}, {ends}, {record.get('failure')}")
             for earlier, later in itertools.pairwise(attempts):
@@ -124,6 +131,10 @@ class Race:
                 found.append(f"{record['trial_id']}: a step is logged twice: {steps}")
         found += [f"a lease is left: {path}" for path in (self.folder / "runs").glob("*/lease.*")]
         return found
+
+    def died(self) -> int:
+        """How many attempts ended with their process, as a later command found out."""
+        return sum(attempt.get("ended") == "died" for record in self.records() for attempt in record["attempts"])
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ def test_a_trial_that_is_killed_three_times_ends_as_if_nobody_had_killed_it(tmp_
     matrix.run(3)
     assert matrix.differences == []
     assert sum(matrix.kills.values()) == 3
+    assert matrix.torn >= 1
 
 
 @pytest.mark.slow
@@ -34,6 +35,8 @@ def test_commands_beside_each_other_finish_each_cell_once(
     race = Race(tmp_path, cells, random.Random(1))
     race.run(processes=processes, kills=kills, limit_seconds=240)
     assert race.problems() == []
+    assert race.killed_commands >= 1
+    assert race.died() >= 1
     codes = [one.returncode for one in race.commands]
     # A command whose trial's process was killed does not try it again; it fails if no other has taken it up yet.
     assert codes.count(0) + codes.count(1) == processes

@@ -11,7 +11,7 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.passages import Passage, passages
 from ablate.evaluation.reading import Reading, views
-from ablate.evaluation.scoring import Reader
+from ablate.evaluation.scoring import ModelReader
 from ablate.evaluation.suite import suite_ids
 from ablate.evaluation.suites.bits_per_byte import passage_rows, unigram_rows
 from ablate.evaluation.table import summary, table
@@ -35,7 +35,7 @@ def test_scores_are_those_of_one_token_at_a_time(make_trial: MakeTrial, shards: 
     prompts = held_out.prompts
     some = [passage for passage in passages_of(held_out) if len(passage.first_T) + len(passage.second_T) <= 40][:3]
     assert some
-    scores = table(passage_rows(Reader(model, CONTEXT, rows_per_batch=2), some, prompts))
+    scores = table(passage_rows(ModelReader(model, CONTEXT, rows_per_batch=2), some, prompts))
     with torch.no_grad():
         for passage in some:
             both_T = np.concatenate([passage.first_T, passage.second_T])
@@ -92,7 +92,7 @@ def test_a_passage_longer_than_the_context_is_scored_on_all_its_bytes(make_trial
     length = 1 + len(passage.first_T) + len(passage.second_T)
 
     def bits(context_tokens: int) -> float:
-        scores = table(passage_rows(Reader(model, context_tokens, rows_per_batch=4), [passage], held_out.prompts))
+        scores = table(passage_rows(ModelReader(model, context_tokens, rows_per_batch=4), [passage], held_out.prompts))
         return float(scores.set_index("metric")["amount"]["bpb_full"])
 
     assert bits(length) == bits(10 * length)
@@ -110,7 +110,7 @@ def test_first_choices_are_the_model_s(make_trial: MakeTrial) -> None:
             hidden = model(seen, torch.ones_like(seen), torch.arange(seen.shape[1])[None], torch.zeros_like(seen))
             chosen.append(int(model.head(hidden[0, -1]).argmax()))
     readings = [Reading(prompt, np.array(chosen, np.int32)), Reading(prompt, np.array([*chosen[:-1], 7], np.int32))]
-    first, second = Reader(model, CONTEXT, rows_per_batch=8).score(readings)
+    first, second = ModelReader(model, CONTEXT, rows_per_batch=8).score(readings)
     assert first.is_first_choice_S.all()
     assert second.is_first_choice_S.tolist() == [True, True, True, False]
 

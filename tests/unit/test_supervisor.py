@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -125,11 +124,10 @@ def test_a_worker_that_has_nothing_to_send_ends_with_its_supervisor_too(
     worker = worker_of(supervisor)
     supervisor.kill()
     supervisor.join()
-    try:
-        worker.wait(10)
-    finally:
-        with suppress(psutil.NoSuchProcess):
-            worker.kill()
+    _, alive = psutil.wait_procs([worker], 10)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

@@ -10,7 +10,7 @@ from ablate.config.trial import TrialConfig
 from ablate.data.tokens.shards import Shards
 from ablate.errors import FailureError
 from ablate.evaluation.held_out import HeldOut, HeldOutSplit
-from ablate.evaluation.scoring import Reader
+from ablate.evaluation.scoring import ModelReader
 from ablate.evaluation.suite import Scorer, checked_suites, suite_ids
 from ablate.evaluation.table import summary, table
 from ablate.model.build import Model
@@ -78,7 +78,7 @@ class Evaluator:
         return metrics
 
     def _result(self, model: Model, name: str, score: Scorer) -> SuiteResult:
-        reader = Reader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch, self.ranks)
+        reader = ModelReader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch, self.ranks)
         documents = table(score(reader))
         suite, _ = checked_suites(self.trial)[name]
         if undeclared := set(documents["metric"]) - {metric.name for metric in suite.metrics}:

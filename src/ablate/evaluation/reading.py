@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Scores:
+class TokenScores:
     """Of each scored token its nll in nats, and whether it was the model's first choice."""
 
     nll_S: NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.batches.batch import Batch
-from ablate.evaluation.reading import Reading, Scores, View, views
+from ablate.evaluation.reading import Reading, TokenScores, View, views
 from ablate.model.build import Model
 from ablate.ranks import ALONE, Ranks
 
@@ -19,7 +19,7 @@ BatchScores = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Reader:
+class ModelReader:
     """A model that reads and scores text.
 
     Several ranks each read every n-th batch. A batch is the same at any number of ranks, and so are its scores.
@@ -36,10 +36,10 @@ class Reader:
     rows_per_batch: int
     ranks: Ranks = ALONE
 
-    def score(self, readings: Sequence[Reading]) -> list[Scores]:
+    def score(self, readings: Sequence[Reading]) -> list[TokenScores]:
         """The scores of each reading, in their order."""
         scores = [
-            Scores(np.empty(len(reading.scored_S)), np.empty(len(reading.scored_S), bool)) for reading in readings
+            TokenScores(np.empty(len(reading.scored_S)), np.empty(len(reading.scored_S), bool)) for reading in readings
         ]
         chosen = [
             view
@@ -86,7 +86,7 @@ def _score_batch(model: Model, readings: Sequence[Reading], chosen: Sequence[Vie
 
 
 def _distribute(
-    readings: Sequence[Reading], chosen: Sequence[View], batch_scores: BatchScores, scores: list[Scores]
+    readings: Sequence[Reading], chosen: Sequence[View], batch_scores: BatchScores, scores: list[TokenScores]
 ) -> None:
     """Write a batch's scores where its readings have them."""
     nll_N, is_first_choice_N = batch_scores

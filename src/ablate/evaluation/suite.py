@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ablate.config.registry import Component, Parameters, Registry, no_problem
 from ablate.config.trial import TrialConfig
 from ablate.errors import FailureError, UsageError, nearest
 from ablate.identity import corpus_content, digest12
-from ablate.objectives.registry import Component, Parameters, Registry, no_problem
 from ablate.records.metric import Metric
 
 if TYPE_CHECKING:
-    from ablate.evaluation.scoring import Reader
+    from ablate.evaluation.scoring import ModelReader
 
 
 class Row(NamedTuple):
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     units: float
 
 
-Scorer = Callable[["Reader"], Iterable[Row]]
+Scorer = Callable[["ModelReader"], Iterable[Row]]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ablate.config.parse import trial_to_container
+from ablate.config.registry import plugin_packages
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.evaluation.suite import metrics_of, scored_names, suite_ids
@@ -17,7 +18,6 @@ from ablate.grid.expand import Expanded
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import Objective
-from ablate.objectives.registry import plugin_packages
 from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord
 from ablate.records.ledger import Ledger
 from ablate.records.provenance import provenance

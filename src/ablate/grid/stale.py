@@ -1,8 +1,6 @@
 """Stale trials: their results come from an older version of the code."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from ablate.identity import code_versions
 from ablate.lessons.grid_results import GridResults
 from ablate.objectives.infill import FORMATS
 from ablate.objectives.noise import NOISES
@@ -20,19 +18,9 @@ def stale_trials(results: GridResults) -> dict[str, list[str]]:
     for trial, record in results.records.items():
         changes = [
             f"{name} {version} → {current[name]}"
-            for name, version in _versions(record.semantic).items()
+            for name, version in code_versions(record.semantic).items()
             if current.get(name, version) != version
         ]
         if changes:
             stale[trial] = changes
     return stale
-
-
-def _versions(semantic: Mapping[str, Any]) -> dict[str, int]:
-    """Component → code version in a trial's canonical form, which has them at its end and in each task and format."""
-    parts = [*semantic.get("objective", []), semantic.get("infill")]
-    versions = dict(semantic.get("code_versions", {}))
-    for part in parts:
-        if part:
-            versions |= part[-1]
-    return versions

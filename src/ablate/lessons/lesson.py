@@ -15,7 +15,7 @@ from ablate.records.grid import ComparisonRecord, LookRecord
 
 
 @dataclass(frozen=True)
-class Row:
+class LessonRow:
     """One row of a lesson's table: an arm, a contrast, or both where an arm is compared with the baseline.
 
     Attributes:
@@ -188,7 +188,7 @@ class Lesson:
         best = sorted(means, key=lambda label: means[label], reverse=not less_is_better)[: limit - 1]
         return [label for label in labels if label in {*best, self.results.baseline}]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[LessonRow]:
         """Per metric a row for each arm, then one for each contrast that is not an arm against the baseline."""
         labels = [arm.label for arm in self.results.arms]
         for metric in self.metrics:
@@ -197,7 +197,7 @@ class Lesson:
             origin = metric if metric in self.declared else self.results.primary_metric
             contrasts = [contrast.name for contrast in self.results.contrasts if contrast.metric == origin]
             for name in dict.fromkeys([*labels, *contrasts]):
-                yield Row(
+                yield LessonRow(
                     metric=metric,
                     arm=name if name in labels else None,
                     contrast=name if name in contrasts else None,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.config.fields import Fraction
+from ablate.config.registry import Component, Parameters, Registry, no_problem
 from ablate.config.trial import InfillConfig
 from ablate.errors import UsageError
 from ablate.objectives.example import SpecialTokens, Tokens, split_end_of_text
-from ablate.objectives.registry import Component, Parameters, Registry, no_problem
 from ablate.objectives.splitter import TokenSplitter
 
 

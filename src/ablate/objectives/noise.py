@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ablate.config.fields import Fraction
-from ablate.objectives.registry import Component, Parameters, Registry, min_above_max, no_problem
+from ablate.config.registry import Component, Parameters, Registry, min_above_max, no_problem
 
 Spans = NDArray[np.int64]
 NONE: Spans = np.empty((0, 2), np.int64)

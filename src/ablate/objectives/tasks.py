@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.config.fields import Fraction, Positive
+from ablate.config.registry import Component, Parameters, Registry, min_above_max, no_problem
 from ablate.objectives.example import Example, SpecialTokens, Tokens, split_end_of_text
 from ablate.objectives.noise import NOISES, Spans
-from ablate.objectives.registry import Component, Parameters, Registry, min_above_max, no_problem
 
 
 @dataclass(frozen=True)

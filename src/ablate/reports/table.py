@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ablate.lessons.lesson import Lesson, Row
+from ablate.lessons.lesson import Lesson, LessonRow
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,10 @@ class Column:
     """A column of the table, as text; an empty cell is an empty text."""
 
     header: Callable[[Lesson], str]
-    text: Callable[[Row], str]
+    text: Callable[[LessonRow], str]
 
 
-def _interval(row: Row) -> str:
+def _interval(row: LessonRow) -> str:
     comparison = row.comparison
     return "" if comparison is None or comparison.low is None else f"[{comparison.low:+.4f}, {comparison.high:+.4f}]"
 
@@ -49,7 +49,7 @@ def headers(lesson: Lesson) -> list[str]:
     return [column.header(lesson) for column in COLUMNS]
 
 
-def text_rows(lesson: Lesson, *, declared_only: bool = False) -> list[tuple[Row, list[str]]]:
+def text_rows(lesson: Lesson, *, declared_only: bool = False) -> list[tuple[LessonRow, list[str]]]:
     """The rows that have a number or a verdict, with their cells as text."""
     return [
         (row, [column.text(row) for column in COLUMNS])

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ablate.lessons.lesson import Lesson, Row
+from ablate.lessons.lesson import Lesson, LessonRow
 from ablate.lessons.verdict import Verdict
 from ablate.reports.notes import note_groups
 from ablate.reports.table import headers, text_rows
@@ -89,7 +89,7 @@ def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
         _print_rows(declared, header, layout, lesson, console)
 
 
-def _is_shown(row: Row, lesson: Lesson, arms: set[str]) -> bool:
+def _is_shown(row: LessonRow, lesson: Lesson, arms: set[str]) -> bool:
     if row.arm is not None and row.arm not in arms:
         return False
     whole, _, source = row.metric.partition("/")
@@ -103,7 +103,7 @@ def _declaration(lesson: Lesson) -> str:
 
 
 def _print_rows(
-    rows: Sequence[tuple[Row, list[str]]], header: Sequence[str], layout: _Layout, lesson: Lesson, console: Console
+    rows: Sequence[tuple[LessonRow, list[str]]], header: Sequence[str], layout: _Layout, lesson: Lesson, console: Console
 ) -> None:
     """Print a table with a heading per metric."""
     table = layout.table()

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ablate.config.parse import trial_from_container
+from ablate.config.registry import plugin_packages
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, UserError
 from ablate.evaluation.suite import suite_ids, validation_id
 from ablate.identity import differences, semantic, trial_id
-from ablate.objectives.registry import plugin_packages
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance

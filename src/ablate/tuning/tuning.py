@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from ablate.config.parse import plain, tuning_from_container
+from ablate.config.registry import plugin_packages
 from ablate.config.tuning import DimensionConfig, TuningConfig, Value
 from ablate.errors import UsageError
 from ablate.evaluation.suite import validation_id
@@ -21,7 +22,6 @@ from ablate.grid.expand import Arm, Expanded, Seeds, expand
 from ablate.grid.grid import Grid
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic
-from ablate.objectives.registry import plugin_packages
 from ablate.records.ledger import Ledger
 from ablate.records.optuna.storage import storage_errors
 from ablate.records.optuna.studies import storage_of

@@ -23,7 +23,7 @@ from ablate.objectives.prompt import Prompts
 from ablate.records.metric import Direction, Metric
 
 if TYPE_CHECKING:
-    from ablate.evaluation.scoring import Reader
+    from ablate.evaluation.scoring import ModelReader
 
 UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
 
@@ -71,7 +71,7 @@ def bits_per_byte(
         documents_per_source=documents_per_source,
     )
 
-    def rows(reader: "Reader") -> Iterator[Row]:
+    def rows(reader: "ModelReader") -> Iterator[Row]:
         yield from passage_rows(reader, chosen, held_out.prompts)
         if held_out.split == "test":
             yield from unigram_rows(chosen, unigram_V(held_out))
@@ -79,7 +79,7 @@ def bits_per_byte(
     return rows
 
 
-def passage_rows(reader: "Reader", chosen: Sequence[Passage], prompts: Prompts) -> Iterator[Row]:
+def passage_rows(reader: "ModelReader", chosen: Sequence[Passage], prompts: Prompts) -> Iterator[Row]:
     """Bits and bytes of each passage, whole and continued."""
 
     def bits(readings: Sequence[Reading]) -> list[NDArray[np.float64]]:

@@ -24,7 +24,7 @@ from ablate.objectives.randomness import key64, keyed_rng
 from ablate.records.metric import Direction, Metric
 
 if TYPE_CHECKING:
-    from ablate.evaluation.scoring import Reader
+    from ablate.evaluation.scoring import ModelReader
 
 # All arms fill the same gaps, whatever a trial's seeds are.
 EVALUATION_SEED = 0
@@ -103,18 +103,21 @@ def infill(held_out: HeldOut, *, documents_per_source: Count, context_bytes: Cou
 
 def middles(held_out: HeldOut, documents_per_source: int, context_bytes: int, middle_bytes: int) -> list[Middle]:
     """One middle of each kind in each document; a document without lines that are short enough has none of lines."""
-    gaps = []
+    places: list[tuple[str, str, str]] = []
+    parts: list[tuple[str, str, str]] = []
     for source, name, text in held_out.documents(documents_per_source):
         for kind, draw in KINDS.items():
             rng = keyed_rng(EVALUATION_SEED, key64(text) >> 1, kind)
             gap = draw(text, rng, middle_bytes)
             if gap is not None:
-                gaps.append((kind, source, name, *_parts(text, gap, context_bytes)))
-    prefixes, texts, suffixes = (held_out.tokenizer.encode([gap[part] for gap in gaps]) for part in (3, 4, 5))
+                places.append((kind, source, name))
+                parts.append(_parts(text, gap, context_bytes))
+    prefixes, texts, suffixes = ([part[side] for part in parts] for side in range(3))
+    encode = held_out.tokenizer.encode
     return [
-        Middle(kind, source, name, prefix_T, middle_T, suffix_T, len(middle.encode()))
-        for (kind, source, name, _, middle, _), prefix_T, middle_T, suffix_T in zip(
-            gaps, prefixes, texts, suffixes, strict=True
+        Middle(*place, prefix_T, middle_T, suffix_T, len(text.encode()))
+        for place, prefix_T, middle_T, suffix_T, text in zip(
+            places, encode(prefixes), encode(texts), encode(suffixes), texts, strict=True
         )
     ]
 
@@ -169,7 +172,7 @@ KINDS: dict[str, Callable[[str, np.random.Generator, int], Gap | None]] = {
 }
 
 
-def middle_rows(reader: "Reader", chosen: Sequence[Middle], prompts: Prompts) -> Iterator[Row]:
+def middle_rows(reader: "ModelReader", chosen: Sequence[Middle], prompts: Prompts) -> Iterator[Row]:
     """Bits and bytes, exact matches and middles of each document.
 
     Sides that do not fit the reader's context lose what is farthest from the middle.
