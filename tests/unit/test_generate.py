@@ -11,7 +11,7 @@ from ablate.errors import UsageError
 from ablate.evaluation.generate import Sampling, choose, generate
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.reading import Reading
-from ablate.evaluation.scoring import Reader
+from ablate.evaluation.scoring import ModelReader
 from ablate.model.build import build_model
 from ablate.objectives.prompt import Prompt
 from ablate.verbs.generate import Request, _tokens
@@ -44,7 +44,7 @@ def test_greedy_text_is_the_model_s_first_choice_everywhere(make_trial: MakeTria
         written = generate(model, prompt, Sampling(WRITES), ends=())
         assert written.ended_by is None
         assert len(written.tokens_T) == WRITES
-        [scores] = Reader(model, trial.scale.context_tokens, 1).score([Reading(prompt, written.tokens_T)])
+        [scores] = ModelReader(model, trial.scale.context_tokens, 1).score([Reading(prompt, written.tokens_T)])
         assert scores.is_first_choice_S.all()
 
 

@@ -103,7 +103,11 @@ def _declaration(lesson: Lesson) -> str:
 
 
 def _print_rows(
-    rows: Sequence[tuple[LessonRow, list[str]]], header: Sequence[str], layout: _Layout, lesson: Lesson, console: Console
+    rows: Sequence[tuple[LessonRow, list[str]]],
+    header: Sequence[str],
+    layout: _Layout,
+    lesson: Lesson,
+    console: Console,
 ) -> None:
     """Print a table with a heading per metric."""
     table = layout.table()
