@@ -2,8 +2,12 @@
 
 import os
 import select
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ablate.errors import UserError
 
@@ -11,14 +15,15 @@ from ablate.errors import UserError
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
-        from ablate.verbs import commands
+        with _ending_signals():
+            from ablate.verbs import commands
 
-        if instruction := os.environ.get("_ABLATE_COMPLETE"):
-            code = commands.answer(instruction)
-        else:
-            code = commands.run_command_line(sys.argv[1:])
-        sys.stdout.flush()
-        return code
+            if instruction := os.environ.get("_ABLATE_COMPLETE"):
+                code = commands.answer(instruction)
+            else:
+                code = commands.run_command_line(sys.argv[1:])
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -30,6 +35,24 @@ def main() -> int:
         return error.exit_code
     except Exception:
         return _fault()
+
+
+@contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Handle SIGTERM and a closed terminal as Ctrl-C inside the block. The scheduler has handlers of its own."""
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    before = {number: signal.signal(number, _interrupt) for number in numbers if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    os.write(2, b"Interrupted.\n")
+    raise KeyboardInterrupt
 
 
 def _fault() -> int:

@@ -1,8 +1,10 @@
 """Atomic, durable writing of files, and reading of JSON."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from ablate.errors import FailureError, LedgerError, NewerFormatError, StorageError
+
+# With less than this, the next checkpoint or log cannot be written.
+FULL_BYTES = 2**20
 
 
 @contextmanager
@@ -36,6 +41,34 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
+
+
+def full_disk(path: Path) -> str | None:
+    """Return what to say if the disk of a folder is full, or None."""
+    try:
+        free_bytes = shutil.disk_usage(path).free
+    except OSError:
+        return None
+    if free_bytes >= FULL_BYTES:
+        return None
+    return (
+        f"{path}: the disk is full ({free_bytes / 2**20:.1f} MiB are free). Free some space, or choose another folder"
+    )
+
+
+@contextmanager
+def naming_full_disk(path: Path, key: str) -> Iterator[None]:
+    """Inside the block an error of a full disk names the folder and the key that moves it. Raises FailureError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Libraries do not name the file.
+        message = (
+            full_disk(path) or f"{path}: the disk or your quota is full. Free some space, or choose another folder"
+        )
+        raise FailureError(f"{message} with {key}=…; the same command goes on.") from error
 
 
 def sync(path: Path) -> None:

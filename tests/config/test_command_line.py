@@ -50,6 +50,11 @@ WRONG = [
     ("-m init_seed=0,1 data_seed=0,1", 2, "init_seed and data_seed are crossed: 4 trials per arm"),
     ("-m scale=demo,4m budget.matched_on=flops", 2, "different shape can't be matched on it"),
     (
+        "-m objective=causal,prefix budget.matched_on=loss_tokens budget=smoke",
+        2,
+        "arms end after whole steps, and a step of causal is up to 864 tokens, 9.0% of budget.train_tokens=9,600.",
+    ),
+    (
         "objective=prefix objective.tasks.prefix.fraction_min=0.9 objective.tasks.prefix.fraction_max=0.1",
         2,
         "is above fraction_max",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
@@ -367,3 +368,23 @@ def test_tpe_is_quiet() -> None:
     with warnings.catch_warnings(record=True) as told, quietly():
         TPESampler(multivariate=True, group=True)
     assert told == []
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"", b"\0\0\0", b"[1]", b'{"worker_id": "a"}'])
+def test_a_damaged_line_of_a_journal_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "s.journal"
+    opened(path, sweep())
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:1], line, *lines[1:]]) + b"\n")
+    with pytest.raises(LedgerError, match=r"s\.journal: line 2 is damaged: .*sed -i 2d .*, or move the file away"):
+        open_storage(str(path))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    open_storage(str(path))
+
+
+def test_a_database_stays_open_no_longer_than_it_is_used(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+    study = optuna.create_study(storage=storage, study_name="a study")
+    study.tell(study.ask(), 1.0)
+    assert len(study.trials) == 1
+    assert not [file.path for file in psutil.Process().open_files() if file.path.endswith("s.db")]

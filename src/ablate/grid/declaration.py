@@ -7,6 +7,7 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import SUITES, metric_of, scored_names
 from ablate.grid.cell import Cell
+from ablate.identity import semantic
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.objectives.objective import Objective
 from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
@@ -96,6 +97,7 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
             compared = {label: trials[label] for label in contrast.weights}
             check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, compared)
     _check_budgets(declaration, cells)
+    _check_granularity(declaration, cells)
 
 
 def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
@@ -130,6 +132,28 @@ def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:
         raise UsageError(
             f"The arms' budgets differ by more than 1%, so no lesson could compare them: {counts} tokens. "
             "Give them the same budget.train_tokens, or run them as separate grids."
+        )
+
+
+def _check_granularity(declaration: Declaration, cells: Sequence[Cell]) -> None:
+    """Reject arms that end at whole steps of different sizes, which are too coarse for the budget."""
+    trials = {cell.arm.label: cell.trial for cell in cells}
+    if declaration.matched_on == "train_tokens" or not declaration.contrasts:
+        return
+    # What decides how many tokens of a step have loss.
+    kinds = {
+        str([form[part] for part in ("objective", "infill", "architecture")] + [trial.train_tokens_per_step])
+        for trial in trials.values()
+        if (form := semantic(trial))
+    }
+    label, coarsest = max(trials.items(), key=lambda item: item[1].train_tokens_per_step / item[1].budget.train_tokens)
+    step, budget = coarsest.train_tokens_per_step, coarsest.budget.train_tokens
+    if len(kinds) > 1 and step > 0.01 * budget:
+        raise UsageError(
+            f"budget.matched_on={declaration.matched_on}: arms end after whole steps, and a step of {label} is up to "
+            f"{step:,} tokens, {step / budget:.1%} of budget.train_tokens={budget:,}. The arms would differ by more "
+            f"than 1%, and no lesson could compare them. Type budget.train_tokens={100 * step}, or fewer "
+            "budget.rows_per_step."
         )
 
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ablate.files import full_disk
 from ablate.records.lease import LockedError
 from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Failure, Status, TrialRecord
@@ -94,7 +95,9 @@ def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 
         if not _is_orphaned(record, is_interrupted=is_interrupted):
             return
         status = Status.PENDING if is_interrupted else Status.FAILED
-        failure = None if is_interrupted else Failure(died(code), died(code))
+        full = full_disk(folder.path.parent)
+        reason = died(code) if full is None else f"{full} with runs_dir=…; the same command goes on."
+        failure = None if is_interrupted else Failure(reason, reason)
         ended = "interrupted" if is_interrupted else "died"
         folder.end_attempt(ended, status=Status.FINISHED if record.is_scoring else status, failure=failure)
 

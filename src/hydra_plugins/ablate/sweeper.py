@@ -16,6 +16,7 @@ from hydra_plugins.ablate.launcher import AblateLauncher
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ablate.config.trial import TrialConfig
     from ablate.scheduling.launcher import Launcher
 
 
@@ -88,6 +89,7 @@ class AblateSweeper(Sweeper):
             zips=self.zip,
             say=say,
         )
+        self._check_machine([arm.composed.trial for arm in expanded.arms], say)
         # Most invalid options are rejected by now, before the slow import of NumPy.
         from ablate.grid.grid import Grid
 
@@ -114,8 +116,16 @@ class AblateSweeper(Sweeper):
             exclude=self.exclude,
             zips=self.zip,
         )
+        self._check_machine([arm.composed.trial for arm in tuning.expanded.arms], say)
         if code := verb.of_tuning(tuning, self.names, self._launcher, console):
             raise SystemExit(code)
+
+    def _check_machine(self, trials: Sequence["TrialConfig"], say: Callable[[str], None]) -> None:
+        """Check that this machine can run the trials, if it is to."""
+        from ablate.grid.machine import check_machine
+
+        if self.verb in ("run", "retry") and self._launcher.name == "local" and "--dry-run" not in self.names:
+            check_machine(trials, say)
 
 
 def _launcher(plugin: HydraPlugin) -> "Launcher":

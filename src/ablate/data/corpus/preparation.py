@@ -15,6 +15,7 @@ from ablate.config.data import PreparationConfig
 from ablate.data.corpus.cache import atomic_directory, remove, resume_work
 from ablate.data.corpus.cluster import run_on_cluster
 from ablate.data.corpus.preparation_step import PreparationStep
+from ablate.files import naming_full_disk
 
 # Below this, starting processes takes longer than the work.
 _ALONE_BYTES = 4_000_000
@@ -39,13 +40,17 @@ def prepare(
         assemble: writes the folder's files, from the work folder's, into the folder that it is given.
         config: where tasks run.
         progress: shows a bar for each step.
+
+    Raises:
+        FailureError: a full disk.
     """
-    resume_work(work, recipe)
-    for step in steps:
-        run_step(step, work, config, progress)
-    with atomic_directory(folder) as scratch:
-        assemble(scratch)
-    remove(work)
+    with naming_full_disk(folder.parent, "cache_dir"):
+        resume_work(work, recipe)
+        for step in steps:
+            run_step(step, work, config, progress)
+        with atomic_directory(folder) as scratch:
+            assemble(scratch)
+        remove(work)
 
 
 def run_step(step: PreparationStep, work: Path, config: PreparationConfig, progress: Progress) -> None:

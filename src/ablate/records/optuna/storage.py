@@ -1,11 +1,13 @@
 """Storage of studies: a journal file, or a database by its URL."""
 
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -20,6 +22,8 @@ BUSY_SECONDS, CONNECT_SECONDS = 20, 10
 # Commands that create a database's tables at the same time, and the time that one needs.
 MOST_MAKERS, MAKING_SECONDS = 8, 0.5
 CONNECT = {"sqlite": {"timeout": BUSY_SECONDS}, "postgresql": {"connect_timeout": CONNECT_SECONDS}}
+# Without a pool nothing stays open: Python 3.13 warns of connections to SQLite that nobody closed.
+POOLS: dict[str, dict[str, Any]] = {"sqlite": {"poolclass": sqlalchemy.pool.NullPool}}
 
 
 def is_url(storage: str) -> bool:
@@ -73,16 +77,17 @@ def _database(url: str) -> RDBStorage:
             f"hydra.sweeper.storage={parsed.render_as_string(hide_password=True)}: has a password, which the ledger "
             "would keep. Leave it out and set PGPASSWORD or ~/.pgpass."
         )
-    arguments = CONNECT.get(parsed.get_backend_name(), {})
+    backend = parsed.get_backend_name()
+    arguments = {"connect_args": CONNECT.get(backend, {}), **POOLS.get(backend, {})}
     for _ in range(MOST_MAKERS):
         try:
-            return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+            return RDBStorage(url, engine_kwargs=arguments)
         except sqlalchemy.exc.DBAPIError as error:
             # Another process creates the tables at the same time; Optuna does not handle that.
             if not any(sign in str(error) for sign in ("already exists", "UNIQUE constraint", "duplicate key")):
                 raise
             time.sleep(MAKING_SECONDS)
-    return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+    return RDBStorage(url, engine_kwargs=arguments)
 
 
 class _RepairingLock(JournalFileSymlinkLock):
@@ -116,7 +121,24 @@ def _journal(path: Path) -> JournalStorage:
     lock = _RepairingLock(path)
     lock.acquire()
     lock.release()
+    _check_lines(path)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _check_lines(path: Path) -> None:
+    """Raise LedgerError for a line that Optuna could not read: it would fail at each start."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                entry = json.loads(line) if line.endswith(b"\n") else {"op_code": None}
+            except ValueError:
+                entry = None
+            if not isinstance(entry, dict) or "op_code" not in entry:
+                raise LedgerError(
+                    f"{path}: line {number} is damaged: {line[:40]!r}. Remove that line (sed -i {number}d {path}), "
+                    "which loses what it recorded, or move the file away to tune again; trained candidates stay in the "
+                    "ledger and are not trained again."
+                )
 
 
 def _is_complete(path: Path) -> bool:
