@@ -33,6 +33,18 @@ def main() -> int:
             traceback.print_exc()
         print(f"ablate: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in ("ablate", "hydra_plugins"):
+            return _fault()
+        if os.environ.get("ABLATE_DEBUG") == "1":
+            traceback.print_exc()
+        print(
+            f"ablate: the package {package} is not installed in {sys.prefix}. Activate the environment that ablate was "
+            "installed in, or install its packages again from a checkout: pip install -c constraints.txt -e '.[demo]'",
+            file=sys.stderr,
+        )
+        return 1
     except Exception:
         return _fault()
 

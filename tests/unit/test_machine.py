@@ -11,6 +11,7 @@ from ablate.errors import UsageError
 from ablate.grid import machine
 from ablate.grid.machine import check_machine, measured_gflops
 from tests.support.command_line import ablate
+from tests.support.in_process import run_in_process
 from tests.support.trials import MakeTrial
 
 
@@ -76,3 +77,17 @@ raise SystemExit(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize(("name", "is_fault"), [("gensim", False), ("torch._missing", False), ("ablate.missing", True)])
+def test_a_package_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_fault: bool
+) -> None:
+    def fail(words: object) -> int:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("ablate.verbs.commands.run_command_line", fail)
+    done = run_in_process(tmp_path, "status")
+    assert (done.returncode, "this is a fault of ablate" in done.stderr) == (1, is_fault)
+    if not is_fault:
+        assert done.stderr.startswith(f"ablate: the package {name.partition('.')[0]} is not installed in {sys.prefix}.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Of the square matrices whose products are timed.
-_WIDTH, _REPEATS = 1024, 5
+_WIDTH, _REPEATS = 512, 5
 
 
 def check_machine(trials: Sequence[TrialConfig], say: Callable[[str], None]) -> None:
