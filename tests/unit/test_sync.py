@@ -15,7 +15,9 @@ from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import MetricsWriter
 from ablate.records.schema import write
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
-from ablate.records.wandb.upload import Upload
+from ablate.records.wandb import upload as upload_module
+from ablate.records.wandb.upload import Run, Upload
+from ablate.records.wandb.writer import RunDescription
 from ablate.scheduling.run_description import describe_run
 from ablate.verbs import sync
 from tests.support.in_process import run_in_process
@@ -162,6 +164,15 @@ def test_a_trial_that_has_not_ended_is_skipped(
     assert "0 runs uploaded." in done.stdout
 
 
+def test_a_trial_of_another_version_is_skipped(folder: TrialFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "has_login", lambda: True)
+    finish(folder)
+    folder.config_path.write_text(folder.config_path.read_text() + "a_new_key: 1\n")
+    done = run_in_process(folder.path.parent, "sync", folder.trial_id, "runs_dir=.")
+    assert done.returncode == 0
+    assert f"{folder.trial_id}: skipped, this version of ablate cannot read its configuration (a_new_key" in done.stdout
+
+
 def test_without_a_login_it_says_what_to_type(folder: TrialFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "has_login", lambda: False)
     done = run_in_process(folder.path.parent, "sync", "my_lesson", "runs_dir=.")
@@ -177,4 +188,23 @@ def test_a_run_that_wandb_does_not_take_is_named(folder: TrialFolder, monkeypatc
     done = run_in_process(folder.path.parent, "sync", folder.trial_id, "runs_dir=.")
     assert done.returncode == 1
     assert f"{folder.trial_id}: mixed at 0.001, seed 4: not uploaded. no route" in done.stdout
-    assert "0 runs uploaded, 1 not." in done.stdout
+    assert "0 runs uploaded, 1 not. Try again." in done.stdout
+
+
+def test_nothing_more_is_tried_after_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    description = RunDescription("a run", None, (), {})
+    runs = [Run(name * 12, "ablate", description, [], {}) for name in "abc"]
+    tried = []
+
+    def fail(run: Run) -> Upload:
+        tried.append(run.trial_id[0])
+        return Upload(run, problem=None if tried == ["a"] and is_reachable else "no route")
+
+    monkeypatch.setattr(upload_module, "_upload", fail)
+    is_reachable = False
+    assert [ended.problem for ended in upload_module.upload(runs)] == ["no route"]
+    assert tried == ["a"]
+    tried.clear()
+    is_reachable = True
+    assert [ended.problem for ended in upload_module.upload(runs)] == [None, "no route", "no route"]
+    assert list(upload_module.upload([])) == []

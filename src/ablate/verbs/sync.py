@@ -2,7 +2,7 @@
 
 from ablate.config.parse import trial_from_container
 from ablate.console import counted, make_console, say
-from ablate.errors import UsageError
+from ablate.errors import UsageError, UserError
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.trial import Status, TrialRecord
@@ -34,16 +34,17 @@ def main(arguments: Arguments) -> int:
             say(console, f"{folder.trial_id}: skipped, {run}")
         else:
             runs.append(run)
-    failed = 0
+    uploaded = 0
     for ended in upload(runs):
         name = f"{ended.run.trial_id}: {ended.run.description.name}"
-        if ended.problem is not None:
-            failed += 1
-            say(console, f"{name}: not uploaded. {ended.problem}")
-        else:
+        if ended.problem is None:
+            uploaded += 1
             say(console, f"{name}: {counted(ended.rows, 'new step')}, {ended.url}")
-    say(console, f"{counted(len(runs) - failed, 'run')} uploaded" + (f", {failed} not." if failed else "."))
-    return 1 if failed else 0
+        else:
+            say(console, f"{name}: not uploaded. {ended.problem}")
+    missing = len(runs) - uploaded
+    say(console, f"{counted(uploaded, 'run')} uploaded" + (f", {missing} not. Try again." if missing else "."))
+    return 1 if missing else 0
 
 
 def _run(folder: TrialFolder, project: str | None) -> Run | str:
@@ -54,7 +55,10 @@ def _run(folder: TrialFolder, project: str | None) -> Run | str:
     record = as_reconciled(folder, record)
     if folder.is_locked or record.status not in ENDED:
         return f"it is {record.status}; upload it when it has ended"
-    trial = trial_from_container(folder.frozen())
+    try:
+        trial = trial_from_container(folder.frozen())
+    except UserError as error:
+        return f"this version of ablate cannot read its configuration ({str(error).splitlines()[0]})"
     rows = [
         (row["step"], {name: value for name, value in row.items() if name != "step"})
         for row in read_metrics(folder.metrics_path)

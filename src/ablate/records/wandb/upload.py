@@ -51,11 +51,20 @@ class Upload:
 
 
 def upload(runs: Sequence[Run]) -> Iterator[Upload]:
-    """Upload runs, some at a time, and yield what became of each, in order."""
+    """Upload runs, some at a time, and yield what became of each, in order.
+
+    Nothing more is tried if the first one fails: a login or a network that fails fails for all.
+    """
     os.environ["WANDB_ERROR_REPORTING"] = "false"
+    if not runs:
+        return
+    first = _upload(runs[0])
+    yield first
+    if first.problem is not None:
+        return
     pool = ThreadPoolExecutor(PARALLEL)
     try:
-        yield from pool.map(_upload, runs)
+        yield from pool.map(_upload, runs[1:])
     finally:
         pool.shutdown(cancel_futures=True)
 
