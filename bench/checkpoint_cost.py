@@ -47,7 +47,10 @@ def train(trial: TrialConfig, shards: Shards, folder: Path) -> tuple[float, floa
     recorder = Recorder(of_trial, trial)
     recorder.handle(TrainingBegins(from_step=0, log_bytes=0))
     module = TrialModule(
-        trial, Decoder.from_config(trial, trial.tokenizer.vocab_size), shards.fingerprint, trial.budget.train_tokens
+        trial,
+        Decoder.from_config(trial, trial.tokenizer.vocab_size),
+        shards.facts.fingerprint,
+        trial.budget.train_tokens,
     )
     log = TrialLog(
         DirectChannel(recorder.handle),

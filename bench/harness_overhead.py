@@ -102,7 +102,7 @@ def trial_loop(trial: TrialConfig, shards: Shards, steps: int, path: Path) -> fl
     of_supervisor.close()
     channel = PipeChannel(connection, Preemption())
     model = Decoder.from_config(trial, trial.tokenizer.vocab_size)
-    module = TrialModule(trial, model, shards.fingerprint, float(trial.budget.train_tokens))
+    module = TrialModule(trial, model, shards.facts.fingerprint, float(trial.budget.train_tokens))
     every = trial.tracking.log_every_steps
     log = TrialLog(channel, Evaluator(trial, shards), Stream(shards, trial), every_steps=every, evaluations=0)
     clock = _Clock()

@@ -1,25 +1,15 @@
 """Suites added to trained trials: ours, and that of docs/tutorial/adding-a-suite.md from a package outside of ours."""
 
-import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from ablate.records.ledger import Ledger, TrialFolder
-from tests.support.command_line import ablate, command
+from tests.support.command_line import ablate
 from tests.support.in_process import run_in_process
+from tests.support.packages import run_with_package, write_tutorial_package
 from tests.support.text import write_text
-
-DOC = Path(__file__).parents[2] / "docs" / "tutorial" / "adding-a-suite.md"
-
-
-def block(name: str) -> str:
-    """A marked block of the document, without its fence."""
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```\n<!-- /", DOC.read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
 
 
 def times(folder: TrialFolder) -> dict[str, int]:
@@ -67,24 +57,14 @@ def test_adding_or_changing_a_suite_scores_it_alone(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install -e .` leaves of such a package, the YAML beside it, and a little text."""
     folder = tmp_path_factory.mktemp("a suite of one's own")
-    for name in ("accuracy_suite.py", "evaluation/next_token_accuracy.yaml"):
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(block(name))
-    about = folder / "accuracy_suite-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: accuracy-suite\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[ablate.components]\naccuracy_suite = accuracy_suite\n")
-    write_text(folder / "text", 40, seed=0)
+    configs = ["evaluation/next_token_accuracy.yaml"]
+    write_tutorial_package(folder, "adding-a-suite.md", "accuracy_suite", "1.0", configs)
     return folder
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    words = command(folder, "--config-dir", str(folder), *arguments)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return run_with_package(folder, "--config-dir", str(folder), *arguments)
 
 
 def test_a_suite_from_outside_decides_a_lesson(outside: Path) -> None:

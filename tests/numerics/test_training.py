@@ -71,7 +71,7 @@ def test_micro_batches_of_3_rows_give_the_gradients_of_one_batch_of_4(make_trial
     def gradients(*overrides: str) -> dict[str, torch.Tensor]:
         # One step of 4 rows of 40 tokens.
         trial = make_trial("objective=mixed", "optimizer.clip_norm=0", "budget.train_tokens=160", *overrides)
-        module = TrialModule(trial, Decoder.from_config(trial, 340), shards.fingerprint, 160)
+        module = TrialModule(trial, Decoder.from_config(trial, 340), shards.facts.fingerprint, 160)
         build_trainer(trial).fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
         assert module.counters.steps == 1
         return {name: weight.grad for name, weight in module.model.named_parameters() if weight.grad is not None}
@@ -125,7 +125,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_before_the_step(make_trial: M
     with torch.no_grad():
         model.blocks[0].mlp_in.weight[0, 0] = float("inf")  # type: ignore[union-attr, operator]
     before = model.head.weight.detach().clone()
-    module = TrialModule(trial, model, shards.fingerprint, 800)
+    module = TrialModule(trial, model, shards.facts.fingerprint, 800)
     with pytest.raises(DivergedError, match="the loss is nan at step 1"):
         build_trainer(trial).fit(module, batch_loader(TrainBatches(trial, shards), first_step=0, workers=0))
     assert torch.equal(before, model.head.weight)

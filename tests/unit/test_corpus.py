@@ -112,7 +112,7 @@ def test_parts_buckets_and_workers_do_not_change_the_shards(
     monkeypatch.setattr("ablate.data.corpus.preparation._ALONE_BYTES", 0)
     shards = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
     assert (len(list((shards.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
-    assert shards.fingerprint == expected.fingerprint
+    assert shards.facts.fingerprint == expected.facts.fingerprint
     for split in ("validation", "test"):
         assert list(shards.held_out(split, "code")) == list(expected.held_out(split, "code"))
 
@@ -262,7 +262,7 @@ def test_shards_are_cached_by_content_and_never_incomplete(make_trial: MakeTrial
     shards = open_shards(trial)
     assert [path.name for path in (tmp_path / "shards").iterdir() if path.is_dir()] == [shard_folder(trial).name]
     written = (shards.folder / "shards.json").stat().st_mtime_ns
-    assert open_shards(trial).fingerprint == shards.fingerprint
+    assert open_shards(trial).facts.fingerprint == shards.facts.fingerprint
     assert (shards.folder / "shards.json").stat().st_mtime_ns == written
     assert shard_folder(make_trial("tokenizer.vocab_size=360", cache_dir=str(tmp_path))) != shards.folder
 

@@ -40,6 +40,11 @@ class Archive:
         return str(self.folder)
 
     @property
+    def problems(self) -> list[str]:
+        """None: an archive is read whole or not at all."""
+        return []
+
+    @property
     def is_there(self) -> bool:
         """Whether the folder has an archive."""
         return (self.folder / "grids.json").exists()

@@ -22,6 +22,10 @@ class Logs(Protocol):
     def where(self) -> str:
         """Where the logs are, for messages."""
 
+    @property
+    def problems(self) -> list[str]:
+        """A message per damaged or missing file that was read so far."""
+
     def grids(self) -> list[GridRecord]:
         """Return the records of all grids, the newest first."""
 

@@ -49,7 +49,7 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
     torch.set_num_threads(trial.hardware.threads_per_trial)
     channel.send(Activity("preparing data"))
     shards = ranks.in_turn(lambda: open_shards(trial))
-    check_equal(ranks, "training data (fingerprint)", shards.fingerprint)
+    check_equal(ranks, "training data (fingerprint)", shards.facts.fingerprint)
     evaluator = Evaluator(trial, shards, ranks)
     channel.send(Activity("building the model"))
     model = build_model(trial, trial.tokenizer.vocab_size)
@@ -187,7 +187,7 @@ def _result(module: TrialModule, log: TrialLog, batches: TrainBatches) -> TrainR
         Counts(**vars(module.counters)),
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in module.model.parameters()),
-        data_fingerprint=batches.shards.fingerprint,
+        data_fingerprint=batches.shards.facts.fingerprint,
         reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
     )
 

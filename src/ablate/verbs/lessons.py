@@ -35,8 +35,7 @@ def main(arguments: Arguments) -> int:
     """
     logs, names, runs_dir = arguments.logs, arguments.names, arguments.ledger.runs_dir
     is_page = "--html" in arguments.flags
-    problems = getattr(logs, "problems", [])
-    grids, tunings = logs.grids(), arguments.ledger.tunings(problems) if is_page else []
+    grids, tunings = logs.grids(), arguments.ledger.tunings(logs.problems) if is_page else []
     if not grids and not tunings:
         raise UsageError(f"{logs.where}: no grid was run here. Run one, or say where: runs_dir=PATH")
     # Nothing is written into an archive.
@@ -116,7 +115,7 @@ def _print_json(logs: Logs, grids: Sequence[GridRecord]) -> int:
 def _problems(logs: Logs) -> list[str]:
     # A mirror has its grids from a ledger, whose records may be damaged, too.
     declared = getattr(logs, "declared", None)
-    return [*getattr(logs, "problems", []), *getattr(declared, "problems", [])]
+    return [*logs.problems, *(declared.problems if declared else [])]
 
 
 def _print_problems(logs: Logs, console: Console) -> None:

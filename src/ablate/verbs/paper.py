@@ -24,7 +24,7 @@ def main(arguments: Arguments) -> int:
             f"{logs.where}: no named lesson was run here. Run one: {PROGRAM} experiment=lesson2_infill, or any "
             "grid with lesson.name=…"
         )
-    problems = getattr(logs, "problems", [])
+    problems = logs.problems
     if folder := arguments.settings.get("archive"):
         logs = write_archive(logs, [results.grid for results in lessons.values()], Path(folder).expanduser())
     path = Path(arguments.settings.get("published", PUBLISHED)).expanduser()

@@ -55,7 +55,7 @@ class Stream:
         # Rows with padding hold fewer tokens, so the budget reads more of them.
         more = trial.budget_rows / (trial.budget_rows - padded)
         self.orders = [self._order(index, ceil(more * count)) for index, count in enumerate(counts)]
-        content = f"{shards.fingerprint}\n{self.sources}\n{window_tokens}\n{packing}"
+        content = f"{shards.facts.fingerprint}\n{self.sources}\n{window_tokens}\n{packing}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
     def _order(self, index: int, wanted: int) -> EpochOrder:

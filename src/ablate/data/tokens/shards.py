@@ -77,16 +77,6 @@ class Shards:
         """The tokenizer that made the tokens."""
         return Tokenizer.from_json((self.folder / "tokenizer.json").read_text(), self.config)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of tokenizer and tokens; equal fingerprints mean equal windows."""
-        return self.facts.fingerprint
-
-    @property
-    def sources(self) -> list[str]:
-        """Names of the sources, sorted."""
-        return self.facts.sources
-
     def source(self, source: str) -> TokenSource:
         """Return the train tokens of a source."""
         stored = self.facts.pretokenized.get(source)

@@ -32,7 +32,7 @@ def prepare(grid: Grid, words: list[str], console: Console) -> int:
     for trial in trials_by_shards(grid):
         state = "Already prepared" if shard_folder(trial).is_dir() else "Prepared"
         shards = prepared_shards(trial)
-        tokens = ", ".join(f"{source} {shards.source(source).tokens:,}" for source in shards.sources)
+        tokens = ", ".join(f"{source} {shards.source(source).tokens:,}" for source in shards.facts.sources)
         say(console, f"{state}: {shards.folder}")
         say(console, f"Train tokens, including two <|endoftext|> per document: {tokens}.")
         say(console, f"Data card: {shards.folder}/card.md")

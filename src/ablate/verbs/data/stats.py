@@ -24,7 +24,7 @@ def of_grid(grid: Grid, words: list[str], console: Console) -> int:
         with shown_progress() as progress:
             corpus = prepared_corpus(trial, progress)
         if words:
-            print(card(corpus, trial.tokenizer, shards.fingerprint, shards.facts.statistics), end="")
+            print(card(corpus, trial.tokenizer, shards.facts.fingerprint, shards.facts.statistics), end="")
             continue
         for table in [*tables(corpus, shards.facts.statistics), _packing(shards, trial), _reading(shards, trial)]:
             _show(table, console)
@@ -33,7 +33,7 @@ def of_grid(grid: Grid, words: list[str], console: Console) -> int:
 
 def _packing(shards: Shards, trial: TrialConfig) -> CardTable:
     cells = []
-    for source in shards.sources:
+    for source in shards.facts.sources:
         for packing in PACKINGS:
             rows = packed_rows(shards, source, packing, trial.scale.window_tokens)
             fractions = (f"{rows.padding_fraction:.2%}", f"{rows.split_fraction:.1%}")
