@@ -1,6 +1,5 @@
 """The page: one file that needs no other, safe for any label, the same bytes again."""
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -57,7 +56,8 @@ def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> No
     used = [value for _, name, value in tags.attributes if name in ("href", "src", "aria-labelledby")]
     used += re.findall(r"url\((.*?)\)", text)
     assert {one.removeprefix("#") for one in used} <= set(names)
-    assert {f"lesson-1-{kind}" for kind in ("comparisons", "curves")} <= {name.rpartition("-")[0] for name in names}
+    drawn = {name.rpartition("-")[0] for name in names}
+    assert {"lesson-1-comparisons", "lesson-1-curves-0"} <= drawn
 
 
 def test_every_verdict_and_gap_is_shown(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_labels_are_shown_and_not_run(tmp_path: Path) -> None:
     assert "<b>&" not in text
     assert "<i>good" not in text
     label, figure = "".join(f"{NASTY} − causal".split()), "".join(Tags(text).text.split())
-    assert figure.count(label) == 2, "in the card and in the figure, as it is spelled"
+    assert figure.count(label) == 1, "in the figure, as it is spelled"
     assert "Is it &lt;i&gt;good&lt;/i&gt;?" in text
 
 
@@ -147,22 +147,54 @@ def with_fields(results: GridResults, trials: dict[str, str], **fields: Any) -> 
 
 def test_only_fields_that_differ_are_shown_and_an_arm_to_come_makes_none_differ(tmp_path: Path) -> None:
     results, trials = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1, "new": 0.1})
-    long = ["x" * 200]
-    with_fields(results, trials["causal"], infill={"rate": 0.0}, objective=[*long, 1], block={"kind": "gptj"})
-    with_fields(results, trials["bad"], infill={"rate": 0.5}, objective=[*long, 2], block={"kind": "gptj"})
+    prefix: list[Any] = ["prefix", 0.5, None, {"fraction_min": 0.0}, {"prefix": 2}]
+    span: list[Any] = ["span_corruption", 0.25, "[NLU]", {"noise": {"ratio": 0.15}}, {"span_corruption": 2}]
+    other: list[Any] = ["span_corruption", 0.25, "[S2S]", {"noise": {"ratio": 0.5}}, {"span_corruption": 2}]
+    psm: list[Any] = ["psm", 0.5, "token", "document", {}, {"psm": 1}]
+    with_fields(
+        results, trials["causal"], infill=None, objective=[["causal", 1.0, None, {}, {}]], block={"kind": "gptj"}
+    )
+    with_fields(results, trials["bad"], infill=psm, objective=[prefix, span, other], block={"kind": "gptj"})
     for trial in trials["new"].values():
         (ledger_of(results).trial(trial).path / "record.json").unlink()
-    assert table(page([Lesson.of(GridResults(results.logs, results.grid))]), "differing") == [
+    rows = table(page([Lesson.of(GridResults(results.logs, results.grid))]), "differing")
+    assert [[row[0].replace("<wbr>", ""), *row[1:]] for row in rows] == [
         ["field", "causal", "bad", "new"],
         ["objective", "causal", "bad", "new"],
-        ["tasks", "100% causal", "50% causal, 50% span_corruption", "50% causal, 50% span_corruption"],
-        ["infill.rate", "0.0", "0.5", ""],
-        [
-            "objective, in full",
-            *(json.dumps([*long, last]).replace('"', "&#34;") for last in (1, 2)),
-            "",
-        ],
+        ["tasks.causal", "100%", "50%", "50%"],
+        ["tasks.prefix.fraction_min", "", "0.0", ""],
+        ["tasks.span_corruption", "", "50%", "50%"],
+        ["tasks.span_corruption[1].mode", "", "[NLU]", ""],
+        ["tasks.span_corruption[1].noise.ratio", "", "0.15", ""],
+        ["tasks.span_corruption[2].mode", "", "[S2S]", ""],
+        ["tasks.span_corruption[2].noise.ratio", "", "0.5", ""],
+        ["infill.format", "none", "psm", ""],
+        ["infill.rate", "", "0.5", ""],
+        ["infill.level", "", "token", ""],
+        ["infill.scope", "", "document", ""],
     ]
+
+
+def test_lessons_with_one_question_are_told_apart(tmp_path: Path) -> None:
+    lessons = []
+    for name, words in (("one", "init_seed=0"), ("two", "init_seed=1")):
+        results, _ = make_grid(tmp_path / name, {"causal": 0.0, "bad": 0.1}, name=name, question="What changes?")
+        lessons.append(Lesson.of(with_changes(results, command=f"python -m ablate -m {words} data_seed=0,1")))
+    text = page(lessons)
+    index = text[text.index("<nav") : text.index("</nav>")]
+    for name, words in (("one", "init_seed=0"), ("two", "init_seed=1")):
+        assert f"1970-01-01 · {name} · 2 arms: causal, bad · <code>{words}</code>" in index
+    assert index.count('<span class="chip worse">worse</span> bad') == 2
+    assert "<code>" not in page([*lessons[:1], *made(tmp_path)[1:]]).partition("</nav>")[0]
+
+
+def test_caveats_stand_apart_from_the_glossary(tmp_path: Path) -> None:
+    text = page(made(tmp_path))
+    caveats = text[text.index('<aside class="caveats"') : text.index("</aside>")]
+    glossary = text[text.index('<dl class="glossary"') :]
+    assert "Interim: trials are missing" in caveats
+    assert "bits per byte of whole held-out passages" not in caveats
+    assert "<dt><code>bpb_full</code></dt><dd>bits per byte of whole held-out passages" in glossary
 
 
 def test_what_was_read_and_where_it_comes_from(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a lesson of tuned arms says of their tuning, and the page's part about sweeps."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,25 @@ def test_figures_of_a_study(directions: int, parameters: int, titles: list[str])
     figures = dict(study_figures(study(directions, parameters), ["bpb_full", "flops"][:directions]))
     assert list(figures) == titles
     assert all(figure.axes for figure in figures.values())
+
+
+def test_pruned_candidates_are_drawn_as_crosses_and_nothing_is_white_in_the_dark() -> None:
+    pruned = study(1, 1)
+    trial = pruned.ask()
+    trial.suggest_float("key.0", 1e-4, 1e-1, log=True)
+    trial.report(50.0, step=3)
+    pruned.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    for title, figure in study_figures(pruned, ["bpb_full"]):
+        axis = figure.axes[0]
+        [crosses] = [each for each in axis.collections if len(each.get_offsets()) == 1]
+        [[_, value]] = crosses.get_offsets()
+        low, high = axis.get_ylim()
+        assert low < float(value) < high < 1, "a value far above is drawn at the border"
+        assert "pruned, last value" in [text.get_text() for text in axis.get_legend().get_texts()], title
+    text = page([], {}, [TuningStudies(TUNING, {"causal": pruned})])
+    drawn = "".join(re.findall(r"<[^>]*>", text[text.index("<main") :]))
+    assert not {"#000000", "#1f77b4", "#d62728", "#555555"} & set(re.findall(r"#[0-9a-f]{6}", drawn))
+    assert "pruned, last value" in Tags(text).text
 
 
 def test_a_study_in_which_nothing_ended_has_no_figure_that_fails() -> None:

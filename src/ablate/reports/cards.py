@@ -5,6 +5,7 @@ from typing import Any
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.estimate import Comparison
 from ablate.lessons.lesson import Lesson
+from ablate.reports.wording import typographic
 
 # A drawing reaches at most so many smallest effects; an interval beyond it is an arrow.
 MAX_REACH_IN_EFFECTS = 10
@@ -20,6 +21,7 @@ def cards(lesson: Lesson) -> list[dict[str, Any]]:
             "name": contrast.name,
             "terms": _terms(contrast, lesson.results.baseline),
             "metric": contrast.metric,
+            "effect": f"{lesson.results.smallest_effect(contrast.metric):g}",
             "less_is_better": lesson.results.metric(contrast.metric).less_is_better,
             "verdict": lesson.verdicts[contrast.name],
             **(_drawing(lesson, comparisons[contrast.name]) if contrast.name in comparisons else {"difference": None}),
@@ -30,7 +32,7 @@ def cards(lesson: Lesson) -> list[dict[str, Any]]:
 
 def signed(value: float) -> str:
     """A number with its sign, in typographic form."""
-    return f"{value:+.4f}".replace("-", "−")
+    return typographic(f"{value:+.4f}")
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -41,7 +43,7 @@ def interval(low: float | None, high: float | None) -> str:
 def _terms(contrast: Contrast, baseline: str) -> str:
     """What is compared, where the name does not say it."""
     if contrast.weights == {contrast.name: 1.0, baseline: -1.0}:
-        return f"− {baseline}"
+        return f"compared with {baseline}"
     if len(contrast.weights) > MAX_TERMS:
         return f"of {len(contrast.weights)} arms"
     terms = sorted(contrast.weights.items(), key=lambda term: term[1] < 0)

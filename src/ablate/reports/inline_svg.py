@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib
@@ -15,25 +14,30 @@ from ablate.reports.forest import COLOUR_OF
 # A page has a light and a dark palette, so colours become its variables.
 NEUTRAL = {INK: "currentColor", QUIET: "var(--quiet)", LINE: "var(--line)"}
 OF_VERDICTS = NEUTRAL | {colour: f"var(--{verdict})" for verdict, colour in COLOUR_OF.items()}
+# Optuna's colours: tab10, shades of blue and grey, and the inks of matplotlib and ggplot.
+OF_STUDIES = NEUTRAL | {
+    "#1f77b4": "var(--arm-0)",
+    "#d62728": "var(--arm-1)",
+    "#cccccc": "var(--line)",
+    "#555555": "currentColor",
+    "#000000": "currentColor",
+    "#3182bd": "var(--arm-0)",
+    "#808080": "var(--quiet)",
+}
 OF_ARMS = NEUTRAL | {colour: f"var(--arm-{number})" for number, colour in enumerate(COLOURS)}
-
-
-def page_style() -> AbstractContextManager[None]:
-    """The style to save in: text stays text."""
-    return matplotlib.rc_context({"svg.fonttype": "none"})
 
 
 def inline_svg(figure: Figure, prefix: str, paints: Mapping[str, str], **saving: Any) -> dict[str, Any]:
     """The figure's SVG content, with `width` and `height` in points.
 
     Args:
-        figure: drawn within `page_style`.
+        figure: drawn within `style`; its text stays text.
         prefix: of its ids, which no other figure of the page has.
         paints: colour → CSS paint.
         saving: passed to `Figure.savefig`.
     """
     file = io.StringIO()
-    with style():
+    with style(), matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", transparent=True, metadata=METADATA["svg"], **saving)
     text = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", file.getvalue(), flags=re.DOTALL)
     inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]

@@ -1,27 +1,31 @@
 """All lessons on one HTML page that needs nothing else: no network, no script, no other file."""
 
-import warnings
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ablate.files import write_text
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import LookRecord
 from ablate.reports.arm_fields import differing_fields
 from ablate.reports.cards import cards, interval, signed
-from ablate.reports.curves import draw_curves
-from ablate.reports.forest import MAX_ROWS, draw_forest
-from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg, page_style
-from ablate.reports.notes import notes
+from ablate.reports.curves import curve_labels, curve_panels
+from ablate.reports.forest import MAX_ROWS, NARROW, draw_forest
+from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg
+from ablate.reports.notes import CAVEATS, METRICS, metric_meanings, note_groups
 from ablate.reports.table import accounting_table, headers, text_rows
-from ablate.reports.wording import direction, question
+from ablate.reports.wording import direction, listed, question, typographic
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies
 
+# Counters that are raised when a component's numbers change.
+CODE = "code versions of components"
 TEMPLATE = Path(__file__).with_suffix(".html")
 
 
@@ -42,8 +46,16 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     sections = [_section(lesson, f"lesson-{number}", links or {}) for number, lesson in enumerate(lessons, start=1)]
+    for section, apart in zip(sections, _told_apart(lessons), strict=True):
+        section["apart"] = apart
     return environment.get_template(TEMPLATE.name).render(lessons=sections, tunings=_tuning_sections(tunings))
+
+
+def _breakable(key: str) -> Markup:
+    """A dotted key that a narrow page may break after its dots and underscores."""
+    return Markup(re.sub(r"(?<=[._])(?=\w)", "<wbr>", str(escape(key))))
 
 
 def write_page(
@@ -69,11 +81,14 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
     """The template's values of one lesson."""
     results, declaration = lesson.results, lesson.results.declaration
     whole, of_sources = _scores(lesson)
-    accounting = accounting_table(lesson)
+    accounting, groups = accounting_table(lesson), note_groups(lesson)
+    arms = [arm.label for arm in results.arms]
     return {
         "anchor": anchor,
         "name": declaration.name or results.grid.title,
         "question": question(lesson),
+        "date": datetime.fromtimestamp(results.grid.created_at, UTC).strftime("%Y-%m-%d"),
+        "arms": f"{len(arms)} arms: {listed(arms)}" if len(arms) > 1 else f"one arm: {arms[0]}",
         "grid_id": results.grid_id,
         "command": results.grid.command,
         "matched_on": declaration.matched_on.replace("_", " "),
@@ -84,10 +99,17 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "declared_looks": declaration.looks,
         "cards": cards(lesson),
         "figures": _figures(lesson, anchor),
+        "legend": curve_labels(lesson),
         "headers": headers(lesson)[1:],
         "scores": whole,
         "scores_of_sources": of_sources,
-        "notes": [_code_parts(note) for note in notes(lesson)],
+        "caveats": [_code_parts(note) for note in groups.get(CAVEATS, [])],
+        "notes": {
+            heading: [_code_parts(note) for note in of_group]
+            for heading, of_group in groups.items()
+            if heading not in (CAVEATS, METRICS)
+        },
+        "metrics": metric_meanings(lesson),
         "looks": [_look(look) for look in results.grid.looks],
         "differing": differing_fields(lesson),
         "accounting": [] if accounting.empty else [list(map(str, accounting.columns)), *accounting.to_numpy().tolist()],
@@ -100,6 +122,21 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
     }
 
 
+def _told_apart(lessons: Sequence[Lesson]) -> list[str]:
+    """For each lesson whose question others share, the words of its command that not all of them have."""
+    by_question: dict[str, list[set[str]]] = {}
+    for lesson in lessons:
+        by_question.setdefault(question(lesson), []).append(set(lesson.results.grid.command.split()))
+    return [
+        " ".join(
+            word
+            for word in lesson.results.grid.command.split()
+            if word not in set.intersection(*by_question[question(lesson)])
+        )
+        for lesson in lessons
+    ]
+
+
 def _direction(lesson: Lesson, metric: str) -> str:
     return f"{lesson.results.metric(metric).unit}, {direction(lesson, metric)}"
 
@@ -108,7 +145,7 @@ def _scores(lesson: Lesson) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     """The table's rows by metric: of whole metrics and those with declared contrasts, and of single sources."""
     groups: dict[str, list[Any]] = {}
     for row, (name, label, *numbers, _) in text_rows(lesson):
-        groups.setdefault(name, []).append((label, [number.replace("-", "−") for number in numbers], row.verdict))
+        groups.setdefault(name, []).append((label, [typographic(number) for number in numbers], row.verdict))
     scores: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for name, rows in groups.items():
         is_of_source = "/" in name and name not in lesson.declared
@@ -139,7 +176,7 @@ def _provenance(lesson: Lesson) -> list[tuple[str, str]]:
     values: dict[str, dict[str, dict[str, None]]] = {}
     for record in lesson.results.records.values():
         code = record.semantic.get("code_versions", {})
-        of_trial: dict[str, Mapping[str, Any]] = {"commit": {}, "versions": {}, "code": code, "machine": {}}
+        of_trial: dict[str, Mapping[str, Any]] = {"commit": {}, "versions": {}, CODE: code, "machine": {}}
         if about := record.provenance:
             diff = f" with uncommitted changes ({about.git_diff})" if about.git_diff else ""
             of_trial["commit"] = {"": about.git_commit and about.git_commit + diff}
@@ -155,17 +192,14 @@ def _provenance(lesson: Lesson) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(lesson: Lesson, anchor: str) -> list[dict[str, Any]]:
-    """The comparisons and the curves, where there is something to draw."""
-    figures = []
-    with warnings.catch_warnings(), page_style():
-        # Before a trial's first log there is no curve and so no legend.
-        warnings.filterwarnings("ignore", "No artists with labels")
-        if count := len(lesson.comparisons):
-            about = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
-            svg = inline_svg(draw_forest(lesson), f"{anchor}-comparisons", OF_VERDICTS)
-            figures.append({"title": "Comparisons", "about": about, **svg})
-        curves = draw_curves(lesson)
-        if any(axis.lines for axis in curves.axes):
-            figures.append({"title": "Curves", "about": "", **inline_svg(curves, f"{anchor}-curves", OF_ARMS)})
+def _figures(lesson: Lesson, anchor: str) -> dict[str, list[dict[str, Any]]]:
+    """The comparisons and the panels of curves, where there is something to draw."""
+    figures: dict[str, list[dict[str, Any]]] = {"comparisons": [], "curves": []}
+    if count := len(lesson.comparisons):
+        about = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
+        svg = inline_svg(draw_forest(lesson, NARROW), f"{anchor}-comparisons", OF_VERDICTS)
+        figures["comparisons"].append({"title": "Comparisons", "about": about, **svg})
+    for number, (about, panel) in enumerate(curve_panels(lesson)):
+        svg = inline_svg(panel, f"{anchor}-curves-{number}", OF_ARMS)
+        figures["curves"].append({"title": about, "about": "", **svg})
     return figures

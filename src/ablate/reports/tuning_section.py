@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 
 from ablate.records.tuning import TuningRecord
-from ablate.reports.inline_svg import NEUTRAL, inline_svg, page_style
+from ablate.reports.inline_svg import OF_STUDIES, inline_svg
 from ablate.reports.study_figures import study_figures
 
 # Rows of a Pareto front.
@@ -26,11 +26,9 @@ def tuning_section(tuning: TuningStudies, anchor: str) -> dict[str, Any]:
     """The template's values of one tuning."""
     settings, figures = tuning.record.settings, []
     for place, (arm, study) in enumerate(tuning.studies.items()):
-        with page_style():
-            drawn = list(study_figures(study, settings.metrics))
-        for number, (title, figure) in enumerate(drawn):
+        for number, (title, figure) in enumerate(study_figures(study, settings.metrics)):
             about = arm if len(tuning.studies) > 1 else ""
-            svg = inline_svg(figure, f"{anchor}-{place}-{number}", NEUTRAL, bbox_inches="tight")
+            svg = inline_svg(figure, f"{anchor}-{place}-{number}", OF_STUDIES, bbox_inches="tight")
             figures.append({"title": title, "about": about, **svg})
     keys = list(dict.fromkeys(key for study in tuning.studies.values() for key in _tuned_keys(study)))
     rows = [row for arm, study in tuning.studies.items() for row in _best_rows(arm, study, keys)]
