@@ -2,14 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablate.config.parse import trial_from_container
+from ablate.evaluation.suite import suite_ids
 from ablate.lessons.grid_results import GridResults
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
+from ablate.records.trial import Counts, Status, TrainResult
+from ablate.scheduling.job import Job
+from ablate.scheduling.launcher import Handle, JobState, Phase
+from ablate.scheduling.launchers import local
 from tests.support.command_line import ablate
 from tests.support.text import write_text
 
@@ -87,3 +94,76 @@ def test_other_cells_under_the_name_are_told_as_stale(looked: tuple[Path, str]) 
     done = ablate(looked[0], "lessons", *LESSON, "optimizer.learning_rate=1e-3")
     assert done.returncode == 2
     assert "is stale: 4 of its 4 trials or its declaration changed" in done.stderr
+
+
+class ScoringLauncher:
+    """Finishes each trial at once, with a score that is known from its arm and seed."""
+
+    name = "scoring"
+    parallel = None
+
+    def __init__(self, parallel_trials: int) -> None:
+        pass
+
+    def handle_for(self, job: Job) -> Handle:
+        return Handle(self.name, job.trial_id)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Handle]:
+        for job in jobs:
+            folder = Ledger(job.runs_dir).trial(job.trial_id)
+            options = folder.record().options
+            [suite] = suite_ids(trial_from_container(folder.frozen())).values()
+            seed = int(options["seed"])
+            row = {"step": 1, "data/train_tokens": 1000, "data/windows": f"w{seed}", "train/loss": 1.0}
+            folder.metrics_path.write_text(json.dumps(row) + "\n")
+            folder.update(
+                status=Status.FINISHED,
+                result=TrainResult(Counts(2, 1000, 1000, 990, 0, 1e9, f"w{seed}"), 1.0, 10, "data"),
+                evaluations={suite: {"bpb_full": SCORES[options["objective"]](seed)}},
+            )
+        return [self.handle_for(job) for job in jobs]
+
+    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
+        return {handle: JobState(Phase.ENDED) for handle in handles}
+
+    def cancel(self, handle: Handle) -> None:
+        raise AssertionError("nothing runs")
+
+
+# Beside the baseline one arm is much worse, one is equal but for a little noise, and one varies too much to tell.
+SCORES = {
+    "causal": lambda seed: 2 + 0.1 * seed,
+    "prefix": lambda seed: 7 + 0.1 * seed + 0.001 * (-1) ** seed,
+    "mixed": lambda seed: 2 + 0.1 * seed + 0.001 * (seed % 3),
+    "mixed_prefix": lambda seed: 2.7 + 0.1 * seed + 0.5 * (-1) ** seed,
+}
+
+
+def test_only_undecided_arms_get_more_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "LocalLauncher", ScoringLauncher)
+    write_text(tmp_path / "text", 40, seed=0)
+    command = [
+        *("-m", "objective=causal,prefix,mixed,mixed_prefix", "replicates=4", "max_replicates=6"),
+        *("lesson.primary_metric=bpb_full", "lesson.smallest_effect=1", "evaluation=[bits_per_byte]"),
+    ]
+    done = ablate(tmp_path, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [grid] = grids(tmp_path)
+    assert grid["declaration"]["looks"] == [4, 5, 6]
+    assert {arm["label"]: len(arm["trials"]) for arm in grid["arms"]} == {
+        **{"causal": 6, "prefix": 4, "mixed": 4},
+        "mixed_prefix": 6,
+    }
+    at_four, at_five, at_six = ({each["name"]: each for each in look["comparisons"]} for look in grid["looks"])
+    assert [at_four[arm]["verdict"] for arm in ("prefix", "mixed", "mixed_prefix")] == [
+        *("worse", "equivalent"),
+        "undecided",
+    ]
+    for arm in ("prefix", "mixed"):
+        assert at_four[arm] == at_five[arm] == at_six[arm], "decided, so it keeps its interval"
+    assert at_six["mixed_prefix"]["seeds"] == 6
+    assert "Look at 4 seeds: some comparisons are undecided; adding seeds to causal, mixed_prefix." in done.stdout
+    assert "4 arms × up to 5 seeds, 18 trials, 2 to run" in done.stdout
+    again = ablate(tmp_path, *command)
+    assert "4 arms × up to 6 seeds, 20 trials, 0 to run" in again.stdout
+    assert grids(tmp_path)[0]["looks"] == grid["looks"]

@@ -48,8 +48,8 @@ class LessonConfig:
 class GridConfig:
     """The number of seeds of each arm, and the lesson.
 
-    Each arm has `replicates` seeds. If comparisons are still undecided and `max_replicates` is higher, all arms get
-    more seeds: 1.5 times as many at each look.
+    Each arm has `replicates` seeds. If `max_replicates` is higher, the arms of undecided comparisons get more seeds: a
+    fifth more at each look.
     """
 
     replicates: Count

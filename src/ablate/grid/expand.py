@@ -166,7 +166,7 @@ def default_container(*overrides: str, is_whole: bool = True) -> dict[str, Any]:
 
 
 def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
-    """Return the number of seeds at each look: 1.5 times the one before, up to `max_replicates`."""
+    """Return the number of seeds at each look: a fifth more than at the one before, up to `max_replicates`."""
     most = grid.max_replicates or grid.replicates
     if most < grid.replicates:
         raise UsageError(f"max_replicates={most}: less than replicates={grid.replicates}.")
@@ -178,7 +178,7 @@ def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
         )
     looks = [grid.replicates]
     while looks[-1] < most:
-        looks.append(min(most, -(-looks[-1] * 3 // 2)))
+        looks.append(min(most, -(-looks[-1] * 6 // 5)))
     return tuple(looks)
 
 

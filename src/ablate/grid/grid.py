@@ -1,8 +1,8 @@
 """A grid's cells: checked, identified, merged where two arms are one trial, frozen and recorded."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,9 +39,10 @@ class Grid:
         command: what the user typed.
         cells: arm by arm, seed by seed; several may name one trial.
         suites: by name, the id of each suite that all of them are scored by.
-        looks: the numbers of seeds at which words may be said.
-        seeds: how many of each arm's seeds are asked for now: those of a look.
+        looks: the numbers of seeds at which verdicts may be given.
+        seeds: the number of seeds of each arm at the current look.
         tuning: how its arms were tuned.
+        stopped: label → number of seeds, of arms whose comparisons were all decided at an earlier look.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Grid:
     looks: tuple[int, ...]
     seeds: int
     tuning: TuningSummary | None = None
+    stopped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -102,25 +104,34 @@ class Grid:
         looks = expanded.looks
         plan = cls(command, tuple(cells), suites[first], Ledger(runs_dir), looks, looks[0], tuning)
         check_lesson(plan.declaration, plan.cells)
-        return plan.at(plan.recorded_seeds())
+        seeds = plan.recorded_seeds()
+        most = max(seeds.values(), default=looks[0])
+        return plan.at(most, {label: count for label, count in seeds.items() if count < most})
 
-    def at(self, seeds: int) -> "Grid":
-        """The same grid with so many seeds of each arm."""
-        # The same plan keeps what it has found out.
-        return self if seeds == self.seeds else replace(self, seeds=seeds)
+    def at(self, seeds: int, stopped: Mapping[str, int] | None = None) -> "Grid":
+        """Return the same grid at another look."""
+        # The same grid keeps what it has computed.
+        is_same = (seeds, stopped or {}) == (self.seeds, self.stopped)
+        return self if is_same else replace(self, seeds=seeds, stopped=stopped or {})
 
-    def recorded_seeds(self) -> int:
-        """How many seeds its record asks for; of a grid that was never run, those of the first look."""
+    def next_look(self, undecided: Collection[str]) -> "Grid | None":
+        """Return the grid at its next look, where only the undecided arms get more seeds; None after the last look."""
+        seeds = next((look for look in self.looks if look > self.seeds), None)
+        stopped = {arm.label: len(arm.trials) for arm in self.arms if (arm.same_as or arm.label) not in undecided}
+        return self.at(seeds, stopped) if seeds else None
+
+    def recorded_seeds(self) -> dict[str, int]:
+        """Return label → number of seeds in the grid's record; empty for a grid that was never run."""
         try:
-            return self.ledger.grid(self.grid_id).seeds
+            return {arm.label: len(arm.trials) for arm in self.ledger.grid(self.grid_id).arms}
         except (FileNotFoundError, NotADirectoryError):
-            return self.looks[0]
+            return {}
 
     @cached_property
     def asked(self) -> tuple[Cell, ...]:
         """The cells with the seeds of this look."""
-        kept = list(dict.fromkeys(cell.seeds for cell in self.cells))[: self.seeds]
-        return tuple(cell for cell in self.cells if cell.seeds in kept)
+        number = {seeds: index for index, seeds in enumerate(dict.fromkeys(cell.seeds for cell in self.cells))}
+        return tuple(cell for cell in self.cells if number[cell.seeds] < self.stopped.get(cell.arm.label, self.seeds))
 
     @cached_property
     def trials(self) -> dict[str, Cell]:

@@ -35,20 +35,22 @@ def run(grid: Grid, launcher: Launcher, console: Console) -> int:
     """
     grid.ledger.check_writable()
     # Looks that an earlier command has passed are not repeated.
-    for seeds in [look for look in grid.looks if look >= grid.recorded_seeds()]:
-        at_look = grid.at(seeds)
-        complete = _run_look(at_look, launcher, console)
-        lesson = _report(at_look, console)
+    while True:
+        complete = _run_look(grid, launcher, console)
+        lesson = _report(grid, console)
         if lesson is None or not complete:
             return 1
         grid.record_look(lesson.look())
-        if lesson.is_decided or seeds == grid.looks[-1]:
-            break
+        later = None if lesson.is_decided else grid.next_look(lesson.undecided_arms)
+        if later is None:
+            return 0
+        arms = [arm.label for arm in later.arms if arm.label not in later.stopped]
         console.print(
-            f"\n[bold]Look at {seeds} seeds:[/] some comparisons are undecided; adding seeds to every arm.",
+            f"\n[bold]Look at {grid.seeds} seeds:[/] some comparisons are undecided; adding seeds to "
+            f"{escape(', '.join(arms)) if later.stopped else 'every arm'}.",
             highlight=False,
         )
-    return 0
+        grid = later
 
 
 def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
@@ -92,7 +94,7 @@ def _report(grid: Grid, console: Console) -> "Lesson | None":
 def show_cells(grid: Grid, missing: dict[str, Cell], console: Console) -> None:
     """The grid as a table: a row per cell, or per arm where the cells are many."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
-    shape = f"{counted(len(grid.arms), 'arm')} × {counted(grid.seeds, 'seed')}"
+    shape = f"{counted(len(grid.arms), 'arm')} × {'up to ' if grid.stopped else ''}{counted(grid.seeds, 'seed')}"
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     console.print(
         f"[bold]Grid {grid.grid_id}[/]: {shape}, {counted(len(grid.trials), 'trial')}, {work}. "

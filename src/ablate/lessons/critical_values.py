@@ -17,9 +17,9 @@ from scipy.optimize import brentq
 POWER = 0.8
 # Degrees of freedom given to the variance that all contrasts share, beside a contrast's own S − 1.
 SHARED_DEGREES = 3
-# The critical values hold for equally noisy arms, and where the arm of most contrasts is this many times as noisy.
-NOISIER = 2.0
-# The number of draws is limited by the random numbers that they take. Planning takes fewer.
+# The critical values hold for equally noisy arms, and where any one arm is this many times as noisy.
+NOISIER = 3.0
+# The number of draws is limited by the numbers that they take. Planning takes fewer.
 MAX_NUMBERS, MIN_DRAWS, MAX_DRAWS = 20_000_000, 5_000, 100_000
 ROUGH_DIVISOR = 10
 
@@ -29,46 +29,54 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CriticalValue:
-    """The critical value of one look.
+    """The critical values of one look, in standard errors.
 
     Attributes:
-        value: the distance from 0 beyond which an estimate is significant, in standard errors.
+        value: an estimate farther than this from 0 is significant.
+        equivalence: an estimate that lies at least this far inside ± the smallest effect is equivalent.
         minimum_detectable_effect: the smallest true difference that the look detects with 80% power, for the contrast
             with the largest `size`, in standard deviations of one trial's noise.
     """
 
     value: float
+    equivalence: float
     minimum_detectable_effect: float
 
 
-def standard_errors(values_NCS: Floats, sizes_C: Floats, informative_C: Bools | None = None) -> tuple[Floats, Floats]:
-    """Return the estimates and their standard errors, `mean_NC` and `error_NC`.
+def standard_errors(
+    variances_NC: Floats, seeds_C: Floats | int, sizes_C: Floats, informative_C: Bools | None = None
+) -> Floats:
+    """Return the standard error of each contrast's mean, `error_NC`.
 
-    Each contrast's variance between seeds is shrunk towards the mean over contrasts: with few seeds its own variance is
-    hardly known, and a pooled one would be wrong where arms differ in noise. (Moderated as in Smyth 2004, with a fixed
-    number of degrees of freedom for the shared variance.)
+    With few seeds a contrast's own variance is hardly known, so it is shrunk towards the mean over contrasts (moderated
+    as in Smyth 2004, with a fixed number of degrees of freedom for the shared variance). It is only ever enlarged:
+    where one contrast is much noisier than the others, the mean would make its interval too narrow.
 
     Args:
-        values_NCS: a contrast's value under each seed.
+        variances_NC: of a contrast's values between seeds.
+        seeds_C: the number of seeds of each contrast, or of all.
         sizes_C: √(Σ w²) of each contrast.
         informative_C: the contrasts whose variance enters the shared one; None: all.
     """
-    seeds = values_NCS.shape[-1]
-    own = values_NCS.var(axis=-1, ddof=1) / sizes_C**2
+    own = variances_NC / sizes_C**2
     shared = (own if informative_C is None else own[..., informative_C]).mean(axis=-1, keepdims=True)
-    moderated = (SHARED_DEGREES * shared + (seeds - 1) * own) / (SHARED_DEGREES + seeds - 1)
-    return values_NCS.mean(axis=-1), sizes_C * np.sqrt(moderated / seeds)
+    moderated = (SHARED_DEGREES * shared + (seeds_C - 1) * own) / (SHARED_DEGREES + seeds_C - 1)
+    errors_NC: Floats = sizes_C * np.sqrt(np.maximum(own, moderated) / seeds_C)
+    return errors_NC
 
 
 @lru_cache
 def critical_values(
     weights: tuple[tuple[float, ...], ...], looks: tuple[int, ...], error: float, is_rough: bool = False
 ) -> tuple[CriticalValue, ...]:
-    """Return the critical value of each look.
+    """Return the critical values of each look.
 
     The error is spent in proportion to the seeds seen and used up at the last look (Lan and DeMets 1983). Intervals of
     estimate ± critical value × standard error then hold at all looks together (Jennison and Turnbull 1989), whatever
     the reason to stop.
+
+    Equivalence has critical values of its own, as in two one-sided tests (Schuirmann 1987): a contrast at the border is
+    called equivalent only if its estimate errs towards 0, which is one side. They spend the same error.
 
     Args:
         weights: contrast → weight of each arm.
@@ -81,61 +89,82 @@ def critical_values(
     numbers = weights_CA.shape[1] * looks[-1]
     draws = int(np.clip(MAX_NUMBERS // numbers, MIN_DRAWS, MAX_DRAWS)) // (ROUGH_DIVISOR if is_rough else 1)
     simulations = [_simulate(weights_CA, sizes_C, looks, noise_A, draws) for noise_A in _noises(weights_CA)]
-    # Draws in which nothing has been significant so far.
-    open_draws = [np.ones(draws, bool) for _ in simulations]
-    values, spent = [], 0.0
-    for index, seeds in enumerate(looks):
+    _, widest_NL2 = simulations[0]
+    two_sided = _spend([largest_NL3[..., :1] for largest_NL3, _ in simulations], looks, error)
+    one_sided = _spend([largest_NL3[..., 1:] for largest_NL3, _ in simulations], looks, error)
+    return tuple(
+        CriticalValue(value, equivalence, _minimum_detectable_effect(value, widest_NL2[:, look]))
+        for look, (value, equivalence) in enumerate(zip(two_sided, one_sided, strict=True))
+    )
+
+
+def _spend(simulations: Sequence[Floats], looks: Sequence[int], error: float) -> Iterator[float]:
+    """Yield for each look the value that statistics `_NLK` exceed first at this look with the error that it spends.
+
+    Of all simulations and statistics the least favourable one decides.
+    """
+    statistics = [simulation_NLK[..., k] for simulation_NLK in simulations for k in range(simulation_NLK.shape[-1])]
+    # Draws in which the value has not been exceeded so far.
+    open_draws = [np.ones(len(statistic_NL), bool) for statistic_NL in statistics]
+    spent = 0.0
+    for look, seeds in enumerate(looks):
         share = error * seeds / looks[-1] - spent
         spent += share
-        # The less favourable noise decides.
         value = max(
-            _exceeded_by(largest_NL[open_N, index], share * draws)
-            for (largest_NL, _), open_N in zip(simulations, open_draws, strict=True)
+            _exceeded_by(statistic_NL[open_N, look], share * len(open_N))
+            for statistic_NL, open_N in zip(statistics, open_draws, strict=True)
         )
-        open_draws = [
-            open_N & (largest_NL[:, index] <= value)
-            for (largest_NL, _), open_N in zip(simulations, open_draws, strict=True)
-        ]
-        _, widest_NL2 = simulations[0]
-        values.append(CriticalValue(value, _minimum_detectable_effect(value, widest_NL2[:, index])))
-    return tuple(values)
+        for statistic_NL, open_N in zip(statistics, open_draws, strict=True):
+            open_N &= statistic_NL[:, look] <= value
+        yield value
 
 
 def _noises(weights_CA: Floats) -> Iterator[Floats]:
-    """Yield each arm's standard deviation: all equal, then with the arm of most contrasts noisier."""
+    """Yield each arm's standard deviation: all equal, then with the arm of most or of fewest contrasts noisier."""
     noise_A = np.ones(weights_CA.shape[1])
     yield noise_A
     uses_A = (weights_CA != 0).sum(axis=0)
-    if uses_A.max() > 1:
+    for arm in {int(uses_A.argmax()), int(uses_A.argmin())}:
         noisier_A = noise_A.copy()
-        noisier_A[uses_A.argmax()] = NOISIER
+        noisier_A[arm] = NOISIER
         yield noisier_A
 
 
 def _simulate(
     weights_CA: Floats, sizes_C: Floats, looks: Sequence[int], noise_A: Floats, draws: int
 ) -> tuple[Floats, Floats]:
-    """Return per draw and look the largest |mean| / error, and mean and error of the contrast with the largest size."""
+    """Simulate lessons from noise alone.
+
+    Returns:
+        Per draw and look the largest |t|, t and alternately signed t of all contrasts (t is mean / standard error), and
+        mean and error of the contrast with the largest size. Of all signs that true differences may have, equal ones
+        are the worst for contrasts that correlate negatively, and alternating ones for those that share a baseline.
+    """
     random = np.random.default_rng(0)
     arms, seeds = len(noise_A), looks[-1]
     widest, sparse_CA = int(sizes_C.argmax()), sparse.csr_array(weights_CA)
-    largest_NL = np.empty((draws, len(looks)))
+    signs_C = (-1.0) ** np.arange(len(sizes_C))
+    largest_NL3 = np.empty((draws, len(looks), 3))
     widest_NL2 = np.empty((draws, len(looks), 2))
     # Batches of some 8 MB, however many arms there are.
     part = max(1, 1_000_000 // (arms * seeds))
     for first in range(0, draws, part):
         count = min(part, draws - first)
+        rows = slice(first, first + count)
         noise_NAS = random.normal(size=(count, arms, seeds)) * noise_A[:, None]
         # In a large grid each contrast has two arms of many, so the weights are sparse.
         noise_AM = noise_NAS.transpose(1, 0, 2).reshape(arms, -1)
         values_CM = np.asarray(sparse_CA @ noise_AM)
         values_NCS = values_CM.reshape(len(sizes_C), count, seeds).transpose(1, 0, 2)
         for index, look in enumerate(looks):
-            mean_NC, error_NC = standard_errors(values_NCS[:, :, :look], sizes_C)
-            largest_NL[first : first + count, index] = (np.abs(mean_NC) / error_NC).max(axis=1)
-            widest_NL2[first : first + count, index, 0] = mean_NC[:, widest]
-            widest_NL2[first : first + count, index, 1] = error_NC[:, widest]
-    return largest_NL, widest_NL2
+            seen_NCS = values_NCS[:, :, :look]
+            mean_NC = seen_NCS.mean(axis=-1)
+            error_NC = standard_errors(seen_NCS.var(axis=-1, ddof=1), look, sizes_C)
+            ratio_NC = mean_NC / error_NC
+            for k, statistic_NC in enumerate((np.abs(ratio_NC), ratio_NC, ratio_NC * signs_C)):
+                largest_NL3[rows, index, k] = statistic_NC.max(axis=1)
+            widest_NL2[rows, index] = np.stack([mean_NC[:, widest], error_NC[:, widest]], axis=-1)
+    return largest_NL3, widest_NL2
 
 
 def _exceeded_by(values_N: Floats, count: float) -> float:

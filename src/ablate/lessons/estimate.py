@@ -1,31 +1,47 @@
 """Estimates of declared contrasts with simultaneous confidence intervals.
 
 Model: value = arm + seed block + noise. Arms with the same seed read the same windows and share initial values, so the
-seed's effect on all arms cancels in a contrast.
+seed's effect on all arms cancels in a contrast. Shapes: `C` contrasts, `S` seeds.
+Arms may have unequal numbers of seeds.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ablate.lessons.contrast import Contrast
-from ablate.lessons.critical_values import Bools, CriticalValue, Floats, critical_values, standard_errors
+from ablate.lessons.critical_values import CriticalValue, Floats, critical_values, standard_errors
 
+# Contrast → weight of each arm.
+Weights = tuple[tuple[float, ...], ...]
+# Values that differ by less than this fraction of their size are equal up to rounding.
+ROUNDING = 1e-9
 # Required seeds are found by simulation up to this many trials; beyond, errors are taken to shrink as 1/√seeds.
 MAX_SIMULATED_TRIALS, MIN_SIMULATED_SEEDS = 400, 16
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contrast's estimate, in the metric's unit; `low` and `high` are None where the noise is unknown."""
+    """A contrast's estimate, in the metric's unit.
+
+    Attributes:
+        difference: the mean over the seeds that all arms of the contrast have.
+        seeds: the number of these seeds.
+        low: the lower end of the simultaneous interval; None where the noise is unknown.
+        high: the upper end.
+        margin: the contrast is equivalent within every smallest effect larger than this; None where the noise is
+            unknown. It lies inside the interval's larger end, because equivalence is a one-sided question.
+    """
 
     contrast: Contrast
     difference: float
-    low: float | None
-    high: float | None
+    seeds: int
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -33,9 +49,9 @@ class Estimate:
     """All comparisons of one family of contrasts on one metric.
 
     Attributes:
-        comparisons: of the contrasts whose arms all have values.
-        means: arm label → mean over seeds.
-        seeds: the number of seeds.
+        comparisons: of the contrasts whose arms have a seed in common.
+        means: arm label → mean over its seeds.
+        seeds: the largest number of seeds of an arm.
         correlation: between two arms under one seed: the fraction of the variance between trials that pairing removes.
         noise: standard deviation of one trial without the seed's effect, in the metric's unit; None with one seed or
             where all seeds gave the same value.
@@ -57,60 +73,112 @@ def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: flo
     """Estimate contrasts from a table of values.
 
     Args:
-        values: one row per arm, one column per seed, no gaps.
-        contrasts: those with an arm that is not in the table are left out.
+        values: one row per arm, one column per seed; NaN where an arm has no trial of a seed.
+        contrasts: those whose arms have no seed in common are left out.
         confidence: the probability that all intervals hold at once, at all looks.
-        looks: the declared numbers of seeds. The table's number of seeds counts as a look too, as while trials are
-            missing.
+        looks: the declared numbers of seeds. The number of seeds of each contrast counts as a look too, as while trials
+            are missing.
     """
-    table_AS = values.to_numpy(float)
-    means = {str(arm): float(mean) for arm, mean in zip(values.index, table_AS.mean(axis=1), strict=True)}
-    possible = [contrast for contrast in contrasts if all(arm in values.index for arm in contrast.weights)]
-    seeds = values.shape[1]
-    if not possible:
-        return Estimate((), means, seeds, correlation(values))
-    weights_CA = np.array([[contrast.weights.get(str(arm), 0.0) for arm in values.index] for contrast in possible])
-    values_CS = weights_CA @ table_AS
-    differences_C = values_CS.mean(axis=1)
-    informative_C = _informative(values_CS)
-    if seeds < 2 or not informative_C.any():
-        bare = (Comparison(contrast, float(d), None, None) for contrast, d in zip(possible, differences_C, strict=True))
-        return Estimate(tuple(bare), means, seeds, correlation(values))
-    sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
-    deviations = values_CS[informative_C].std(axis=1, ddof=1) / sizes_C[informative_C]
-    noise = float(np.sqrt((deviations**2).mean()))
-    critical = _critical_value(weights_CA[informative_C], seeds, looks, confidence)
-    errors_C = standard_errors(values_CS[None], sizes_C, informative_C)[1][0]
-    return Estimate(
-        tuple(
-            Comparison(contrast, float(d), float(d - critical.value * error), float(d + critical.value * error))
-            for contrast, d, error in zip(possible, differences_C, errors_C, strict=True)
-        ),
-        means,
-        seeds,
-        correlation(values),
-        noise=noise,
-        minimum_detectable_effect=critical.minimum_detectable_effect * noise,
-        noise_ratio=float(deviations.max() / deviations.min()) if len(deviations) > 1 else None,
+    means = {str(arm): float(mean) for arm, mean in values.mean(axis="columns").items()}
+    estimate = Estimate((), means, values.shape[1], correlation(values.dropna(axis="columns")))
+    series = [(contrast, of_seeds) for contrast in contrasts if len(of_seeds := _series(contrast, values))]
+    resolution = ROUNDING * float(np.nanmax(np.abs(values.to_numpy(float)), initial=0.0))
+    counts = sorted({len(of_seeds) for _, of_seeds in series})
+    noises = {seeds: noise for seeds in counts if (noise := _Noise.of(series, seeds, resolution)) is not None}
+    if not noises:
+        return replace(estimate, comparisons=tuple(_comparison(contrast, of_seeds) for contrast, of_seeds in series))
+    most = max(noises)
+    weights = _weights(noises[most].informative, [str(arm) for arm in values.index])
+    critical = _critical_values(weights, [*looks, *counts], confidence)
+    comparisons = []
+    for contrast, of_seeds in series:
+        # A contrast that was decided at an earlier look keeps the interval that it had there.
+        noise = noises.get(len(of_seeds))
+        error = noise and noise.errors.get(contrast.name)
+        comparisons.append(_comparison(contrast, of_seeds, error, critical.get(len(of_seeds))))
+    return replace(
+        estimate,
+        comparisons=tuple(comparisons),
+        noise=noises[most].deviation,
+        minimum_detectable_effect=critical[most].minimum_detectable_effect * noises[most].deviation,
+        noise_ratio=noises[most].ratio,
     )
 
 
-def _informative(values_CS: Floats) -> Bools:
-    """Mark the contrasts that inform about noise: those that vary over seeds, and one of several with equal values."""
-    _, first = np.unique(values_CS, axis=0, return_index=True)
-    informative_C = np.zeros(len(values_CS), bool)
-    informative_C[first] = True
-    varies_C: Bools = np.ptp(values_CS, axis=1) > 0
-    return informative_C & varies_C
+@dataclass(frozen=True)
+class _Noise:
+    """The noise that contrasts show up to some number of seeds.
+
+    Attributes:
+        errors: contrast's name → standard error, of the contrasts that vary.
+        informative: the contrasts that inform about noise.
+        deviation: root mean square of their standard deviations, each divided by the contrast's size.
+        ratio: the largest of these standard deviations over the smallest; None of one.
+    """
+
+    errors: dict[str, float]
+    informative: list[Contrast]
+    deviation: float
+    ratio: float | None
+
+    @classmethod
+    def of(cls, series: Sequence[tuple[Contrast, Floats]], seeds: int, resolution: float) -> "_Noise | None":
+        """Return the noise over the first `seeds` seeds; None where no contrast varies by more than `resolution`."""
+        seen = [(contrast, of_seeds[:seeds]) for contrast, of_seeds in series]
+        varying = [(contrast, of_seeds) for contrast, of_seeds in seen if np.ptp(of_seeds) > resolution]
+        if not varying:
+            return None
+        sizes_C = np.array([contrast.size for contrast, _ in varying])
+        seeds_C = np.array([len(of_seeds) for _, of_seeds in varying])
+        deviations_C = np.array([of_seeds.std(ddof=1) for _, of_seeds in varying])
+        # Of several contrasts with the same values, the first one informs about noise.
+        firsts = {tuple(of_seeds): index for index, (_, of_seeds) in reversed(list(enumerate(varying)))}
+        informative_C = np.isin(np.arange(len(varying)), list(firsts.values()))
+        errors_C = standard_errors(deviations_C**2, seeds_C, sizes_C, informative_C)
+        ratios = (deviations_C / sizes_C)[informative_C]
+        return cls(
+            {contrast.name: float(error) for (contrast, _), error in zip(varying, errors_C, strict=True)},
+            [varying[index][0] for index in sorted(firsts.values())],
+            deviation=float(np.sqrt((ratios**2).mean())),
+            ratio=float(ratios.max() / ratios.min()) if len(ratios) > 1 else None,
+        )
 
 
-def _critical_value(
-    weights_CA: Floats, seeds: int, looks: Sequence[int], confidence: float, *, is_rough: bool = False
-) -> CriticalValue:
-    used_CA = weights_CA[:, (weights_CA != 0).any(axis=0)]
-    all_looks = sorted({seeds, *(look for look in looks if look > 1)})
-    weights = tuple(map(tuple, used_CA.tolist()))
-    return critical_values(weights, tuple(all_looks), round(1 - confidence, 9), is_rough)[all_looks.index(seeds)]
+def _series(contrast: Contrast, values: pd.DataFrame) -> Floats:
+    """Return a contrast's value under each seed that all of its arms have."""
+    if not all(arm in values.index for arm in contrast.weights):
+        return np.empty(0)
+    sums: Floats = np.array(list(contrast.weights.values())) @ values.loc[list(contrast.weights)].to_numpy(float)
+    return sums[~np.isnan(sums)]
+
+
+def _comparison(
+    contrast: Contrast, of_seeds: Floats, error: float | None = None, critical: CriticalValue | None = None
+) -> Comparison:
+    """Return the estimate of a contrast; without an interval where its error is unknown."""
+    comparison = Comparison(contrast, float(of_seeds.mean()), len(of_seeds))
+    if error is None or critical is None:
+        return comparison
+    return replace(
+        comparison,
+        low=comparison.difference - critical.value * error,
+        high=comparison.difference + critical.value * error,
+        margin=abs(comparison.difference) + critical.equivalence * error,
+    )
+
+
+def _weights(contrasts: Sequence[Contrast], arms: Sequence[str]) -> Weights:
+    """Return contrast → weight of each arm that a contrast has."""
+    used = {arm for contrast in contrasts for arm in contrast.weights}
+    return tuple(tuple(contrast.weights.get(arm, 0.0) for arm in arms if arm in used) for contrast in contrasts)
+
+
+def _critical_values(
+    weights: Weights, looks: Sequence[int], confidence: float, *, is_rough: bool = False
+) -> dict[int, CriticalValue]:
+    """Return the critical values by number of seeds."""
+    distinct = tuple(sorted({look for look in looks if look > 1}))
+    return dict(zip(distinct, critical_values(weights, distinct, round(1 - confidence, 9), is_rough), strict=True))
 
 
 def correlation(values: pd.DataFrame) -> float | None:
@@ -141,12 +209,11 @@ def seeds_to_detect(
         confidence: the probability that all intervals hold at once.
         max_seeds: where the search ends.
     """
-    weights_CA = np.array(weights)
-    max_simulated = max(MIN_SIMULATED_SEEDS, MAX_SIMULATED_TRIALS // weights_CA.shape[1])
+    max_simulated = max(MIN_SIMULATED_SEEDS, MAX_SIMULATED_TRIALS // len(weights[0]))
 
     def detects(seeds: int) -> bool:
         simulated = min(seeds, max_simulated)
-        critical = _critical_value(weights_CA, simulated, (simulated,), confidence, is_rough=True)
+        critical = _critical_values(tuple(map(tuple, weights)), [simulated], confidence, is_rough=True)[simulated]
         return critical.minimum_detectable_effect * noise * float(np.sqrt(simulated / seeds)) <= effect
 
     if not detects(max_seeds):

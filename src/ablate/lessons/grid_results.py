@@ -136,23 +136,29 @@ class GridResults:
 
     @cached_property
     def diverged(self) -> dict[str, str]:
-        """Label → `k/n` trials that diverged, of arms with such trials."""
+        """Label → `k/n` trials that diverged or have a score that is not finite, of arms with such trials."""
         counts = {
-            arm.label: sum(self.records[trial].status == Status.DIVERGED for trial in arm.trials.values())
+            arm.label: sum(self._has_diverged(self.records[trial]) for trial in arm.trials.values())
             for arm in self.arms
         }
         return {arm.label: f"{counts[arm.label]}/{len(arm.trials)}" for arm in self.arms if counts[arm.label]}
 
+    def _has_diverged(self, record: TrialRecord) -> bool:
+        return record.status == Status.DIVERGED or not all(map(math.isfinite, self.scores(record).values()))
+
     def values(self, metric: str) -> pd.DataFrame:
-        """A row per arm with results and without diverged trials, a column per seed that all of these arms have."""
+        """A row per arm with results and without diverged trials, a column per seed, NaN where there is no score."""
         rows = {
             arm.label: {seed: self.scores(self.records[trial]).get(metric) for seed, trial in arm.trials.items()}
             for arm in self.arms
             if arm.label not in self.diverged
         }
         table = pd.DataFrame.from_dict(rows, orient="index", dtype=float)
-        table = table.where(np.isfinite(table))
-        return table.dropna(axis="index", how="all").dropna(axis="columns")
+        return table.dropna(axis="index", how="all").dropna(axis="columns", how="all")
+
+    def paired_values(self, contrast: Contrast) -> pd.DataFrame:
+        """A row per arm of a contrast, a column per seed that all of them have."""
+        return self.values(contrast.metric).reindex(list(contrast.weights)).dropna(axis="columns")
 
     def not_finite(self) -> list[tuple[str, str, str]]:
         """(arm, seed, metric) of every score that is not finite."""

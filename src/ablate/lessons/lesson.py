@@ -101,7 +101,17 @@ class Lesson:
     @property
     def is_decided(self) -> bool:
         """Whether no comparison is undecided."""
-        return all(self.verdict(comparison) is not Verdict.UNDECIDED for comparison in self.comparisons)
+        return not self.undecided_arms
+
+    @property
+    def undecided_arms(self) -> set[str]:
+        """The labels of the arms of undecided comparisons."""
+        return {
+            arm
+            for comparison in self.comparisons
+            if self.verdict(comparison) is Verdict.UNDECIDED
+            for arm in comparison.contrast.weights
+        }
 
     def verdict(self, comparison: Comparison) -> Verdict:
         """The verdict on a declared comparison, without qualifiers."""
@@ -173,6 +183,8 @@ class Lesson:
                     str(self.verdict(comparison)),
                     comparison.low,
                     comparison.high,
+                    comparison.margin,
+                    comparison.seeds,
                 )
                 for comparison in self.comparisons
             ),
@@ -219,7 +231,8 @@ class Lesson:
                 "low": row.comparison and row.comparison.low,
                 "high": row.comparison and row.comparison.high,
                 "verdict": row.verdict and str(row.verdict),
-                "seeds": row.estimate.seeds,
+                "equivalence_margin": row.comparison and row.comparison.margin,
+                "seeds": row.comparison.seeds if row.comparison else row.estimate.seeds,
                 "residual_noise": row.estimate.noise,
                 "minimum_detectable_effect": row.estimate.minimum_detectable_effect,
                 "correlation_between_arms": row.estimate.correlation,

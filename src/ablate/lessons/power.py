@@ -42,9 +42,9 @@ class RequiredSeeds:
 def required_seeds(results: GridResults) -> Iterator[RequiredSeeds]:
     """Yield the required seeds of each declared contrast of two arms that have at least three seeds."""
     for contrast in results.contrasts:
-        values = results.values(contrast.metric)
+        values = results.paired_values(contrast)
         by_weight = {weight: arm for arm, weight in contrast.weights.items()}
-        is_of_two = sorted(contrast.weights.values()) == [-1.0, 1.0] and set(contrast.weights) <= set(values.index)
+        is_of_two = sorted(contrast.weights.values()) == [-1.0, 1.0]
         if is_of_two and values.shape[1] >= MIN_SEEDS:
             plus, minus = (values.loc[by_weight[weight]].to_numpy(float) for weight in (1.0, -1.0))
             yield _required_seeds(contrast.name, contrast.metric, plus, minus)

@@ -61,7 +61,7 @@ def variance_components(results: GridResults, contrast: Contrast) -> VarianceCom
 def _tables(results: GridResults, contrast: Contrast) -> dict[str, Floats] | None:
     """Return source → contrast values, scaled so that their mean over documents is the metric."""
     name, _, source = contrast.metric.partition("/")
-    seeds = results.values(contrast.metric).columns
+    seeds = results.paired_values(contrast).columns
     weighted = []
     for arm in results.arms:
         for seed, trial in arm.trials.items():

@@ -54,13 +54,13 @@ class QualifiedVerdict:
 def verdict(comparison: Comparison, smallest_effect: float, *, less_is_better: bool) -> Verdict:
     """Return the verdict on a metric.
 
-    Equivalent if the interval lies inside ±smallest_effect; else better or worse if it excludes 0; else undecided, as
-    always with one seed.
+    Equivalent if the margin is less than the smallest effect; else better or worse if the interval excludes 0; else
+    undecided, as always where the noise is unknown.
     """
-    low, high = comparison.low, comparison.high
-    if low is None or high is None:
+    low, high, margin = comparison.low, comparison.high, comparison.margin
+    if low is None or high is None or margin is None:
         return Verdict.UNDECIDED
-    if -smallest_effect < low and high < smallest_effect:
+    if margin < smallest_effect:
         return Verdict.EQUIVALENT
     if low <= 0 <= high:
         return Verdict.UNDECIDED

@@ -63,7 +63,12 @@ class Declaration:
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """What a look saw of one contrast; without an interval where there was one seed."""
+    """What a look saw of one contrast; without an interval and a margin where the noise was unknown.
+
+    Attributes:
+        margin: the contrast is equivalent within every smallest effect larger than this.
+        seeds: those that all arms of the contrast had; fewer than the look's where it was decided before.
+    """
 
     name: str
     metric: str
@@ -71,6 +76,8 @@ class ComparisonRecord:
     verdict: str
     low: float | None = None
     high: float | None = None
+    margin: float | None = None
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class GridRecord(Extensible):
 
     @property
     def seeds(self) -> int:
-        """The number of seeds per arm."""
+        """The largest number of seeds of an arm."""
         return max(len(arm.trials) for arm in self.arms)
 
     @property

@@ -32,9 +32,14 @@ def _interval_note(lesson: Lesson, name: str, estimate: Estimate) -> str:
     family = f"all {len(contrasts)} declared comparisons" if len(contrasts) > 1 else "the declared comparison"
     looks = f" and the looks at {', '.join(map(str, declaration.looks))} seeds" if len(declaration.looks) > 1 else ""
     return (
-        f"The {declaration.confidence:.0%} intervals on {name} are paired by seed over {estimate.seeds} seeds "
+        f"The {declaration.confidence:.0%} intervals on {name} are paired by seed over {_seeds(estimate)} seeds "
         f"({_varied_by_seeds(lesson)}) and hold simultaneously for {family}{looks}."
     )
+
+
+def _seeds(estimate: Estimate) -> str:
+    counts = {comparison.seeds for comparison in estimate.comparisons}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _varied_by_seeds(lesson: Lesson) -> str:

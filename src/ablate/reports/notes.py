@@ -8,7 +8,7 @@ from ablate.reports.tuning_notes import tuning_notes
 from ablate.reports.wording import counts, listed, nothing_to_compare
 
 CAVEATS, CERTAINTY, TRAINING, METRICS = "Caveats", "How certain the verdicts are", "Training", "Metrics"
-# With fewer seeds, intervals allow for a baseline twice as noisy as the arms, and more noise would not be noticed.
+# With fewer seeds, more noise in one arm than the intervals allow for would not be noticed.
 ENOUGH_SEEDS_FOR_ANY_NOISE = 5
 
 
@@ -123,8 +123,8 @@ def _noise_caveats(lesson: Lesson) -> Iterator[str]:
         elif estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
             yield (
                 f"{name}: {estimate.seeds} seeds hardly show which arms are noisier (here up to "
-                f"{estimate.noise_ratio:.1f} times). The intervals allow for a baseline twice as noisy as the arms, "
-                "not for more."
+                f"{estimate.noise_ratio:.1f} times). The intervals allow for one arm that is three times as noisy as "
+                "the others."
             )
 
 
@@ -140,7 +140,7 @@ def _gap_notes(lesson: Lesson) -> Iterator[str]:
     if results.diverged:
         yield f"Diverged: {counts(results.diverged)}; these arms are left out of all comparisons and means."
     for arm, seed, name in results.not_finite():
-        yield f"{arm}, seed {seed}: {name} is not a number, so that seed is left out of {name} for all arms."
+        yield f"{arm}, seed {seed}: {name} is not a finite number, so the trial counts as diverged."
     for contrast in results.contrasts:
         estimate = lesson.declared.get(contrast.metric)
         absent = [arm for arm in contrast.weights if estimate is None or arm not in estimate.means]
