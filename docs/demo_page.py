@@ -1,4 +1,7 @@
-"""Write the demo's page, figures and README table from a ledger: python docs/demo_page.py [RUNS_DIR]."""
+"""Write the demo's page, figures and README table from a ledger: python docs/demo_page.py [RUNS_DIR [REMARK]].
+
+REMARK is a sentence about the run that no record has, such as what else the machine did.
+"""
 
 import re
 import sys
@@ -22,7 +25,7 @@ COMMAND = "python -m ablate -m objective=causal,prefix,mixed"
 MARKED = re.compile(r"(<!-- demo -->\n).*?(\n<!-- /demo -->)", re.DOTALL)
 
 
-def page(lesson: Lesson) -> str:
+def page(lesson: Lesson, remark: str) -> str:
     """The whole lesson, what it cost, and where it ran."""
     table = lesson_table(lesson)
     table = table.assign(verdict=[f"**{verdict}**" if verdict else "" for verdict in table["verdict"]])
@@ -42,7 +45,7 @@ processors and thread counts add floating-point numbers in another order.
 
 ## What each arm read and computed
 
-Means per trial. The seconds are those of {_machine(lesson)}
+Means per trial. {_machine(lesson)} {remark}
 
 {markdown_table(accounting_table(lesson), numbers_from=1)}
 
@@ -69,16 +72,16 @@ def _machine(lesson: Lesson) -> str:
     provenance = lesson.results.grid.provenance
     assert provenance is not None
     day = datetime.fromtimestamp(lesson.results.grid.created_at, tz=UTC).date()
-    commit = (provenance.git_commit or "an installed package")[:7]
+    commit = f"commit {provenance.git_commit[:7]}" if provenance.git_commit else f"ablate {provenance.ablate}"
     versions = f"torch {provenance.versions['torch']}, Python {provenance.python}"
-    return f"{day}, commit {commit}: {provenance.machine}, {versions}."
+    return f"Run on {day}, {commit}: {provenance.machine}, {versions}."
 
 
-def main(runs_dir: Path) -> None:
+def main(runs_dir: Path, remark: str) -> None:
     """Write all files."""
     logs = open_logs(runs_dir)
     lesson = Lesson.of(GridResults(logs, demo_grid(logs)))
-    (DOCS / "demo.md").write_text(page(lesson), encoding="utf-8")
+    (DOCS / "demo.md").write_text(page(lesson, remark), encoding="utf-8")
     save(draw_forest(lesson), DOCS, "demo-forest", ["png"])
     save(draw_curves(lesson), DOCS, "demo-curves", ["png"])
     readme = DOCS.parent / "README.md"
@@ -90,4 +93,5 @@ def main(runs_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))
+    given = dict(enumerate(sys.argv))
+    main(Path(given.get(1, "runs")), given.get(2, ""))
