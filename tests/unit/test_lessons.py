@@ -142,6 +142,24 @@ def test_scoring_in_another_way_takes_nothing_from_a_lesson(tmp_path: Path) -> N
     assert verdicts(Lesson.of(results))["bad"] == "worse"
 
 
+def test_arms_on_different_numbers_of_devices_are_told_apart(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+
+    def trained_on(label: str, devices: int) -> None:
+        for trial in trials[label].values():
+            folder = ledger_of(results).trial(trial)
+            folder.begin_attempt(ranks=devices)
+            folder.update_attempt(from_step=0)
+            folder.end_attempt("finished", status=Status.FINISHED)
+
+    trained_on("causal", 2)
+    trained_on("good", 2)
+    assert "numbers of devices" not in "".join(notes(Lesson.of(GridResults(results.logs, results.grid))))
+    trained_on("good", 4)
+    text = "".join(notes(Lesson.of(GridResults(results.logs, results.grid))))
+    assert "Trained on different numbers of devices: 2 (causal, good); 4 (good)." in text
+
+
 def test_a_table_fits_80_columns_and_breaks_labels_and_verdicts_at_words(tmp_path: Path) -> None:
     long = "objective=mixed_prefix, architecture=encoder_decoder, mixture.weights.code=0.75"
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1, long: 1.5})

@@ -19,6 +19,7 @@ def note_groups(lesson: Lesson) -> dict[str, list[str]]:
             *_gap_notes(lesson),
             *_noise_caveats(lesson),
             *_qualifier_notes(lesson),
+            *_device_notes(lesson),
             *_task_notes(lesson),
         ],
         CERTAINTY: list(certainty_notes(lesson)),
@@ -97,6 +98,23 @@ def _reading_notes(lesson: Lesson) -> list[str]:
         return [f"Text read by every arm: {next(iter(by_reading))}."]
     texts = [f"{listed(arms)}: {text}" for text, arms in by_reading.items()]
     return [f"Text read: {'; '.join(texts)}."] if texts else []
+
+
+def _device_notes(lesson: Lesson) -> list[str]:
+    """Whether trials were trained on different numbers of devices."""
+    arms: dict[int, list[str]] = {}
+    for arm in lesson.results.arms:
+        attempts = [attempt for trial in arm.trials.values() for attempt in lesson.results.records[trial].attempts]
+        # An attempt that only scored has no step to start from.
+        for devices in sorted({attempt.ranks for attempt in attempts if attempt.from_step is not None}):
+            arms.setdefault(devices, []).append(arm.label)
+    if len(arms) < 2:
+        return []
+    texts = [f"{devices} ({listed(labels)})" for devices, labels in sorted(arms.items())]
+    return [
+        f"Trained on different numbers of devices: {'; '.join(texts)}. They add the same numbers up in another order, "
+        "which moves scores as another processor does: by far less than another seed."
+    ]
 
 
 def _unigram_notes(lesson: Lesson) -> list[str]:
