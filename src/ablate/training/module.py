@@ -24,7 +24,7 @@ from ablate.ranks import ALONE, Ranks
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergenceDetector
 from ablate.training.optimizer import adamw, learning_rate
-from ablate.training.sharding import shard, whole
+from ablate.training.sharding import whole
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,7 @@ class TrialModule(pl.LightningModule):
             self.model.compile_blocks()
 
     def configure_model(self) -> None:
-        """Shard the model, if the strategy does."""
-        if self.device_mesh is not None:
-            shard(self.model, self.device_mesh["data_parallel"], self.trial)
+        """Do nothing: the model is sharded already. Lightning requires the method where a strategy shards."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `adamw`."""

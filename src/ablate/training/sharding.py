@@ -1,10 +1,12 @@
 """Shard a model over its ranks (FSDP2), and gather what is sharded."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ablate.config.trial import TrialConfig
 from ablate.model.build import Model
@@ -23,14 +25,29 @@ def shard(model: Model, mesh: DeviceMesh, trial: TrialConfig) -> None:
     narrow = torch.bfloat16 if trial.precision == "bf16" else None
     # Inputs stay as they are: rotary angles in bf16 would lose the positions.
     policy = MixedPrecisionPolicy(param_dtype=narrow, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for block in [*getattr(model, "encoder_blocks", ()), *model.blocks]:
+    for block in model.all_blocks():
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     if narrow is not None:
         # As under autocast, sums over layers stay fp32.
         model.embedding.register_forward_hook(_in_fp32)
-    for method in ("loss", "score"):
+    for method in ("loss", "score", "next_logits"):
         register_fsdp_forward_method(model, method)
+
+
+def load_whole(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights that are in one piece into a model that may be sharded: each rank takes its own part.
+
+    Raises:
+        RuntimeError: the weights have other names or shapes.
+    """
+    parts = {}
+    for name, value in model.state_dict().items():
+        if name in weights and isinstance(value, DTensor):
+            parts[name] = distribute_tensor(
+                weights[name].to(value.device, value.dtype), value.device_mesh, value.placements, src_data_rank=None
+            )
+    model.load_state_dict({**weights, **parts})
 
 
 def _in_fp32(module: nn.Module, inputs: object, output: Tensor) -> Tensor:

@@ -5,13 +5,12 @@ import os
 import warnings
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from ablate.config.trial import TrialConfig
+from ablate.model.memory import StrategyName
 from ablate.ranks import ONLY_RANK, Rank
-from ablate.training.strategy import StrategyName
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -69,12 +68,6 @@ class RankEnvironment(ClusterEnvironment):
         return self._rank.node
 
 
-def uses_gpu(trial: TrialConfig) -> bool:
-    """Whether each rank trains on a GPU."""
-    accelerator = trial.hardware.accelerator
-    return accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
-
-
 def needs_group(trial: TrialConfig, rank: Rank) -> bool:
     """Whether the trial needs a process group: for several ranks, or a strategy that was asked for."""
     return rank.count > 1 or trial.hardware.strategy in ("ddp", "fsdp")
@@ -111,7 +104,8 @@ def build_trainer(trial: TrialConfig, strategy: StrategyName = "single", rank: R
 
 def _strategy(name: StrategyName, rank: Rank) -> Strategy | str:
     if name == "ddp":
-        return DDPStrategy()
+        # Gradients are reduced where they lie.
+        return DDPStrategy(gradient_as_bucket_view=True)
     if name == "fsdp":
         # Its defaults shard over nodes and split tensors over a node's devices.
         return ModelParallelStrategy(data_parallel_size=rank.count, tensor_parallel_size=1)

@@ -13,6 +13,7 @@ from ablate.evaluation.evaluator import Evaluator
 from ablate.files import replacing
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
+from ablate.model.memory import StrategyName
 from ablate.ranks import ALONE, Ranks
 from ablate.records.trial import Counts, Scores, SourceReading, Status, TrainResult
 from ablate.training.checkpointing import Checkpointing
@@ -25,9 +26,9 @@ from ablate.training.module import TrialModule
 from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
 from ablate.training.rank_group import check_equal
-from ablate.training.sharding import shard, whole_state
+from ablate.training.sharding import load_whole, shard, whole_state
 from ablate.training.state import read_facts
-from ablate.training.strategy import StrategyName, choose_strategy
+from ablate.training.strategy import choose_strategy
 from ablate.training.trainer import build_trainer
 from ablate.training.weights import initial_weights
 
@@ -52,15 +53,12 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
     check_equal(ranks, "training data (fingerprint)", shards.facts.fingerprint)
     evaluator = Evaluator(trial, shards, ranks)
     channel.send(Activity("building the model"))
-    model = build_model(trial, trial.tokenizer.vocab_size)
-    strategy = choose_strategy(trial, model, ranks)
+    strategy = choose_strategy(trial, ranks)
     trainer = build_trainer(trial, strategy, ranks.rank)
+    model = _built(trial, strategy, trainer.strategy.root_device, ranks)
     validation: Scores = {}
     if assignment.is_trained:
-        model.load_state_dict(torch.load(folder.model_path, weights_only=True, map_location="cpu"))
-        if strategy == "fsdp":
-            mesh = init_device_mesh(trainer.strategy.root_device.type, (ranks.rank.count,))
-            shard(model, mesh, trial)
+        load_whole(model, torch.load(folder.model_path, weights_only=True, map_location="cpu", mmap=True))
     else:
         trained = _train(assignment, trainer, strategy, model, shards, evaluator, channel, preemption, ranks)
         validation = trained.validation
@@ -75,6 +73,19 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
             return Ended(Status.FINISHED, validation=validation or evaluator.validation_summary(model))
         _score(assignment, evaluator, model, channel, ranks)
     return Ended(Status.FINISHED)
+
+
+def _built(trial: TrialConfig, strategy: StrategyName, device: torch.device, ranks: Ranks) -> Model:
+    """Build the model with its initial values, which are the same at any sharding."""
+    vocabulary = trial.tokenizer.vocab_size
+    if strategy != "fsdp":
+        return build_model(trial, vocabulary)
+    # No device need hold the whole model.
+    with torch.device("meta"):
+        model = build_model(trial, vocabulary)
+    shard(model, init_device_mesh(device.type, (ranks.rank.count,)), trial)
+    model.materialise(device)
+    return model
 
 
 def _score(assignment: Assignment, evaluator: Evaluator, model: Model, channel: Channel, ranks: Ranks) -> None:
@@ -125,7 +136,7 @@ def _train(
     resumed = folder.checkpoints.newest(ranks)
     facts = None if resumed is None else read_facts(resumed)
     if facts is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
-        model.load_state_dict(weights)
+        load_whole(model, weights)
     counters = Counters(**facts["counters"]) if facts else Counters()
     if ranks.is_first:
         folder.checkpoints.remove_after(counters.steps)

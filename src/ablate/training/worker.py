@@ -19,7 +19,8 @@ from ablate.training.messages import Assignment, Ended, StoreOpened
 from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
 from ablate.training.rank_group import Address, is_consequence, joined
-from ablate.training.trainer import needs_group, uses_gpu
+from ablate.training.strategy import uses_gpu
+from ablate.training.trainer import needs_group
 from ablate.training.trial import run_trial
 
 
