@@ -18,8 +18,10 @@ from ablate.lessons.power import required_seeds
 from ablate.lessons.variance import variance_components
 from ablate.records.archive import write_archive
 from ablate.records.open_logs import open_logs
+from ablate.reports.latex import appendix_tables, primary_table
 from ablate.reports.notes import notes
 from ablate.reports.paper import write_paper
+from ablate.reports.written import latex_text
 from ablate.versions import CODE_VERSIONS
 from tests.support.ledgers import ledger_of, make_grid, verdicts, with_changes
 
@@ -57,9 +59,34 @@ def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path)
     assert "good: better; alike: equivalent" in page
     tex = (tmp_path / "one" / "tables" / "lesson_x.tex").read_text()
     assert r"\toprule" in tex
-    assert r"bpb\_full" in tex
+    assert "appendix" not in tex
     for suffix in ("pdf", "svg", "png"):
         assert (tmp_path / "one" / "figures" / f"lesson_x_comparisons.{suffix}").stat().st_size > 3000
+
+
+def test_latex_tables_are_one_column_wide_with_the_primary_metric_alone(tmp_path: Path) -> None:
+    offsets = {"causal": 0.0, "a_b & 100%": -0.1, "x" * 20 + " " + "y" * 20: 2.0}
+    results, _ = make_grid(tmp_path, offsets, seeds=3, name="lesson_x")
+    lesson = Lesson.of(results)
+    primary, appendix = primary_table(lesson), appendix_tables(lesson)
+    assert r"\begin{tabularx}{\linewidth}{@{}>{\raggedright\arraybackslash}Xrr" in primary
+    rows = [line for line in primary.splitlines() if line.endswith(r"\\")]
+    assert [row.count("&") - row.count(r"\&") for row in rows] == [3] * 4
+    [row] = [row for row in rows if row.startswith(r"a\_\allowbreak{}b \& 100\% & ")]
+    comparison = lesson.comparisons[0]
+    assert comparison.high is not None
+    half = comparison.high - comparison.difference
+    assert f"& $-${-comparison.difference:.4f} $\\pm$ {half:.4f} & better" in row
+    assert "no better than unigram: worse" in rows[-1]
+    assert "p{6.5em}@{}}" in primary, "a long verdict is wrapped"
+    assert "full/code" not in primary
+    assert appendix.count(r"\begin{tabularx}") == 1
+    assert r"\textbf{bpb\_\allowbreak{}full/code}" in appendix
+
+
+def test_latex_text_is_escaped_and_has_true_minus_signs() -> None:
+    assert latex_text("-0.5 [-1e-05, +0.2] × 3 − x, a-b") == r"$-$0.5 [$-$1e-05, +0.2] $\times$ 3 $-$ x, a-b"
+    assert latex_text(r"\^~#{$}") == r"\textbackslash{}\textasciicircum{}\textasciitilde{}\#\{\$\}"
 
 
 def test_an_archive_written_twice_has_the_same_bytes(tmp_path: Path) -> None:

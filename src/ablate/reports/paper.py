@@ -16,6 +16,7 @@ from ablate.records.logs import Logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
+from ablate.reports.latex import appendix_tables, primary_table
 from ablate.reports.noise_tables import aa_table, required_seeds_table
 from ablate.reports.notes import notes
 from ablate.reports.table import accounting_table, lesson_table
@@ -75,7 +76,8 @@ def newest_by_name(logs: Logs) -> dict[str, GridResults]:
 
 
 def _write_lesson(name: str, lesson: Lesson, folder: Path) -> Iterator[Path]:
-    yield from write_table(lesson_table(lesson), folder / "tables", name, numbers_from=2)
+    latex = {name: primary_table(lesson), f"{name}_appendix": appendix_tables(lesson)}
+    yield from write_table(lesson_table(lesson), folder / "tables", name, numbers_from=2, latex=latex)
     yield from write_table(accounting_table(lesson), folder / "tables", f"{name}_budgets", numbers_from=1)
     yield from save(draw_curves(lesson), folder / "figures", f"{name}_curves", FIGURE_FORMATS)
     if lesson.comparisons:

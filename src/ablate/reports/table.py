@@ -21,6 +21,13 @@ def _interval(row: LessonRow) -> str:
     return "" if comparison is None or comparison.low is None else f"[{comparison.low:+.4f}, {comparison.high:+.4f}]"
 
 
+def _with_half_width(row: LessonRow) -> str:
+    comparison = row.comparison
+    if comparison is None or comparison.low is None or comparison.high is None:
+        return "" if comparison is None else f"{comparison.difference:+.4f}"
+    return f"{comparison.difference:+.4f} ± {(comparison.high - comparison.low) / 2:.4f}"
+
+
 def _compares_arms_only(lesson: Lesson) -> bool:
     labels = {arm.label for arm in lesson.results.arms}
     return all(contrast.name in labels for contrast in lesson.results.contrasts)
@@ -41,6 +48,13 @@ COLUMNS = (
     ),
     Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval),
     Column(lambda _: "verdict", lambda row: str(row.verdict or "")),
+)
+# In a paper's column: what is compared with the baseline shows in the verdicts, and an interval is its half width.
+PAPER_COLUMNS = (
+    COLUMNS[1],
+    COLUMNS[2],
+    Column(lambda _: "difference", _with_half_width),
+    COLUMNS[-1],
 )
 
 
