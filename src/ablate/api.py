@@ -14,7 +14,7 @@ from ablate.records import ledger as records
 from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.open_logs import open_logs
 from ablate.records.trial import TrialRecord
-from ablate.reports.notes import lesson_or_gap
+from ablate.reports.wording import lesson_or_gap
 from ablate.verbs.arguments import grid_named
 
 

@@ -6,8 +6,10 @@ from typing import Literal
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
-from ablate.reports.notes import lesson_or_gap, notes, question
+from ablate.reports.notes import notes
+from ablate.reports.wording import lesson_or_gap, question
 
+Qualifier = Literal["no better than unigram", "stale", "interim", "exploratory", "post hoc"]
 VerdictName = Literal["better", "worse", "equivalent", "undecided", "diverged", "missing"]
 
 
@@ -51,6 +53,7 @@ class ComparisonJson:
         difference: in the metric's unit; null without an estimate.
         low: end of the simultaneous interval; null where the noise is unknown.
         high: the other end.
+        equivalence_margin: the contrast is equivalent within every smallest effect larger than this.
         verdict: null on metrics without a declared contrast.
         qualifiers: what weakens the verdict.
     """
@@ -61,9 +64,10 @@ class ComparisonJson:
     difference: float | None
     low: float | None
     high: float | None
+    equivalence_margin: float | None
     seeds: int
     verdict: VerdictName | None
-    qualifiers: tuple[Literal["stale", "interim", "exploratory", "post hoc"], ...]
+    qualifiers: tuple[Qualifier, ...]
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ def _comparisons(lesson: Lesson) -> list[ComparisonJson]:
                 difference=estimate.difference if estimate else None,
                 low=estimate.low if estimate else None,
                 high=estimate.high if estimate else None,
-                seeds=row.estimate.seeds,
+                equivalence_margin=estimate.margin if estimate else None,
+                seeds=estimate.seeds if estimate else row.estimate.seeds,
                 verdict=name,
                 qualifiers=verdict.qualifiers if verdict else (),  # type: ignore[arg-type]
             )
