@@ -9,11 +9,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ablate.console import make_printable
 from ablate.errors import UserError
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    make_printable()
     try:
         with _ending_signals():
             from ablate.verbs import commands

@@ -1,16 +1,51 @@
 """The terminal, and numbers for it. Imports nothing of ablate."""
 
+import codecs
+import io
 import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What terminals and files that are not UTF-8 get instead.
+PLAIN = {
+    "…": "...",
+    "−": "-",
+    "–": "-",
+    "→": "->",
+    "×": "x",
+    "±": "+/-",
+    "─": "-",
+    "━": "-",
+    "≥": ">=",
+    "≤": "<=",
+    "•": "*",
+}
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_printable() -> None:
+    """Let standard output and error replace what their encoding lacks, instead of raising UnicodeEncodeError."""
+    codecs.register_error("ablate", _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="ablate")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in text), error.end
+
+
+def make_console(*, stderr: bool = False) -> "Console":
     """Return the terminal; 120 columns wide if the output is a file."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
 
 
-def say(console: Console, text: str, style: str = "") -> None:
+def say(console: "Console", text: str, style: str = "") -> None:
     """Print text as it is: without markup, highlights and line breaks."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 

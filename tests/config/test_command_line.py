@@ -12,13 +12,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ablate import CONF, __version__
+from ablate.config.options import groups
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.scheduling.job import Job
 from ablate.scheduling.launchers.hydra import job_overrides, quoted
 from ablate.verbs.commands import answer
-from ablate.verbs.options import groups
 from ablate.verbs.table import HYDRA_FLAGS, VERBS, Composes, Verb
 from tests.support.command_line import with_tiny
 from tests.support.in_process import Completed, run_in_process
@@ -35,7 +35,7 @@ WRONG = [
     ("scale.n_layers=0", 2, "scale.n_layers=0: should be greater than 0."),
     ("scale.n_heads=3", 2, "scale.d_model=128: must be a multiple of scale.n_heads=3."),
     ("scale.window_tokens=300", 2, "scale.window_tokens=300: must not exceed scale.context_tokens=256."),
-    ("budget.train_tokens=many", 2, 'budget.train_tokens="many": should be a valid integer'),
+    ("budget.train_tokens=many", 2, 'budget.train_tokens="many": should be a whole number, as 20000'),
     ("optimizer.learning_rate=nan", 2, "optimizer.learning_rate"),
     ("precision=fp16", 2, "precision=\"fp16\": should be 'fp32' or 'bf16'."),
     ("objective=causal,prefix", 2, "several values make a grid; add -m:"),
@@ -69,7 +69,7 @@ WRONG = [
     ("--hepl", 2, "--hepl: no such flag. Did you mean --help?"),
     ("budget=smoke foo", 2, "foo: is no option. Options have the form key=value."),
     ("~replicates", 2, "replicates: missing; it needs a value."),
-    ("objective=null", 2, "Config group override must be a string"),
+    ("objective=null", 2, "objective=null: no such choice."),
     ("-m --cfg job", 2, "leave one of them out"),
     ("-m budget.matched_on=train_tokens,flops", 2, "budget.matched_on differs between arms"),
     ("-m optimizer.learning_rate=interval(0,1)", 2, "optimizer.learning_rate=0, which hydra.sweeper.space allows:"),
@@ -98,10 +98,10 @@ WRONG = [
     ("optimizer.lr=1e-3", 2, "optimizer.lr: unknown key. Did you mean optimizer.learning_rate? Allowed: beta1,"),
     ("hydra.sweeper.n_trial=3", 2, "hydra.sweeper.n_trial: unknown key. Did you mean hydra.sweeper.n_trials?"),
     ("objective=mixed status", 2, "status: a verb comes first: python -m ablate status"),
-    ("--config-dir", 2, "Option '--config-dir' requires an argument."),
-    ("--config-dir nowhere status -m objective=causal", 2, "nowhere' not found"),
-    ("status -m --config-dir=nowhere objective=causal", 2, "nowhere' not found"),
-    ("data objective=causal", 2, "data: takes one of prepare, show, stats, verify first."),
+    ("--config-dir", 2, "--config-dir: needs a value. Type --config-dir DIR"),
+    ("--config-dir nowhere status -m objective=causal", 2, "nowhere: is no folder."),
+    ("status -m --config-dir=nowhere objective=causal", 2, "nowhere: is no folder."),
+    ("data objective=causal", 2, "data: takes one of these first. Allowed: prepare, show, stats, verify."),
     ("data prepare 7", 2, "data prepare 7: takes a grid's overrides only"),
     ("gc -m", 2, "gc takes no grid. Leave -m out."),
     ("paper experiment=lesson2_infill", 2, "paper takes no grid. Leave experiment= and sweeps= out."),

@@ -1,5 +1,7 @@
 """The types of single fields: marks, numbers, names, and parameters that belong to a named component."""
 
+import re
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
 
@@ -17,9 +19,21 @@ OPERATIONAL = Kind.OPERATIONAL
 EVALUATION = Kind.EVALUATION
 
 
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
+COUNT = "should be a whole number, as 20000, 20k, 1.5M or 2B"
+
+
 def _whole(value: object) -> object:
-    """Accept 1e6, which YAML reads as a float."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    """Accept 1e6, which YAML reads as a float, and 20k, 1.5M and 2B; other text and fractions raise ValueError."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?) ?([kMB]?)", value)
+        number = Decimal(match[1].replace("_", "")) * UNITS[match[2]] if match else Decimal("0.5")
+        if number % 1:
+            raise ValueError(COUNT)
+        return int(number)
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(COUNT)
+    return int(value) if isinstance(value, float) else value
 
 
 def _text(value: object) -> object:

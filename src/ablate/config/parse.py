@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from ablate.config.fields import STRICT
+from ablate.config.fields import COUNT, STRICT
 from ablate.config.grid import Composed, GridConfig, LessonConfig
 from ablate.config.rules import check_values
 from ablate.config.trial import TrialConfig
@@ -25,6 +25,19 @@ _TRIAL = TypeAdapter(TrialConfig)
 _GRID = TypeAdapter(GridConfig)
 _TUNING = TypeAdapter(TuningConfig)
 TRIAL_KEYS = frozenset(field.name for field in fields(TrialConfig))
+# What pydantic says of types, in the words of a command line.
+REASONS = {
+    "int_type": COUNT,
+    "float_type": "should be a number, as 0.1 or 1e-3",
+    "float_parsing": "should be a number, as 0.1 or 1e-3",
+    "bool_type": "should be true or false",
+    "string_type": "should be text",
+    "tuple_type": "should be a list, as [a, b]",
+    "list_type": "should be a list, as [a, b]",
+    "dict_type": "should be a mapping, as {key: value}",
+    "dataclass_type": "should be a mapping, as {key: value}",
+    "too_short": "is empty; it needs at least one",
+}
 GRID_KEYS = frozenset(field.name for field in fields(GridConfig))
 
 
@@ -44,6 +57,8 @@ def usage_error(error: ValidationError, where: str, allowed: Mapping[str, tuple[
         allowed: the allowed keys below a key, to name them where a key is unknown.
     """
     lines = []
+    # The first key with a wrong value; others that refer to it have the same.
+    keys_with: dict[str, list[str]] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"] if part not in ("parameters", "str", "int", "float")]
         key = ".".join([where, *parts] if where else parts)
@@ -55,8 +70,14 @@ def usage_error(error: ValidationError, where: str, allowed: Mapping[str, tuple[
             lines.append(f"{key}: missing; it needs a value.")
         else:
             value = json.dumps(problem["input"], default=str)
-            reason = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-            lines.append(f"{key}={value}: {reason}.")
+            reason = REASONS.get(problem["type"]) or problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                reason = f"should match {problem['ctx']['pattern']}"
+            if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+                reason = f"should be text. Quote a number twice: '{key}=\"{value}\"'"
+            keys_with.setdefault(f"={value}: {reason}.", []).append(key)
+    for text, (first, *others) in keys_with.items():
+        lines.append(f"{first}{text}" + (f" ({', '.join(others)} has the same value.)" if others else ""))
     return UsageError("\n".join(lines))
 
 

@@ -1,117 +1,90 @@
 """Call Hydra with our defaults, and reword its errors."""
 
-import difflib
 import os
 import re
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from ablate import CONF
-from ablate.config.tuning import TuningConfig
-from ablate.errors import UsageError, UserError, nearest
-from ablate.grid.expand import default_container
-from ablate.grid.words import unreadable_override, with_quoted_text
+from ablate.errors import UsageError, UserError
+from ablate.grid.reword import reworded
+from ablate.grid.words import with_quoted_text
 from ablate.scheduling.launchers.hydra import quoted, run
 
-# The keys below hydra.sweeper that users set.
-SWEEPER_KEYS = ("exclude", "zip", *(field.name for field in fields(TuningConfig)))
+# Flags by which Hydra prints something and runs nothing.
+PRINTING = ("--cfg", "--info")
+CONFIG_DIR = "--config-dir"
 
 
-def run_hydra(verb: str, arguments: list[str], names: list[str], *, is_printing: bool) -> int:
+def run_hydra(verb: str, flags: Mapping[str, Any], overrides: Sequence[str], names: Sequence[str]) -> int:
     """Run Hydra over a command and return the exit code.
 
     Args:
-        arguments: the command line without the verb.
+        flags: Hydra's flags and their values; True for a switch.
+        overrides: the options, as KEY=VALUE.
         names: the verb's own flags, ids and numbers.
-        is_printing: whether Hydra only prints.
 
     Raises:
         UserError: Hydra could not compose the configuration, or the verb failed.
     """
     # Neither shells nor Hydra expand ~ after a dotted key.
-    arguments = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in arguments]
-    words = with_quoted_text(arguments)
-    if not is_printing:
-        words = [
-            "--multirun",
-            *(word for word in words if word != "-m"),
-            f"hydra.sweeper.verb={verb}",
-            f"hydra.sweeper.is_grid={str('-m' in arguments).lower()}",
-            f"hydra.sweeper.command={quoted(shlex.join(['python', '-m', 'ablate', *arguments]))}",
-            f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
-        ]
-    before = sys.argv
-    sys.argv = [before[0], *words]
-    # Otherwise Hydra prints its errors and exits.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    overrides = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in overrides]
+    readable = with_quoted_text(overrides)
+    words = [word for name, value in flags.items() for word in ([name] if value is True else [name, value])]
+    typed = ["python", "-m", "ablate", *words, *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
+        if not flags.keys().isdisjoint(PRINTING):
+            _print([*words, *readable])
+            return 0
+        _multirun(
+            [
+                *readable,
+                *([f"hydra.searchpath=[{quoted(f'file://{flags[CONFIG_DIR]}')}]"] if CONFIG_DIR in flags else []),
+                f"hydra.sweeper.verb={verb}",
+                f"hydra.sweeper.is_grid={str('-m' in flags).lower()}",
+                f"hydra.sweeper.command={quoted(shlex.join(typed))}",
+                f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
+            ]
+        )
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_reworded(error, arguments)) from error
+        raise UsageError(reworded(error, overrides)) from error
     except ValueError as error:
         # Hydra also raises plain ValueErrors; one from anywhere else is a fault.
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if isinstance(error, UserError) or Path(hydra.__file__).parent not in raised_in.parents:
             raise
-        raise UsageError(str(error)) from error
-    finally:
-        sys.argv = before
+        raise UsageError(reworded(error, overrides)) from error
     return 0
 
 
-def _reworded(error: Exception, arguments: list[str]) -> str:
-    text = str(error).strip()
-    if isinstance(error, OverrideParseException):
-        return unreadable_override(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice. {nearest(choice, error.options or [])}"
-    if match := re.match(r"Could not override '(?P<key>[^']+)'", text):
-        return f"{match['key']}: unknown key. {_suggestion(match['key'], arguments)}"
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key}: has no default; give it on the command line: {error.full_key}=…"
-    first_line_only = r"Could not find match for|No match in the defaults list|Multiple values for"
-    return text.splitlines()[0] if re.search(first_line_only, text) else text
+def _multirun(words: list[str]) -> None:
+    """Let Hydra compose and call the sweeper, without the composition by which `hydra.main` only learns its mode."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), job_name="ablate", version_base="1.3"):
+        hydra_of_command = GlobalHydra.instance().hydra
+        assert hydra_of_command is not None
+        hydra_of_command.multirun("config", run, words, with_log_configuration=False)
 
 
-def _suggestion(key: str, arguments: list[str]) -> str:
-    """Return the likely meaning of an unknown key, and the keys of the chosen configuration with the same parent."""
-    firsts = (word.partition(",")[0] for word in arguments)
-    chosen = [first for first in firsts if "=" in first and (CONF / f"{first.replace('=', '/', 1)}.yaml").is_file()]
-    keys = list(
-        _dotted(default_container(*chosen, is_whole=False) | {"hydra": {"sweeper": dict.fromkeys(SWEEPER_KEYS)}})
-    )
-    if key in keys:
-        several = [word for word in arguments if "," in word and (CONF / word.partition("=")[0]).is_dir()]
-        return f"Not every choice of {' '.join(several)} has it. Run those that do as a grid of their own."
-    parent, _, last = key.rpartition(".")
-    while parent and parent not in keys:
-        parent, _, last = parent.rpartition(".")
-    siblings = {known.rpartition(".")[2]: known for known in keys if known.rpartition(".")[0] == parent}
-    names = {known: known.rpartition(".")[2] for known in keys}
-    likely = (
-        [known for known, name in names.items() if name == last]
-        or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1)]
-        or [known for known, name in names.items() if last == "".join(part[:1] for part in name.split("_"))]
-        or [known for known, name in names.items() if name in difflib.get_close_matches(last, names.values(), n=1)]
-    )
-    hint = f"Did you mean {' or '.join(likely[:3])}? " if likely else ""
-    return f"{hint}Allowed: {', '.join(sorted(siblings))}."
-
-
-def _dotted(container: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    for key, value in container.items():
-        yield f"{above}{key}"
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{above}{key}.")
+def _print(arguments: list[str]) -> None:
+    """Let Hydra print what its flags ask for."""
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    # Otherwise Hydra prints its errors and exits.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
+    finally:
+        sys.argv = before

@@ -112,14 +112,10 @@ class Composer:
         return not any(isinstance(self._parsed(axis, index), dict | list) for index in range(len(axis.values)))
 
 
-def container_of(config: DictConfig, *, is_whole: bool = True) -> dict[str, Any]:
-    """Convert a composed configuration, without `hydra`, to a resolved plain container.
-
-    Args:
-        is_whole: whether a value without a default raises MissingMandatoryValue.
-    """
+def container_of(config: DictConfig) -> dict[str, Any]:
+    """Convert a composed configuration, without `hydra`, to a resolved plain container."""
     with open_dict(config):
         config.pop("hydra", None)
-    container: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=is_whole)
+    container: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return container

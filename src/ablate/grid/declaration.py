@@ -10,7 +10,7 @@ from ablate.grid.cell import Cell
 from ablate.identity import semantic
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.objectives.objective import Objective
-from ablate.records.grid import ArmRecord, ContrastRecord, Declaration
+from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, values_of
 
 # Arms that differ in one of these groups read different windows.
 DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
@@ -31,7 +31,7 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
     contrasts = tuple(
         ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights)) for contrast in _contrasts(lesson, arms)
     )
-    label = lesson.baseline or cells[0].arm.label
+    label = _baseline(lesson, arms)
     [baseline, *_] = [cell.trial for cell in cells if cell.arm.label == label]
     check_metric("lesson.primary_metric", lesson.primary_metric, {label: baseline})
     factors = tuple(cells[0].arm.options)
@@ -41,7 +41,7 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         question=lesson.question,
         primary_metric=lesson.primary_metric,
         smallest_effect=lesson.smallest_effect or metric_of(lesson.primary_metric).smallest_effect,
-        baseline=lesson.baseline,
+        baseline=label if lesson.baseline else None,
         confidence=lesson.confidence,
         contrasts=contrasts,
         factors=factors,
@@ -52,10 +52,7 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
 
 
 def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:
-    labels = [arm.label for arm in arms]
-    baseline = lesson.baseline or labels[0]
-    if baseline not in labels:
-        raise UsageError(f"lesson.baseline={baseline}: no arm has this label. Allowed: {', '.join(labels)}.")
+    baseline = _baseline(lesson, arms)
     for kind in lesson.compare:
         if kind == "baseline":
             [owner] = [arm.same_as or arm.label for arm in arms if arm.label == baseline]
@@ -72,15 +69,25 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
                     "lesson.contrasts."
                 ) from None
     for name, contrast in lesson.contrasts.items():
-        for label in contrast.weights:
-            if label not in labels:
-                raise UsageError(f"lesson.contrasts.{name}: no arm has the label {label!r}. {nearest(label, labels)}")
-        total = sum(contrast.weights.values())
-        if abs(total) > 1e-9 or not any(contrast.weights.values()):
+        weights = {_labelled(f"lesson.contrasts.{name}", arm, arms): weight for arm, weight in contrast.weights.items()}
+        total = sum(weights.values())
+        if abs(total) > 1e-9 or not any(weights.values()):
             raise UsageError(
                 f"lesson.contrasts.{name}: its weights must sum to 0 and not all be 0; they sum to {total:g}."
             )
-        yield Contrast(name, contrast.metric or lesson.primary_metric, contrast.weights)
+        yield Contrast(name, contrast.metric or lesson.primary_metric, weights)
+
+
+def _baseline(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> str:
+    return _labelled("lesson.baseline", lesson.baseline, arms) if lesson.baseline else arms[0].label
+
+
+def _labelled(key: str, name: str, arms: Sequence[ArmRecord]) -> str:
+    """Return the label of the arm that a key names by its label or by its values alone. Raises UsageError."""
+    for arm in arms:
+        if name in (arm.label, values_of(arm.options)):
+            return arm.label
+    raise UsageError(f"{key}={name}: no arm has this label. {nearest(name, [values_of(arm.options) for arm in arms])}")
 
 
 def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:

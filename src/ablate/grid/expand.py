@@ -2,7 +2,7 @@
 
 import itertools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,10 +17,13 @@ from ablate import CONF
 from ablate.config.grid import Composed, GridConfig
 from ablate.config.parse import composed_from_container
 from ablate.config.trial import TrialConfig
+from ablate.console import counted
 from ablate.errors import UsageError
 from ablate.grid.axis import SEED_KEYS, Axis, combinations
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.exclusion import Exclusion
+from ablate.grid.reword import OWN_WEIGHTS, with_quotes
+from ablate.records.grid import values_of
 
 # Keys of the whole grid, which cannot differ between arms.
 GRID_WIDE = ("replicates", "max_replicates", "lesson", "runs_dir")
@@ -46,7 +49,7 @@ class Arm:
     """One composed arm.
 
     Attributes:
-        label: its swept values.
+        label: its swept values, with their keys where these are no config groups: `prefix / learning_rate=0.001`.
         options: the value of each swept key.
         choices: the choice of each config group.
         overrides: the overrides that compose it, without seeds.
@@ -60,6 +63,11 @@ class Arm:
     overrides: tuple[str, ...]
     composed: Composed
     tuned: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> str:
+        """Its swept values without keys, which the ids of grids and the names of studies are made of."""
+        return values_of(self.options)
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,9 @@ def expand(
         if sum(exclusion.leaves_out(choices, config) for exclusion in exclusions):
             continue
         options = {axis.key: axis.values[index] for axis, index in zip(arm_axes, chosen, strict=True) if axis.is_swept}
-        label = " / ".join(options.values()) or "trial"
+        label = _label(options, choices)
+        if label in [arm.label for arm in arms]:
+            raise UsageError(f"{label}: two arms are the same. Give each value once.")
         overrides = tuple(axis.overrides[index] for axis, index in zip(arm_axes, chosen, strict=True))
         arms.append(Arm(label, options, choices, overrides, composed_from_container(container_of(config))))
     for exclusion in exclusions:
@@ -120,7 +130,23 @@ def expand(
     seed_axes = [axis for axis in axes if axis.key in SEED_KEYS]
     looks = _looks(arms[0].composed.grid, seed_axes) if is_grid else (1,)
     seeds = _seeds(seed_axes, looks[-1], first_seed)
+    if seed_axes and "replicates" in [axis.key for axis in axes] and len(seeds) != looks[0] and is_grid:
+        given = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
+        raise UsageError(
+            f"replicates={looks[0]} and {given} contradict each other: {counted(len(seeds), 'seed')} per arm. "
+            "Leave one of them out."
+        )
     return Expanded(tuple(arms), seeds, (len(seeds),) if seed_axes else looks)
+
+
+def _label(options: Mapping[str, str], choices: Container[str]) -> str:
+    """Return an arm's swept values; the value of a key that is no config group is named by the end of the key."""
+    ends = [key.rpartition(".")[2] for key in options]
+    parts = []
+    for (key, value), end in zip(options.items(), ends, strict=True):
+        name = end if ends.count(end) == 1 else key
+        parts.append(value if key in choices else f"{name}={value}")
+    return " / ".join(parts) or values_of({})
 
 
 def has_interval(loader: ConfigLoader, arguments: list[str]) -> bool:
@@ -140,29 +166,54 @@ def with_params(arguments: Sequence[str], params: Mapping[str, Any]) -> list[str
 
 
 def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> None:
+    """Raise UsageError for overrides that cannot be meant together."""
+    keys = [axis.key for axis in axes]
     for axis in axes:
+        given = f"{axis.key}={','.join(axis.values)}"
         if axis.key in ("trial_id", "candidate"):
             raise UsageError(f"{axis.key}: set by ablate. To run a trial again, repeat its overrides.")
-    swept = [axis for axis in axes if axis.is_swept]
-    for axis in swept:
-        if axis.key.split(".")[0] in GRID_WIDE:
-            raise UsageError(f"{axis.key}={','.join(axis.values)}: applies to the whole grid. Give one value.")
-    if swept and not is_grid:
-        raise UsageError(
-            f"{swept[0].key}={','.join(swept[0].values)}: several values make a grid; add -m:\n"
-            f"  python -m ablate -m {shlex.join(arguments)}"
-        )
+        if keys.count(axis.key) > 1:
+            every = [",".join(other.values) for other in axes if other.key == axis.key]
+            raise UsageError(
+                f"{axis.key}: given {len(every)} times ({'; '.join(every)}). Leave all but one out, or compare them: "
+                f"-m {axis.key}={','.join(every)}"
+            )
+        if axis.is_swept and axis.key.split(".")[0] in GRID_WIDE:
+            raise UsageError(
+                f"{given}: applies to the whole grid. Give one value. If the comma belongs to it, quote it twice: "
+                f"{with_quotes(axis.key, _typed(axis.key, arguments))}"
+            )
+        if axis.key == "mixture.weights" and not _is_own_mixture(axes):
+            raise UsageError(
+                f"{given}: would be merged into the weights of the mixture. For weights of your own: {OWN_WEIGHTS} "
+                "To change one weight: mixture.weights.SOURCE=NUMBER"
+            )
+    if is_grid:
+        return
+    for axis in axes:
+        if axis.is_swept:
+            raise UsageError(
+                f"{axis.key}={','.join(axis.values)}: several values make a grid; add -m:\n"
+                f"  python -m ablate -m {shlex.join(arguments)}\n"
+                f"If the comma belongs to the value, quote it twice: "
+                f"{with_quotes(axis.key, _typed(axis.key, arguments))}"
+            )
 
 
-def default_container(*overrides: str, is_whole: bool = True) -> dict[str, Any]:
-    """Compose `conf/` with overrides, without a command line, as a plain container.
+def _typed(key: str, arguments: Sequence[str]) -> str:
+    """Return the value of a key as it was typed."""
+    return next(value for name, _, value in (word.partition("=") for word in arguments) if name.lstrip("+~") == key)
 
-    Args:
-        is_whole: whether every value must be given; otherwise values without a default are `???`.
-    """
+
+def _is_own_mixture(axes: Sequence[Axis]) -> bool:
+    return any(axis.key == "mixture" and set(axis.values) == {"own"} for axis in axes)
+
+
+def default_container(*overrides: str) -> dict[str, Any]:
+    """Compose `conf/` with overrides, without a command line, as a plain container."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return container_of(hydra_compose("config", list(overrides)), is_whole=is_whole)
+        return container_of(hydra_compose("config", list(overrides)))
 
 
 def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
@@ -187,6 +238,9 @@ def _seeds(axes: list[Axis], replicates: int, first: int) -> tuple[Seeds, ...]:
     if not axes:
         return tuple(Seeds(seed, seed) for seed in range(first, first + replicates))
     choices = [[(axis.key, _seed(axis.key, value)) for value in axis.values] for axis in axes]
+    for axis in axes:
+        if len(set(axis.values)) < len(axis.values):
+            raise UsageError(f"{axis.key}={','.join(axis.values)}: names a seed twice. Give each seed once.")
     pairs: dict[Seeds, None] = {}
     for combination in itertools.product(*choices):
         values = dict(combination)

@@ -18,7 +18,7 @@ from ablate.grid.expand import Expanded
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import Objective
-from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord
+from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord, by_values, values_of
 from ablate.records.ledger import Ledger
 from ablate.records.provenance import provenance
 from ablate.records.schema import to_json
@@ -168,8 +168,9 @@ class Grid:
     @cached_property
     def grid_id(self) -> str:
         """Of the arms' trials, their suites and the declaration: the same command gives the same grid."""
-        arms = [[arm.label, arm.trials] for arm in self.at(self.looks[-1]).arms]
-        return digest12([arms, self.suites, to_json(self.declaration)])
+        arms = self.at(self.looks[-1]).arms
+        trials = [[values_of(arm.options), arm.trials] for arm in arms]
+        return digest12([trials, self.suites, to_json(by_values(self.declaration, arms))])
 
     def scores(self, record: TrialRecord) -> Scores | None:
         """The scores that are printed when a trial ends; None where it is not scored by all suites."""
@@ -219,7 +220,8 @@ class Grid:
             if record is None:
                 return self._first_record()
             # Written again, it is the newest.
-            return replace(record, arms=self.arms) if self.seeds > record.seeds else record
+            is_later = self.seeds > record.seeds
+            return replace(record, arms=self.arms, declaration=self.declaration) if is_later else record
 
         self.ledger.update_grid(self.grid_id, with_arms)
 
@@ -242,14 +244,10 @@ class Grid:
 
     def _other_declarations(self) -> tuple[str, ...]:
         """Grids of the same lesson name with another declaration: after one of them, this one explores."""
-        name = self.declaration.name
+        name, declared = self.declaration.name, by_values(self.declaration, self.arms)
         # A damaged record stops no new grid; verbs name it.
-        grids = self.ledger.grids([]) if name else []
-        return tuple(
-            sorted(
-                grid.grid_id for grid in grids if grid.declaration.name == name and grid.declaration != self.declaration
-            )
-        )
+        grids = [grid for grid in (self.ledger.grids([]) if name else []) if grid.declaration.name == name]
+        return tuple(sorted(grid.grid_id for grid in grids if by_values(grid.declaration, grid.arms) != declared))
 
     def record_look(self, look: LookRecord) -> None:
         """Keep what was seen at a look; the record of an earlier look is never changed."""

@@ -3,7 +3,6 @@
 `init_from=22292e012950` is a trial, `corpus.sources.text.files.path=2024` a folder, `runs_dir=/a=b` another one.
 """
 
-import shlex
 from collections.abc import Hashable, Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 
 from ablate.config.grid import GridConfig
 from ablate.config.trial import TrialConfig
@@ -88,15 +87,3 @@ def _texts_of(owner: Any) -> frozenset[str]:
 @cache
 def _texts_of_readers() -> frozenset[str]:
     return frozenset[str]().union(*(_texts_of(cast("Hashable", reader)) for reader in READERS.values()))
-
-
-def unreadable_override(error: OverrideParseException) -> str:
-    """Return what is wrong with an override that Hydra cannot read, and what to type."""
-    word, reason = error.override, str(error).splitlines()[0]
-    key, equals, value = word.partition("=")
-    if equals and value.endswith(","):
-        return f"{word}: ends with a comma. Type {shlex.quote(word.rstrip(','))}"
-    if not equals or not value or value[0] in "[{" or value.endswith(")"):
-        return f"{word}: cannot be read ({reason}). Check its brackets, commas and quotes."
-    inner = f'"{value}"' if '"' not in value and "\\" not in value else quoted(value)
-    return f"{word}: has characters that need quotes. Type {shlex.quote(f'{key}={inner}')}"

@@ -1,12 +1,17 @@
 """The record of a grid: its arms, what it was declared to decide, and what was seen of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ablate.records.metric import Metric
 from ablate.records.provenance import Provenance
 from ablate.records.schema import Extensible
 from ablate.records.tuning import TuningSummary
+
+
+def values_of(options: Mapping[str, str]) -> str:
+    """Return the swept values of an arm, without their keys."""
+    return " / ".join(options.values()) or "trial"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,23 @@ class Declaration:
     name: str | None = None
     question: str | None = None
     baseline: str | None = None
+
+
+def by_values(declaration: Declaration, arms: Iterable[ArmRecord]) -> Declaration:
+    """Return a declaration with each arm named by its values alone, as ids have it; labels are for people."""
+    names = {arm.label: values_of(arm.options) for arm in arms}
+    return replace(
+        declaration,
+        baseline=names.get(declaration.baseline or "", declaration.baseline),
+        contrasts=tuple(
+            ContrastRecord(
+                names.get(contrast.name, contrast.name),
+                contrast.metric,
+                {names.get(label, label): weight for label, weight in contrast.weights.items()},
+            )
+            for contrast in declaration.contrasts
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ class Tuning:
 
     def _name(self, arm: Arm) -> str:
         if self.config.study is not None:
-            return self.config.study if len(self.expanded.arms) == 1 else f"{self.config.study}/{arm.label}"
-        return f"{arm.choices.get('sweeps', 'sweep')}/{arm.label}/{digest12(self._about(arm))}"
+            return self.config.study if len(self.expanded.arms) == 1 else f"{self.config.study}/{arm.values}"
+        return f"{arm.choices.get('sweeps', 'sweep')}/{arm.values}/{digest12(self._about(arm))}"
 
     def _about(self, arm: Arm) -> dict[str, Any]:
         """What defines an arm's study."""

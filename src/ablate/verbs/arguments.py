@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,11 @@ class Arguments:
         arguments = cls(verb, names, flags, settings)
         for key, value in settings.items():
             if key not in verb.settings:
-                raise arguments.error(f"takes no {key}={value}" + (" without -m" if len(verb.usage) > 1 else ""))
+                close = get_close_matches(key, verb.settings, n=1)
+                hint = f". Did you mean {close[0]}={value}?" if close else ""
+                raise arguments.error(f"takes no {key}={value}" + (hint or " without -m" * (len(verb.usage) > 1)))
+            if not value:
+                raise arguments.error(f"{key}= is empty")
         if names and not verb.choices and all("=" in word for word in verb.takes):
             raise arguments.error("takes no names")
         return arguments
@@ -48,14 +53,15 @@ class Arguments:
         """Return an error with the usage of the verb."""
         verb, words = f"{PROGRAM} {self.verb.name}", " ".join([self.verb.name, *self.names])
         usage = "\n".join(f"  {verb} {form}" for form in self.verb.usage)
-        return UsageError(f"{words}: {problem}. Usage:\n{usage}\n`{verb} --help` tells more.")
+        end = "" if problem.endswith("?") else "."
+        return UsageError(f"{words}: {problem}{end} Usage:\n{usage}\n`{verb} --help` tells more.")
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger in runs_dir=PATH. Raises UsageError if it is missing, FailureError if it is unreadable."""
         folder = Path(self.settings.get("runs_dir", self.verb.runs_dir)).expanduser().absolute()
         if not folder.is_dir():
-            raise UsageError(f"{folder}: there is no ledger here. Run something, or say where it is: runs_dir=PATH")
+            raise UsageError(f"{folder}: there is no ledger here. Run a grid, or type where it is: runs_dir=PATH")
         if not os.access(folder, os.R_OK | os.X_OK):
             raise FailureError(f"{folder}: the ledger cannot be read (permission denied).")
         return Ledger(folder)

@@ -1,16 +1,19 @@
 """The command line as click commands, built from the verb table. Imports nothing heavy before a verb needs it."""
 
+import re
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from ablate import CONF, __version__
+from ablate.config.options import choices_of, groups, keys
 from ablate.errors import UsageError, nearest
 from ablate.verbs.completion import complete_word, completer
-from ablate.verbs.options import choices_of, groups
-from ablate.verbs.table import HYDRA_FLAGS, OVERRIDES, PRINTING, PROGRAM, VERBS, Composes, Flag, Verb
+from ablate.verbs.table import HYDRA_FLAGS, INSTEAD, OVERRIDES, PRINTING, PROGRAM, VERBS, Composes, Flag, Verb
 
 SETTINGS = {"help_option_names": ["--help", "-h"], "max_content_width": 120}
 HELP = Flag(("--help", "-h"), "print this help")
@@ -29,19 +32,48 @@ def run_command_line(arguments: list[str]) -> int:
             return code
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.BadOptionUsage as error:
+        raise UsageError(_bad_value(error.option_name, arguments)) from None
+    except click.BadParameter as error:
+        raise UsageError(_bad_choice(error, arguments)) from None
     except click.NoSuchOption as error:
-        raise _no_such_flag(error) from None
+        raise _no_such_flag(error, arguments) from None
     except click.UsageError as error:
         raise UsageError(error.format_message()) from None
 
 
-def _no_such_flag(error: click.NoSuchOption) -> UsageError:
+def _no_such_flag(error: click.NoSuchOption, arguments: list[str]) -> UsageError:
     verb, flag = VERBS[str(error.ctx.command.name)] if error.ctx else VERBS["run"], error.option_name
+    # click reads -sc as -s -c.
+    if not flag.startswith("--"):
+        flag = next((word for word in arguments if re.match("-[^-]", word) and flag[1] in word), flag)
     if flag in HYDRA_NAMES:
         return UsageError(f"{verb.name} takes no grid. Leave {flag} out.")
-    allowed = [name for allowed in (*verb.all_flags, HELP) for name in allowed.names]
     words = flag if verb.name == "run" else f"{verb.name} {flag}"
+    if re.match(r"-\d", flag):
+        return UsageError(f"{words}: is read as a flag. Rows and ids have no minus sign.")
+    if flag in INSTEAD:
+        return UsageError(f"{words}: no such flag. {INSTEAD[flag]}")
+    allowed = [name for allowed in (*verb.all_flags, HELP) for name in allowed.names]
     return UsageError(f"{words}: no such flag. {nearest(flag, allowed)}")
+
+
+def _bad_value(name: str, arguments: list[str]) -> str:
+    """Return the message for a flag without its value, or a switch with one."""
+    [flag] = [flag for verb in VERBS.values() for flag in verb.all_flags if name in flag.names][:1]
+    if not flag.value:
+        given = next((word for word in arguments if word.startswith(f"{name}=")), name)
+        return f"{given}: takes no value. Type {name}"
+    return f"{name}: needs a value. Type {name} {flag.choices[0] if flag.choices else flag.value}"
+
+
+def _bad_choice(error: click.BadParameter, arguments: list[str]) -> str:
+    assert isinstance(error.param, click.Option)
+    assert isinstance(error.param.type, click.Choice)
+    name, choices = error.param.opts[0], list(error.param.type.choices)
+    given = [word for before, word in pairwise(["", *arguments]) if name in (before, word.partition("=")[0])]
+    value = given[-1].removeprefix(f"{name}=")
+    return f"{name} {value}: no such choice. {nearest(value, choices)} Type {name} {choices[0]}"
 
 
 class _Ablate(click.Group):
@@ -55,6 +87,8 @@ class _Ablate(click.Group):
         """Put the verb first: Hydra's flags may stand before it."""
         if not args and not ctx.resilient_parsing:
             args = ["--help"]
+        elif "--" in args:
+            raise UsageError("--: not needed here. Leave it out.")
         elif args and args[0] not in (*HELP.names, "--version"):
             place = _place_of_verb(args)
             args = ["run", *args] if place is None else [args[place], *args[:place], *args[place + 1 :]]
@@ -105,7 +139,12 @@ class _VerbCommand(click.Command):
             return complete_word(verb, ctx.params.get("words") or (), incomplete)
 
         flags = [
-            click.Option([*flag.names, flag.parameter], is_flag=None if flag.value else True) for flag in verb.all_flags
+            click.Option(
+                [*flag.names, flag.parameter],
+                is_flag=None if flag.value else True,
+                type=click.Choice(flag.choices) if flag.choices else None,
+            )
+            for flag in verb.all_flags
         ]
         words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=complete)
         super().__init__(verb.name, params=[*flags, words], context_settings=SETTINGS)
@@ -141,6 +180,12 @@ def _records(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
 
 
 def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
+    _check_flags(flags)
+    if "--hydra-help" in flags:
+        from ablate.verbs.hydra_help import hydra_help
+
+        print(hydra_help())
+        return 0
     is_grid = "-m" in flags
     # An experiment and a search space are grids by themselves.
     names_grid = is_grid or any(word.startswith(("experiment=", "sweeps=")) for word in words)
@@ -150,7 +195,8 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
     composes_one = verb.composes is Composes.TRIAL and not keys <= verb.settings
     hydra = {name: value for name, value in flags.items() if name in HYDRA_NAMES}
     own = {name: value for name, value in flags.items() if name not in HYDRA_NAMES}
-    if verb.is_for_ledger and not (names_grid or composes_one):
+    is_printing = any(name in PRINTING for name in hydra)
+    if verb.is_for_ledger and not (names_grid or composes_one or is_printing):
         from ablate.verbs.arguments import Arguments
 
         code: int = import_module(f"ablate.verbs.{verb.name}").main(Arguments.of(verb, words, own))
@@ -158,25 +204,39 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
     takes_names = bool(verb.choices) or verb.composes is Composes.TRIAL
     names = [word for word in words if takes_names and "=" not in word and not word.startswith("~")]
     if verb.choices and names[:1] not in [[choice] for choice in verb.choices]:
-        raise UsageError(f"{' '.join([verb.name, *names])}: takes one of {', '.join(verb.choices)} first.")
+        given = " ".join([verb.name, *names])
+        raise UsageError(f"{given}: takes one of these first. {nearest(names[0] if names else '', verb.choices)}")
     overrides = [word for word in words if word not in names]
     _check_overrides(overrides)
-    is_printing = any(name in PRINTING for name in hydra)
-    if is_printing and is_grid:
-        raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
     from ablate.grid.command import run_hydra
 
-    hydra_words = [word for name, value in hydra.items() for word in ([name] if value is True else [name, value])]
-    return run_hydra(verb.name, [*hydra_words, *overrides], [*names, *own], is_printing=is_printing)
+    return run_hydra(verb.name, hydra, overrides, [*names, *own])
+
+
+def _check_flags(flags: dict[str, Any]) -> None:
+    """Make --config-dir absolute. Raises UsageError for Hydra's flags where they would do nothing."""
+    if "-m" in flags and any(name in flags for name in PRINTING):
+        raise UsageError("-m runs a grid and --cfg prints one configuration: leave one of them out.")
+    for name in ("--package", "--resolve"):
+        if name in flags and "--cfg" not in flags:
+            raise UsageError(f"{name}: is for --cfg. Type --cfg job {name}{' KEY' if name == '--package' else ''}")
+    if (folder := flags.get("--config-dir")) is not None:
+        flags["--config-dir"] = str(Path(folder).expanduser().absolute())
+        if not Path(flags["--config-dir"]).is_dir():
+            raise UsageError(f"--config-dir {folder}: is no folder. It takes one that has DIR/objective/mine.yaml.")
 
 
 def _check_overrides(words: list[str]) -> None:
     """Raise UsageError for a word that is neither KEY=VALUE nor ~KEY."""
     for word in words:
+        if word.lstrip("+").startswith("="):
+            raise UsageError(f"{word}: has no key. Options have the form key=value.")
         if "=" in word or word.startswith("~"):
             continue
         if word in VERBS:
             raise UsageError(f"{word}: a verb comes first: {PROGRAM} {word} …")
+        if word in groups() or word in keys():
+            raise UsageError(f"{word}: has no value. Type {word}=VALUE.")
         problem = f"no such verb. {nearest(word, VERBS)}" if word == words[0] else "is no option."
         raise UsageError(f"{word}: {problem} Options have the form key=value.")
 
@@ -210,7 +270,7 @@ def overview() -> str:
             "Grids that are no full product:",
             "  'hydra.sweeper.exclude=[{architecture: causal_decoder, objective: mixed}]'",
             "  'hydra.sweeper.zip=[[scale, optimizer.learning_rate]]'",
-            "Flags:  -m  grid     --cfg job  print the composed configuration     --version     --hydra-help",
+            "Flags:  -m  grid     --cfg job  print the configuration     --hydra-help  overrides     --version",
             f"Defaults: {CONF}",
         ]
     )

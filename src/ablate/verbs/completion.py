@@ -14,7 +14,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from ablate.verbs.options import choices_of, groups, keys
+from ablate.config.options import choices_of, groups, keys
 from ablate.verbs.table import Composes, Verb
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ class DiffJson:
 def main(arguments: Arguments) -> int:
     """Compare two trials of a ledger. Raises UsageError."""
     if len(arguments.names) != 2:
-        raise arguments.error("diff takes two trial ids")
+        raise arguments.error("takes two trial ids, or one and the overrides of another trial")
     first, second = (Side.of(trial_named(arguments.ledger, name)) for name in arguments.names)
     _show(first, second, make_console(), as_json="--json" in arguments.flags)
     return 0

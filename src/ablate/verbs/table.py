@@ -28,11 +28,13 @@ class Flag:
     Attributes:
         names: its spellings, the first as in messages.
         value: the name of its value; "" for a switch.
+        choices: the allowed values; empty for any.
     """
 
     names: tuple[str, ...]
     help: str
     value: str = ""
+    choices: tuple[str, ...] = ()
 
     @property
     def parameter(self) -> str:
@@ -72,7 +74,7 @@ class Verb:
     @property
     def all_flags(self) -> tuple[Flag, ...]:
         """Its flags, and Hydra's if it composes."""
-        return self.flags if self.composes is Composes.NOTHING else (*self.flags, *HYDRA_FLAGS)
+        return (*self.flags, *((CONFIG_DIR,) if self.composes is Composes.NOTHING else HYDRA_FLAGS))
 
 
 RUNS_DIR = {"runs_dir=PATH": "the folder of the ledger (default: runs)"}
@@ -245,14 +247,36 @@ _TABLE = (
 )
 VERBS = {verb.name: verb for verb in _TABLE}
 
-# Hydra's own flags, for verbs that compose. Those below PRINTING print something and run nothing.
+# Every verb takes it, so one alias serves all; a ledger is read without it.
+CONFIG_DIR = Flag(("--config-dir",), "a folder with more choices, such as DIR/objective/mine.yaml", "DIR")
+# Hydra's flags, for verbs that compose. Those below PRINTING print something and run nothing.
 HYDRA_FLAGS = (
     Flag(("-m", "--multirun"), "run a grid: several values of an option make arms"),
-    Flag(("--cfg",), "print the composed configuration and run nothing", "job"),
-    Flag(("--package",), "print only this part of the configuration", "KEY"),
-    Flag(("--resolve",), "print the configuration with its references resolved"),
-    Flag(("--config-dir",), "a folder with more choices for the groups", "DIR"),
-    Flag(("--info",), "print how Hydra found the configuration", "all"),
-    Flag(("--hydra-help",), "print Hydra's own help"),
+    Flag(("--cfg",), "print the composed configuration and run nothing", "job", ("job", "hydra", "all")),
+    Flag(("--package",), "with --cfg: print only this part of the configuration", "KEY"),
+    Flag(("--resolve",), "with --cfg: print the configuration with its references resolved"),
+    CONFIG_DIR,
+    Flag(
+        ("--info",),
+        "print how Hydra found the configuration",
+        "all",
+        ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    ),
+    Flag(("--hydra-help",), "print how overrides are written"),
 )
-PRINTING = ("--cfg", "--info", "--hydra-help")
+PRINTING = ("--cfg", "--info")
+# Hydra's and other programs' flags, and what to type instead.
+INSTEAD = {
+    **dict.fromkeys(("-sc", "--shell-completion"), f"Type {PROGRAM} completion bash (or zsh, fish)."),
+    **dict.fromkeys(("-c", "-cfg"), "Type --cfg job."),
+    "-p": "Type --package KEY, with --cfg job.",
+    "-i": "Type --info all.",
+    "-cd": "Type --config-dir DIR.",
+    **dict.fromkeys(("-r", "--run"), "Leave it out: without -m, one trial runs."),
+    **dict.fromkeys(
+        ("-cn", "--config-name", "-cp", "--config-path"),
+        "ablate has one configuration. Type --config-dir DIR to add choices to its groups.",
+    ),
+    "--experimental-rerun": "Repeat the command: it runs what is missing.",
+    **dict.fromkeys(("-v", "-V", "--version"), f"Type {PROGRAM} --version."),
+}

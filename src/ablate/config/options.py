@@ -1,6 +1,6 @@
 """Config groups, their choices and the keys below them, read from the YAML without Hydra."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,33 @@ def choices_of(group: str) -> list[str]:
     return sorted(names, key=lambda name: name not in _default_choices().get(group, []))
 
 
-def keys() -> Iterator[str]:
-    """Yield the dotted keys of the default configuration."""
+def keys(chosen: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
+    """Yield the dotted keys of a configuration.
+
+    Args:
+        chosen: config group → choices; of other groups, the default choices count.
+    """
     root = {key: value for key, value in _read(CONF / "config.yaml").items() if key not in ("defaults", "hydra")}
     yield from _dotted(root)
-    for group, choices in _default_choices().items():
+    for group, choices in {**_default_choices(), **(chosen or {})}.items():
         for choice in choices:
-            content = _read(CONF / group / f"{choice}.yaml")
-            for name in content.get("defaults", ["_self_"]):
-                part = content if name == "_self_" else _read(CONF / group / f"{name}.yaml")
-                yield from _dotted(part, f"{group}.")
+            yield from keys_of(group, choice)
+
+
+def keys_of(group: str, choice: str) -> Iterator[str]:
+    """Yield the dotted keys that a choice of a config group sets; nothing for an unknown choice."""
+    path = CONF / group / f"{choice}.yaml"
+    # These groups hold overrides of other keys.
+    content = _read(path) if path.is_file() and group not in ("experiment", "sweeps") else {}
+    for name in content.get("defaults", ["_self_"]):
+        part = content if name == "_self_" else _read(CONF / group / f"{name}.yaml")
+        yield from _dotted(part, f"{group}.")
+
+
+def choices_with(key: str) -> list[str]:
+    """Return the choices of its config group, as `objective=prefix`, with which a key exists."""
+    group = key.partition(".")[0]
+    return [f"{group}={choice}" for choice in choices_of(group) if key in keys_of(group, choice)]
 
 
 @cache
