@@ -9,6 +9,7 @@ import ablate.evaluation  # noqa: F401  registers the suites
 from ablate import CONF
 from ablate.config.fields import EVALUATION, OPERATIONAL
 from ablate.config.grid import GridConfig, LessonConfig
+from ablate.config.options import choices_of, groups
 from ablate.config.trial import TrialConfig
 from ablate.config.tuning import DimensionConfig, TuningConfig
 from ablate.data.corpus.readers import READERS
@@ -16,7 +17,6 @@ from ablate.evaluation.suite import SUITES
 from ablate.objectives.infill import FORMATS
 from ablate.objectives.noise import NOISES
 from ablate.objectives.tasks import TASKS
-from ablate.verbs.options import choices_of, groups
 from reference_pages.markdown import GENERATED, code, summary, table
 from reference_pages.types import allowed, of_type
 from reference_pages.yaml_files import Entry, entries, header

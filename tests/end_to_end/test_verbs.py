@@ -126,11 +126,13 @@ def test_diff_explains_two_ids_and_lists_the_rest(ledger: tuple[Path, dict[str, 
     folder, trials = ledger
     printed = run_in_process(folder, "diff", trials["0.001 0"], trials["40 0"]).stdout
     first, *_ = printed.splitlines()
-    assert first.endswith("two trials, because of optimizer.learning_rate: 0.001 → 40.0")
-    for part in ("configuration: makes two ids", "optimizer.learning_rate: 0.001 → 40.0  (+40)", "results"):
-        assert part in printed
+    assert first.endswith(f"{trials['40 0']}: optimizer.learning_rate: 0.001 → 40.0")
+    assert "configuration: changes the id" not in printed
+    assert "results" in printed
+    whole = run_in_process(folder, "diff", trials["0.001 0"], trials["40 0"], "--all").stdout
+    assert "configuration: changes the id\n  optimizer.learning_rate: 0.001 → 40.0  (+40)\n" in whole
     assert 'status: "finished" → "diverged"' in printed
-    assert "one trial" in run_in_process(folder, "diff", trials["0.001 0"][:6], trials["0.001 0"]).stdout
+    assert "the same trial" in run_in_process(folder, "diff", trials["0.001 0"][:6], trials["0.001 0"]).stdout
 
 
 def test_diff_compares_a_trial_with_what_a_command_would_run(ledger: tuple[Path, dict[str, str]]) -> None:

@@ -109,7 +109,9 @@ def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 def test_the_verb_prints_json_and_nothing_else(tmp_path: Path, dashboard: Callable[..., Completed]) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1}, name="lesson_x")
-    done = dashboard("lesson_x", f"runs_dir={results.logs.where}", "project=me/lessons")
+    described = dashboard("lesson_x", f"runs_dir={results.logs.where}")
+    assert "  lesson_x: 4 panels, 6 trials\n" in described.stdout
+    done = dashboard("lesson_x", f"runs_dir={results.logs.where}", "project=me/lessons", "--json")
     assert done.returncode == 0, done.stderr
     board = json.loads(done.stdout)
     assert (board["entity"], board["project"]) == ("me", "lessons")

@@ -410,7 +410,7 @@ def test_an_interrupt_cancels_the_jobs_and_leaves_their_trials_pending(ledger: L
     assert [ledger.trial(trial).status for trial in "abc"] == [Status.PENDING] * 3
     assert ledger.trial("a").record().attempts[-1].ended == "interrupted"
     assert "Running trials save at their next step" in printed.getvalue()
-    assert "Interrupted. 0 of 3 trials are finished and kept" in printed.getvalue()
+    assert "Interrupted. 0 of 3 trials are finished. The same command continues with them." in printed.getvalue()
 
 
 def test_jobs_that_do_not_stop_in_time_are_cancelled_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class Scheduler:
                     raise
         except KeyboardInterrupt:
             self._console.print(
-                f"\n[bold]Interrupted.[/] {source.progress()} and kept; the same command goes on with the others."
+                f"\n[bold]Interrupted.[/] {source.progress()}{_saved(source)}. The same command continues with them."
             )
             raise
 
@@ -193,6 +193,20 @@ class Scheduler:
         for handle in running:
             self._launcher.cancel(handle)
         _release(self._jobs, source.ledger)
+
+
+def _saved(source: TrialSource) -> str:
+    """Return how many trials wait with a checkpoint, as the end of a sentence."""
+    folders = [source.ledger.trial(trial_id) for trial_id in source.shown]
+    with contextlib.suppress(OSError, LedgerError):
+        steps = [f.checkpoints.newest_step for f in folders if f.record().status in (Status.PENDING, Status.SUBMITTED)]
+        if saved := sum(step is not None for step in steps):
+            return (
+                f", {saved} saved part-way, {len(steps) - saved} not started"
+                if saved < len(steps)
+                else (f", {saved} saved part-way")
+            )
+    return ""
 
 
 def _release(jobs: Mapping[Handle, Job], ledger: Ledger) -> None:

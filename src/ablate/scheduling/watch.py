@@ -21,6 +21,7 @@ from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.source import Shown, TrialSource
 
 LOOK_SECONDS = 0.5
+STARTING = "starting processes, importing PyTorch …"
 NOT_STARTED = (Status.PENDING, Status.SUBMITTED)
 
 
@@ -37,18 +38,18 @@ class Watch:
         # A second of slack: the ledger may lie on a host whose clock is behind.
         self._since = time.time() - 1
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=12, table_column=Column(min_width=12)),
+            BarColumn(bar_width=None, table_column=Column(min_width=10, ratio=1)),
             TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3)),
             console=console,
             expand=True,
             # A pipe or a CI log gets the lines of ended trials and no bars.
             disable=not console.is_terminal,
             transient=True,
         )
-        self._all = self._progress.add_task(f"[bold]{source.noun}", total=float(source.total), detail="loading …")
+        self._all = self._progress.add_task(f"[bold]{source.noun}", total=float(source.total), detail=STARTING)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator["Watch"]:
@@ -82,6 +83,7 @@ class Watch:
         """Bring bars and lines up to date with the ledger."""
         done, tokens, speed = float(len(self._done)), sum(self._done.values()), 0.0
         losses: list[float] = []
+        activities: list[str] = []
         for trial_id, shown in list(self._source.shown.items()):
             if trial_id in self._done:
                 continue
@@ -93,6 +95,7 @@ class Watch:
                 speed += float(newest.get("speed/train_tokens_per_second", 0.0))
                 losses += [float(newest[TRAINING_LOSS])] if TRAINING_LOSS in newest else []
                 tokens += float(newest.get("data/train_tokens", 0))
+                activities.append(running_detail(newest, record))
                 self._show_running(trial_id, shown, newest, record)
             # What an earlier command left says nothing of this one.
             elif record.status not in NOT_STARTED and (record.updated_at or 0.0) >= self._since:
@@ -102,16 +105,22 @@ class Watch:
                 self._show_ended(trial_id, shown, record)
                 if record.status != Status.FAILED:
                     self._done[trial_id] = trained
-        self._progress.update(self._all, completed=done, detail=self._detail(done, tokens, speed, losses))
+        activity = activities[0] if activities else STARTING
+        self._progress.update(self._all, completed=done, detail=self._detail(done, tokens, speed, losses, activity))
 
-    def _detail(self, done: float, tokens: float, speed: float, losses: list[float]) -> str:
+    def _detail(self, done: float, tokens: float, speed: float, losses: list[float], activity: str) -> str:
         budgets = [shown.budget_tokens for shown in list(self._source.shown.values())]
-        total = self._source.total * sum(budgets) / max(1, len(budgets))
-        detail = f"{len(self._ended)}/{self._source.total} trials, {short(tokens)}/{short(total)} tokens"
+        budget = sum(budgets) / max(1, len(budgets))
+        total = self._source.total
+        detail = f"{len(self._ended)}/{total} trials, {short(tokens)}/{short(total * budget)} tokens"
         if not losses:
-            return detail if self._ended else f"{detail}, loading …"
-        seconds = time.time() - self._since
-        left = f"{clock(seconds * (self._source.total - done) / done)} left, " if done > 0.05 else ""
+            return detail if self._ended else f"{detail}, {activity}"
+        if self._ended:
+            # Loading and scoring included.
+            seconds = (time.time() - self._since) * (total - done) / done
+        else:
+            seconds = (total - done) * budget / speed if speed else 0.0
+        left = f"{clock(seconds)} left, " if seconds else ""
         return f"{left}loss {sum(losses) / len(losses):.3f}, {short(speed)} tokens/s, {detail}"
 
     def _show_running(self, trial_id: str, shown: Shown, newest: Mapping[str, Any], record: TrialRecord) -> None:

@@ -1,8 +1,10 @@
 """`dashboard`: a W&B workspace for the lessons of a project."""
 
+from ablate.console import counted
 from ablate.errors import UsageError
 from ablate.records.wandb.workspace import save, spec, workspace
 from ablate.verbs.arguments import Arguments, grid_named
+from ablate.verbs.table import PROGRAM
 
 
 def main(arguments: Arguments) -> int:
@@ -17,5 +19,13 @@ def main(arguments: Arguments) -> int:
     if "--save" in arguments.flags and not entity:
         raise UsageError(f"project={project}: takes ENTITY/PROJECT, the project that your trials are in.")
     board = workspace(entity, project, chosen)
-    print(save(board) if "--save" in arguments.flags else spec(board))
+    if "--save" in arguments.flags:
+        print(save(board))
+    elif "--json" in arguments.flags:
+        print(spec(board))
+    else:
+        print(f"A W&B workspace with {counted(len(board.sections), 'section')}:")
+        for grid, section in zip(chosen, board.sections, strict=True):
+            print(f"  {section.name}: {counted(len(section.panels), 'panel')}, {counted(len(grid.trial_ids), 'trial')}")
+        print(f"Save it: {PROGRAM} dashboard --save project=ENTITY/PROJECT. Print it: {PROGRAM} dashboard --json")
     return 0

@@ -1,6 +1,6 @@
 """`diff`: why two trials have different ids, and everything else in which they differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,23 +80,23 @@ def main(arguments: Arguments) -> int:
     if len(arguments.names) != 2:
         raise arguments.error("takes two trial ids, or one and the overrides of another trial")
     first, second = (Side.of(trial_named(arguments.ledger, name)) for name in arguments.names)
-    _show(first, second, make_console(), as_json="--json" in arguments.flags)
+    _show(first, second, make_console(), arguments.flags)
     return 0
 
 
 def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Compare a trial of the ledger with the one that a command would run. Raises UsageError."""
-    ids = [name for name in names if name != "--json"]
+    ids = [name for name in names if not name.startswith("--")]
     if len(ids) != 1 or len(grid.cells) != 1:
         raise UsageError(f"diff takes one trial id and the overrides of one trial; given {len(ids)} ids.")
     [cell] = grid.cells
     second = Side(cell.trial_id, semantic(cell.trial), trial_to_container(cell.trial), cell.arm.choices)
-    _show(Side.of(trial_named(grid.ledger, ids[0])), second, console, as_json="--json" in names)
+    _show(Side.of(trial_named(grid.ledger, ids[0])), second, console, names)
     return 0
 
 
 TITLES: dict[Section, str] = {
-    "id": "configuration: makes two ids",
+    "id": "configuration: changes the id",
     "spelling": "configuration: spelled differently",
     "evaluation": "configuration: evaluation",
     "operational": "configuration: operational",
@@ -105,16 +105,20 @@ TITLES: dict[Section, str] = {
 }
 
 
-def _show(first: Side, second: Side, console: Console, *, as_json: bool) -> None:
+def _show(first: Side, second: Side, console: Console, flags: Container[str]) -> None:
     sections = _sections(first, second)
-    if as_json:
+    if "--json" in flags:
         rows = [_json(name, difference) for name, section in sections.items() for difference in section]
         print_json(DiffJson("ablate/diff", 1, first.trial_id, second.trial_id, tuple(rows)))
         return
     reasons = sections["id"]
-    same = "one trial, as nothing that changes a result differs"
-    summary = f"two trials, because of {'; '.join(_summary(first, second, reasons))}" if reasons else same
+    summary = "; ".join(_summary(first, second, reasons)) or "the same trial: nothing that changes a result differs"
     say(console, f"{first.trial_id} → {second.trial_id}: {summary}")
+    if "--all" not in flags:
+        # The summary has them.
+        sections["id"] = []
+        if any(_has_other_choice(first, second, reason) for reason in reasons):
+            say(console, "  (--all lists the keys below a config group)", "dim")
     for name, section in sections.items():
         _section(TITLES[name], section, console)
 
@@ -151,9 +155,14 @@ def _summary(first: Side, second: Side, reasons: Sequence[Difference]) -> dict[s
     parts = []
     for reason in reasons:
         group = reason.key.split(".")[0]
-        before, after = first.choices.get(group), second.choices.get(group)
-        parts.append(str(reason) if before == after else f"{group}: {before} → {after}")
+        choices = f"{group}: {first.choices.get(group)} → {second.choices.get(group)}"
+        parts.append(choices if _has_other_choice(first, second, reason) else str(reason))
     return dict.fromkeys(parts)
+
+
+def _has_other_choice(first: Side, second: Side, reason: Difference) -> bool:
+    group = reason.key.split(".")[0]
+    return first.choices.get(group) != second.choices.get(group)
 
 
 def id_reasons(first: Side, second: Side) -> list[Difference]:

@@ -1,6 +1,7 @@
 """`retry`: reset failed and diverged trials; with a grid's overrides, also run the grid."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,14 +13,17 @@ from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.reconcile import reconcile
-from ablate.verbs.arguments import Arguments, trial_named
+from ablate.verbs.arguments import Arguments, trial_named, trials_of_tuning
 from ablate.verbs.table import PROGRAM
+
+if TYPE_CHECKING:
+    from ablate.tuning.tuning import Tuning
 
 
 def main(arguments: Arguments) -> int:
     """Reset trials, named by their ids or by a grid's, and print the commands that run them. Raises UsageError."""
     if not arguments.names:
-        raise arguments.error(f"takes ids of trials or grids; `{PROGRAM} status` shows what failed")
+        raise arguments.error(f"takes ids of trials, grids or tunings; `{PROGRAM} status` shows what failed")
     console = make_console()
     commands: dict[str, None] = {}
     folders = []
@@ -36,6 +40,15 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
     """Reset the grid's failed and diverged trials and run what is missing."""
     reset([grid.ledger.trial(trial) for trial in grid.trials], console, is_fresh="--fresh" in names)
     return run(grid, launcher, console)
+
+
+def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
+    """Reset the tuning's failed and diverged candidates and run what is missing."""
+    from ablate.verbs.run import of_tuning as run_tuning
+
+    folders = trials_of_tuning(tuning.ledger, tuning.tuning_id)
+    reset(folders, console, is_fresh="--fresh" in names)
+    return run_tuning(tuning, [], launcher, console)
 
 
 def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -> int:
@@ -68,7 +81,9 @@ def reset(folders: Iterable[TrialFolder], console: Console, *, is_fresh: bool) -
 
 
 def _named(ledger: Ledger, name: str) -> tuple[list[TrialFolder], str]:
-    """Return the trials of a trial's or grid's id, and the command that runs them."""
+    """Return the trials of a trial's, grid's or tuning's id, and the command that runs them."""
+    if ledger.tuning_path(name).exists():
+        return trials_of_tuning(ledger, name), ledger.tuning(name).command
     try:
         grid = ledger.grid(name)
     except FileNotFoundError:

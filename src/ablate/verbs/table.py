@@ -151,7 +151,7 @@ _TABLE = (
     ),
     Verb(
         "dashboard",
-        "print or save a W&B workspace for the lessons",
+        "describe or save a W&B workspace for the lessons",
         ("[NAME …] [runs_dir=PATH] [project=ENTITY/PROJECT]",),
         ("dashboard lesson2_infill", "dashboard --save project=my-team/ablate"),
         takes={
@@ -159,7 +159,10 @@ _TABLE = (
             **RUNS_DIR,
             "project=ENTITY/PROJECT": "the W&B project that has the trials",
         },
-        flags=(Flag(("--save",), "save the workspace in W&B, where you are logged in, instead of printing it"),),
+        flags=(
+            Flag(("--save",), "save the workspace in W&B, where you are logged in"),
+            Flag(("--json",), "print the workspace as the JSON that W&B stores"),
+        ),
     ),
     Verb(
         "data",
@@ -183,7 +186,7 @@ _TABLE = (
         (f"diff {EXAMPLE_ID} 3a69ee6fc619", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
         Composes.TRIAL,
         takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
-        flags=(JSON,),
+        flags=(JSON, Flag(("--all",), "list every key that differs, also below a config group with another choice")),
     ),
     Verb(
         "retry",
@@ -191,7 +194,7 @@ _TABLE = (
         ("ID … [runs_dir=PATH]", "-m KEY=VALUE …"),
         (f"retry {EXAMPLE_ID}", "retry -m objective=causal,mixed"),
         Composes.GRID,
-        takes={"ID": "a trial or a grid", **RUNS_DIR},
+        takes={"ID": "a trial, grid or tuning", **RUNS_DIR},
         flags=(Flag(("--fresh",), "start from the beginning, not from the last checkpoint"),),
     ),
     Verb(
