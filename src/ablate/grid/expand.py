@@ -110,7 +110,7 @@ def expand(
     arm_axes = [axis for axis in axes if axis.key not in SEED_KEYS]
     composer = Composer(loader, master, arm_axes)
     exclusions = [Exclusion.of(pattern, composer.options_of) for pattern in exclude]
-    arms = []
+    arms: list[Arm] = []
     for chosen in combinations(arm_axes, zips):
         config, choices = composer.arm(chosen)
         # A sum, not any(), so every pattern counts its matches. Before the checks, which an excluded arm may fail.
