@@ -4,6 +4,8 @@ import errno
 import os
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.progress import Progress
@@ -13,9 +15,11 @@ from ablate.data.corpus.preparation import prepare
 from ablate.data.corpus.preparation_step import Advance, PreparationStep
 from ablate.errors import FailureError
 from ablate.files import full_disk
+from ablate.ranks import Rank
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Attempt, Status, TrialRecord
 from ablate.scheduling.reconcile import DIED, reconcile
+from ablate.scheduling.workers import Worker
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
@@ -68,4 +72,8 @@ def test_a_trial_that_died_on_a_full_disk_says_so(
     reconcile(folder, code=1)
     failure = folder.record().failure
     assert failure is not None
-    assert failure.message.startswith(f"{tmp_path}: the disk is full" if is_disk_full else DIED)
+    expected = f"{tmp_path}: the disk is full" if is_disk_full else DIED
+    assert failure.message.startswith(expected)
+    process: Any = SimpleNamespace(exitcode=1, join=lambda: None)
+    connection: Any = None
+    assert Worker(Rank(), connection, process, folder=folder).death().message.startswith(expected)

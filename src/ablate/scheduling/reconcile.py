@@ -24,6 +24,12 @@ def died(code: int) -> str:
     return DIED if code >= 0 else DIED.replace("killed", f"killed by {signal.Signals(-code).name}")
 
 
+def death_of(folder: TrialFolder, code: int) -> str:
+    """Return what to say of a trial whose process reported no error: that the disk is full, or how it died."""
+    full = full_disk(folder.path.parent)
+    return died(code) if full is None else f"{full} with runs_dir=…; the same command goes on."
+
+
 def exit_text(code: int, detail: str = "") -> str:
     """Return how a process ended, in a few words."""
     return detail or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
@@ -95,8 +101,7 @@ def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 
         if not _is_orphaned(record, is_interrupted=is_interrupted):
             return
         status = Status.PENDING if is_interrupted else Status.FAILED
-        full = full_disk(folder.path.parent)
-        reason = died(code) if full is None else f"{full} with runs_dir=…; the same command goes on."
+        reason = death_of(folder, code)
         failure = None if is_interrupted else Failure(reason, reason)
         ended = "interrupted" if is_interrupted else "died"
         folder.end_attempt(ended, status=Status.FINISHED if record.is_scoring else status, failure=failure)

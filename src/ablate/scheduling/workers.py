@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from ablate.errors import UsageError
 from ablate.ranks import Rank, local_ranks
+from ablate.records.ledger import TrialFolder
 from ablate.records.trial import Failure, Status
 from ablate.scheduling.processes import start_process, start_server
-from ablate.scheduling.reconcile import died
+from ablate.scheduling.reconcile import death_of, died
 from ablate.training.messages import Assignment, Ended, Message, Reply, StoreOpened
 
 # How long the other ranks have to report once one has ended early: the first to notice is not always the cause.
@@ -31,19 +32,22 @@ class Worker:
     Attributes:
         process: None for a rank that something else has started, perhaps on another host.
         place: where it runs, for messages.
+        folder: its trial; a full disk there may be why it died.
     """
 
     rank: Rank
     connection: "Connection[Any, Any]"
     process: BaseProcess | None
     place: str = ""
+    folder: TrialFolder | None = None
 
     def death(self) -> Failure:
         """Return what to record when it ended without a report."""
         message = f"the connection was lost{self.place}"
         if self.process is not None:
             self.process.join()
-            message = died(self.process.exitcode or 0)
+            code = self.process.exitcode or 0
+            message = died(code) if self.folder is None else death_of(self.folder, code)
         return Failure(message, message)
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -80,7 +84,7 @@ def start_worker(assignment: Assignment, rank: Rank) -> Worker:
         output=assignment.folder.log_path,
     )
     of_worker.close()
-    return Worker(rank, connection, process)
+    return Worker(rank, connection, process, folder=assignment.folder)
 
 
 @dataclass
