@@ -111,6 +111,18 @@ def test_models_that_are_no_better_than_a_unigram_model_are_marked_in_every_repo
     assert verdicts(Lesson.of(fresh))["alike"].startswith("no better than unigram: ")
 
 
+def test_an_interval_beyond_the_smallest_effect_of_an_equivalent_arm_is_explained(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "alike": 0.0})
+    lesson = Lesson.of(results)
+    assert not any(note.startswith("Equivalent though") for note in notes(lesson))
+    estimate = lesson.declared["bpb_full"]
+    [comparison] = estimate.comparisons
+    wide = replace(comparison, low=-0.025, high=0.01, margin=0.015)
+    declared = {"bpb_full": replace(estimate, comparisons=(wide,))}
+    [note] = [note for note in notes(replace(lesson, declared=declared)) if note.startswith("Equivalent though")]
+    assert "beyond the smallest effect (alike)" in note
+
+
 def shown(lesson: Lesson, tmp_path: Path, width: int, *, with_notes: bool = False) -> str:
     """What the terminal shows."""
     with (tmp_path / "out").open("w") as file:

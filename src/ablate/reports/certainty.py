@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from ablate.lessons.critical_values import POWER
-from ablate.lessons.estimate import Estimate
+from ablate.lessons.estimate import Comparison, Estimate
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.variance import VarianceComponents
+from ablate.lessons.verdict import Verdict
 from ablate.reports.noise_tables import variance_fractions
+from ablate.reports.wording import listed
 
 # Contrasts whose variance components are computed: each reads the documents of every trial.
 MAX_VARIANCE_CONTRASTS = 8
@@ -24,6 +26,11 @@ def certainty_notes(lesson: Lesson) -> Iterator[str]:
                 if (variance := lesson.variance(comparison.contrast)) is not None
             }
             yield _variance_note(variances, estimate.seeds)
+    if wide := [each.contrast.name for each in lesson.comparisons if _is_equivalent_beyond(lesson, each)]:
+        yield (
+            f"Equivalent though the interval reaches beyond the smallest effect ({listed(wide)}): equivalence is "
+            "tested on one side, which takes less evidence than a two-sided interval."
+        )
     yield from _look_notes(lesson)
 
 
@@ -35,6 +42,12 @@ def _interval_note(lesson: Lesson, name: str, estimate: Estimate) -> str:
         f"The {declaration.confidence:.0%} intervals on {name} are paired by seed over {_seeds(estimate)} seeds "
         f"({_varied_by_seeds(lesson)}) and hold simultaneously for {family}{looks}."
     )
+
+
+def _is_equivalent_beyond(lesson: Lesson, comparison: Comparison) -> bool:
+    effect = lesson.results.smallest_effect(comparison.contrast.metric)
+    ends = [abs(end) for end in (comparison.low, comparison.high) if end is not None]
+    return lesson.verdict(comparison) is Verdict.EQUIVALENT and max(ends) >= effect
 
 
 def _seeds(estimate: Estimate) -> str:
