@@ -84,6 +84,8 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container["infill"] = _infill(objective.infill)
     if not trial.architecture.has_encoder and not objective.has_bidirectional_spans:
         container["architecture"]["kind"] = "causal_decoder"
+    if trial.scale.width_multiplier == 1:
+        del container["scale"]["mup_base_width"]
     limit = container["block"].pop("max_rotary_channels")
     if limit is not None and limit < trial.block.partial_rotary_factor * trial.head_width:
         # A smaller factor says the same.

@@ -84,8 +84,12 @@ class ScaleConfig:
     A window of `window_tokens` train tokens becomes one row of at most `context_tokens`; the difference is room for
     the special tokens of an objective.
 
-    `activation_checkpointing` is what the backward pass computes again: `none` of it, `selective` (norms, rotary
-    positions, the inner products of the MLP) or `full` (whole blocks). The numbers are the same.
+    `activation_checkpointing` is what the backward pass computes again: `none` of it, `selective` (the
+    MLP's inner channels) or `full` (whole blocks). The numbers are the same.
+
+    `mup_base_width` turns muP on (null: off). Learning rates, initial values, attention and output are scaled such
+    that a learning rate tuned at `d_model = mup_base_width` carries over to this `d_model`, at the same number of
+    layers and heads.
     """
 
     n_layers: Count
@@ -95,6 +99,12 @@ class ScaleConfig:
     window_tokens: Count
     init_std: Positive
     activation_checkpointing: Annotated[Checkpointing, OPERATIONAL]
+    mup_base_width: Count | None
+
+    @property
+    def width_multiplier(self) -> float:
+        """How many times as wide as muP's base the model is; 1 without muP."""
+        return self.d_model / (self.mup_base_width or self.d_model)
 
 
 @typed(frozen=True, config=STRICT)

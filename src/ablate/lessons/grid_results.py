@@ -204,13 +204,14 @@ class GridResults:
         return pd.concat([about, table], axis="columns")
 
     def accounting(self) -> pd.DataFrame:
-        """A row per arm: means over finished trials of tokens, operations, parameters and seconds."""
+        """A row per arm: means over finished trials of tokens, operations, parameters, seconds and speed."""
         rows = [
             {
                 "arm": arm.label,
                 **{name: value for name, value in vars(result.counters).items() if name not in ("steps", "windows")},
                 "parameters": result.parameters,
                 "training_seconds": result.training_seconds,
+                **result.speed,
             }
             for arm, result in self._results()
         ]

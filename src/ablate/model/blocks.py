@@ -33,7 +33,8 @@ class BlockShape:
     """The dimensions of a block; `key_value_heads` divides `heads`.
 
     With `recomputes_mlp` the backward pass computes the MLP's inner channels again. They are half of what a block
-    keeps for it, and take a ninth of the operations of a step.
+    keeps for it, and take a ninth of the operations of a step. `query_multiplier` is muP's: attention is divided by the
+    head width and no longer by its root, and at the base width nothing changes.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class BlockShape:
     mlp_width: int
     norm_eps: float
     recomputes_mlp: bool = False
+    query_multiplier: float = 1.0
 
     @classmethod
     def of(cls, trial: TrialConfig) -> "BlockShape":
@@ -55,6 +57,7 @@ class BlockShape:
             mlp_width=trial.mlp_width,
             norm_eps=trial.block.norm_eps,
             recomputes_mlp=trial.scale.activation_checkpointing == "selective",
+            query_multiplier=trial.scale.width_multiplier**-0.5,
         )
 
     @property
@@ -151,7 +154,7 @@ class CrossAttention(nn.Module):
         query_BHTD = _heads(self.query(self.norm(x_BTC)), self.shape.head_width)
         key_BKSD, value_BKSD = _heads(self.key_value(encoder_output.states_BSC), self.shape.head_width).chunk(2, dim=1)
         key_BHSD, value_BHSD = _repeat_heads(key_BKSD, self.shape), _repeat_heads(value_BKSD, self.shape)
-        attended_BHTD = attend(query_BHTD, key_BHSD, value_BHSD, encoder_output.mask)
+        attended_BHTD = attend(_scaled(query_BHTD, self.shape), key_BHSD, value_BHSD, encoder_output.mask)
         output_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).flatten(2))
         return output_BTC
 
@@ -175,7 +178,11 @@ def _self_attention(qkv_BTX: Tensor, shape: BlockShape, angles: Angles, mask: At
     sizes = [shape.heads, shape.key_value_heads, shape.key_value_heads]
     query_BHTD, key_BKTD, value_BKTD = torch.split(_heads(qkv_BTX, shape.head_width), sizes, dim=1)
     key_BHTD, value_BHTD = _repeat_heads(rotate(key_BKTD, *angles), shape), _repeat_heads(value_BKTD, shape)
-    return attend(rotate(query_BHTD, *angles), key_BHTD, value_BHTD, mask).transpose(1, 2).flatten(2)
+    return attend(_scaled(rotate(query_BHTD, *angles), shape), key_BHTD, value_BHTD, mask).transpose(1, 2).flatten(2)
+
+
+def _scaled(query_BHTD: Tensor, shape: BlockShape) -> Tensor:
+    return query_BHTD if shape.query_multiplier == 1 else query_BHTD * shape.query_multiplier
 
 
 def _heads(x_BTX: Tensor, head_width: int) -> Tensor:

@@ -4,7 +4,6 @@ Shapes: `B` rows, `T` positions, `C` width.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -51,4 +50,4 @@ class Decoder(LanguageModel[DecoderInputs]):
         x_BTC: Tensor = self.embedding(inputs.input_ids_BT)
         for block in self.blocks:
             x_BTC = self._apply_block(block, x_BTC, inputs.angles, inputs.mask)
-        return cast("Tensor", self.norm(x_BTC))
+        return self._scaled(self.norm(x_BTC))

@@ -168,4 +168,4 @@ class EncoderDecoder(LanguageModel[Inputs]):
         x_BUC = functional.embedding(input_ids_BU, self.embedding.weight)
         for block in self.blocks:
             x_BUC = self._apply_block(block, x_BUC, angles, inputs.decoder_mask, encoder_output)
-        return inputs.slots.scatter(self.norm(x_BUC))
+        return inputs.slots.scatter(self._scaled(self.norm(x_BUC)))

@@ -1,6 +1,6 @@
 """Conversion of weights to transformers' layout and back: CodeGen for `gptj` blocks, Llama for `llama` ones.
 
-Only names and the order of rows change: a round trip gives the same bits.
+Only names and the order of rows change: a round trip gives the same bits. muP's multipliers become part of the weights.
 
 Shapes: `C` width, `G` groups, `D` head width.
 """
@@ -26,8 +26,11 @@ def to_hugging_face(
     """Return `config.json` and the weights in transformers' layout. Arguments and errors are those of `config_of`."""
     config = config_of(trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
     converted = {theirs: weights[ours] for ours, theirs in names_of(trial).items()}
+    if trial.scale.width_multiplier != 1:
+        head = names_of(trial)["head.weight"]
+        converted[head] = converted[head] / trial.scale.width_multiplier
     for layer in range(trial.scale.n_layers):
-        qkv = weights[f"blocks.{layer}.qkv.weight"]
+        qkv = _with_multiplier(weights[f"blocks.{layer}.qkv.weight"], trial)
         if trial.block.kind == "gptj":
             converted[f"transformer.h.{layer}.attn.qkv_proj.weight"] = grouped(qkv, qkv_groups)
         else:
@@ -38,6 +41,14 @@ def to_hugging_face(
             converted[f"{prefix}.v_proj.weight"] = value
     # safetensors needs tensors that share no memory.
     return config, {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in converted.items()}
+
+
+def _with_multiplier(qkv: Tensor, trial: TrialConfig) -> Tensor:
+    """Multiply the queries' rows by muP's factor, which the blocks of transformers do not have."""
+    if trial.scale.width_multiplier == 1:
+        return qkv
+    query, rest = torch.split(qkv, [trial.scale.d_model, qkv.shape[0] - trial.scale.d_model])
+    return torch.cat([query * trial.scale.width_multiplier**-0.5, rest])
 
 
 def from_hugging_face(folder: Path, trial: TrialConfig) -> Weights:

@@ -58,6 +58,7 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         self.recomputes_blocks = trial.scale.activation_checkpointing == "full"
         self.attention = trial.hardware.attention
         self.init_seed, self.init_std = trial.init_seed, trial.scale.init_std
+        self.width_multiplier = trial.scale.width_multiplier
         self.embedding = nn.Embedding(vocabulary, trial.scale.d_model)
 
     @classmethod
@@ -73,7 +74,8 @@ class LanguageModel(nn.Module, Generic[Inputs]):
 
     def initialise(self) -> None:
         """Draw all parameters, or this rank's parts of them."""
-        initialise(self, self.init_seed, std=self.init_std)
+        block_std = self.init_std if self.width_multiplier == 1 else self.init_std / self.width_multiplier**0.5
+        initialise(self, self.init_seed, std=self.init_std, block_std=block_std)
 
     def materialise(self, device: torch.device) -> None:
         """Allocate the parameters of a model that was built on the meta device, sharded or not, and draw them.
@@ -148,6 +150,10 @@ class LanguageModel(nn.Module, Generic[Inputs]):
 
     def _on_device(self, array: NDArray[np.int64]) -> Tensor:
         return to_device(torch.from_numpy(array), self.head.weight.device)
+
+    def _scaled(self, hidden_BTC: Tensor) -> Tensor:
+        """Scale the last states by muP's output multiplier."""
+        return hidden_BTC if self.width_multiplier == 1 else hidden_BTC / self.width_multiplier
 
     def _angles(self, position_BT: Tensor) -> Angles:
         return rotary_angles(position_BT, self.rotary_width, self.rotary_base)

@@ -107,13 +107,19 @@ class SourceReading:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run measured, scores aside."""
+    """What a training run measured, scores aside.
+
+    Attributes:
+        speed: means over the whole training: train tokens per second, in all and per device, and MFU where the
+            device's peak rate is known. After a resume on other devices, per device means the last ones.
+    """
 
     counters: Counts
     training_seconds: float
     parameters: int
     data_fingerprint: str
     reading: Mapping[str, SourceReading] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
 
 
 Scores = Mapping[str, float]

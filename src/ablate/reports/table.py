@@ -80,14 +80,22 @@ def lesson_table(lesson: Lesson, *, declared_only: bool = False) -> pd.DataFrame
 
 
 def accounting_table(lesson: Lesson) -> pd.DataFrame:
-    """Tokens, operations and time of each arm, as text."""
+    """Tokens, operations, time and speed of each arm, as text."""
     return pd.DataFrame(
         {
             "arm": arm,
             **{
-                str(name).replace("_", " "): f"{value:.3g}" if name == "flops" else f"{value:,.0f}"
+                str(name).replace("_", " ").replace("mfu", "MFU"): _amount(str(name), value)
                 for name, value in row.items()
             },
         }
         for arm, row in lesson.results.accounting().iterrows()
     )
+
+
+def _amount(name: str, value: float) -> str:
+    if pd.isna(value):
+        return ""
+    if name.startswith("mfu"):
+        return f"{value:.1%}"
+    return f"{value:.3g}" if name == "flops" else f"{value:,.0f}"

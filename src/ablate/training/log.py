@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from ablate.training.divergence import DivergedError
 from ablate.training.messages import Activity, Channel, LogRow, SyncLog, ValidationScored
 from ablate.training.module import TrialModule
 from ablate.training.sharding import reshard
+from ablate.training.speed import speed
 
 
 class TrialLog(pl.Callback):
@@ -51,7 +53,7 @@ class TrialLog(pl.Callback):
         self.newest_validation: dict[str, float] = {}
         self.is_pruned = False
         self._losses: list[float] = []
-        self._last_tokens = 0
+        self._last = Counters()
         self._has_batch = False
         self.training_seconds = 0.0
         self.checkpoint_seconds = 0.0
@@ -121,21 +123,21 @@ class TrialLog(pl.Callback):
             "train/loss": sum(self._losses) / len(self._losses),
             "train/gradient_norm": module.gradient_norm,
             "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            **self._speed(module.counters),
+            **self._speed(module),
         }
         self._losses.clear()
         return metrics
 
-    def _speed(self, counters: Counters) -> dict[str, float]:
+    def _speed(self, module: TrialModule) -> dict[str, float]:
         now = time.perf_counter()
         seconds = now - self._last_time
-        tokens = counters.train_tokens - self._last_tokens
         self.training_seconds += seconds
-        self._last_time, self._last_tokens = now, counters.train_tokens
+        rates = speed(module, self._last, module.counters, seconds)
+        self._last_time, self._last = now, module.counters
         return {
             "speed/training_seconds": self.training_seconds,
             "speed/checkpoint_seconds": self.checkpoint_seconds,
-            "speed/train_tokens_per_second": tokens / seconds,
+            **{f"speed/{name}": value for name, value in rates.items()},
         }
 
     def state(self) -> dict[str, Any]:
@@ -143,7 +145,7 @@ class TrialLog(pl.Callback):
         return {
             "bytes": self.channel.ask(SyncLog()).log_bytes,
             "losses": list(self._losses),
-            "last_tokens": self._last_tokens,
+            "last": asdict(self._last),
             "training_seconds": self.training_seconds,
             "checkpoint_seconds": self.checkpoint_seconds,
             "evaluation_seconds": self.evaluation_seconds,
@@ -153,7 +155,7 @@ class TrialLog(pl.Callback):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state. The supervisor has truncated the log to the state's size."""
         self._losses = list(state["losses"])
-        self._last_tokens = state["last_tokens"]
+        self._last = Counters(**state["last"])
         self.training_seconds = state["training_seconds"]
         self.checkpoint_seconds = state["checkpoint_seconds"]
         self.evaluation_seconds = state["evaluation_seconds"]

@@ -23,7 +23,7 @@ from ablate.model.flops import training_flops
 from ablate.ranks import ALONE, Ranks
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergenceDetector
-from ablate.training.optimizer import adamw, learning_rate
+from ablate.training.optimizer import adamw, learning_rate, rate_multipliers
 from ablate.training.sharding import whole
 
 
@@ -143,8 +143,8 @@ class TrialModule(pl.LightningModule):
         clip_grads_with_norm_(
             self.model.parameters(), self.trial.optimizer.clip_norm or float("inf"), norm * correction
         )
-        for group in optimizer.param_groups:
-            group["lr"] = self._learning_rate(after)
+        for group, multiplier in zip(optimizer.param_groups, rate_multipliers(self.model), strict=True):
+            group["lr"] = multiplier * self._learning_rate(after)
         optimizer.step()
         self.counters = after
         self.agreed = Flags(sums.stop > 0, sums.save > 0, sums.is_writing > 0)

@@ -27,6 +27,7 @@ from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
 from ablate.training.rank_group import check_equal
 from ablate.training.sharding import load_whole, shard, whole_state
+from ablate.training.speed import speed
 from ablate.training.state import read_facts
 from ablate.training.strategy import choose_strategy
 from ablate.training.trainer import build_trainer
@@ -199,6 +200,7 @@ def _result(module: TrialModule, log: TrialLog, batches: TrainBatches) -> TrainR
         training_seconds=log.training_seconds,
         parameters=sum(weight.numel() for weight in module.model.parameters()),
         data_fingerprint=batches.shards.facts.fingerprint,
+        speed=speed(module, Counters(), module.counters, log.training_seconds),
         reading={source: SourceReading(fraction, epochs) for source, (fraction, epochs) in reading.items()},
     )
 

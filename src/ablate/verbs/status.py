@@ -41,6 +41,8 @@ STYLES = {
     Status.FINISHED: "green",
 }
 ORDER = list(STYLES)
+# Of the log's newest row, while a trial runs.
+SPEEDS = ("train_tokens_per_second", "train_tokens_per_second_per_device", "mfu_visible_pairs", "mfu_all_pairs")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class TrialStatus:
     step: int | None
     train_loss: float | None
     train_tokens_per_second: float | None
+    train_tokens_per_second_per_device: float | None
+    mfu_visible_pairs: float | None
+    mfu_all_pairs: float | None
     seconds_left: float | None
     checkpoint_step: int | None
     attempts: int
@@ -97,7 +102,7 @@ class TrialStatus:
             progress=progress,
             step=record.result.counters.steps if is_done and record.result else newest.get("step"),
             train_loss=newest.get("train/loss"),
-            train_tokens_per_second=newest.get("speed/train_tokens_per_second") if is_running else None,
+            **{name: newest.get(f"speed/{name}") if is_running else None for name in SPEEDS},
             seconds_left=seconds * (1 - progress) / progress if is_running and seconds and progress else None,
             checkpoint_step=None if is_done else folder.checkpoints.newest_step,
             attempts=len(attempts),
@@ -166,8 +171,11 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
     by_status = ", ".join(f"{counts[status]:,} {status}" for status in ORDER if counts[status]) or "nothing yet"
     head = f"{counted(len(trials), 'trial')}: {by_status}. Ledger: {escape(str(ledger.runs_dir))}"
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for header in ("trial", "options", "state", "progress", "loss", "tokens/s", "ETA"):
-        is_number = header in ("progress", "loss", "tokens/s", "ETA")
+    has_mfu = any(trial.mfu_visible_pairs is not None for trial in trials)
+    for header in ("trial", "options", "state", "progress", "loss", "tokens/s", "MFU", "ETA"):
+        if header == "MFU" and not has_mfu:
+            continue
+        is_number = header in ("progress", "loss", "tokens/s", "MFU", "ETA")
         table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=header == "trial")
     trials = sorted(trials, key=lambda trial: (ORDER.index(trial.status), trial.first_grid or "", trial.trial_id))
     others = [trial for trial in trials if trial.status != Status.FINISHED]
@@ -181,6 +189,7 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
             "" if trial.status == Status.FINISHED else f"{trial.progress:.0%}",
             "" if trial.train_loss is None else f"{trial.train_loss:.3f}",
             "" if trial.train_tokens_per_second is None else short(trial.train_tokens_per_second),
+            *([] if not has_mfu else ["" if trial.mfu_visible_pairs is None else f"{trial.mfu_visible_pairs:.1%}"]),
             "" if trial.seconds_left is None else clock(trial.seconds_left),
         )
     lines = [head, table] if trials else [head]
