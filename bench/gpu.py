@@ -193,7 +193,8 @@ def attention(bench: Bench) -> Iterator[Row]:
 
             def run(backend: str, dtype: Any, inputs: Any = inputs, keep: Any = keep) -> list[Any]:
                 mask = AttentionMask.from_segments(document, span, dtype, True, backend, bench.device)  # type: ignore[arg-type]
-                output = attend(*(part.to(dtype) for part in inputs), mask).float() * keep
+                query, key, value = (part.to(dtype) for part in inputs)
+                output = attend(query, key, value, mask).float() * keep
                 return [output.detach(), *torch.autograd.grad(output.square().sum(), inputs)]
 
             wanted = run("dense", torch.float32)
@@ -223,7 +224,7 @@ def leaks(bench: Bench) -> Iterator[Row]:
             tokenizer = tokenizer or Tokenizer.of(trial.tokenizer, lambda: iter(()))
             transform = RowTransform(Objective.of(trial), tokenizer.special, 0, tokenizer.splitter)
             tokens = tokenizer.encode(["def f(x):\n    return x + 1  # one\n\nthe verse and the word\n" * 2])[0][:72]
-            example, _ = transform.example(3, tokens, np.array([40, len(tokens) - 40]))
+            example, _ = transform.example(3, tokens, (40, len(tokens) - 40))
             batch, _ = pack([example], tasks=[0], sources=[0], context_tokens=96)
             model = bench.model(trial)
             document = torch.from_numpy(batch.document_BT)
