@@ -193,10 +193,10 @@ def test_the_commands_of_a_page_run(page: Path, home: Path, tmp_path: Path) -> N
         done = run(home, tmp_path, words)
         if done.returncode != 0:
             failed[str(command)] = done.stdout[-500:] + done.stderr[-1500:]
+    assert failed == {}
     with contextlib.chdir(tmp_path):
         for block in python_blocks(page):
             exec(compile(block, str(page), "exec"), {})
-    assert failed == {}
 
 
 def enumerate_trials(words: list[str]) -> Iterator[tuple[int, str]]:
