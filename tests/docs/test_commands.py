@@ -36,8 +36,9 @@ SHELL = (". .venv/bin/activate", "cd ")
 # What makes trials small, unless a command sets it.
 SMALL = {
     "scale.n_layers": "1",
-    "scale.d_model": "32",
-    "scale.n_heads": "2",
+    # Heads for 8 groups of CodeGen2's code.
+    "scale.d_model": "64",
+    "scale.n_heads": "8",
     "budget.train_tokens": "4000",
     "replicates": "2",
     "max_replicates": "null",
