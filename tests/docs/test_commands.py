@@ -27,6 +27,7 @@ from ablate.grid.axis import SEED_KEYS
 from ablate.grid.expand import expand, with_params
 from ablate.records.ledger import Ledger
 from ablate.verbs import commands as command_line
+from ablate.verbs.table import VERBS, Composes
 from tests.support.documents import ROOT, Command, commands, files, pages, python_blocks
 from tests.support.in_process import Completed, run_in_process
 from tests.support.text import write_lines, write_text
@@ -157,8 +158,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(words: list[str], cache: Path) -> list[str]:
     """The words of a command with what makes its trials small."""
-    composes = any("=" in word and not word.startswith(("runs_dir=", "wandb=", "project=")) for word in words)
-    if words and words[0] in command_line.VERBS and words[0] not in ("run", "data") and not composes:
+    verb = VERBS.get(words[0] if words else "", VERBS["run"])
+    overrides = [word for word in words if "=" in word and word.partition("=")[0] not in verb.settings]
+    if verb.composes is Composes.NOTHING or (verb.is_for_ledger and not overrides):
         return words
     is_own = any(word.startswith("corpus=") for word in words) or "--config-dir" in words
     given = {word.lstrip("+").partition("=")[0] for word in words}
