@@ -247,7 +247,7 @@ def stopped(ledger: Ledger, at_step: int) -> Act:
         folder = ledger.trial("a")
         folder.begin_attempt()
         folder.update_attempt(from_step=folder.checkpoints.newest_step or 0)
-        folder.checkpoints.write(at_step, lambda scratch: None, keep_last=1)
+        folder.checkpoints.write(at_step, lambda scratch: [], keep_last=1)
         folder.end_attempt(Status.PENDING, status=Status.PENDING)
         return JobState(Phase.ENDED, code=1)
 
