@@ -41,7 +41,7 @@ def scaled(*noises: float) -> Noise:
 
 def twins(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
     """All arms but the last one are nearly the baseline: 5% of its noise is their own."""
-    noise_NAS = rng.normal(size=shape)
+    noise_NAS: Floats = rng.normal(size=shape)
     noise_NAS[:, 1:-1] = noise_NAS[:, :1] + 0.05 * noise_NAS[:, 1:-1]
     return noise_NAS
 
@@ -65,7 +65,8 @@ def interacting(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats
 
 def heavy(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
     """Student's t with 3 degrees of freedom, at a standard deviation of 1."""
-    return rng.standard_t(3, size=shape) / 3**0.5
+    noise_NAS: Floats = rng.standard_t(3, size=shape) / 3**0.5
+    return noise_NAS
 
 
 def skewed(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
@@ -78,7 +79,7 @@ def skewed(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
 
 def rates(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
     """Counts of 20 successes in 100, so that many seeds tie; at a standard deviation of 1."""
-    noise: Floats = (rng.binomial(100, 0.2, size=shape) - 20.0) / 4.0
+    noise: Floats = (rng.binomial(100, 0.2, size=shape).astype(float) - 20.0) / 4.0
     return noise
 
 
@@ -232,7 +233,7 @@ def _error_rates(
     rates = [float(null.different_NC.any(axis=1).mean()), 0.0, float((~null.covers(np.zeros(len(contrasts)))).mean())]
     # Every comparison at the border of equivalence: all on one side, or on both in turn.
     for signs in (np.ones(arms), (-1.0) ** np.arange(arms)):
-        effects_A = SMALLEST_EFFECT * signs * (np.arange(arms) > 0)
+        effects_A: Floats = SMALLEST_EFFECT * signs * (np.arange(arms) > 0).astype(float)
         truth_C = weights_of(contrasts, arms) @ effects_A
         border = run_grids(noise, arms, contrasts, looks, effects_A, count)
         is_false_NC = border.equivalent_NC & (np.abs(truth_C) >= SMALLEST_EFFECT - 1e-9)

@@ -27,7 +27,8 @@ from ablate.records.schema import to_json, write
 from ablate.records.trial import Counts, Status, TrainResult
 from ablate.records.wandb.writer import RunDescription, WandbWriter
 from ablate.reports.curves import draw_curves
-from ablate.reports.table import accounting_table, lesson_table, markdown
+from ablate.reports.markdown import markdown
+from ablate.reports.table import accounting_table, lesson_table
 
 ARMS, SEEDS, POINTS = 40, 25, 1000
 METRICS = ("train/loss", "train/gradient_norm", "train/learning_rate", "data/input_tokens", "data/loss_tokens")

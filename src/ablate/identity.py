@@ -56,7 +56,7 @@ def _without(config: Any, *unwanted: Kind) -> Any:
 
 def _pruned(config: Any, container: Mapping[str, Any], unwanted: tuple[Kind, ...]) -> dict[str, Any]:
     pruned = {}
-    for name in _kept(type(config), unwanted):
+    for name in _kept(config.__class__, unwanted):
         value = getattr(config, name)
         pruned[name] = _pruned(value, container[name], unwanted) if is_dataclass(value) else container[name]
     return pruned

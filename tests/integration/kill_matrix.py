@@ -367,9 +367,10 @@ def tear_newest(folder: TrialFolder) -> bool:
 
     A kill alone leaves no torn checkpoint, because a checkpoint gets its name last.
     """
-    newest, *others = folder.checkpoints.paths() or [None]
-    if newest is None or not others:
+    paths = folder.checkpoints.paths()
+    if len(paths) < 2:
         return False
+    newest = paths[0]
     largest = max(newest.iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(largest, largest.stat().st_size // 2)
     return True

@@ -41,7 +41,10 @@ def write_lines(path: Path, documents: int, seed: int) -> Path:
     rng = np.random.default_rng(seed)
     texts = [f"{number} é {' '.join(rng.choice(WORDS, size=rng.integers(40, 160)))}" for number in range(documents)]
     data = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-    compress = {".zst": zstandard.compress, ".gz": gzip.compress}.get(path.suffix, bytes)
+    if path.suffix == ".zst":
+        data = zstandard.compress(data)
+    elif path.suffix == ".gz":
+        data = gzip.compress(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(compress(data))
+    path.write_bytes(data)
     return path

@@ -3,6 +3,7 @@
 import pytest
 
 from ablate.errors import UsageError
+from ablate.model.memory import training_memory
 from ablate.ranks import Alone, Rank
 from ablate.training import strategy
 from ablate.training.strategy import choose_strategy
@@ -25,7 +26,7 @@ def test_several_devices_shard_the_model_only_where_it_does_not_fit_each(
     make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = on(make_trial(), 2, "auto")
-    whole, part = (strategy.training_memory(trial, devices=2, strategy=name).total for name in ("ddp", "fsdp"))
+    whole, part = (training_memory(trial, devices=2, strategy=name).total for name in ("ddp", "fsdp"))
     assert whole != part
 
     def with_room(room: float) -> str:

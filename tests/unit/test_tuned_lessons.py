@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -139,11 +140,13 @@ def test_pruned_candidates_are_drawn_as_crosses_and_nothing_is_white_in_the_dark
     pruned.tell(trial, state=optuna.trial.TrialState.PRUNED)
     for title, figure in study_figures(pruned, ["bpb_full"]):
         axis = figure.axes[0]
-        [crosses] = [each for each in axis.collections if len(each.get_offsets()) == 1]
-        [[_, value]] = crosses.get_offsets()
+        offsets = [np.asarray(each.get_offsets()) for each in axis.collections]
+        [[[_, value]]] = [points.tolist() for points in offsets if len(points) == 1]
         low, high = axis.get_ylim()
-        assert low < float(value) < high < 1, "a value far above is drawn at the border"
-        assert "pruned, last value" in [text.get_text() for text in axis.get_legend().get_texts()], title
+        assert low < value < high < 1, "a value far above is drawn at the border"
+        legend = axis.get_legend()
+        assert legend is not None
+        assert "pruned, last value" in [text.get_text() for text in legend.get_texts()], title
     text = page([], {}, [TuningStudies(TUNING, {"causal": pruned})])
     drawn = "".join(re.findall(r"<[^>]*>", text[text.index("<main") :]))
     assert not {"#000000", "#1f77b4", "#d62728", "#555555"} & set(re.findall(r"#[0-9a-f]{6}", drawn))

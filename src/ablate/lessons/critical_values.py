@@ -44,7 +44,7 @@ class CriticalValue:
 
 
 def standard_errors(
-    variances_NC: Floats, seeds_C: Floats | int, sizes_C: Floats, informative_C: Bools | None = None
+    variances_NC: Floats, seeds_C: NDArray[np.int64] | int, sizes_C: Floats, informative_C: Bools | None = None
 ) -> Floats:
     """Return the standard error of each contrast's mean, `error_NC`.
 

@@ -93,9 +93,8 @@ def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: flo
     comparisons = []
     for contrast, of_seeds in series:
         # A contrast that was decided at an earlier look keeps the interval that it had there.
-        noise = noises.get(len(of_seeds))
-        error = noise and noise.errors.get(contrast.name)
-        comparisons.append(_comparison(contrast, of_seeds, error, critical.get(len(of_seeds))))
+        errors = noises[len(of_seeds)].errors if len(of_seeds) in noises else {}
+        comparisons.append(_comparison(contrast, of_seeds, errors.get(contrast.name), critical.get(len(of_seeds))))
     return replace(
         estimate,
         comparisons=tuple(comparisons),

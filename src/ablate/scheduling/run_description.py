@@ -41,7 +41,7 @@ def describe_run(folder: TrialFolder, trial: TrialConfig) -> RunDescription:
                 "semantic": json.dumps(record.semantic),
             },
         },
-        notes=grid and grid.declaration.question,
+        notes=grid.declaration.question if grid else None,
     )
 
 
