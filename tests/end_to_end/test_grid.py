@@ -40,10 +40,11 @@ def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
     assert "Does changing objective change bpb_continuation?" in printed
     [grid] = (folder / "runs" / "grids").glob("*.json")
     lesson = grid.with_suffix("")
-    *_, prefix, mixed, _, notes, html = printed.splitlines()
+    *_, prefix, mixed, _, step, _, notes, html = printed.splitlines()
     for line, arm in ((prefix, "prefix"), (mixed, "mixed")):
         assert line.split()[0] == arm
         assert "no better than unigram: " in line, "sixteen steps teach nothing"
+    assert step.startswith("Undecided: it takes about ")
     assert notes == f"Notes: {Path('runs', 'grids', lesson.name, 'lesson.md')}"
     assert html == f"Page:  {Path('runs', 'grids', lesson.name, 'lesson.html')}"
     assert {path.name for path in lesson.iterdir()} == {
