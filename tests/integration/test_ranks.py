@@ -140,6 +140,19 @@ def test_a_killed_rank_ends_the_others_and_the_trial_within_seconds(make_trial: 
         os.kill(first, 0)
 
 
+def test_a_signal_to_one_rank_stops_all_at_one_step_after_a_save(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = on(make_trial("budget.train_tokens=400000", "tracking.log_every_steps=1"), 2, "fsdp")
+    folder, job = freeze(trial, tmp_path / "runs")
+    start_server()
+    supervisor = start_process("ablate.scheduling.supervisor:run_job", job, output=folder.log_path)
+    wait_for(lambda: len(read_metrics(folder.metrics_path)) > 2)
+    os.kill(processes_of(supervisor)[1], signal.SIGTERM)
+    supervisor.join(60)
+    record = folder.record()
+    assert (record.status, record.failure) == (Status.PENDING, None), folder.log_path.read_text()
+    assert folder.checkpoints.newest_step == read_metrics(folder.metrics_path)[-1]["step"]
+
+
 def test_an_error_on_one_rank_is_the_trial_s_failure_with_its_traceback(make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = on(make_trial("budget.train_tokens=4000"), 2, "ddp")
     folder, job = freeze(trial, tmp_path / "runs")
