@@ -76,12 +76,11 @@ def wheels(folder: Path) -> None:
     target = ["--python-version", "3.12", "--implementation", "cp", "--only-binary=:all:"]
     target += [word for platform in platforms for word in ("--platform", platform)]
     pip = [sys.executable, "-m", "pip"]
-    for package in PACKAGES:
-        if package.startswith("antlr4"):
-            # It has no wheel, and is pure Python.
-            subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(folder), package], check=True)
-        else:
-            subprocess.run([*pip, "download", "-q", "--no-deps", "-d", str(folder), *target, package], check=True)
+    # antlr4 has no wheel, and is pure Python.
+    sources = [package for package in PACKAGES if package.startswith("antlr4")]
+    built = [package for package in PACKAGES if package not in sources]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(folder), *sources], check=True)
+    subprocess.run([*pip, "download", "-q", "--no-deps", "-d", str(folder), *target, *built], check=True)
     # Its version decides which pydantic-core fits.
     [pydantic] = folder.glob("pydantic-*.whl")
     names = subprocess.run(["unzip", "-p", str(pydantic), "*/METADATA"], capture_output=True, text=True, check=True)
