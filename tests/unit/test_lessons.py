@@ -98,6 +98,7 @@ def test_models_that_are_no_better_than_a_unigram_model_are_marked_in_every_repo
     assert verdicts(lesson) == {"alike": "equivalent", "far": "no better than unigram: worse"}
     mark = "no better than unigram: worse"
     assert mark in " ".join(shown(lesson, tmp_path, width=80).split())
+    assert shown(lesson, tmp_path, width=120).splitlines()[-1].endswith(mark), "a line an arm where there is room"
     assert f"| **{mark}** |" in markdown(lesson)
     assert mark in lesson.table()["verdict"].tolist()
     text = html_page([lesson])

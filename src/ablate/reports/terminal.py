@@ -22,7 +22,7 @@ STYLES = {
     Verdict.UNDECIDED: "bold yellow",
 }
 INDENT, GAP = 2, 2
-# Longer texts are broken at words, e.g. "no better than unigram: equivalent" and "− <a long baseline>".
+# Where there is no room, longer texts are broken at words: "no better than unigram: equivalent", "− <a baseline>".
 MAX_VERDICT_WIDTH, MAX_HEADER_WIDTH = 20, 12
 MIN_LABEL_WIDTH = 12
 
@@ -41,8 +41,10 @@ class _Layout:
         label, *numbers, verdict = (
             max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)
         )
-        verdict = min(verdict, MAX_VERDICT_WIDTH)
         left = width - INDENT - sum(GAP + each for each in (*numbers, verdict))
+        if left < label and verdict > MAX_VERDICT_WIDTH:
+            left += verdict - MAX_VERDICT_WIDTH
+            verdict = MAX_VERDICT_WIDTH
         return cls(min(label, max(left, MIN_LABEL_WIDTH)), tuple(numbers), verdict)
 
     def table(self) -> Table:
