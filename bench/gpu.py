@@ -270,7 +270,7 @@ def parity(bench: Bench) -> Iterator[Row]:
         with bench.torch.autocast(bench.device.type, bench.torch.bfloat16, enabled=is_narrow, cache_enabled=False):
             loss = model.loss(batch) / batch.loss_weight_BT.sum()
             bench.torch.autograd.backward(loss)
-        found.append((float(loss), bench.torch.cat([weight.grad.flatten() for weight in model.parameters()])))
+        found.append((float(loss.detach()), bench.torch.cat([weight.grad.flatten() for weight in model.parameters()])))
     (wide, by_wide), (narrow, by_narrow) = found
     error = float((by_wide - by_narrow).norm() / by_wide.norm())
     text = f"loss {wide:.4f} and {narrow:.4f}, gradients differ by {error:.1%}"
@@ -379,7 +379,7 @@ def sharded(bench: Bench) -> Iterator[Row]:
                     torch.autograd.backward(loss)
                     optimizer.step()
                     optimizer.zero_grad()
-                losses.append(float(loss))
+                losses.append(float(loss.detach()))
         finally:
             dist.destroy_process_group()
     text = f"loss after 3 steps {losses[0]:.6f} and {losses[1]:.6f}"
@@ -401,7 +401,7 @@ def resume(bench: Bench) -> Iterator[Row]:
             torch.autograd.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         return losses
 
     model = bench.model(trial)
