@@ -195,7 +195,12 @@ def run_grids(
 def _check(ended: Ended, values_NAS: Floats, contrasts: list[Contrast], looks: tuple[int, ...]) -> None:
     """Check the first grids with the code of real lessons."""
     labels = [f"arm{number}" for number in range(values_NAS.shape[1])]
+    weights_CA = weights_of(contrasts, len(labels))
     for grid in range(CHECKED):
+        first_CS = weights_CA @ values_NAS[grid, :, : looks[0]]
+        if len(np.unique(first_CS, axis=0)) < len(contrasts) or (np.ptp(first_CS, axis=1) == 0).any():
+            # Equal comparisons count once in a lesson, and constant ones have no interval.
+            continue
         seeds_A = dict.fromkeys(labels, 0)
         undecided = set(labels)
         for seeds in looks:

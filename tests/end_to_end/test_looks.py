@@ -78,7 +78,8 @@ def test_another_declaration_under_the_name_is_exploratory(looked: tuple[Path, s
     first, second = grids(folder)
     assert second["other_declarations"] == [first["grid_id"]]
     assert "exploratory: " in done.stdout
-    assert f"tiny was declared differently before (grid {first['grid_id']})" in done.stdout.replace("\n", " ")
+    notes = (folder / "runs" / "grids" / second["grid_id"] / "lesson.md").read_text()
+    assert f"tiny was declared differently before (grid {first['grid_id']})" in notes
 
 
 def test_more_seeds_than_are_named_is_refused(looked: tuple[Path, str]) -> None:
@@ -99,11 +100,10 @@ def test_other_cells_under_the_name_are_told_as_stale(looked: tuple[Path, str]) 
 class ScoringLauncher:
     """Finishes each trial at once, with a score that is known from its arm and seed."""
 
-    name = "scoring"
-    parallel = None
+    name = "local"
 
-    def __init__(self, parallel_trials: int) -> None:
-        pass
+    def __init__(self, *, parallel: int) -> None:
+        self.parallel = parallel
 
     def handle_for(self, job: Job) -> Handle:
         return Handle(self.name, job.trial_id)
