@@ -80,7 +80,7 @@ def test_a_suite_from_outside_decides_a_lesson(outside: Path) -> None:
         scores = ledger.trial(trial).record().evaluations[grid.suites["next_token_accuracy"]]
         assert 0 <= scores["next_token_accuracy"] <= 1
     # A reader needs the records alone, not the package.
-    shown = run_in_process(outside, "lessons", "accuracy")
+    shown = run_in_process(outside, "lessons", "accuracy", "--notes")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "fraction of the tokens of held-out documents" in " ".join(shown.stdout.split())
 

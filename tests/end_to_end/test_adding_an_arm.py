@@ -18,7 +18,8 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_arm_from_outside_runs_to_a_lesson(outside: Path) -> None:
     done = run_with_package(outside, "--config-dir", str(outside), "-m", "objective=causal,incoder", "replicates=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "incoder (100% span_corruption)" in done.stdout
+    [lesson] = (outside / "runs" / "grids").glob("*/lesson.md")
+    assert "incoder (100% span_corruption)" in lesson.read_text()
     assert "infill_bpb_both" in done.stdout, "it was trained to infill"
     records = [json.loads(path.read_text()) for path in (outside / "runs").glob("*/record.json")]
     of_arm = [record for record in records if record["options"]["objective"] == "incoder"]

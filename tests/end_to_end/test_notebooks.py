@@ -309,4 +309,4 @@ def test_a_figure_has_its_size_in_page_pixels(archive: Archive) -> None:
     image = cells.curves(cells.find(archive, "lesson2_infill"))
     assert isinstance(image, Image)
     assert image.data.startswith(b"\x89PNG")
-    assert image.width == 922
+    assert image.width == 883, "two panels of 4.6 inches, 96 pixels each"

@@ -31,7 +31,7 @@ from ablate.training.speed import speed
 from ablate.training.state import read_facts
 from ablate.training.strategy import choose_strategy
 from ablate.training.trainer import build_trainer
-from ablate.training.weights import initial_weights
+from ablate.training.weights import initial_weights, trained_weights
 
 # Of the free memory, for the checkpoint snapshots of all trials of a host together: their own needs go up and down.
 MAX_SNAPSHOT_FRACTION = 0.5
@@ -45,7 +45,7 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
         PreemptedError: asked to stop; the trained state is in a checkpoint.
         PrunedError: the pruner stopped the trial; the trained state is in a checkpoint.
         LedgerError: a checkpoint cannot be used.
-        FailureError: the ranks have different data.
+        FailureError: the ranks have different data, or the weights of a trained trial are damaged.
     """
     trial, folder = assignment.trial, assignment.folder
     torch.set_num_threads(trial.hardware.threads_per_trial)
@@ -59,7 +59,7 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
     model = _built(trial, strategy, trainer.strategy.root_device, ranks)
     validation: Scores = {}
     if assignment.is_trained:
-        load_whole(model, torch.load(folder.model_path, weights_only=True, map_location="cpu", mmap=True))
+        load_whole(model, trained_weights(folder.model_path, mmap=True))
     else:
         trained = _train(assignment, trainer, strategy, model, shards, evaluator, channel, preemption, ranks)
         validation = trained.validation

@@ -23,7 +23,7 @@ def main(arguments: Arguments) -> int:
 
     Raises:
         UsageError: the trial is unknown, unfinished or has no counterpart in transformers, or the folder is not empty.
-        FailureError: the folder cannot be written, or the trial's weights were deleted.
+        FailureError: the folder cannot be written, or the trial's weights were deleted or damaged.
     """
     if len(arguments.names) != 2:
         raise arguments.error("takes a trial id and a folder")
@@ -75,16 +75,16 @@ def _write(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: in
 
 
 def _fill(folder: Path, source: TrialFolder, trial: TrialConfig, qkv_groups: int) -> None:
-    import torch
     from safetensors.torch import save_file
 
     from ablate.data.tokens.shards import open_shards
     from ablate.model.hf import to_hugging_face
+    from ablate.training.weights import trained_weights
 
     tokenizer = open_shards(trial).tokenizer
     tokenizer.to_hub(folder, trial.scale.context_tokens)
     end_of_text = tokenizer.special.end_of_text
-    weights = torch.load(source.model_path, map_location="cpu", weights_only=True)
+    weights = trained_weights(source.model_path)
     config, weights = to_hugging_face(weights, trial, qkv_groups=qkv_groups, end_of_text=end_of_text)
     path = folder / "model.safetensors"
     # Created first, because safetensors makes files that only the owner can read.

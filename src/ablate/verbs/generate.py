@@ -83,13 +83,12 @@ def main(arguments: Arguments) -> int:
 
 def _written(folder: TrialFolder, trial: TrialConfig, request: Request) -> tuple[str, str]:
     """Return the text, and how it ended."""
-    import torch
-
     from ablate.data.tokens.shards import open_shards
     from ablate.evaluation.generate import Sampling, generate
     from ablate.evaluation.held_out import HeldOut
     from ablate.model.build import build_model
     from ablate.objectives.randomness import keyed_rng
+    from ablate.training.weights import trained_weights
 
     held_out = HeldOut(trial, open_shards(trial), "test")
     tokenizer, prompts = held_out.tokenizer, held_out.prompts
@@ -103,7 +102,7 @@ def _written(folder: TrialFolder, trial: TrialConfig, request: Request) -> tuple
     # FlexAttention needs a GPU.
     trial = replace(trial, hardware=replace(trial.hardware, attention="sdpa"))
     model = build_model(trial, trial.tokenizer.vocab_size)
-    model.load_state_dict(torch.load(folder.model_path, map_location="cpu", weights_only=True))
+    model.load_state_dict(trained_weights(folder.model_path))
     sampling = Sampling(tokens, request.temperature, request.top_p, request.seed)
     ends = (tokenizer.special.end_of_text, tokenizer.special.end_of_mask)
     generated = generate(model.eval(), prompt, sampling, ends)
