@@ -73,13 +73,16 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*FILES,), "data: takes one of prepare, show, stats, verify"),
-        (("prepared", *FILES), "data prepared: takes one of prepare, show, stats, verify"),
+        ((*FILES,), "data: takes one of these first. Allowed: prepare, show, stats, verify."),
+        (
+            ("prepared", *FILES),
+            "data prepared: takes one of these first. Did you mean prepare? Allowed: prepare, show, stats, verify.",
+        ),
         (("prepare", "7", *FILES), "data prepare 7: takes a grid's overrides only"),
         (("stats", "x", *FILES), "data stats x: takes a grid's overrides and --markdown"),
         (("prepare", *FILES, "corpus.sources.text.files.reader=csv"), "reader=csv: no such reader."),
         (("prepare", *FILES, "+corpus.sources.text.files.pattern=x"), "pattern: unknown key."),
-        (("prepare", *FILES, "corpus.sources.text.files.path=nowhere"), "nowhere does not exist"),
+        (("prepare", "corpus=files", "corpus.sources.text.files.path=nowhere"), "nowhere does not exist"),
         (("prepare", *FILES, "corpus.sources.text.files.include=[a.py]"), "matches include=a.py"),
         (("prepare", *FILES, "cleaning.skip=[pictures]"), "cleaning.skip"),
         (("prepare", *FILES, "mixture.weights.text=-1"), "mixture.weights.text=-1"),
@@ -105,12 +108,9 @@ def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
         (shards / f"tokens.{kind}").write_bytes(path.read_bytes())
     # The first of the 9 special tokens, before 16 masks.
     special = 340 - 9 - 16
-    given = ["corpus=megatron", "corpus.sources.text.shards.path=shards"]
-    given += [
-        f"corpus.sources.text.shards.end_of_document={special}",
-        "corpus.test_fraction=0.1",
-        "corpus.val_fraction=0.1",
-    ]
+    unended = ["corpus=megatron", "corpus.sources.text.shards.path=shards"]
+    unended += ["corpus.test_fraction=0.1", "corpus.val_fraction=0.1"]
+    given = [*unended, f"corpus.sources.text.shards.end_of_document={special}"]
     its = ["tokenizer=bytes"]
     assert data(folder, "prepare", *given, *its).returncode == 0
     shown = data(folder, "stats", "--markdown", *given, *its)
@@ -119,7 +119,7 @@ def test_tokens_made_elsewhere_serve_as_they_lie(folder: Path) -> None:
     train, tune, test = map(int, counts)
     assert tune == test == round(0.1 * (train + tune + test))
     assert "<|endoftext|>" in data(folder, "show", *map(str, range(60)), *given, *its).stdout
-    refused = data(folder, "prepare", *given, *its, "corpus.sources.text.shards.end_of_document=null")
+    refused = data(folder, "prepare", *unended, *its, "corpus.sources.text.shards.end_of_document=null")
     assert refused.returncode == 2
     assert f"tokens.bin: holds the id {special}, but the tokenizer's text has ids below 256" in refused.stderr
     index = (shards / "tokens.idx").read_bytes()

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ablate.config.parse import trial_from_container, trial_to_container
 from ablate.data.tokens.shards import open_shards
 from ablate.errors import UsageError
 from ablate.model.decoder import Decoder
+from ablate.model.hf_weights import shapes_of
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.supervisor import check_initial_weights
@@ -26,7 +28,8 @@ from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 from tests.support.trials import MakeTrial
 
-SHAPE = ["scale.n_heads=4", "budget.train_tokens=8000", "optimizer.learning_rate=1e-2"]
+SIZE = ["scale.n_heads=4", "budget.train_tokens=8000"]
+SHAPE = [*SIZE, "optimizer.learning_rate=1e-2"]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], t
         (["TRIAL", "new", "--qkv-groups=3"], "--qkv-groups 3: does not divide scale.n_heads=4. Allowed: 1, 2, 4."),
         (["TRIAL", "new", "--qkv-groups=x"], "--qkv-groups x: should be a whole number above 0, as in --qkv-groups 8."),
         (["TRIAL", "new", "--qkv-groups=0"], "--qkv-groups 0: should be a whole number above 0, as in --qkv-groups 8."),
-        (["TRIAL", "new", "--qkv-groups"], "Option '--qkv-groups' requires an argument."),
+        (["TRIAL", "new", "--qkv-groups"], "--qkv-groups: needs a value. Type --qkv-groups N"),
         (["TRIAL", "new", "--groups"], "export --groups: no such flag. Did you mean --qkv-groups?"),
         (["PENDING", "new"], "is pending; this takes a finished trial."),
     ],
@@ -288,7 +291,7 @@ def test_a_model_of_transformers_is_trained_further(
     model.save_pretrained(tmp_path / "theirs")
     known = list(Ledger(folder / "runs").trials())
     place = f"init_from='{tmp_path / 'theirs'}'"
-    done = ablate(folder, place, f"block={block}", *SHAPE, "optimizer.learning_rate=1e-3", "seed=2")
+    done = ablate(folder, place, f"block={block}", *SIZE, "optimizer.learning_rate=1e-3", "seed=2")
     assert done.returncode == 0, done.stdout + done.stderr
     found = new_trial(folder, known)
     assert found.frozen()["init_from_id"].startswith("sha256:")
@@ -298,14 +301,16 @@ def test_a_model_of_transformers_is_trained_further(
         model.lm_head.weight.add_(0.1)
     model.save_pretrained(tmp_path / "theirs")
     known = list(Ledger(folder / "runs").trials())
-    done = ablate(folder, place, f"block={block}", *SHAPE, "optimizer.learning_rate=1e-3", "seed=2")
+    done = ablate(folder, place, f"block={block}", *SIZE, "optimizer.learning_rate=1e-3", "seed=2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert new_trial(folder, known).frozen()["init_from_id"] != found.frozen()["init_from_id"]
 
 
 def finished(runs_dir: Path, container: dict[str, Any], status: str = "finished") -> str:
+    """Write a trial into a ledger; planning only looks whether its weights are a whole file."""
     ledger = Ledger(runs_dir)
     ledger.freeze(TrialRecord("aaaaaaaaaaaa", Status(status)), container)
+    torch.save({}, ledger.trial("aaaaaaaaaaaa").model_path)
     return "aaaaaaaaaaaa"
 
 
@@ -364,6 +369,16 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
     name = finished(tmp_path / "runs", trial_to_container(trial), status="failed")
     with pytest.raises(UsageError, match="aaaaaaaaaaaa: this trial is failed, so it has no weights"):
         resolve_init_from(replace(trial, init_from=name), tmp_path / "runs")
+    name = finished(tmp_path / "whole", trial_to_container(trial))
+    given = replace(trial, init_from=name)
+    assert resolve_init_from(given, tmp_path / "whole") == f"trial:{name}"
+    weights = Ledger(tmp_path / "whole").trial(name).model_path
+    weights.write_bytes(weights.read_bytes()[:-30])
+    with pytest.raises(UsageError, match=r"init_from=aaaaaaaaaaaa: .*model\.pt is missing or damaged"):
+        resolve_init_from(given, tmp_path / "whole")
+    weights.unlink()
+    with pytest.raises(UsageError, match=r"init_from=aaaaaaaaaaaa: .*model\.pt is missing or damaged"):
+        resolve_init_from(given, tmp_path / "whole")
     with pytest.raises(UsageError, match=r"init_from=aaaa: neither a trial in .* nor a folder"):
         resolve_init_from(replace(trial, init_from="aaaa"), tmp_path / "runs")
     folder = tmp_path / "model"
@@ -378,15 +393,16 @@ def test_weights_that_are_not_there_are_told(make_trial: MakeTrial, tmp_path: Pa
         resolve_init_from(given, tmp_path)
     config = {"model_type": "codegen", "n_layer": 2, "n_embd": 48, "n_head": 3, "rotary_dim": 8, "vocab_size": 340}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UsageError, match=r"no weights. Allowed: model.safetensors or pytorch_model.bin"):
-        resolve_init_from(given, tmp_path)
-    (folder / "model.safetensors").touch()
     with pytest.raises(UsageError, match=r"scale.d_model: 48 there, 32 here\n  scale.n_heads: 3 there, 2 here"):
         resolve_init_from(given, tmp_path)
     wide = replace(given, scale=replace(given.scale, d_model=48, n_heads=3))
+    with pytest.raises(UsageError, match=r"no weights. Allowed: model.safetensors or pytorch_model.bin"):
+        resolve_init_from(wide, tmp_path)
+    zeros = {name: torch.zeros(shape) for name, shape in shapes_of(wide).items()}
+    save_file(zeros, folder / "model.safetensors")
     first = resolve_init_from(wide, tmp_path)
     assert first.startswith("sha256:")
-    (folder / "model.safetensors").write_bytes(b"other")
+    save_file({name: weight + 1 for name, weight in zeros.items()}, folder / "model.safetensors")
     assert resolve_init_from(wide, tmp_path) != first
     encodes = replace(wide, architecture=replace(wide.architecture, kind="encoder_decoder"))
     with pytest.raises(UsageError, match="architecture=encoder_decoder also has an encoder"):
