@@ -127,13 +127,16 @@ def test_wrong_input_is_told(command: str, code: int, message: str, tmp_path: Pa
     assert not list(tmp_path.rglob("record.json")), "nothing was started"
 
 
-def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
-    (tmp_path / "bad.txt").write_bytes(b"\xfe\xff")
+@pytest.mark.parametrize(
+    ("content", "problem"), [(b"\xfe\xfe", "not UTF-8 (byte 0 is 0xfe)"), (b"\xfe\xff", "UTF-16. Convert it to UTF-8")]
+)
+def test_a_file_that_is_not_utf8_is_told(content: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(content)
     done = run_in_process(
         tmp_path, "corpus=files", "mixture=text", f"corpus.sources.text.files.path={tmp_path / 'bad.txt'}"
     )
     assert done.returncode == 1
-    assert "bad.txt: not UTF-8 (byte 0 is 0xfe)" in done.stderr
+    assert f"bad.txt: {problem}" in done.stderr
 
 
 def test_an_empty_file_is_told(tmp_path: Path) -> None:
@@ -355,6 +358,9 @@ TOGETHER = {
     "corpus=starcoderdata": "mixture=code",
     "mixture=code": "corpus=starcoderdata",
     "preparation=slurm": "preparation.partition=cpu",
+    "hardware=cluster": "budget.rows_per_step=16",
+    "hardware=gpu_8": "budget.rows_per_step=8",
+    "mixture=own": "mixture.weights={code:1,english:1}",
     "mixture=text": "corpus=files corpus.sources.text.files.path=/tmp",
     "tokenizer=file": "tokenizer.path=/tmp tokenizer.vocab_size=400",
     "architecture=encoder_decoder": "objective=span_corruption",
@@ -367,7 +373,9 @@ CHOICES = [f"{group}={path.stem}" for group in groups() for path in sorted((CONF
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_is_sound(choice: str) -> None:
+def test_every_choice_composes_and_is_sound(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # tracking=online needs somebody who is logged in.
+    monkeypatch.setattr("ablate.grid.check.has_login", lambda: True)
     trial = composed_from_container(default_container(choice, *TOGETHER.get(choice, "").split())).trial
     check(trial)
     assert trial_from_container(trial_to_container(trial)) == trial

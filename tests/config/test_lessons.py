@@ -122,7 +122,7 @@ def small(*overrides: str, **lesson: Any) -> list[Cell]:
         ),
         (
             {"contrasts": {"odd": {"weights": {"causal": 1, "mixd": -1}}}},
-            r"lesson.contrasts.odd: no arm has the label 'mixd'. Did you mean mixed\?",
+            r"lesson.contrasts.odd=mixd: no arm has this label. Did you mean mixed\? Allowed: causal, mixed, prefix.",
         ),
         ({"baseline": "none"}, r"lesson.baseline=none: no arm has this label. Allowed: causal, mixed, prefix."),
         (

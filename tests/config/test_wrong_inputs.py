@@ -122,7 +122,7 @@ WRITTEN = [
 CHOICES = [
     ("objective=causl", "objective=causl: no such choice. Did you mean causal? Allowed: causal, mixed,"),
     ("objective=", "objective=: no such choice. Allowed: causal, "),
-    ("scale=7b", "scale=7b: no such choice. Allowed: 1b, 4m, demo."),
+    ("scale=9z", "scale=9z: no such choice. Allowed: 150m, 16b, 1b, "),
     ("budget=tiny", "budget=tiny: no such choice. Allowed: demo, "),
     ("corpus=wiki", "corpus=wiki: no such choice. Allowed: codegen2, "),
     ("cleaning=strict", "cleaning=strict: no such choice. Allowed: none, standard."),

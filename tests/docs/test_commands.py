@@ -85,9 +85,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Parsed]:
     """Keep verbs from running: what they would compose is listed here."""
     found: list[Parsed] = []
 
-    def keep(verb: str, arguments: list[str], names: list[str], *, is_printing: bool) -> int:
+    def keep(verb: str, flags: dict[str, Any], overrides: list[str], names: list[str]) -> int:
         # Hydra does not read ~ in a value; the real function puts the home folder in its place.
-        found.append(Parsed(tuple(word.replace("=~/", "=/home/") for word in arguments)))
+        found.append(Parsed((*flags, *(word.replace("=~/", "=/home/") for word in overrides))))
         return 0
 
     monkeypatch.setattr(hydra_command, "run_hydra", keep)
@@ -118,15 +118,26 @@ def compose(loader: ConfigLoader, arguments: tuple[str, ...]) -> None:
     expand(loader, master, task, is_grid=is_grid, exclude=sweeper["exclude"], zips=sweeper["zip"])
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Write the files that a page shows."""
+    for name, text in files(page):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_the_commands_of_a_page_parse_and_compose(page: Path, loader: ConfigLoader, parsed: list[Parsed]) -> None:
+def test_the_commands_of_a_page_parse_and_compose(
+    page: Path, loader: ConfigLoader, parsed: list[Parsed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
     wrong = {}
     for command in runnable(page):
         parsed.clear()
         try:
             command_line.run_command_line(command.words)
             for one in parsed:
-                # Its folder is made by the slow test.
+                # The loader knows no other folder; the slow test runs these.
                 if "--config-dir" not in one.arguments:
                     compose(loader, one.arguments)
         except Exception as error:
@@ -186,9 +197,7 @@ def test_the_commands_of_a_page_run(page: Path, home: Path, tmp_path: Path) -> N
     """In the order of the page, in a folder of its own with the ledger of all pages."""
     (tmp_path / "runs").symlink_to(home / "runs")
     shutil.copytree(ROOT / "analysis", tmp_path / "analysis", ignore=shutil.ignore_patterns("out", "*.ipynb"))
-    for name, text in files(page):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    write_files(page, tmp_path)
     trials = [folder.trial_id for folder in Ledger(home / "runs").trials() if folder.model_path.exists()]
     failed = {}
     for command in runnable(page):

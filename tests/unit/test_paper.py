@@ -128,8 +128,9 @@ def test_a_score_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
     folder.update(evaluations={"eval": {**folder.record().evaluations["eval"], "bpb_full": float("nan")}})
     lesson = Lesson.of(GridResults(results.logs, results.grid))
     assert lesson.primary is not None
-    assert lesson.primary.seeds == 4
-    assert "good, seed 2: bpb_full is not a number, so that seed is left out of bpb_full for all arms." in notes(lesson)
+    assert {one.contrast.name: one.seeds for one in lesson.primary.comparisons} == {"alike": 5}
+    assert "good, seed 2: bpb_full is not a finite number, so the trial counts as diverged." in notes(lesson)
+    assert any(note.startswith("Diverged: good") and "left out of all comparisons" in note for note in notes(lesson))
 
 
 def test_an_arm_without_the_metric_is_told(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ TRIAL = {
             "host": "a host",
             "pid": 7,
             "threads": 2,
+            "ranks": 2,
+            "strategy": "ddp",
             "submission": {"launcher": "local", "job_id": "7", "submitted_at": 1.0},
             "activity": "training",
             "from_step": 0,
@@ -43,7 +45,7 @@ TRIAL = {
             "ended": "pruned",
             "ended_at": 2.5,
         },
-        {"started_at": 3.0, "host": "a host", "pid": 8},
+        {"started_at": 3.0, "host": "a host", "pid": 8, "ranks": 1},
     ],
     "failure": {"message": "m", "traceback": "t", "evidence": {"last_losses": [1.0, "nan"]}},
     "result": {
@@ -127,6 +129,8 @@ GRID = {
                     "verdict": "undecided",
                     "low": -0.1,
                     "high": 0.3,
+                    "margin": 0.25,
+                    "seeds": 5,
                 }
             ],
         }
