@@ -79,6 +79,8 @@ def build_trainer(trial: TrialConfig, strategy: StrategyName = "single", rank: R
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 takes a class that torch 2.13 deprecates.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*", category=FutureWarning)
+    # It warns of srun wherever Slurm is installed, whatever environment it is given.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning announces which accelerators there are, and advertises a product, at every start.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     trainer = pl.Trainer(
