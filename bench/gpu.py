@@ -176,7 +176,7 @@ def environment(bench: Bench) -> Iterator[Row]:
 
 def attention(bench: Bench) -> Iterator[Row]:
     """Compare the device's attention with the dense matrix, forward and backward, over segments and spans."""
-    from ablate.model.attention import AttentionMask, attend
+    from ablate.model.attention import AttentionMask
 
     torch = bench.torch
     length = 1024 if bench.is_gpu else 96
@@ -193,7 +193,7 @@ def attention(bench: Bench) -> Iterator[Row]:
             def run(backend: str, dtype: Any, inputs: Any = inputs, keep: Any = keep) -> list[Any]:
                 mask = AttentionMask.from_segments(document, span, dtype, True, backend, bench.device)  # type: ignore[arg-type]
                 query, key, value = (part.to(dtype) for part in inputs)
-                output = attend(query, key, value, mask).float() * keep
+                output = mask.attend(query, key, value).float() * keep
                 return [output.detach(), *torch.autograd.grad(output.square().sum(), inputs)]
 
             wanted = run("dense", torch.float32)

@@ -13,7 +13,7 @@ from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
-from ablate.model.attention import AttentionMask, Blocks, Fused, attend, attention_mask_BTT, mask_intervals
+from ablate.model.attention import AttentionMask, Blocks, Fused, attention_mask_BTT, mask_intervals
 from ablate.model.block_attention import block_attention, block_jobs
 from ablate.model.build import Model, build_model
 from tests.support.rows import ROWS
@@ -81,7 +81,7 @@ def assert_backend_is_dense(
         torch.randn(rows, 2, length, 16, dtype=torch.float64, requires_grad=gradient) for length in lengths
     ]
     dtype = torch.float64 if gradient else torch.float32
-    ours = attend(query.to(dtype), key.to(dtype), value.to(dtype), mask).double()
+    ours = mask.attend(query.to(dtype), key.to(dtype), value.to(dtype)).double()
     theirs = dense_attention(query, key, value, mask_BQS)
     keep = real_BQ[:, None, :, None].expand(ours.shape)
     assert torch.isfinite(ours).all()
@@ -163,7 +163,7 @@ def test_flex_gradient_equals_dense_gradient_on_a_gpu() -> None:
     seen = attention_mask_BTT(document, span)
     keep = (document > 0)[:, None, :, None]
     query, key, value = inputs = [torch.randn(len(ROWS), 2, 6, 16, device="cuda", requires_grad=True) for _ in range(3)]
-    mixed = attend(query, key, value, AttentionMask.from_segments(document, span, torch.float32, True, "flex"))
+    mixed = AttentionMask.from_segments(document, span, torch.float32, True, "flex").attend(query, key, value)
     found = torch.autograd.grad((mixed * keep).sum(), inputs)
     wanted = torch.autograd.grad((dense_attention(query, key, value, seen) * keep).sum(), inputs)
     for one, other in zip(found, wanted, strict=True):
@@ -179,7 +179,7 @@ def test_bf16_on_a_cpu_goes_in_blocks_and_stays_close_to_dense() -> None:
     query, key, value = inputs = [
         torch.randn(2, 2, 300, 16, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)
     ]
-    ours = attend(query, key, value, mask)
+    ours = mask.attend(query, key, value)
     theirs = dense_attention(query.double(), key.double(), value.double(), attention_mask_BTT(document, span))
     assert torch.allclose(ours.double(), theirs, atol=0.02)
     probe = torch.randn(ours.shape)

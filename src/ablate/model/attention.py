@@ -6,13 +6,14 @@ j ≤ i or both lie in the same bidirectional span (`span_BT`, 0 is none).
 Segments and spans are runs of a row, and a span lies inside one segment. So the keys of a query are an interval: from
 its segment's start to itself or, in a span, to the span's end. All backends are built from these intervals.
 
-Shapes: `B` rows, `T` positions, `H` heads, `Q` queries, `S` keys, `D` head width; `i` indexes queries, `j` keys.
+Shapes: `B` rows, `T` positions, `H` query heads, `K` key and value heads, `Q` queries, `S` keys, `D` head width; `i`
+indexes queries, `j` keys.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -116,6 +117,13 @@ def _compiled_flex(device: str) -> Callable[..., Any]:
     return torch.compile(flex_attention, dynamic=False if device == "cpu" else None)
 
 
+class Attention(Protocol):
+    """What a block hands its queries, keys and values to; each of K key heads serves H / K neighbouring query heads."""
+
+    def attend(self, query_BHQD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor) -> Tensor:
+        """Compute scaled dot-product attention, (B, H, Q, D)."""
+
+
 @dataclass(frozen=True)
 class AttentionMask:
     """The mask of one batch in its backend's form; built once per batch and shared by all layers.
@@ -188,12 +196,24 @@ class AttentionMask:
             return cls(Fused(None), fully_masked_B1Q1)
         mask_BQS = torch.arange(keys, device=device) >= first_BQ[:, :, None]
         mask_BQS &= torch.arange(keys, device=device) < end_BQ[:, :, None]
-        # Softmax over no key is NaN: a fully masked query attends to all keys, and `attend` zeroes its output.
+        # Softmax over no key is NaN: a fully masked query attends to all keys, and `attend` sets its output to 0.
         mask_BQS |= (end_BQ <= first_BQ)[:, :, None]
         if backend == "dense":
             return cls(Dense(mask_BQS), fully_masked_B1Q1)
         bias_BQS = torch.zeros(mask_BQS.shape, dtype=dtype, device=device).masked_fill_(~mask_BQS, float("-inf"))
         return cls(Fused(bias_BQS) if jobs_J5 is None else Blocks(bias_BQS, jobs_J5), fully_masked_B1Q1)
+
+    def attend(self, query_BHQD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor) -> Tensor:
+        """Compute attention, (B, H, Q, D); exactly 0 for fully masked queries."""
+        heads = query_BHQD.shape[1]
+        output_BHQD = self.backend(query_BHQD, _repeat_heads(key_BKSD, heads), _repeat_heads(value_BKSD, heads))
+        return output_BHQD if self.fully_masked_B1Q1 is None else output_BHQD.masked_fill(self.fully_masked_B1Q1, 0.0)
+
+
+def _repeat_heads(x_BKSD: Tensor, heads: int) -> Tensor:
+    """Repeat each key or value head for the query heads of its group: (B, H, S, D); Ainslie et al. 2023."""
+    times = heads // x_BKSD.shape[1]
+    return x_BKSD if times == 1 else x_BKSD.repeat_interleave(times, dim=1)
 
 
 def _block_mask(first_BQ: Tensor, end_BQ: Tensor, keys: int) -> BlockMask:
@@ -202,12 +222,6 @@ def _block_mask(first_BQ: Tensor, end_BQ: Tensor, keys: int) -> BlockMask:
 
     rows, queries = first_BQ.shape
     return create_block_mask(attends, rows, None, queries, keys, device=first_BQ.device.type)
-
-
-def attend(query_BHQD: Tensor, key_BHSD: Tensor, value_BHSD: Tensor, mask: AttentionMask) -> Tensor:
-    """Compute scaled dot-product attention: (B, H, Q, D); exactly 0 for fully masked queries."""
-    output_BHQD = mask.backend(query_BHQD, key_BHSD, value_BHSD)
-    return output_BHQD if mask.fully_masked_B1Q1 is None else output_BHQD.masked_fill(mask.fully_masked_B1Q1, 0.0)
 
 
 def product_dtype(states: Tensor) -> torch.dtype:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ablate.config.trial import TrialConfig
-from ablate.model.attention import AttentionMask, attend
+from ablate.model.attention import Attention
 from ablate.model.rotary import Angles, rotate
 
 
@@ -25,7 +25,7 @@ class EncoderOutput:
     """States for cross-attention, (B, S, C), and the mask from decoder positions to them."""
 
     states_BSC: Tensor
-    mask: AttentionMask
+    mask: Attention
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class GPTJBlock(nn.Module):
         self.cross = CrossAttention(shape) if cross_attention else None
 
     def forward(
-        self, x_BTC: Tensor, angles: Angles, mask: AttentionMask, encoder_output: EncoderOutput | None = None
+        self, x_BTC: Tensor, angles: Angles, mask: Attention, encoder_output: EncoderOutput | None = None
     ) -> Tensor:
         """Return x + attention(norm(x)) + mlp(norm(x)), with + cross(x, encoder_output) in parallel if there is one."""
         assert (encoder_output is None) == (self.cross is None)
@@ -123,7 +123,7 @@ class LlamaBlock(nn.Module):
         self.cross = CrossAttention(shape) if cross_attention else None
 
     def forward(
-        self, x_BTC: Tensor, angles: Angles, mask: AttentionMask, encoder_output: EncoderOutput | None = None
+        self, x_BTC: Tensor, angles: Angles, mask: Attention, encoder_output: EncoderOutput | None = None
     ) -> Tensor:
         """Add attention(norm(x)), then cross(x, encoder_output) if there is one, then mlp(norm(x))."""
         assert (encoder_output is None) == (self.cross is None)
@@ -153,8 +153,7 @@ class CrossAttention(nn.Module):
         """Return what is added to the states: (B, T, C)."""
         query_BHTD = _heads(self.query(self.norm(x_BTC)), self.shape.head_width)
         key_BKSD, value_BKSD = _heads(self.key_value(encoder_output.states_BSC), self.shape.head_width).chunk(2, dim=1)
-        key_BHSD, value_BHSD = _repeat_heads(key_BKSD, self.shape), _repeat_heads(value_BKSD, self.shape)
-        attended_BHTD = attend(_scaled(query_BHTD, self.shape), key_BHSD, value_BHSD, encoder_output.mask)
+        attended_BHTD = encoder_output.mask.attend(_scaled(query_BHTD, self.shape), key_BKSD, value_BKSD)
         output_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).flatten(2))
         return output_BTC
 
@@ -173,12 +172,12 @@ def _qkv(shape: BlockShape) -> nn.Linear:
     return nn.Linear(shape.width, (shape.heads + 2 * shape.key_value_heads) * shape.head_width, bias=False)
 
 
-def _self_attention(qkv_BTX: Tensor, shape: BlockShape, angles: Angles, mask: AttentionMask) -> Tensor:
+def _self_attention(qkv_BTX: Tensor, shape: BlockShape, angles: Angles, mask: Attention) -> Tensor:
     """Apply self-attention to the projections and concatenate the heads: (B, T, C)."""
     sizes = [shape.heads, shape.key_value_heads, shape.key_value_heads]
     query_BHTD, key_BKTD, value_BKTD = torch.split(_heads(qkv_BTX, shape.head_width), sizes, dim=1)
-    key_BHTD, value_BHTD = _repeat_heads(rotate(key_BKTD, *angles), shape), _repeat_heads(value_BKTD, shape)
-    return attend(_scaled(rotate(query_BHTD, *angles), shape), key_BHTD, value_BHTD, mask).transpose(1, 2).flatten(2)
+    query_BHTD = _scaled(rotate(query_BHTD, *angles), shape)
+    return mask.attend(query_BHTD, rotate(key_BKTD, *angles), value_BKTD).transpose(1, 2).flatten(2)
 
 
 def _scaled(query_BHTD: Tensor, shape: BlockShape) -> Tensor:
@@ -187,10 +186,4 @@ def _scaled(query_BHTD: Tensor, shape: BlockShape) -> Tensor:
 
 def _heads(x_BTX: Tensor, head_width: int) -> Tensor:
     """Reshape (B, T, X · D) to (B, X, T, D)."""
-    return x_BTX.view(*x_BTX.shape[:2], -1, head_width).transpose(1, 2)
-
-
-def _repeat_heads(x_BKTD: Tensor, shape: BlockShape) -> Tensor:
-    """Repeat each key or value head for the query heads of its group: (B, H, T, D); Ainslie et al. 2023."""
-    times = shape.heads // shape.key_value_heads
-    return x_BKTD if times == 1 else x_BKTD.repeat_interleave(times, dim=1)
+    return x_BTX.view(*x_BTX.shape[:2], x_BTX.shape[2] // head_width, head_width).transpose(1, 2)

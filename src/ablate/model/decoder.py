@@ -3,13 +3,15 @@
 Shapes: `B` rows, `T` positions, `C` width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from ablate.config.trial import TrialConfig
-from ablate.model.attention import AttentionMask, product_dtype
+from ablate.model.attention import Attention, AttentionMask, product_dtype
 from ablate.model.blocks import BlockShape
+from ablate.model.cache import Caches, KeyValueCache
 from ablate.model.language_model import LanguageModel
 from ablate.model.rotary import Angles
 from ablate.model.transfer import to_device
@@ -17,11 +19,11 @@ from ablate.model.transfer import to_device
 
 @dataclass(frozen=True)
 class DecoderInputs:
-    """Tokens, (B, T), with their rotary angles and mask."""
+    """Tokens, (B, T), with their rotary angles and what attends in each layer."""
 
     input_ids_BT: Tensor
     angles: Angles
-    mask: AttentionMask
+    attentions: Sequence[Attention]
 
 
 class Decoder(LanguageModel[DecoderInputs]):
@@ -32,7 +34,7 @@ class Decoder(LanguageModel[DecoderInputs]):
 
     def __init__(self, trial: TrialConfig, vocabulary: int) -> None:
         super().__init__(trial, vocabulary)
-        shape = BlockShape.of(trial)
+        shape = self.shape = BlockShape.of(trial)
         self.honours_spans = trial.architecture.honours_bidirectional_spans
         self.blocks = nn.ModuleList(shape.block() for _ in range(trial.scale.n_layers))
         self.norm = shape.norm()
@@ -43,11 +45,32 @@ class Decoder(LanguageModel[DecoderInputs]):
         device, dtype = self.head.weight.device, product_dtype(self.head.weight)
         mask = AttentionMask.from_segments(document_BT, span_BT, dtype, self.honours_spans, self.attention, device)
         angles = self._angles(to_device(position_BT, device))
-        return DecoderInputs(to_device(input_ids_BT, device), angles, mask)
+        return DecoderInputs(to_device(input_ids_BT, device), angles, [mask] * len(self.blocks))
 
     def states(self, inputs: DecoderInputs) -> Tensor:
         """See `LanguageModel`."""
         x_BTC: Tensor = self.embedding(inputs.input_ids_BT)
-        for block in self.blocks:
-            x_BTC = self._apply_block(block, x_BTC, inputs.angles, inputs.mask)
+        for block, attention in zip(self.blocks, inputs.attentions, strict=True):
+            x_BTC = self._apply_block(block, x_BTC, inputs.angles, attention)
         return self._scaled(self.norm(x_BTC))
+
+    def caches(self, rows: int, positions: int) -> Caches:
+        """See `LanguageModel`."""
+        weight = self.head.weight
+        return (
+            KeyValueCache.empty(len(self.blocks), rows, positions, self.shape, product_dtype(weight), weight.device),
+        )
+
+    def recording(
+        self, inputs: DecoderInputs, tokens: int, span_tokens: int, caches: Caches, row: int
+    ) -> DecoderInputs:
+        """See `LanguageModel`."""
+        [cache] = caches
+        return replace(inputs, attentions=cache.recording(inputs.attentions, row, tokens))
+
+    def next_inputs(self, token_B: Tensor, caches: Caches) -> DecoderInputs:
+        """See `LanguageModel`."""
+        [cache] = caches
+        rows, device = len(token_B), self.head.weight.device
+        angles = self._angles(to_device(cache.length_B[:rows, None], device))
+        return DecoderInputs(to_device(token_B, device)[:, None], angles, cache.appending(rows))

@@ -9,15 +9,17 @@ Each part works on its own tokens, packed at the front of a row, and costs what 
 Shapes: `B` rows, `T` positions, `S` slots of the encoder, `U` slots of the decoder, `C` width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ablate.config.trial import TrialConfig
-from ablate.model.attention import AttentionMask, product_dtype, run_bounds
+from ablate.model.attention import Attention, AttentionMask, product_dtype, run_bounds
 from ablate.model.blocks import BlockShape, EncoderOutput
+from ablate.model.cache import Caches, KeyValueCache
 from ablate.model.language_model import LanguageModel
 from ablate.model.rotary import Angles
 from ablate.model.transfer import to_device
@@ -113,14 +115,20 @@ class Parts:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What both parts read: their tokens with rotary angles, the masks, and the decoder's slots."""
+    """What both parts read: their tokens with rotary angles, what attends, and the decoder's slots.
 
-    encoder: tuple[Tensor, Angles]
+    Attributes:
+        encoder: None where caches hold what the decoder needs of it.
+        self_attentions: of each decoder layer.
+        cross_attentions: of each decoder layer.
+        slots: None where the decoder's tokens are all tokens.
+    """
+
+    encoder: tuple[Tensor, Angles, AttentionMask] | None
     decoder: tuple[Tensor, Angles]
-    encoder_mask: AttentionMask
-    decoder_mask: AttentionMask
-    cross_mask: AttentionMask
-    slots: Slots
+    self_attentions: Sequence[Attention]
+    cross_attentions: Sequence[Attention]
+    slots: Slots | None
 
 
 class EncoderDecoder(LanguageModel[Inputs]):
@@ -128,7 +136,7 @@ class EncoderDecoder(LanguageModel[Inputs]):
 
     def __init__(self, trial: TrialConfig, vocabulary: int) -> None:
         super().__init__(trial, vocabulary)
-        shape = BlockShape.of(trial)
+        shape = self.shape = BlockShape.of(trial)
         self.encoder_blocks = nn.ModuleList(shape.block() for _ in range(trial.architecture.encoder_layers))
         self.encoder_norm = shape.norm()
         self.blocks = nn.ModuleList(shape.block(cross_attention=True) for _ in range(trial.scale.n_layers))
@@ -148,24 +156,63 @@ class EncoderDecoder(LanguageModel[Inputs]):
             return AttentionMask.from_intervals(*intervals, keys.count, dtype, self.attention, device)
 
         return Inputs(
-            tokens(parts.encoder),
+            (*tokens(parts.encoder), mask(parts.encoder_BS, parts.encoder)),
             tokens(parts.decoder),
-            mask(parts.encoder_BS, parts.encoder),
-            mask(parts.decoder_BU, parts.decoder),
-            mask(parts.cross_BU, parts.encoder),
+            [mask(parts.decoder_BU, parts.decoder)] * len(self.blocks),
+            [mask(parts.cross_BU, parts.encoder)] * len(self.blocks),
             parts.decoder.on(device),
         )
 
     def states(self, inputs: Inputs) -> Tensor:
         """Return the decoder's last hidden states, normed, and zeros at positions of the encoder alone: (B, T, C)."""
-        input_ids_BS, angles = inputs.encoder
-        x_BSC = self.embedding(input_ids_BS)
-        for block in self.encoder_blocks:
-            x_BSC = self._apply_block(block, x_BSC, angles, inputs.encoder_mask, None)
-        encoder_output = EncoderOutput(self.encoder_norm(x_BSC), inputs.cross_mask)
         input_ids_BU, angles = inputs.decoder
+        encoded_BSC = self._encoded(inputs)
         # Not a second call of the module: torch's memory tracker takes one.
         x_BUC = functional.embedding(input_ids_BU, self.embedding.weight)
-        for block in self.blocks:
-            x_BUC = self._apply_block(block, x_BUC, angles, inputs.decoder_mask, encoder_output)
-        return inputs.slots.scatter(self._scaled(self.norm(x_BUC)))
+        layers = zip(self.blocks, inputs.self_attentions, inputs.cross_attentions, strict=True)
+        for block, self_attention, cross_attention in layers:
+            encoder_output = EncoderOutput(encoded_BSC, cross_attention)
+            x_BUC = self._apply_block(block, x_BUC, angles, self_attention, encoder_output)
+        hidden_BUC = self._scaled(self.norm(x_BUC))
+        return hidden_BUC if inputs.slots is None else inputs.slots.scatter(hidden_BUC)
+
+    def _encoded(self, inputs: Inputs) -> Tensor:
+        """Return the encoder's output, (B, S, C); no position where caches hold its keys and values."""
+        if inputs.encoder is None:
+            rows = len(inputs.decoder[0])
+            return self.embedding.weight.new_empty(rows, 0, self.embedding.embedding_dim)
+        input_ids_BS, angles, mask = inputs.encoder
+        x_BSC = self.embedding(input_ids_BS)
+        for block in self.encoder_blocks:
+            x_BSC = self._apply_block(block, x_BSC, angles, mask, None)
+        encoded_BSC: Tensor = self.encoder_norm(x_BSC)
+        return encoded_BSC
+
+    def caches(self, rows: int, positions: int) -> Caches:
+        """See `LanguageModel`."""
+        weight, layers = self.head.weight, len(self.blocks)
+        own, cross = (
+            KeyValueCache.empty(layers, rows, positions, self.shape, product_dtype(weight), weight.device)
+            for _ in range(2)
+        )
+        return own, cross
+
+    def recording(self, inputs: Inputs, tokens: int, span_tokens: int, caches: Caches, row: int) -> Inputs:
+        """See `LanguageModel`."""
+        own, cross = caches
+        # The last token of a span is read by both parts.
+        decoder_tokens = tokens - max(0, span_tokens - 1)
+        return replace(
+            inputs,
+            self_attentions=own.recording(inputs.self_attentions, row, decoder_tokens),
+            cross_attentions=cross.recording(inputs.cross_attentions, row, span_tokens),
+        )
+
+    def next_inputs(self, token_B: Tensor, caches: Caches) -> Inputs:
+        """See `LanguageModel`."""
+        own, cross = caches
+        rows, device = len(token_B), self.head.weight.device
+        own_B, cross_B = own.length_B[:rows], cross.length_B[:rows]
+        position_B = own_B + cross_B - (cross_B > 0).long()
+        decoder = (to_device(token_B, device)[:, None], self._angles(to_device(position_B, device)[:, None]))
+        return Inputs(None, decoder, own.appending(rows), cross.reading(rows), None)

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
+from ablate.model.cache import Caches
 from ablate.model.initialisation import initialise
 from ablate.model.loss import nll_and_first_choices, summed_nll
 from ablate.model.rotary import Angles, rotary_angles
@@ -102,6 +103,26 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         """Return the last hidden states, normed: (B, T, C)."""
         raise NotImplementedError
 
+    def caches(self, rows: int, positions: int) -> Caches:
+        """Allocate caches for writing so many rows of at most so many tokens, prompts included."""
+        raise NotImplementedError
+
+    def recording(self, inputs: Inputs, tokens: int, span_tokens: int, caches: Caches, row: int) -> Inputs:
+        """Return the inputs of one prompt such that `states` stores keys and values in a row of the caches.
+
+        Args:
+            inputs: of a batch of one row without padding.
+            tokens: the number of its tokens.
+            span_tokens: the length of the bidirectional span at its start.
+            caches: the result of `caches`.
+            row: of the caches.
+        """
+        raise NotImplementedError
+
+    def next_inputs(self, token_B: Tensor, caches: Caches) -> Inputs:
+        """Return what `states` reads of one more token in each of the first rows of the caches, which take it in."""
+        raise NotImplementedError
+
     def forward(self, input_ids_BT: Tensor, document_BT: Tensor, position_BT: Tensor, span_BT: Tensor) -> Tensor:
         """Return the last hidden states, normed: (B, T, C)."""
         return self.states(self.inputs(document_BT.long(), span_BT.long(), input_ids_BT.long(), position_BT.long()))
@@ -141,6 +162,32 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         position_B = np.arange(len(last_B)) * batch.document_BT.shape[1] + last_B
         hidden_BC = self.states(self.prepared(batch).inputs).flatten(0, 1)[self._on_device(position_B)]
         logits_BV: Tensor = self.head(hidden_BC).float()
+        return logits_BV
+
+    @torch.no_grad()
+    def read_prompt(self, batch: Batch, caches: Caches, row: int) -> Tensor:
+        """Read a prompt, a batch of one row without padding, into a row of the caches.
+
+        Returns:
+            The logits of the token after it, fp32, (V,).
+        """
+        tokens, span_tokens = batch.input_ids_BT.shape[1], int((batch.span_BT > 0).sum())
+        inputs = self.recording(self.prepared(batch).inputs, tokens, span_tokens, caches, row)
+        logits_V: Tensor = self.head(self.states(inputs)[0, -1]).float()
+        return logits_V
+
+    @torch.no_grad()
+    def read_tokens(self, token_B: Tensor, caches: Caches) -> Tensor:
+        """Read one more token in each of the first rows of the caches.
+
+        Args:
+            token_B: the tokens, on the host.
+            caches: rows beyond the tokens stay as they are.
+
+        Returns:
+            The logits of the token after it, fp32, (B, V).
+        """
+        logits_BV: Tensor = self.head(self.states(self.next_inputs(token_B, caches))[:, 0]).float()
         return logits_BV
 
     def hidden_with_loss(self, prepared: Prepared[Inputs]) -> Tensor:

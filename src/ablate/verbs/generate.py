@@ -84,8 +84,9 @@ def main(arguments: Arguments) -> int:
 def _written(folder: TrialFolder, trial: TrialConfig, request: Request) -> tuple[str, str]:
     """Return the text, and how it ended."""
     from ablate.data.tokens.shards import open_shards
-    from ablate.evaluation.generate import Sampling, generate
+    from ablate.evaluation.generate import Problem, generate
     from ablate.evaluation.held_out import HeldOut
+    from ablate.evaluation.sampling import Sampling
     from ablate.model.build import build_model
     from ablate.objectives.randomness import keyed_rng
     from ablate.training.weights import trained_weights
@@ -103,12 +104,12 @@ def _written(folder: TrialFolder, trial: TrialConfig, request: Request) -> tuple
     trial = replace(trial, hardware=replace(trial.hardware, attention="sdpa"))
     model = build_model(trial, trial.tokenizer.vocab_size)
     model.load_state_dict(trained_weights(folder.model_path))
-    sampling = Sampling(tokens, request.temperature, request.top_p, request.seed)
+    sampling = Sampling(request.temperature, request.top_p, request.seed)
     ends = (tokenizer.special.end_of_text, tokenizer.special.end_of_mask)
-    generated = generate(model.eval(), prompt, sampling, ends)
-    end = generated.ended_by
-    ending = "at --max-tokens" if end is None else f"ended by {tokenizer.special.names()[end]}"
-    return tokenizer.shown(generated.tokens_T), f"{counted(len(generated.tokens_T), 'token')}, {ending}"
+    problem = Problem("prompt", prompt, samples=[0], max_tokens=tokens)
+    [sample] = generate(model.eval(), tokenizer, [problem], sampling, rows=1, end_tokens=ends)
+    ending = "at --max-tokens" if sample.finished_by == "max_tokens" else f"ended by {sample.end}"
+    return tokenizer.shown(sample.tokens_T), f"{counted(len(sample.tokens_T), 'token')}, {ending}"
 
 
 def _tokens(request: Request, prompt_tokens: int, context_tokens: int) -> int:
