@@ -16,7 +16,7 @@ from ablate.config.data import MixtureConfig
 from ablate.config.fields import Kind
 from ablate.config.parse import plain
 from ablate.config.trial import TrialConfig
-from ablate.objectives.infill import Infill
+from ablate.objectives.infill import CONTEXT_VERSION, Infill
 from ablate.objectives.objective import Objective, WeightedTask
 from ablate.objectives.tasks import TASKS
 from ablate.versions import CODE_VERSIONS
@@ -86,6 +86,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
         container["architecture"]["kind"] = "causal_decoder"
     if trial.scale.width_multiplier == 1:
         del container["scale"]["mup_base_width"]
+    _drop_defaults(trial, container)
     limit = container["block"].pop("max_rotary_channels")
     if limit is not None and limit < trial.block.partial_rotary_factor * trial.head_width:
         # A smaller factor says the same.
@@ -99,6 +100,22 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container["code_versions"] = CODE_VERSIONS
     assert isinstance(container, dict)
     return container
+
+
+def _drop_defaults(trial: TrialConfig, container: dict[str, Any]) -> None:
+    """Drop options that change nothing at their default, and what they replace: trials without them keep their ids."""
+    if trial.optimizer.z_loss == 0:
+        del container["optimizer"]["z_loss"]
+    if trial.schedule.flat_fraction == 0:
+        del container["schedule"]["flat_fraction"]
+    if trial.schedule.cooldown_fraction == 0:
+        del container["schedule"]["cooldown_fraction"]
+    if trial.mixture.leading_end_of_text:
+        del container["mixture"]["leading_end_of_text"]
+    if trial.init_scheme == "normal" or trial.init_from_id is not None:
+        del container["init_scheme"]
+    else:
+        del container["scale"]["init_std"]
 
 
 def _mixture(mixture: MixtureConfig, *, is_drawn: bool) -> dict[str, Any]:
@@ -132,6 +149,8 @@ def _infill(infill: Infill | None) -> list[Any] | None:
         return None
     scope = "context" if infill.merges_documents else "document"
     versions = {infill.format.name: infill.format.code_version}
+    if infill.merges_documents:
+        versions["scope=context"] = CONTEXT_VERSION
     return [infill.format.name, infill.rate, infill.level, scope, dict(infill.parameters), versions]
 
 

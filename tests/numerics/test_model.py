@@ -100,6 +100,24 @@ def test_chunked_loss_equals_the_whole_and_so_do_its_gradients(
     assert torch.equal(hits, logits.argmax(-1) == target)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.3)])
+def test_z_loss_changes_the_gradient_and_not_the_value(dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    head, hidden, z_loss = nn.Linear(16, 500), torch.randn(700, 16, requires_grad=True), 0.01
+    target = torch.randint(0, 500, (700,))
+    logits = head(hidden)
+    nll = functional.cross_entropy(logits, target, reduction="sum")
+    wanted = torch.autograd.grad(nll + z_loss * (logits.logsumexp(-1) ** 2).sum(), [hidden, *head.parameters()])
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        value = summed_nll(hidden, head, target, z_loss)
+        found = torch.autograd.grad(value, [hidden, *head.parameters()])
+        plain = torch.autograd.grad(summed_nll(hidden, head, target), [hidden, *head.parameters()])
+    assert value.item() == pytest.approx(nll.item(), rel=tolerance / 30)
+    for one, other, without in zip(found, wanted, plain, strict=True):
+        assert torch.allclose(one, other, atol=tolerance)
+        assert float((one - without).abs().max()) > 2 * float((one - other).abs().max())
+
+
 def test_rotary_products_depend_on_distance_alone() -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)

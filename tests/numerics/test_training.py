@@ -14,7 +14,7 @@ from ablate.model.decoder import Decoder
 from ablate.training.divergence import DivergedError
 from ablate.training.loader import batch_loader
 from ablate.training.module import TrialModule
-from ablate.training.optimizer import learning_rate
+from ablate.training.schedule import learning_rate
 from ablate.training.trainer import build_trainer
 from ablate.training.trial import budget_target
 from tests.support.training import train, trained

@@ -191,7 +191,7 @@ def changed(config: Any, key: str, value: Any) -> Any:
 
 
 # Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
-FIXED = {"optimizer.kind", "schedule.kind"}
+FIXED = {"optimizer.kind"}
 NAMES: dict[str, Any] = {
     "tracking.loggers": ("csv",),
     "block.max_rotary_channels": 4,

@@ -87,12 +87,25 @@ def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, s
         assert sources(example) == window.tolist()
         assert len(example.loss_T) == len(example.span_T) == len(example.document_T) == len(example.tokens_T)
         arm = made.objective.tasks[index]
-        is_merged = arm.merges_documents or (
-            made.objective.infill is not None and arm.task.keeps_order and made.objective.infill.merges_documents
-        )
+        infill_merges = made.objective.infill is not None and made.objective.infill.merges_documents
+        is_moved = SPECIAL.end_of_mask in example.tokens_T
+        is_merged = arm.merges_documents or (arm.task.keeps_order and infill_merges and is_moved)
         assert np.unique(example.document_T).tolist() == ([1] if is_merged else [1, 2, 3])
         has_spans[index] = has_spans.get(index, False) or bool(example.span_T.any())
     assert has_spans == {index: made.objective.tasks[index].has_bidirectional_spans for index in has_spans}
+
+
+def test_infill_across_documents_changes_no_row_in_which_nothing_moves() -> None:
+    across, plain = rows_of("causal", "psm", scope="context", rate=0.5), rows_of("causal")
+    window = np.arange(1000, 1060, dtype=np.int32)
+    lengths = [across.example(row, window, (20, 30, 10))[0] for row in range(40)]
+    unmoved = [row for row, example in enumerate(lengths) if len(example) == len(window)]
+    assert 10 < len(unmoved) < 30
+    assert {lengths[row].document_tokens for row in range(40) if row not in unmoved} == {(64,)}
+    for row in unmoved:
+        one, other = lengths[row], plain.example(row, window, (20, 30, 10))[0]
+        assert one.document_tokens == other.document_tokens == (20, 30, 10)
+        assert one.tokens_T.tolist() == other.tokens_T.tolist() and one.loss_T.tolist() == other.loss_T.tolist()
 
 
 @given(text=TEXT, seed=SEEDS, opens=st.booleans(), closes=st.booleans(), loss_on=st.sampled_from(["all", "targets"]))
@@ -190,8 +203,9 @@ def test_infill_meets_its_rate_and_its_cuts_are_uniform(level: str) -> None:
     text = np.tile(np.array([*range(1000, 1009), 1010], np.int32), 10)
     cuts = []
     for _ in range(count):
-        tokens = infill(text, rng, SPECIAL, Letters()).tolist()
-        if SPECIAL.middle in tokens:
+        moved_T = infill(text, rng, SPECIAL, Letters())
+        if moved_T is not None:
+            tokens = moved_T.tolist()
             prefix_tokens = tokens.index(SPECIAL.suffix) - 1
             middle_tokens = len(tokens) - 2 - tokens.index(SPECIAL.middle)
             cuts.append((prefix_tokens, prefix_tokens + middle_tokens))
@@ -207,7 +221,8 @@ def test_joint_takes_both_orders_in_their_shares() -> None:
     infill = rows_of("causal", "joint", rate=1.0, spm_fraction=0.25).objective.infill
     assert infill is not None
     rng = np.random.default_rng(0)
-    spm = [int(infill(TOKENS, rng, SPECIAL, Letters())[1]) == SPECIAL.suffix for _ in range(2000)]
+    moved = [infill(TOKENS, rng, SPECIAL, Letters()) for _ in range(2000)]
+    spm = [row_T is not None and int(row_T[1]) == SPECIAL.suffix for row_T in moved]
     # A prefix of length 0 looks the same: one in a hundred.
     assert np.mean(spm) == pytest.approx(0.255, abs=0.03)
 

@@ -7,7 +7,7 @@ import pytest
 
 from ablate.data.batches.epoch_order import EpochOrder
 from ablate.data.batches.stream import Stream
-from ablate.data.tokens.shards import Shards
+from ablate.data.tokens.shards import Shards, open_shards
 from ablate.errors import FailureError, UsageError
 from tests.support.trials import MakeTrial
 
@@ -130,6 +130,18 @@ def test_a_source_shorter_than_a_window_is_rejected(shards: Shards, make_trial: 
     trial = make_trial("scale.window_tokens=1000000", "scale.context_tokens=1000000", "budget.train_tokens=1e8")
     with pytest.raises(FailureError, match=r"less than one window \(scale\.window_tokens=1000000\)"):
         Stream(shards, trial)
+
+
+def test_documents_begin_with_their_text_where_no_token_leads(shards: Shards, make_trial: MakeTrial) -> None:
+    trial = make_trial("mixture.leading_end_of_text=false", "mixture.document_mask=false")
+    bare = open_shards(trial)
+    assert bare.folder != shards.folder
+    source, led = bare.source("code"), shards.source("code")
+    assert source.documents == led.documents
+    assert source.tokens == led.tokens - led.documents
+    for number in range(source.documents):
+        with_border = led.read(led.start(number), led.start(number + 1))
+        assert source.read(source.start(number), source.start(number + 1)).tolist() == with_border[1:].tolist()
 
 
 def test_shards_hold_every_train_document_between_two_borders(shards: Shards, text: dict[str, Path]) -> None:

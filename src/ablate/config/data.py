@@ -39,7 +39,8 @@ class MixtureConfig:
     `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
     budget. `max_epochs`, one for all or by source, rejects a budget that reads more often. `augmentation:
     first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` splits a source every
-    `window_tokens`, `best_fit` packs whole documents.
+    `window_tokens`, `best_fit` packs whole documents. `<|endoftext|>` ends each document; with `leading_end_of_text`
+    it also begins each.
     """
 
     weights: Weights
@@ -50,6 +51,7 @@ class MixtureConfig:
     packing: Packing
     document_mask: bool
     restart_positions: bool
+    leading_end_of_text: bool = True
 
     def epoch_cap(self, source: str) -> float | None:
         """How often a source may be read."""

@@ -42,6 +42,11 @@ def keys_of(group: str, choice: str) -> Iterator[str]:
         yield from _dotted(part, f"{group}.")
 
 
+def value_of(group: str, choice: str, key: str) -> Any:
+    """Return the value that a choice of a config group gives to one of the group's keys."""
+    return _read(CONF / group / f"{choice}.yaml")[key]
+
+
 def choices_with(key: str) -> list[str]:
     """Return the choices of its config group, as `objective=prefix`, with which a key exists."""
     group = key.partition(".")[0]

@@ -121,6 +121,33 @@ def _tokenizer_file(trial: TrialConfig) -> Iterator[str]:
         )
 
 
+def _schedule(trial: TrialConfig) -> Iterator[str]:
+    schedule = trial.schedule
+    key = "cooldown_fraction" if schedule.kind == "wsd" else "flat_fraction"
+    end = getattr(schedule, key)
+    if schedule.warmup_fraction + end >= 1:
+        yield (
+            f"schedule.{key}={end:g}: with schedule.warmup_fraction={schedule.warmup_fraction:g} nothing of "
+            "schedule.decay_tokens is left between them. Their sum must be below 1."
+        )
+
+
+def _initial_values(trial: TrialConfig) -> Iterator[str]:
+    if trial.init_scheme == "codegen" and trial.scale.mup_base_width is not None:
+        yield (
+            f"init_scheme=codegen: sets each matrix by its width, and so does muP (scale.mup_base_width="
+            f"{trial.scale.mup_base_width}). Type init_scheme=normal, or scale.mup_base_width=null."
+        )
+
+
+def _leading_token(trial: TrialConfig) -> Iterator[str]:
+    if trial.mixture.document_mask and not trial.mixture.leading_end_of_text:
+        yield (
+            "mixture.leading_end_of_text=false: with mixture.document_mask=true no text follows <|endoftext|>, and "
+            "every score begins with it. Type mixture.document_mask=false too, or leave it true."
+        )
+
+
 def _splits(trial: TrialConfig) -> Iterator[str]:
     if trial.corpus.val_fraction + trial.corpus.test_fraction >= 1:
         yield "corpus.val_fraction + corpus.test_fraction: must leave something to train on (sum below 1)."
@@ -180,6 +207,9 @@ RULES: tuple[Callable[[TrialConfig], Iterator[str]], ...] = (
     _mixture_weights,
     _mixture_stages,
     _splits,
+    _schedule,
+    _initial_values,
+    _leading_token,
     _encoder_layers,
     _attention_backend,
     _ranks,

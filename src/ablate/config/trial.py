@@ -154,7 +154,10 @@ class BudgetConfig:
 
 @typed(frozen=True, config=STRICT)
 class OptimizerConfig:
-    """AdamW on all parameters; weight decay on matrices only. `clip_norm` 0 clips nothing."""
+    """AdamW on all parameters; weight decay on matrices only. `clip_norm` 0 clips nothing.
+
+    `z_loss` weighs the squared log-normaliser of the logits, which is added to the loss (PaLM, section 5).
+    """
 
     kind: Literal["adamw"]
     learning_rate: Positive
@@ -163,16 +166,23 @@ class OptimizerConfig:
     eps: Positive
     weight_decay: NotNegative
     clip_norm: NotNegative
+    z_loss: NotNegative = 0.0
 
 
 @typed(frozen=True, config=STRICT)
 class ScheduleConfig:
-    """The learning rate over the budget's tokens: linear warm-up, then cosine until `decay_tokens`."""
+    """The learning rate over the budget's tokens: linear warm-up, then a decay that ends at `decay_tokens`.
 
-    kind: Literal["cosine"]
+    The fractions are of `decay_tokens`, `final_fraction` apart, which is of the peak. `cosine` ends `flat_fraction`
+    before `decay_tokens`, and the rate stays where it is. `wsd` stays at the peak and falls over `cooldown_fraction`.
+    """
+
+    kind: Literal["cosine", "wsd"]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
     decay_tokens: Count
     final_fraction: Fraction
+    flat_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    cooldown_fraction: Fraction = 0.0
 
 
 @typed(frozen=True, config=STRICT)
@@ -278,6 +288,7 @@ class TrialConfig:
     hardware: Annotated[HardwareConfig, OPERATIONAL]
     checkpoint: Annotated[CheckpointConfig, OPERATIONAL]
     cache_dir: Annotated[str | None, OPERATIONAL]
+    init_scheme: Literal["normal", "codegen"] = "normal"
 
     @property
     def train_tokens_per_step(self) -> int:

@@ -4,9 +4,11 @@ Rules about values alone stand in `ablate.config.rules`. Each rule here is a fun
 that yields a message per problem: what was given, what is allowed, what to type.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
+from ablate.config.options import choices_of, value_of
 from ablate.config.trial import TrialConfig
 from ablate.data.corpus.recipe import check_readers
 from ablate.errors import UsageError
@@ -28,8 +30,8 @@ def _masks(trial: TrialConfig, objective: Objective) -> Iterator[str]:
         if task.max_masks(window) > sentinels:
             yield (
                 f"objective.tasks.{task.label}: can draw {task.max_masks(window)} spans in a window of {window} "
-                f"tokens, the tokenizer has {sentinels} mask sentinels. Raise tokenizer.mask_sentinels or the spans' "
-                "length, or lower the ratio."
+                f"tokens, the tokenizer has {sentinels} mask sentinels. Type tokenizer.mask_sentinels="
+                f"{_most_masks(objective, window)}, raise the spans' length, or lower the ratio."
             )
     infill = objective.infill
     if infill is not None and infill.format.masks > sentinels:
@@ -39,15 +41,33 @@ def _masks(trial: TrialConfig, objective: Objective) -> Iterator[str]:
         )
 
 
+def _most_masks(objective: Objective, window: int) -> int:
+    return max(task.max_masks(window) for task in objective.tasks)
+
+
 def _span_lengths(trial: TrialConfig, objective: Objective) -> Iterator[str]:
     window = trial.scale.window_tokens
+    needed = max(task.min_segment_tokens for task in objective.tasks)
     for task in objective.tasks:
         if task.min_segment_tokens > window:
             yield (
                 f"objective.tasks.{task.label}.noise: its spans are longer than what its ratio masks in a window of "
                 f"scale.window_tokens={window}; they fit from {task.min_segment_tokens:.0f} tokens on. "
-                f"Shorten the spans, raise the ratio, or take a larger scale. Given: {task.parameters['noise']}."
+                f"Shorten the spans, raise the ratio, or type {_larger_scale(trial, objective, needed)}. "
+                f"Given: {task.parameters['noise']}."
             )
+
+
+def _larger_scale(trial: TrialConfig, objective: Objective, window: float) -> str:
+    """Return the overrides that choose the smallest scale with such a window, and as many masks as it needs."""
+    windows = {name: value_of("scale", name, "window_tokens") for name in choices_of("scale")}
+    fitting = [name for name in windows if windows[name] >= window]
+    if not fitting:
+        return f"scale.window_tokens={math.ceil(window)}"
+    chosen = min(fitting, key=lambda name: (windows[name], value_of("scale", name, "d_model")))
+    masks = _most_masks(objective, windows[chosen])
+    more = f" tokenizer.mask_sentinels={masks}" if masks > trial.tokenizer.mask_sentinels else ""
+    return f"scale={chosen}{more}"
 
 
 def _encoder(trial: TrialConfig, objective: Objective) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from ablate.identity import code_versions
 from ablate.lessons.grid_results import GridResults
-from ablate.objectives.infill import FORMATS
+from ablate.objectives.infill import CONTEXT_VERSION, FORMATS
 from ablate.objectives.noise import NOISES
 from ablate.objectives.tasks import TASKS
 from ablate.versions import CODE_VERSIONS
@@ -12,6 +12,7 @@ def stale_trials(results: GridResults) -> dict[str, list[str]]:
     """Trial id → components whose code version has changed since the trial was frozen."""
     current = {
         **CODE_VERSIONS,
+        "scope=context": CONTEXT_VERSION,
         **{name: part.code_version for parts in (TASKS, NOISES, FORMATS) for name, part in parts.items()},
     }
     stale = {}

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
 from ablate.model.cache import Caches
-from ablate.model.initialisation import initialise
+from ablate.model.initialisation import Scheme, codegen, initialise, normal
 from ablate.model.loss import nll_and_first_choices, summed_nll
 from ablate.model.rotary import Angles, rotary_angles
 from ablate.model.transfer import to_device
@@ -58,7 +58,8 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         # Selective checkpointing is the blocks'.
         self.recomputes_blocks = trial.scale.activation_checkpointing == "full"
         self.attention = trial.hardware.attention
-        self.init_seed, self.init_std = trial.init_seed, trial.scale.init_std
+        self.init_seed, self.init_scheme = trial.init_seed, _scheme(trial)
+        self.z_loss = trial.optimizer.z_loss
         self.width_multiplier = trial.scale.width_multiplier
         self.embedding = nn.Embedding(vocabulary, trial.scale.d_model)
 
@@ -75,8 +76,7 @@ class LanguageModel(nn.Module, Generic[Inputs]):
 
     def initialise(self) -> None:
         """Draw all parameters, or this rank's parts of them."""
-        block_std = self.init_std if self.width_multiplier == 1 else self.init_std / self.width_multiplier**0.5
-        initialise(self, self.init_seed, std=self.init_std, block_std=block_std)
+        initialise(self, self.init_seed, self.init_scheme)
 
     def materialise(self, device: torch.device) -> None:
         """Allocate the parameters of a model that was built on the meta device, sharded or not, and draw them.
@@ -138,12 +138,15 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         )
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return Σ nll in nats over the targets with loss, with gradient, on the model's device."""
+        """Return Σ nll in nats over the targets with loss, on the model's device.
+
+        With `z_loss` its gradient is that of Σ nll + z_loss · Σ log-normaliser².
+        """
         return self.loss_of(self.prepared(batch))
 
     def loss_of(self, prepared: Prepared[Inputs]) -> Tensor:
         """Return the loss of a batch that is on the device."""
-        return summed_nll(self.hidden_with_loss(prepared), self.head, prepared.target_N)
+        return summed_nll(self.hidden_with_loss(prepared), self.head, prepared.target_N, self.z_loss)
 
     @torch.no_grad()
     def score(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -209,3 +212,10 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         if self.recomputes_blocks and self.training:
             return cast("Tensor", checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
         return cast("Tensor", block(*inputs))
+
+
+def _scheme(trial: TrialConfig) -> Scheme:
+    if trial.init_scheme == "codegen":
+        return codegen(layers=trial.scale.n_layers)
+    std, multiplier = trial.scale.init_std, trial.scale.width_multiplier
+    return normal(std=std, block_std=std if multiplier == 1 else std / multiplier**0.5)

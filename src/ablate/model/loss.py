@@ -32,8 +32,11 @@ def chunk_bytes(positions: int, vocabulary: int, width: int, precision: str, dev
     return 8 * logits + 2 * 4 * vocabulary * width
 
 
-def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor) -> Tensor:
+def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor, z_loss: float = 0.0) -> Tensor:
     """Return Σ nll in nats over the positions. The head may have a bias.
+
+    With `z_loss` the gradient is that of Σ nll + z_loss · Σ z², where z is the log-normaliser of a position's logits
+    (Chowdhery et al. 2022, section 5). The value stays Σ nll, which is comparable between trials.
 
     Both paths compute the gradient in the forward pass: only one chunk of logits exists at a time. Autocast does not
     reach torch's chunked kernel, so under autocast the products are computed here.
@@ -41,8 +44,8 @@ def summed_nll(hidden_NC: Tensor, head: nn.Linear, target_N: Tensor) -> Tensor:
     dtype = product_dtype(hidden_NC)
     # Before torch 2.13 there is no chunked kernel.
     chunked: Any = getattr(functional, "linear_cross_entropy", None)
-    if dtype in (torch.bfloat16, torch.float16) or chunked is None:
-        nll: Tensor = _ChunkedNll.apply(hidden_NC, head.weight, head.bias, target_N, dtype)  # type: ignore[no-untyped-call]
+    if dtype in (torch.bfloat16, torch.float16) or chunked is None or z_loss > 0:
+        nll: Tensor = _ChunkedNll.apply(hidden_NC, head.weight, head.bias, target_N, dtype, z_loss)  # type: ignore[no-untyped-call]
         return nll
     options = nn.LinearCrossEntropyOptions()
     loss: Tensor = chunked(hidden_NC, head.weight, target_N, linear_bias=head.bias, reduction="sum", options=options)
@@ -54,7 +57,13 @@ class _ChunkedNll(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, bias_V: Tensor | None, target_N: Tensor, dtype: torch.dtype
+        ctx: Any,
+        hidden_NC: Tensor,
+        weight_VC: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        dtype: torch.dtype,
+        z_loss: float,
     ) -> Tensor:
         narrow_VC = weight_VC.to(dtype)
         narrow_V = None if bias_V is None else bias_V.to(dtype)
@@ -71,7 +80,10 @@ class _ChunkedNll(torch.autograd.Function):
             # The log-normaliser is derived from the softmax's largest term: exponentials are computed once.
             by_logit_nV = logit_nV.softmax(-1, dtype=torch.float32)
             best_n1, at_n1 = logit_nV.max(-1, keepdim=True)
-            nll += (best_n1.float() - by_logit_nV.gather(1, at_n1).log() - logit_nV.gather(1, target_n1)).sum()
+            normaliser_n1 = best_n1.float() - by_logit_nV.gather(1, at_n1).log()
+            nll += (normaliser_n1 - logit_nV.gather(1, target_n1)).sum()
+            if z_loss > 0:
+                by_logit_nV *= 1 + 2 * z_loss * normaliser_n1
             by_logit_nV.scatter_add_(1, target_n1, -torch.ones_like(target_n1, dtype=torch.float32))
             if by_bias_V is not None:
                 by_bias_V += by_logit_nV.sum(0)
@@ -83,7 +95,7 @@ class _ChunkedNll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None, None
+        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None, None, None
 
 
 @torch.no_grad()

@@ -33,6 +33,8 @@ class InfillFormat(Component):
 
 FORMATS: Registry[InfillFormat] = Registry("infill format")
 NONE = "none"
+# Of `scope: context`. Since 2, the documents of a row in which nothing was moved stay segments of their own.
+CONTEXT_VERSION = 2
 
 
 def infill_format(*, code_version: int, masks: int = 0) -> Callable[[Callable[..., Tokens]], Callable[..., Tokens]]:
@@ -123,14 +125,14 @@ class Infill:
 
     def __call__(
         self, segment_T: Tokens, rng: np.random.Generator, special: SpecialTokens, splitter: TokenSplitter | None
-    ) -> Tokens:
-        """Return the segment as it is or, at `rate`, with a middle moved to its end.
+    ) -> Tokens | None:
+        """Return the segment, at `rate`, with a middle moved to its end; None where nothing is moved.
 
         The `<|endoftext|>` at a document's start and end stay in place.
         """
         opening_T, text_T, closing_T = split_end_of_text(segment_T, special)
         if rng.random() >= self.rate or len(text_T) == 0:
-            return segment_T
+            return None
         prefix_T, middle_T, suffix_T = self._split(text_T, rng, splitter)
         prompt_T = self.prompt(prefix_T, suffix_T, rng, special)
         return concatenate(opening_T, prompt_T, middle_T, special.end_of_mask, closing_T)

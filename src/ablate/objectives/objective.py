@@ -176,14 +176,21 @@ class RowTransform:
         """
         index = self._task_index(row)
         task = self.objective.tasks[index]
-        infill = self.objective.infill if task.task.keeps_order else None
-        merges_documents = task.merges_documents or (infill is not None and infill.merges_documents)
-        segments = [tokens_T] if merges_documents else _segments(tokens_T, document_tokens)
-        if infill is not None:
-            rng = keyed_rng(self.data_seed, row, "infill")
-            segments = [infill(segment_T, rng, self.special, self.splitter) for segment_T in segments]
+        segments = [tokens_T] if task.merges_documents else _segments(tokens_T, document_tokens)
+        if self.objective.infill is not None and task.task.keeps_order:
+            segments = self._infilled(row, tokens_T, segments)
         rng = keyed_rng(self.data_seed, row, task.task.name)
         return Example.concatenate([task.example(segment_T, rng, self.special) for segment_T in segments]), index
+
+    def _infilled(self, row: int, tokens_T: Tokens, segments: list[Tokens]) -> list[Tokens]:
+        """Return the segments of a row after infill; with `scope: context` a row in which something moved is one."""
+        infill, rng = self.objective.infill, keyed_rng(self.data_seed, row, "infill")
+        assert infill is not None
+        if infill.merges_documents:
+            moved_T = infill(tokens_T, rng, self.special, self.splitter)
+            return segments if moved_T is None else [moved_T]
+        moved = [infill(segment_T, rng, self.special, self.splitter) for segment_T in segments]
+        return [segment_T if new_T is None else new_T for segment_T, new_T in zip(segments, moved, strict=True)]
 
     @cached_property
     def _upper_bounds(self) -> NDArray[np.float64]:

@@ -23,7 +23,8 @@ from ablate.model.flops import training_flops
 from ablate.ranks import ALONE, Ranks
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergenceDetector
-from ablate.training.optimizer import adamw, learning_rate, rate_multipliers
+from ablate.training.optimizer import adamw, rate_multipliers
+from ablate.training.schedule import learning_rate
 from ablate.training.sharding import whole
 
 

@@ -1,10 +1,8 @@
-"""Optimizer and learning rate."""
-
-import math
+"""The optimizer of a trial."""
 
 from torch import optim
 
-from ablate.config.trial import OptimizerConfig, ScheduleConfig
+from ablate.config.trial import OptimizerConfig
 from ablate.model.build import Model
 
 
@@ -35,16 +33,3 @@ def adamw(model: Model, config: OptimizerConfig) -> optim.AdamW:
 def rate_multipliers(model: Model) -> tuple[float, ...]:
     """Return what each group's learning rate is multiplied by."""
     return (1.0, 1.0) if model.width_multiplier == 1 else (1.0, 1.0, 1 / model.width_multiplier)
-
-
-def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
-    """Return the rate after `budget_tokens` of the budget.
-
-    Linear warm-up to the peak, cosine decay to `final_fraction` of it at `decay_tokens`, constant after that.
-    """
-    warmup_tokens = config.warmup_fraction * config.decay_tokens
-    if budget_tokens < warmup_tokens:
-        return peak * budget_tokens / warmup_tokens
-    progress = (budget_tokens - warmup_tokens) / (config.decay_tokens - warmup_tokens)
-    decay = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return peak * (config.final_fraction + (1 - config.final_fraction) * decay)

@@ -117,6 +117,8 @@ def shard_folder(trial: TrialConfig) -> Path:
     # Paths do not count: the manifest identifies the corpus, and its hash a tokenizer's file.
     corpus = [trial.corpus.manifest_sha256, trial.corpus.val_fraction, trial.corpus.test_fraction]
     recipe = [CACHE_FORMAT, CODE_VERSIONS["data"], corpus, plain(replace(trial.tokenizer, path=None))]
+    if not trial.mixture.leading_end_of_text:
+        recipe.append("no leading <|endoftext|>")
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 
@@ -144,7 +146,12 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
     corpus = prepared_corpus(trial, progress)
     sources = tuple(sorted(trial.corpus.sources))
     recipe = ShardRecipe(
-        corpus.folder.absolute(), corpus.manifest_sha256, len(corpus.buckets), sources, trial.tokenizer
+        corpus.folder.absolute(),
+        corpus.manifest_sha256,
+        len(corpus.buckets),
+        sources,
+        trial.tokenizer,
+        trial.mixture.leading_end_of_text,
     )
     sizes = corpus.statistics.size_bytes
     train_bytes = sum(corpus.statistics.total(sizes, source, "train") for source in sources)

@@ -35,6 +35,7 @@ class ShardRecipe:
         buckets: how many ranges of hashes it has.
         sources: their names, sorted.
         tokenizer: its configuration.
+        leading_end_of_text: whether `<|endoftext|>` also begins each document.
     """
 
     corpus: Path
@@ -42,6 +43,7 @@ class ShardRecipe:
     buckets: int
     sources: tuple[str, ...]
     tokenizer: TokenizerConfig
+    leading_end_of_text: bool
 
     @property
     def json(self) -> bytes:
@@ -91,10 +93,14 @@ def make_tokenizer(work: Path, folder: Path, number: int, advance: Advance) -> N
 
 
 def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> None:
-    """Write the train tokens of each source in a range of hashes: `<|endoftext|> text <|endoftext|>` per document."""
+    """Write the train tokens of each source in a range of hashes: `<|endoftext|> text <|endoftext|>` per document.
+
+    The first one is left out without `leading_end_of_text`.
+    """
     recipe = ShardRecipe.read(work)
     tokenizer = stored_tokenizer(work, recipe.tokenizer)
     border = np.array([tokenizer.special.end_of_text], np.int32)
+    opening = border if recipe.leading_end_of_text else border[:0]
     corpus = recipe.open_corpus()
     documents, size_bytes, tokens = (Counter[tuple[str, str]]() for _ in range(3))
 
@@ -108,7 +114,7 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
                 size_bytes[key] += document_bytes
                 tokens[key] += len(ids)
                 advance(document_bytes)
-                yield np.concatenate([border, ids, border])
+                yield np.concatenate([opening, ids, border])
 
     for source in recipe.sources:
         if not corpus.token_parts(source):
