@@ -105,7 +105,8 @@ def test_infill_across_documents_changes_no_row_in_which_nothing_moves() -> None
     for row in unmoved:
         one, other = lengths[row], plain.example(row, window, (20, 30, 10))[0]
         assert one.document_tokens == other.document_tokens == (20, 30, 10)
-        assert one.tokens_T.tolist() == other.tokens_T.tolist() and one.loss_T.tolist() == other.loss_T.tolist()
+        assert one.tokens_T.tolist() == other.tokens_T.tolist()
+        assert one.loss_T.tolist() == other.loss_T.tolist()
 
 
 @given(text=TEXT, seed=SEEDS, opens=st.booleans(), closes=st.booleans(), loss_on=st.sampled_from(["all", "targets"]))
