@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ablate.config.trial import DivergenceConfig
+from ablate.config.training import DivergenceConfig
 from ablate.training.divergence import DivergedError, DivergenceDetector
 
 CONFIG = DivergenceConfig(window_steps=4, rise_nats=1.0)

@@ -22,11 +22,11 @@ from ablate.config.fields import (
     CountOrZero,
     Fraction,
     Name,
-    NotNegative,
     Positive,
     Seed,
     fold,
 )
+from ablate.config.training import BudgetConfig, DivergenceConfig, OptimizerConfig, ScheduleConfig
 
 # Earlier configurations have true or false.
 Checkpointing = Annotated[
@@ -140,57 +140,6 @@ class InfillConfig:
     level: Literal["token", "char", "line"]
     scope: Literal["document", "context"]
     parameters: dict[str, Any]
-
-
-@typed(frozen=True, config=STRICT)
-class BudgetConfig:
-    """How long a trial trains. `train_tokens` counts tokens before transforms; `matched_on` names the counter that ends
-    the trial."""
-
-    train_tokens: Count
-    rows_per_step: Count
-    matched_on: Literal["train_tokens", "loss_tokens", "flops"]
-
-
-@typed(frozen=True, config=STRICT)
-class OptimizerConfig:
-    """AdamW on all parameters; weight decay on matrices only. `clip_norm` 0 clips nothing.
-
-    `z_loss` weighs the squared log-normaliser of the logits, which is added to the loss (PaLM, section 5).
-    """
-
-    kind: Literal["adamw"]
-    learning_rate: Positive
-    beta1: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
-    eps: Positive
-    weight_decay: NotNegative
-    clip_norm: NotNegative
-    z_loss: NotNegative = 0.0
-
-
-@typed(frozen=True, config=STRICT)
-class ScheduleConfig:
-    """The learning rate over the budget's tokens: linear warm-up, then a decay that ends at `decay_tokens`.
-
-    The fractions are of `decay_tokens`, `final_fraction` apart, which is of the peak. `cosine` ends `flat_fraction`
-    before `decay_tokens`, and the rate stays where it is. `wsd` stays at the peak and falls over `cooldown_fraction`.
-    """
-
-    kind: Literal["cosine", "wsd"]
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)]
-    decay_tokens: Count
-    final_fraction: Fraction
-    flat_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    cooldown_fraction: Fraction = 0.0
-
-
-@typed(frozen=True, config=STRICT)
-class DivergenceConfig:
-    """When a run diverged: its mean loss over the window lies `rise_nats` above the lowest such mean."""
-
-    window_steps: Count
-    rise_nats: Positive
 
 
 @typed(frozen=True, config=STRICT)

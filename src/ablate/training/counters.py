@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from ablate.config.trial import BudgetConfig
+from ablate.config.training import BudgetConfig
 from ablate.records.trial import Counts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.config.trial import DivergenceConfig
+from ablate.config.training import DivergenceConfig
 
 
 class DivergedError(Exception):

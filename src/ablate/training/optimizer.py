@@ -2,7 +2,7 @@
 
 from torch import optim
 
-from ablate.config.trial import OptimizerConfig
+from ablate.config.training import OptimizerConfig
 from ablate.model.build import Model
 
 

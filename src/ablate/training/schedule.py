@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from ablate.config.trial import ScheduleConfig
+from ablate.config.training import ScheduleConfig
 
 
 def learning_rate(peak: float, config: ScheduleConfig, budget_tokens: float) -> float:
