@@ -69,12 +69,21 @@ class InstantLauncher:
 
     name = "instant"
     parallel: int | None = 1
+    takes_batches = False
+    outlives_command = False
 
     def __init__(self, ledger: Ledger, validation_id: str) -> None:
         self.seconds: list[float] = []
         self._ledger = ledger
         self._validation_id = validation_id
         self._since = time.perf_counter()
+
+    def check(self) -> None:
+        """See `Launcher`."""
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """See `Launcher`."""
+        return ""
 
     def handle_for(self, job: Job) -> Handle:
         """See `Launcher`."""
@@ -102,13 +111,17 @@ class InstantLauncher:
         """See `Launcher`."""
         return dict.fromkeys(handles, JobState(Phase.ENDED))
 
-    def cancel(self, handle: Handle) -> None:
+    def cancel(self, handles: Iterable[Handle]) -> None:
         """See `Launcher`."""
 
     @staticmethod
-    def state_elsewhere(job_id: str) -> JobState:
+    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
         """See `Launcher`."""
         return JobState(Phase.ENDED)
+
+    @staticmethod
+    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
+        """See `Launcher`."""
 
 
 def tuning_seconds(runs_dir: Path, trials: int, sampler: str, storage: str) -> list[float]:

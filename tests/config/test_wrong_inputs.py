@@ -11,7 +11,7 @@ import pytest
 from tests.support.in_process import run_in_process
 
 VERBS = [
-    ("trian", "trian: no such verb. Allowed: completion, "),
+    ("trian", "trian: no such verb. Allowed: cancel, completion, "),
     ("statuss", "statuss: no such verb. Did you mean status?"),
     ("budget=smoke foo", "foo: is no option. Options have the form key=value."),
     ("'a b'=c", "a b=c: 'a b' is no key. Options have the form key=value, as objective=prefix."),
@@ -39,6 +39,9 @@ VERBS = [
     ("data prepar", "data prepar: takes one of these first. Did you mean prepare?"),
     ("data show -1", "data -1: is read as a flag. Rows and ids have no minus sign."),
     ("data prepare 7", "data prepare 7: takes a grid's overrides only, such as corpus=wheels."),
+    ("cancel", "cancel: takes ids of trials, grids or tunings; `python -m ablate status` shows what is submitted."),
+    ("cancel 22fc508283ba", "there is no ledger here."),
+    ("cancel --no", "cancel --no: no such flag. Did you mean --now?"),
     ("diff", "diff: takes two trial ids, or one and the overrides of another trial. Usage:"),
     ("diff 22fc508283ba", "diff 22fc508283ba: takes two trial ids"),
     ("diff a b c", "diff a b c: takes two trial ids"),
@@ -134,7 +137,8 @@ CHOICES = [
     ("evaluation=[infill,foo]", "evaluation=foo: no such choice. Allowed: bits_per_byte, infill."),
     ("experiment=lesson9", "experiment=lesson9: no such choice. Allowed: codegen2_recipe, "),
     ("sweeps=foo", "sweeps=foo: no such choice. Allowed: infill, "),
-    ("hydra/launcher=slrm", "hydra/launcher=slrm: no such choice. Allowed: "),
+    ("hydra/launcher=slrm", "hydra/launcher=slrm: no such choice. Did you mean slurm? Allowed: "),
+    ("launcher=slrm", "hydra/launcher=slrm: no such choice. Did you mean slurm?"),
 ]
 KEYS = [
     ("objektive=causal", "objektive: unknown key. Did you mean objective?"),
@@ -153,10 +157,16 @@ KEYS = [
     ("corpus.sources.text.files.path=/tmp", "belongs to corpus=files. Type that too, or leave"),
     ("mixture.weights.docs=1", "For weights of your own: mixture=own 'mixture.weights={code: 1, docs: 3}'"),
     ("'lesson.contrasts={a: {weights: {x: 1}}}'", "To add a name of your own: '+lesson.contrasts={a: "),
+    ("launcher=slurm launcher.partion=x", "launcher.partion: unknown key of launcher=slurm. Did you mean partition?"),
+    ("launcher.partition=x", "launcher.partition: unknown key of launcher=local. Allowed: parallel."),
     ("hydra.sweeper.n_trial=3", "hydra.sweeper.n_trial: unknown key. Did you mean hydra.sweeper.n_trials?"),
     ("hydra.swepper.foo=3", "hydra.swepper.foo: unknown key. Did you mean hydra.sweeper? Allowed: sweeper."),
 ]
 TOGETHER = [
+    ("objective=causal --detach", "--detach: the trials of launcher=local run as long as this command."),
+    ("-m objective=causal,prefix launcher=slurm launcher.time=soon", "launcher.time=soon: should be minutes,"),
+    ("launcher=slurm launcher.time=1", "launcher.signal_seconds=120: should be from 0 up and below launcher.time=1."),
+    ("launcher=slurm 'launcher.flags=[\"--array=1\"]'", "--array=1: set by ablate. Type launcher.max_running=…"),
     ("objective=causal,prefix", "several values make a grid; add -m:\n  python -m ablate -m objective=causal,prefix"),
     ("objective=causal objective=prefix", "objective: given 2 times (causal; prefix). Leave all but one out, or"),
     ("-m objective=causal,causal", "causal: two arms are the same. Give each value once."),

@@ -87,7 +87,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Parsed]:
 
     def keep(verb: str, flags: dict[str, Any], overrides: list[str], names: list[str]) -> int:
         # Hydra does not read ~ in a value; the real function puts the home folder in its place.
-        found.append(Parsed((*flags, *(word.replace("=~/", "=/home/") for word in overrides))))
+        words = [hydra_command.with_launcher(word.replace("=~/", "=/home/")) for word in overrides]
+        found.append(Parsed((*flags, *words)))
         return 0
 
     monkeypatch.setattr(hydra_command, "run_hydra", keep)

@@ -10,6 +10,7 @@ from ablate.evaluation.suite import suite_ids
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.trial import Status
+from ablate.scheduling.job import Job
 from ablate.scheduling.recorder import Recorder, record_end
 from ablate.training.messages import Assignment, DirectChannel, Ended
 from ablate.training.preemption import Preemption
@@ -26,7 +27,7 @@ def train(trial: TrialConfig, folder: TrialFolder, preemption: Preemption | None
     ended = Ended(Status.FAILED)
     try:
         ended = run_trial(assignment, DirectChannel(recorder.handle), preemption or Preemption())
-        record_end(folder, trial, ended, is_scoring=False, candidate=None)
+        record_end(folder, trial, ended, Job(folder.trial_id, folder.path.parent), is_scoring=False)
     finally:
         recorder.close(ended)
 

@@ -5,7 +5,6 @@ import io
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -26,72 +25,23 @@ from ablate.scheduling.launchers.hydra import HydraLauncher, run
 from ablate.scheduling.processes import Interrupts
 from ablate.scheduling.reconcile import as_reconciled, reconcile
 from ablate.scheduling.scheduler import Scheduler
-from ablate.scheduling.source import IsTaken, Shown
+from ablate.scheduling.source import IsTaken
 from ablate.verbs.status import TrialStatus
+from tests.support.sources import Source
 
 ENDED = JobState(Phase.ENDED)
 Act = Callable[[], JobState]
-
-
-@dataclass(frozen=True)
-class Entry:
-    label: str
-    budget_tokens: int = 1
-
-
-@dataclass
-class Source:
-    """Trials a, b, c …, each done when its record says so."""
-
-    ledger: Ledger
-    trials: Sequence[str]
-    noun: str = "grid"
-    batch: int | None = None
-    tried: list[str] = field(default_factory=list)
-    submitted: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.total = len(self.trials)
-        self.shown: Mapping[str, Shown] = {trial: Entry(trial) for trial in self.trials}
-
-    def _is_finished(self, trial: str) -> bool:
-        return self.ledger.trial(trial).status == Status.FINISHED
-
-    def next_job(self, is_taken: IsTaken) -> Job | None:
-        for trial in self.trials:
-            if {trial} & {*self.tried, *self.submitted} or self._is_finished(trial) or is_taken(trial):
-                continue
-            self.submitted.add(trial)
-            return Job(trial, self.ledger.runs_dir)
-        return None
-
-    def is_done(self, job: Job, record: TrialRecord) -> bool:
-        return record.status == Status.FINISHED
-
-    def job_ended(self, job: Job, *, may_retry: bool) -> None:
-        self.submitted.remove(job.trial_id)
-        if not may_retry:
-            self.tried.append(job.trial_id)
-
-    def count_waiting(self, is_taken: IsTaken) -> int:
-        return sum(
-            not self._is_finished(trial) and (trial not in self.tried or is_taken(trial)) for trial in self.trials
-        )
-
-    def scores(self, record: TrialRecord) -> dict[str, float] | None:
-        return {} if record.status == Status.FINISHED else None
-
-    def progress(self) -> str:
-        return f"{sum(map(self._is_finished, self.trials))} of {self.total} trials are finished"
 
 
 class FakeLauncher:
     """Jobs run for two polls and then do what the test says: by trial, one act per submission."""
 
     name = "fake"
+    outlives_command = False
 
     def __init__(self, ledger: Ledger, acts: Mapping[str, list[Act]], parallel: int | None = 2) -> None:
         self.parallel = parallel
+        self.takes_batches = parallel is None
         self.batches: list[list[str]] = []
         self.most_at_once = 0
         self.cancelled: list[str] = []
@@ -100,6 +50,12 @@ class FakeLauncher:
         self._running: dict[Handle, int] = {}
         self._trials: dict[Handle, str] = {}
         self._states: dict[Handle, JobState] = {}
+
+    def check(self) -> None:
+        pass
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        return ""
 
     def handle_for(self, job: Job) -> Handle:
         return Handle(self.name, f"{job.trial_id} {len(self._trials)}")
@@ -128,13 +84,18 @@ class FakeLauncher:
             states[handle] = self._states.get(handle, JobState(Phase.RUNNING))
         return states
 
-    def cancel(self, handle: Handle) -> None:
-        self.cancelled.append(self._trials[handle])
-        self._running.pop(handle, None)
-        self._states[handle] = JobState(Phase.ENDED, code=1)
+    def cancel(self, handles: Iterable[Handle]) -> None:
+        for handle in handles:
+            self.cancelled.append(self._trials[handle])
+            self._running.pop(handle, None)
+            self._states[handle] = JobState(Phase.ENDED, code=1)
 
     @staticmethod
-    def state_elsewhere(job_id: str) -> JobState:
+    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
+        raise NotImplementedError("not in LAUNCHERS")
+
+    @staticmethod
+    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
         raise NotImplementedError("not in LAUNCHERS")
 
 

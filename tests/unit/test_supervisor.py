@@ -188,9 +188,9 @@ def test_the_local_launcher_knows_its_jobs_and_cancels_them(make_trial: MakeTria
     [handle] = launcher.submit([job])
     assert handle == reserved
     assert launcher.poll([handle])[handle].phase == Phase.RUNNING
-    assert LocalLauncher.state_elsewhere(handle.job_id).phase == Phase.PENDING, "its command lives"
+    assert LocalLauncher.state_elsewhere(handle.job_id, job.runs_dir).phase == Phase.PENDING, "its command lives"
     wait_for(lambda: rows(folder) > 0)
-    launcher.cancel(handle)
+    launcher.cancel([handle])
     wait_for(lambda: launcher.poll([handle], 0.2)[handle].is_over)
     assert launcher.poll([handle])[handle].code == 1
     assert folder.status == Status.PENDING
@@ -219,7 +219,7 @@ def test_the_recorder_answers_with_the_bytes_that_are_on_the_disk(make_trial: Ma
     resumed.handle(SuiteScored("a suite", {"bpb_full": 3.0}))
     assert folder.record().evaluations == {"a suite": {"bpb_full": 3.0}}
     ended = Ended(Status.FINISHED)
-    record_end(folder, trial, ended, is_scoring=False, candidate=None)
+    record_end(folder, trial, ended, Job(folder.trial_id, folder.path.parent), is_scoring=False)
     resumed.close(ended)
     assert folder.record().evaluations == {"a suite": {"bpb_full": 3.0}}
 

@@ -39,7 +39,7 @@ def run_hydra(verb: str, flags: Mapping[str, Any], overrides: Sequence[str], nam
     """
     # Neither shells nor Hydra expand ~ after a dotted key.
     overrides = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in overrides]
-    readable = with_quoted_text(overrides)
+    readable = with_quoted_text([with_launcher(word) for word in overrides])
     words = [word for name, value in flags.items() for word in ([name] if value is True else [name, value])]
     typed = ["python", "-m", "ablate", *words, *overrides]
     try:
@@ -67,6 +67,17 @@ def run_hydra(verb: str, flags: Mapping[str, Any], overrides: Sequence[str], nam
             raise
         raise UsageError(reworded(error, overrides)) from error
     return 0
+
+
+def with_launcher(word: str) -> str:
+    """Return an override of `launcher` under Hydra's name for it.
+
+    >>> with_launcher("launcher=slurm"), with_launcher("launcher.partition=gpu"), with_launcher("launchers=1")
+    ('hydra/launcher=slurm', 'hydra.launcher.partition=gpu', 'launchers=1')
+    """
+    if word.startswith("launcher="):
+        return f"hydra/{word}"
+    return f"hydra.{word}" if re.match(r"launcher\.\w", word) else word
 
 
 def _multirun(words: list[str]) -> None:

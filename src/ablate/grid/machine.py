@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
+from ablate.scheduling.launcher import Launcher
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,15 @@ def check_machine(trials: Sequence[TrialConfig], say: Callable[[str], None]) -> 
                 f"precision=bf16: this processor multiplies matrices more slowly in bf16 than in fp32 ({bf16:,.0f} "
                 f"against {fp32:,.0f} GFLOP/s, measured now). precision=fp32 trains faster here."
             )
+
+
+def check_detach(launcher: Launcher) -> None:
+    """Raise UsageError where jobs end with the command."""
+    if not launcher.outlives_command:
+        raise UsageError(
+            f"--detach: the trials of launcher={launcher.name} run as long as this command. Leave --detach out, or "
+            "type launcher=slurm."
+        )
 
 
 def _has_gpu() -> bool:

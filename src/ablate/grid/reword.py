@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import MissingMandatoryValue
 
-from ablate.config.options import choices_of, choices_with, groups, keys
+from ablate.config.options import choices_of, choices_with, groups, keys, keys_of
 from ablate.config.tuning import TuningConfig
 from ablate.errors import nearest
 from ablate.scheduling.launchers.hydra import quoted
@@ -109,6 +109,8 @@ def with_quotes(key: str, value: str) -> str:
 
 def unknown_key(key: str, words: Sequence[str]) -> str:
     """Return the message for an override of a key that the composed configuration lacks."""
+    if key.startswith("hydra.launcher."):
+        return _unknown_of_launcher(key, words)
     if key.startswith("mixture.weights."):
         return f"{key}: this mixture does not name it. For weights of your own: {OWN_WEIGHTS}"
     if others := choices_with(key):
@@ -121,6 +123,15 @@ def unknown_key(key: str, words: Sequence[str]) -> str:
     word = next((word for word in words if word.partition("=")[0] in (key, parent)), f"{key}=…")
     hint = f" To add a name of your own: {shlex.quote(f'+{word}')}" if parent in OPEN else ""
     return f"{key}: unknown key. {_suggestion(key, words)}{hint}"
+
+
+def _unknown_of_launcher(key: str, words: Sequence[str]) -> str:
+    """Return the message for an unknown key of the launcher that a command chooses."""
+    chosen = [word.partition("=")[2] for word in words if word.startswith(("launcher=", "hydra/launcher="))]
+    launcher = chosen[-1] if chosen else "local"
+    allowed = {name.rpartition(".")[2] for name in keys_of("hydra/launcher", launcher)} - {"_target_", "launcher"}
+    name = key.removeprefix("hydra.launcher.")
+    return f"launcher.{name}: unknown key of launcher={launcher}. {nearest(name, allowed)}"
 
 
 def _suggestion(key: str, words: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
 from ablate.grid.source import GridSource
 from ablate.records.trial import Status
+from ablate.scheduling.job import Job, Resources
 from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.processes import start_server
 from ablate.scheduling.report import report_unfinished, resume_text
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 
 
-def run(grid: Grid, launcher: Launcher, console: Console) -> int:
+def run(grid: Grid, launcher: Launcher, console: Console, *, detach: bool = False) -> int:
     """Run the missing trials and report the lesson.
 
     Args:
         launcher: runs the missing trials.
+        detach: submit them and return.
 
     Returns:
         The exit code: 1 if a trial failed or is missing, or if the arms cannot be compared.
     """
     grid.ledger.check_writable()
+    if detach and grid.missing():
+        _prepare(grid, grid.missing(), launcher, console)
+        say(console, Scheduler(launcher, console).detach(GridSource(grid, grid.missing())))
+        return 0
     # Looks that an earlier command has passed are not repeated.
     while True:
         complete = _run_look(grid, launcher, console)
@@ -56,19 +62,34 @@ def run(grid: Grid, launcher: Launcher, console: Console) -> int:
 def _run_look(grid: Grid, launcher: Launcher, console: Console) -> bool:
     """Run what this look is missing; return whether nothing is missing afterwards."""
     missing = grid.missing()
-    show_cells(grid, missing, console)
-    _tell_of_uploads(grid, missing, console)
-    if missing:
-        # The server imports while the data is prepared.
-        start_server()
-        prepare_data([cell.trial for cell in missing.values()], console)
-    grid.freeze(missing)
+    _prepare(grid, missing, launcher, console)
     if not missing:
         return True
     Scheduler(launcher, console).run(GridSource(grid, missing))
     unfinished = {trial_id: cell.label for trial_id, cell in grid.missing().items()}
     report_unfinished(unfinished, len(grid.trials), grid.ledger, console)
     return not unfinished
+
+
+def _prepare(grid: Grid, missing: dict[str, Cell], launcher: Launcher, console: Console) -> None:
+    """Show the grid, make the data of the missing trials, and freeze them."""
+    show_cells(grid, missing, console)
+    _tell_of_uploads(grid, missing, console)
+    if missing:
+        if not launcher.outlives_command:
+            # The server imports while the data is prepared.
+            start_server()
+        prepare_data([cell.trial for cell in missing.values()], console)
+    grid.freeze(missing)
+
+
+def scripts(grid: Grid, launcher: Launcher) -> str:
+    """Return what the launcher would submit for the missing trials."""
+    runs_dir = grid.ledger.runs_dir
+    missing = grid.missing().items()
+    return launcher.preview(
+        [Job(trial, runs_dir, resources=Resources.of(cell.trial.hardware)) for trial, cell in missing]
+    )
 
 
 def _tell_of_uploads(grid: Grid, missing: dict[str, Cell], console: Console) -> None:

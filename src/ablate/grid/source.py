@@ -6,7 +6,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Scores, TrialRecord
-from ablate.scheduling.job import Job
+from ablate.scheduling.job import Job, Resources
 from ablate.scheduling.reconcile import is_done
 from ablate.scheduling.source import IsTaken
 
@@ -45,7 +45,8 @@ class GridSource:
                 # Again, because another grid may have frozen it with other suites.
                 self._grid.freeze_trials([trial_id])
                 self._submitted.add(trial_id)
-                return Job(trial_id, self.ledger.runs_dir)
+                resources = Resources.of(self._grid.trials[trial_id].trial.hardware)
+                return Job(trial_id, self.ledger.runs_dir, resources=resources)
         return None
 
     def is_done(self, job: Job, record: TrialRecord) -> bool:

@@ -37,7 +37,7 @@ from ablate.records.grid import GridRecord
 from ablate.records.lease import Holder, Lease, LockedError, live_holder
 from ablate.records.process import this_host
 from ablate.records.schema import read, write
-from ablate.records.trial import Attempt, Status, TrialRecord
+from ablate.records.trial import Attempt, Status, Submission, TrialRecord
 from ablate.records.tuning import TuningRecord
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class TrialFolder:
                 place.mkdir(parents=True, exist_ok=True)
                 (self.path / name).replace(place / name)
 
-    def begin_attempt(self, *, threads: int | None = None, ranks: int = 1) -> None:
+    def begin_attempt(self, *, threads: int | None = None, ranks: int = 1, job: Submission | None = None) -> None:
         """Mark the trial as running in this process, in one more attempt."""
         self.end_attempt("died")
         now, record = time.time(), self.record()
@@ -177,7 +177,7 @@ class TrialFolder:
             pid=os.getpid(),
             threads=threads,
             ranks=ranks,
-            submission=record.submission,
+            submission=job or record.submission,
         )
         attempts = (*record.attempts, attempt)
         running = replace(record, status=Status.RUNNING, submission=None, started_at=now, failure=None)

@@ -59,7 +59,7 @@ def _enter(function: str, arguments: tuple[Any, ...], output: Path | None) -> No
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     if output is not None:
-        _redirect_output(output)
+        redirect_output(output)
     module, _, name = function.partition(":")
     getattr(import_module(module), name)(*arguments)
 
@@ -77,7 +77,8 @@ def _share_server() -> None:
         _shares_server = True
 
 
-def _redirect_output(path: Path) -> None:
+def redirect_output(path: Path) -> None:
+    """Append what this process prints to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as log:
         os.dup2(log.fileno(), sys.stdout.fileno())

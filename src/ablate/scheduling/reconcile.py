@@ -8,9 +8,9 @@ from dataclasses import replace
 from ablate.files import full_disk
 from ablate.records.lease import LockedError
 from ablate.records.ledger import TrialFolder
-from ablate.records.trial import Failure, Status, TrialRecord
+from ablate.records.trial import Failure, Status, Submission, TrialRecord
 from ablate.scheduling.launcher import Phase
-from ablate.scheduling.launchers import submission_state
+from ablate.scheduling.launchers import restarts_jobs, submission_state
 
 DIED = "process exited without reporting an error (killed, or out of memory?)"
 
@@ -30,11 +30,6 @@ def death_of(folder: TrialFolder, code: int) -> str:
     return died(code) if full is None else f"{full} with runs_dir=…; the same command goes on."
 
 
-def exit_text(code: int, detail: str = "") -> str:
-    """Return how a process ended, in a few words."""
-    return detail or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
-
-
 def was_finished(record: TrialRecord) -> bool:
     """Whether the trial has been scored before, so that it stays finished whatever happens to another scoring."""
     return record.status == Status.FINISHED or (
@@ -47,10 +42,29 @@ def was_preempted(record: TrialRecord) -> bool:
     return record.failure is None and bool(record.attempts) and record.attempts[-1].ended == Status.PENDING
 
 
-def has_advanced(folder: TrialFolder) -> bool:
-    """Whether the newest attempt has left the trial at a later step than it resumed from."""
-    from_step, newest_step = folder.record().attempts[-1].from_step, folder.checkpoints.newest_step
+def has_advanced(folder: TrialFolder, attempts: int = 1) -> bool:
+    """Whether the newest attempts have left the trial at a later step than the first of them resumed from.
+
+    Args:
+        attempts: how many; with fewer, False.
+    """
+    newest, newest_step = folder.record().attempts[-attempts:], folder.checkpoints.newest_step
+    from_step = newest[0].from_step if len(newest) == attempts else None
     return from_step is not None and (folder.is_trained or (newest_step or 0) > from_step)
+
+
+def died_repeatedly(folder: TrialFolder, submission: Submission) -> bool:
+    """Whether the two attempts before the newest died in this job, and the trial is where it was before them."""
+    earlier = folder.record().attempts[-3:-1]
+    in_job = [attempt.submission is not None and attempt.submission.job_id == submission.job_id for attempt in earlier]
+    if len(earlier) < 2 or not all(in_job) or {attempt.ended for attempt in earlier} != {"died"}:
+        return False
+    return (earlier[0].from_step or 0) >= (folder.checkpoints.newest_step or 0) and not folder.is_trained
+
+
+def may_restart(folder: TrialFolder) -> bool:
+    """Whether a job that was stopped may start again by itself: not after two attempts that left it where it was."""
+    return len(folder.record().attempts) < 2 or has_advanced(folder) or has_advanced(folder, attempts=2)
 
 
 def is_done(record: TrialRecord, suites: Iterable[str]) -> bool:
@@ -68,16 +82,35 @@ def as_reconciled(folder: TrialFolder, record: TrialRecord) -> TrialRecord:
     if record.status not in (Status.RUNNING, Status.SUBMITTED) or folder.is_locked:
         return record
     if record.status == Status.RUNNING:
+        if (submission := restarting(folder, record)) is not None:
+            return replace(record, status=Status.SUBMITTED, submission=submission)
         status = Status.FINISHED if record.is_scoring else Status.FAILED
         return replace(record, status=status, failure=Failure(DIED, DIED))
-    return _without_job(record, None) if is_abandoned(record) else record
+    return _without_job(record, None) if is_abandoned(folder, record) else record
 
 
-def is_abandoned(record: TrialRecord) -> bool:
+def submission_of(record: TrialRecord) -> Submission | None:
+    """Return the job that is to run the trial; also of one whose process died and whose launcher starts it again."""
+    if record.status == Status.SUBMITTED:
+        return record.submission
+    newest = record.attempts[-1].submission if record.attempts and record.status == Status.RUNNING else None
+    return newest if newest is not None and restarts_jobs(newest) else None
+
+
+def restarting(folder: TrialFolder, record: TrialRecord) -> Submission | None:
+    """Return the job that will go on with a trial whose process died, if there is one."""
+    submission = submission_of(record) if record.status == Status.RUNNING else None
+    if submission is None:
+        return None
+    state = submission_state(submission, folder.path.parent)
+    return None if state.is_over else submission
+
+
+def is_abandoned(folder: TrialFolder, record: TrialRecord) -> bool:
     """Whether the trial is submitted and its job is over, as after the death of its command."""
     if record.status != Status.SUBMITTED or record.submission is None:
         return False
-    state = submission_state(record.submission)
+    state = submission_state(record.submission, folder.path.parent)
     return state.is_over and state.phase != Phase.UNKNOWN
 
 
@@ -90,10 +123,12 @@ def reconcile(folder: TrialFolder, *, is_interrupted: bool = False, code: int = 
         code: the exit code of its process, if known.
     """
     record = folder.record()
-    if record.submission is not None and is_abandoned(record):
+    if record.submission is not None and is_abandoned(folder, record):
         reconcile_submitted(folder, record.submission.job_id, None)
         return
     if not _is_orphaned(record, is_interrupted=is_interrupted) or folder.holder is not None:
+        return
+    if restarting(folder, record) is not None:
         return
     # Under the lease, because another command may resume the trial at this moment.
     with contextlib.suppress(LockedError), folder.lease:

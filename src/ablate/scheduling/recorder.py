@@ -11,6 +11,7 @@ from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
 from ablate.records.trial import Scores, Status, ValidationSeries
 from ablate.records.tuning import CandidateRef
+from ablate.scheduling.job import Job
 from ablate.scheduling.mirrors import mirrors_of, outcome
 from ablate.training.messages import (
     Activity,
@@ -119,10 +120,8 @@ class Recorder:
             mirror.close()
 
 
-def record_end(
-    folder: TrialFolder, trial: TrialConfig | None, ended: Ended, *, is_scoring: bool, candidate: CandidateRef | None
-) -> None:
-    """Record how the newest attempt ended.
+def record_end(folder: TrialFolder, trial: TrialConfig | None, ended: Ended, job: Job, *, is_scoring: bool) -> None:
+    """Record how the newest attempt ended. A trial that was stopped stays submitted where its job starts again.
 
     Args:
         trial: None if its config could not be read.
@@ -131,12 +130,14 @@ def record_end(
     record = folder.record()
     changes: dict[str, Any] = {"submission": None, "failure": ended.failure}
     changes["status"] = Status.FINISHED if is_scoring else ended.status
+    if ended.status == Status.PENDING and job.restarts_as is not None:
+        changes |= {"status": Status.SUBMITTED, "submission": job.restarts_as}
     if ended.status == Status.FINISHED:
         changes["finished_at"] = time.time()
     if ended.validation and trial is not None:
         changes["validation"] = {**record.validation, validation_id(trial): ended.validation}
     if ended.status == Status.PRUNED:
-        changes["pruned_by"] = candidate
+        changes["pruned_by"] = job.candidate
     try:
         folder.end_attempt(ended.status, **changes)
     except (OSError, LedgerError) as error:

@@ -1,8 +1,10 @@
 """Runs a source of trials on a launcher: submits when there is room, polls, reconciles, and ends on an interrupt."""
 
 import contextlib
+import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
@@ -12,14 +14,14 @@ from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.job import Job
-from ablate.scheduling.launcher import Handle, JobState, Launcher, Phase
+from ablate.scheduling.launcher import Handle, JobState, Launcher, Phase, exit_text
 from ablate.scheduling.launchers import submission_state
 from ablate.scheduling.processes import Interrupts
 from ablate.scheduling.reconcile import (
-    exit_text,
     has_advanced,
     reconcile,
     reconcile_submitted,
+    submission_of,
     was_finished,
     was_preempted,
 )
@@ -31,6 +33,8 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0
 # A job that its launcher does not know may be too new, or be another host's; it starts within this time, or never.
 GRACE_SECONDS = 60.0
+# How often a job may be preempted without an advance of its trial.
+MOST_STOPS = 3
 
 
 class Scheduler:
@@ -45,14 +49,14 @@ class Scheduler:
         self._jobs: dict[Handle, Job] = {}
         # All jobs of this command, also those that have ended.
         self._launched: set[Handle] = set()
-        self._lost: set[str] = set()
+        self._stops: Counter[str] = Counter()
         self._interrupts = Interrupts()
 
     def run(self, source: TrialSource) -> None:
         """Return when every trial of the source is done or was tried.
 
         Raises:
-            KeyboardInterrupt: a signal ended the command; its jobs have ended, too.
+            KeyboardInterrupt: a signal ended the command. Its jobs have ended, too, unless they outlive it.
         """
         try:
             with self._interrupts.counted(), Watch(source, self._console).watching() as watch:
@@ -60,13 +64,42 @@ class Scheduler:
                     self._run(source, watch)
                 except BaseException:
                     # After an error, too: nobody would follow the jobs.
-                    self._end(source, watch)
+                    if not self._launcher.outlives_command:
+                        self._end(source, watch.say)
                     raise
         except KeyboardInterrupt:
+            left = self._jobs if self._launcher.outlives_command else {}
+            if left and self._is_to_cancel():
+                with self._interrupts.counted():
+                    self._interrupts.count = 0
+                    self._end(source, self._console.print)
+                left = {}
             self._console.print(
                 f"\n[bold]Interrupted.[/] {source.progress()}{_saved(source)}. The same command continues with them."
+                + (f" {_stay(self._launcher, len(left))}" if left else "")
             )
             raise
+
+    def detach(self, source: TrialSource) -> str:
+        """Submit what there is room for and return at once, with what to say of it."""
+        with self._interrupts.counted():
+            self._submit(source, lambda trial_id: self._is_taken(source.ledger, trial_id))
+        count = len(self._jobs)
+        waiting = source.count_waiting(lambda trial_id: False) - count
+        others = (
+            f" {counted(waiting, 'trial')} of the grid are run by other commands or wait for room." if waiting else ""
+        )
+        return f"{_stay(self._launcher, count)}{others}"
+
+    def _is_to_cancel(self) -> bool:
+        """Ask the person at the terminal, if there is one, whether the jobs are to end, too."""
+        if not (self._console.is_terminal and sys.stdin.isatty()):
+            return False
+        try:
+            answer = input(f"Cancel the {counted(len(self._jobs), 'job')} of this command? [y/N] ")
+        except (EOFError, KeyboardInterrupt):
+            return False
+        return answer.strip().lower() in ("y", "yes")
 
     def _run(self, source: TrialSource, watch: Watch) -> None:
         has_told_waiting = False
@@ -104,7 +137,7 @@ class Scheduler:
                     source.job_ended(job, may_retry=True)
                     continue
                 batch[handle] = job
-                if self._launcher.parallel is not None:
+                if not self._launcher.takes_batches:
                     self._launch(batch)
                     batch = {}
             if batch:
@@ -131,7 +164,7 @@ class Scheduler:
         try:
             with folder.lease:
                 record = folder.record()
-                if source.is_done(job, record) or self._is_submitted_elsewhere(record):
+                if source.is_done(job, record) or self._is_submitted_elsewhere(source.ledger, record):
                     return False
                 folder.update(
                     status=Status.SUBMITTED,
@@ -145,16 +178,16 @@ class Scheduler:
 
     def _is_taken(self, ledger: Ledger, trial_id: str) -> bool:
         folder = ledger.trial(trial_id)
-        return folder.is_locked or self._is_submitted_elsewhere(folder.record())
+        return folder.is_locked or self._is_submitted_elsewhere(ledger, folder.record())
 
-    def _is_submitted_elsewhere(self, record: TrialRecord) -> bool:
-        submission = record.submission
-        if record.status != Status.SUBMITTED or submission is None:
+    def _is_submitted_elsewhere(self, ledger: Ledger, record: TrialRecord) -> bool:
+        submission = submission_of(record)
+        if submission is None:
             return False
         handle = Handle(submission.launcher, submission.job_id)
         if handle in self._launched:
             return handle in self._jobs
-        state = submission_state(submission)
+        state = submission_state(submission, ledger.runs_dir)
         if state.phase == Phase.UNKNOWN:
             return time.time() - submission.submitted_at < GRACE_SECONDS
         return not state.is_over
@@ -163,36 +196,54 @@ class Scheduler:
         job = self._jobs.pop(handle)
         folder = source.ledger.trial(job.trial_id)
         is_failure = state.phase == Phase.ENDED and state.code != 0
-        reconcile(folder, is_interrupted=state.phase == Phase.PREEMPTED, code=state.code)
-        reconcile_submitted(folder, handle.job_id, exit_text(state.code, state.detail) if is_failure else None)
+        has_begun = _has_begun(folder.record(), handle)
+        # Stopped in a job that was to start again and did not, a trial is still submitted.
+        has_failed = is_failure and not (has_begun and was_preempted(folder.record()))
+        reconcile_submitted(folder, handle.job_id, exit_text(state.code, state.detail) if has_failed else None)
+        is_interrupted = state.phase in (Phase.PREEMPTED, Phase.CANCELLED)
+        reconcile(folder, is_interrupted=is_interrupted, code=state.code)
         was_stopped = is_failure and was_preempted(folder.record())
-        may_retry = not is_failure or was_stopped
-        if state.phase == Phase.UNKNOWN or (was_stopped and not has_advanced(folder)):
-            # Once: otherwise jobs that are lost or stopped at once each time would be submitted forever.
-            may_retry = job.trial_id not in self._lost
-            self._lost.add(job.trial_id)
+        may_retry = (not is_failure or was_stopped) and state.phase != Phase.CANCELLED
+        is_lost = state.phase == Phase.UNKNOWN
+        if is_lost or ((was_stopped or state.phase == Phase.PREEMPTED) and not (has_begun and has_advanced(folder))):
+            # Otherwise jobs that are lost or stopped at once each time would be submitted forever.
+            self._stops[job.trial_id] += 1
+            most = MOST_STOPS if state.phase == Phase.PREEMPTED else 1
+            may_retry = may_retry and self._stops[job.trial_id] <= most
         source.job_ended(job, may_retry=may_retry)
 
     def _check_interrupts(self) -> None:
         if self._interrupts.count:
             raise KeyboardInterrupt
 
-    def _end(self, source: TrialSource, watch: Watch) -> None:
+    def _end(self, source: TrialSource, say: Callable[[str], None]) -> None:
         """Ask the jobs to stop and wait; one more interrupt, or the end of patience, ends them at once."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        for handle in self._jobs:
-            self._launcher.cancel(handle)
         if self._jobs:
+            self._launcher.cancel(self._jobs)
             # Whoever read this may be gone with the terminal.
             with contextlib.suppress(OSError):
-                watch.say("Ending. Running trials save at their next step; once more ends them at once.")
+                say("Ending. Running trials save at their next step; once more ends them at once.")
         running = set(self._jobs)
         while running and self._interrupts.count < 2 and time.monotonic() < deadline:
             states = self._launcher.poll(running, POLL_SECONDS)
             running = {handle for handle in running if not states[handle].is_over}
-        for handle in running:
-            self._launcher.cancel(handle)
+        if running:
+            self._launcher.cancel(running)
         _release(self._jobs, source.ledger)
+
+
+def _has_begun(record: TrialRecord, handle: Handle) -> bool:
+    """Whether the newest attempt ran as this job."""
+    submission = record.attempts[-1].submission if record.attempts else None
+    return submission is not None and submission.job_id == handle.job_id
+
+
+def _stay(launcher: Launcher, count: int) -> str:
+    return (
+        f"{launcher.name} has {counted(count, 'job')} of this command: `python -m ablate status` shows them, and "
+        "`python -m ablate cancel` ends them."
+    )
 
 
 def _saved(source: TrialSource) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ablate.config.parse import trial_from_container
 from ablate.config.registry import plugin_packages
 from ablate.config.trial import TrialConfig
-from ablate.errors import UsageError, UserError
+from ablate.errors import FailureError, UsageError, UserError
 from ablate.evaluation.suite import suite_ids, validation_id
 from ablate.identity import differences, semantic, trial_id
 from ablate.records.lease import LockedError
@@ -19,7 +19,7 @@ from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
 from ablate.records.trial import Failure, Status
 from ablate.scheduling.job import Job
-from ablate.scheduling.reconcile import is_done, is_validated, was_finished
+from ablate.scheduling.reconcile import died_repeatedly, is_done, is_validated, was_finished
 from ablate.scheduling.recorder import Recorder, record_end
 from ablate.scheduling.workers import EXIT_SECONDS, Workers, start_workers
 from ablate.training.initial import resolve_init_from
@@ -104,7 +104,10 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest, start: StartWor
             return True
         code = provenance(Path(__file__), folder.path.parent / "diffs", plugin_packages())
         folder.update(is_scoring=is_scoring, provenance=code)
-        folder.begin_attempt(threads=trial.hardware.threads_per_trial, ranks=trial.hardware.ranks)
+        hardware = trial.hardware
+        folder.begin_attempt(threads=hardware.threads_per_trial, ranks=hardware.ranks, job=job.restarts_as)
+        if job.restarts_as is not None and died_repeatedly(folder, job.restarts_as):
+            raise FailureError("its process died twice at the same step without an error, so it does not start again")
         if not is_scoring:
             check_initial_weights(trial, folder)
         recorder = Recorder(folder, trial, job.candidate)
@@ -123,7 +126,7 @@ def _supervise(folder: TrialFolder, job: Job, stop: StopRequest, start: StartWor
         else:
             traceback.print_exc()
         ended = Ended(Status.FAILED, Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
-    record_end(folder, trial, ended, is_scoring=is_scoring, candidate=job.candidate)
+    record_end(folder, trial, ended, job, is_scoring=is_scoring)
     if recorder is not None:
         recorder.close(ended)
     return ended.status in (Status.FINISHED, Status.PRUNED)

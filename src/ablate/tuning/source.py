@@ -24,7 +24,7 @@ from ablate.records.ledger import Ledger
 from ablate.records.metrics import read_validation
 from ablate.records.trial import Scores, Status, TrialRecord, ValidationSeries
 from ablate.records.tuning import CandidateRef
-from ablate.scheduling.job import Job
+from ablate.scheduling.job import Job, Resources
 from ablate.scheduling.reconcile import is_validated, reconcile
 from ablate.scheduling.source import IsTaken
 from ablate.tuning.point import Point, shown, texts
@@ -117,7 +117,8 @@ class TuningSource:
             self._tried.add(candidate.key)
             self._freeze(candidate)
             reference = CandidateRef(self._tuning.storage, *candidate.key)
-            return Job(candidate.trial_id, self.ledger.runs_dir, candidate=reference)
+            resources = Resources.of(candidate.point.trial.hardware)
+            return Job(candidate.trial_id, self.ledger.runs_dir, reference, resources)
 
     def _next(self, is_taken: IsTaken) -> OpenCandidate | None:
         """What another process had and left, what a killed command left, or a new one for the arm with the fewest."""

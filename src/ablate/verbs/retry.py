@@ -39,7 +39,7 @@ def main(arguments: Arguments) -> int:
 def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
     """Reset the grid's failed and diverged trials and run what is missing."""
     reset([grid.ledger.trial(trial) for trial in grid.trials], console, is_fresh="--fresh" in names)
-    return run(grid, launcher, console)
+    return run(grid, launcher, console, detach="--detach" in names)
 
 
 def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:

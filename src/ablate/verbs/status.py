@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group
@@ -16,7 +17,9 @@ from ablate.console import clock, counted, make_console, short
 from ablate.errors import LedgerError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import last_metrics
-from ablate.records.trial import Status, TrialRecord
+from ablate.records.trial import Status, Submission, TrialRecord
+from ablate.scheduling.launcher import JobState, Phase
+from ablate.scheduling.launchers import submission_state
 from ablate.scheduling.reconcile import as_reconciled
 from ablate.verbs.arguments import Arguments, trials_named, trials_of_tuning
 from ablate.verbs.json_output import print_json
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from ablate.tuning.tuning import Tuning
 
 MOST_FINISHED = 20
+# Of so few trials the logs are listed, too.
+MOST_LOGS = 4
 LOOK_SECONDS = 2.0
 DAMAGED = "damaged"
 # Each status in the order of the table, with its colour.
@@ -55,6 +60,11 @@ class TrialStatus:
         progress: the fraction of the budget that is spent.
         checkpoint_step: where it would resume; None for the beginning.
         host: the machine of the newest attempt.
+        launcher: of the job that runs the trial or is to run it.
+        job: the cluster's number of this job.
+        reason: why it waits, in the cluster's words.
+        nodes: where it runs.
+        logs: the output of its processes.
         failure: the message of the error that ended it, or what is wrong with a damaged record.
         scores: metrics by suite id.
     """
@@ -75,6 +85,11 @@ class TrialStatus:
     checkpoint_step: int | None
     attempts: int
     host: str | None
+    launcher: str | None
+    job: str | None
+    reason: str | None
+    nodes: str | None
+    logs: tuple[str, ...]
     failure: str | None
     started_at: float | None
     finished_at: float | None
@@ -93,6 +108,7 @@ class TrialStatus:
         newest = {} if is_done or not attempts else last_metrics(folder.metrics_path)
         progress = 1.0 if is_done else float(newest.get("progress", 0.0))
         seconds = newest.get("speed/training_seconds")
+        submission, job = _job_of(record, folder.path.parent)
         return cls(
             trial_id=folder.trial_id,
             status=str(status),
@@ -107,11 +123,32 @@ class TrialStatus:
             checkpoint_step=None if is_done else folder.checkpoints.newest_step,
             attempts=len(attempts),
             host=attempts[-1].host.split()[0] if attempts else None,
+            launcher=submission.launcher if submission else None,
+            job=job.number or None,
+            reason=(job.detail or None) if job.phase != Phase.RUNNING else None,
+            nodes=job.nodes or None,
+            logs=tuple(str(path) for path in _logs(folder)),
             failure=failure,
             started_at=record.started_at,
             finished_at=record.finished_at,
             scores=record.evaluations,
         )
+
+
+def _job_of(record: TrialRecord, runs_dir: Path) -> tuple[Submission | None, JobState]:
+    """Return the job that runs a trial or is to run it, and its state as its launcher tells it."""
+    submission = record.submission if record.status == Status.SUBMITTED else None
+    if record.status == Status.RUNNING and record.attempts:
+        submission = record.attempts[-1].submission
+    if submission is None:
+        return None, JobState(Phase.UNKNOWN)
+    return submission, submission_state(submission, runs_dir)
+
+
+def _logs(folder: TrialFolder) -> list[Path]:
+    """Return the output of a trial's processes: its workers, then each rank that a cluster started."""
+    paths = [folder.log_path, *sorted(folder.path.glob("rank-*.log"))]
+    return [path for path in paths if path.exists()]
 
 
 @dataclass(frozen=True)
@@ -172,8 +209,10 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
     head = f"{counted(len(trials), 'trial')}: {by_status}. Ledger: {escape(str(ledger.runs_dir))}"
     table = Table(box=None, pad_edge=False, header_style="dim")
     has_mfu = any(trial.mfu_visible_pairs is not None for trial in trials)
-    for header in ("trial", "options", "state", "progress", "loss", "tokens/s", "MFU", "ETA"):
-        if header == "MFU" and not has_mfu:
+    has_jobs = any(trial.job is not None for trial in trials)
+    left_out = (set() if has_mfu else {"MFU"}) | (set() if has_jobs else {"job", "where"})
+    for header in ("trial", "options", "state", "job", "where", "progress", "loss", "tokens/s", "MFU", "ETA"):
+        if header in left_out:
             continue
         is_number = header in ("progress", "loss", "tokens/s", "MFU", "ETA")
         table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=header == "trial")
@@ -186,6 +225,7 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
             trial.trial_id,
             escape(" ".join(f"{key}={value}" for key, value in trial.options.items())),
             Text(trial.status, STYLES[trial.status]),
+            *([trial.job or "", escape(trial.nodes or trial.reason or "")] if has_jobs else []),
             "" if trial.status == Status.FINISHED else f"{trial.progress:.0%}",
             "" if trial.train_loss is None else f"{trial.train_loss:.3f}",
             "" if trial.train_tokens_per_second is None else short(trial.train_tokens_per_second),
@@ -199,4 +239,6 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
     failures = {trial.failure: trial for trial in reversed(others) if trial.failure}
     for failure, trial in reversed(failures.items()):
         lines.append(f"[dim]{trial.trial_id}[/] {trial.status}: {escape(str(failure).splitlines()[0])}")
+    if len(trials) <= MOST_LOGS:
+        lines += [f"[dim]{trial.trial_id}[/] log: {escape(path)}" for trial in others for path in trial.logs]
     return Group(*lines)

@@ -96,7 +96,10 @@ _TABLE = (
         ("-m objective=causal,prefix replicates=5", "experiment=lesson2_infill --dry-run"),
         Composes.GRID,
         is_for_ledger=False,
-        flags=(Flag(("--dry-run",), "show the arms, their trials and what would run; write nothing into the ledger"),),
+        flags=(
+            Flag(("--dry-run",), "show arms, trials, what would run, and scripts for a cluster; write nothing"),
+            Flag(("--detach",), "submit the trials to a cluster and return; the same command comes back to them"),
+        ),
     ),
     Verb(
         "status",
@@ -195,7 +198,19 @@ _TABLE = (
         (f"retry {EXAMPLE_ID}", "retry -m objective=causal,mixed"),
         Composes.GRID,
         takes={"ID": "a trial, grid or tuning", **RUNS_DIR},
-        flags=(Flag(("--fresh",), "start from the beginning, not from the last checkpoint"),),
+        flags=(
+            Flag(("--fresh",), "start from the beginning, not from the last checkpoint"),
+            Flag(("--detach",), "with -m: submit the trials to a cluster and return"),
+        ),
+    ),
+    Verb(
+        "cancel",
+        "end submitted and running trials; they save first, and the command of their grid continues with them",
+        ("ID … [runs_dir=PATH]", "-m KEY=VALUE …"),
+        (f"cancel {EXAMPLE_ID}", "cancel -m objective=causal,mixed"),
+        Composes.GRID,
+        takes={"ID": "a trial, grid or tuning, or a lesson's name", **RUNS_DIR},
+        flags=(Flag(("--now",), "end running trials at once, without a save"),),
     ),
     Verb(
         "export",

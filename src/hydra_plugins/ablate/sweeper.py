@@ -121,10 +121,15 @@ class AblateSweeper(Sweeper):
             raise SystemExit(code)
 
     def _check_machine(self, trials: Sequence["TrialConfig"], say: Callable[[str], None]) -> None:
-        """Check that this machine can run the trials, if it is to."""
-        from ablate.grid.machine import check_machine
+        """Check that this machine can run the trials, or that their jobs can be submitted from it."""
+        from ablate.grid.machine import check_detach, check_machine
 
-        if self.verb in ("run", "retry") and self._launcher.name == "local" and "--dry-run" not in self.names:
+        if self.verb not in ("run", "retry") or "--dry-run" in self.names:
+            return
+        if "--detach" in self.names:
+            check_detach(self._launcher)
+        self._launcher.check()
+        if self._launcher.name == "local":
             check_machine(trials, say)
 
 
@@ -133,7 +138,7 @@ def _launcher(plugin: HydraPlugin) -> "Launcher":
     if isinstance(plugin, AblateLauncher):
         from ablate.scheduling.launchers import make_launcher
 
-        return make_launcher(plugin.launcher, plugin.parameters)
+        return make_launcher(plugin.launcher, {key: _plain(value) for key, value in plugin.parameters.items()})
     from ablate.scheduling.launchers.hydra import HydraLauncher
 
     return HydraLauncher(plugin)

@@ -1,11 +1,13 @@
 """Launchers: where jobs run. Each is one module here, and one entry of `LAUNCHERS`.
 
 `hydra/launcher=NAME` reads `conf/hydra/launcher/NAME.yaml`. Below `launcher: NAME` and
-`_target_: hydra_plugins.ablate.launcher.AblateLauncher` it sets the keyword-only parameters of the launcher's class.
+`_target_: hydra_plugins.ablate.launcher.AblateLauncher` it sets the keyword-only parameters of the launcher's class, or
+of its `options_class`, which it then takes.
 """
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.parse import checked_parameters
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # Name, recorded with each submitted job → module and class, imported when used.
 LAUNCHERS = {
     "local": "ablate.scheduling.launchers.local:LocalLauncher",
+    "slurm": "ablate.scheduling.launchers.slurm.launcher:SlurmLauncher",
     "hydra": "ablate.scheduling.launchers.hydra:HydraLauncher",
 }
 
@@ -26,8 +29,11 @@ def make_launcher(name: str, parameters: Mapping[str, Any]) -> Launcher:
     """Return a launcher by name. Raises UsageError for an unknown name and for parameters that it does not take."""
     if name not in LAUNCHERS:
         raise UsageError(f"hydra.launcher.launcher={name}: no such launcher. {nearest(name, LAUNCHERS)}")
-    launcher = launcher_class(name)
-    return launcher(**checked_parameters(launcher, parameters, "hydra.launcher"))
+    launcher: Any = launcher_class(name)
+    options_class = getattr(launcher, "options_class", None)
+    typed = checked_parameters(options_class or launcher, parameters, "hydra.launcher")
+    made: Launcher = launcher(options_class(**typed)) if options_class else launcher(**typed)
+    return made
 
 
 def launcher_class(name: str) -> type[Launcher]:
@@ -37,8 +43,13 @@ def launcher_class(name: str) -> type[Launcher]:
     return launcher
 
 
-def submission_state(submission: "Submission") -> JobState:
-    """Return the state of a job that any command submitted, as far as its launcher can tell from here."""
+def submission_state(submission: "Submission", runs_dir: Path) -> JobState:
+    """Return the state of a job of a ledger that any command submitted, as far as its launcher can tell from here."""
     if submission.launcher not in LAUNCHERS:
         return JobState(Phase.UNKNOWN, detail=f"submitted by the unknown launcher {submission.launcher}")
-    return launcher_class(submission.launcher).state_elsewhere(submission.job_id)
+    return launcher_class(submission.launcher).state_elsewhere(submission.job_id, runs_dir)
+
+
+def restarts_jobs(submission: "Submission") -> bool:
+    """Whether the launcher of a job starts it again when it was preempted."""
+    return submission.launcher in LAUNCHERS and launcher_class(submission.launcher).outlives_command

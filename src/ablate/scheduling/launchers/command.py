@@ -2,7 +2,9 @@
 
 import itertools
 import os
+from collections.abc import Sequence
 
+from ablate.errors import UsageError
 from ablate.records.process import birth, is_running, this_host
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
@@ -32,6 +34,16 @@ class CommandHandles:
         handle = self.reserve(job)
         del self._reserved[job]
         return handle
+
+
+def cannot_cancel(job_ids: Sequence[str]) -> UsageError:
+    """Return what to say to somebody who would cancel jobs of another command."""
+    commands = sorted({job_id.partition(" of ")[2].split()[0] for job_id in job_ids})
+    hosts = sorted({job_id.partition(" on ")[2].split()[0] for job_id in job_ids})
+    return UsageError(
+        f"{len(job_ids)} trials run in the command with the process {', '.join(commands)} on {', '.join(hosts)}. "
+        f"End it there: kill {' '.join(commands)}. Its trials save first."
+    )
 
 
 def state_elsewhere(job_id: str) -> JobState:

@@ -14,7 +14,7 @@ from ablate.records.trial import Status
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
-from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
+from ablate.scheduling.launchers.command import CommandHandles, cannot_cancel, state_elsewhere
 from ablate.scheduling.processes import Interrupts, handling, raise_interrupt
 
 
@@ -58,6 +58,8 @@ class HydraLauncher:
     """
 
     name = "hydra"
+    takes_batches = True
+    outlives_command = False
     # The plugin has limits of its own.
     parallel: int | None = None
 
@@ -65,6 +67,13 @@ class HydraLauncher:
         self._plugin = plugin
         self._handles = CommandHandles(self.name)
         self._states: dict[Handle, JobState] = {}
+
+    def check(self) -> None:
+        """Do nothing: the plugin says what it lacks when it is made."""
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """Return "": the plugin writes what it writes."""
+        return ""
 
     def handle_for(self, job: Job) -> Handle:
         """See `Launcher`."""
@@ -87,13 +96,18 @@ class HydraLauncher:
             time.sleep(wait_seconds)
         return states
 
-    def cancel(self, handle: Handle) -> None:
+    def cancel(self, handles: Iterable[Handle]) -> None:
         """Do nothing: all jobs have ended when `submit` returns."""
 
     @staticmethod
-    def state_elsewhere(job_id: str) -> JobState:
+    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
         """See `Launcher`."""
         return state_elsewhere(job_id)
+
+    @staticmethod
+    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
+        """Raise UsageError: the jobs end with their command."""
+        raise cannot_cancel(job_ids)
 
 
 def _state(job_return: JobReturn) -> JobState:

@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from ablate.records.ledger import Ledger
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
-from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
+from ablate.scheduling.launchers.command import CommandHandles, cannot_cancel, state_elsewhere
 from ablate.scheduling.processes import start_process, start_server
 
 
@@ -20,12 +21,21 @@ class LocalLauncher:
     """
 
     name = "local"
+    takes_batches = False
+    outlives_command = False
 
     def __init__(self, *, parallel: int) -> None:
         self.parallel: int | None = parallel
         self._handles = CommandHandles(self.name)
         self._processes: dict[Handle, BaseProcess] = {}
         self._cancelled: set[Handle] = set()
+
+    def check(self) -> None:
+        """Do nothing: see `ablate.grid.machine` for what trials need of this machine."""
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """Return "": there is no script."""
+        return ""
 
     def handle_for(self, job: Job) -> Handle:
         """See `Launcher`."""
@@ -52,17 +62,23 @@ class LocalLauncher:
             for handle, process in processes.items()
         }
 
-    def cancel(self, handle: Handle) -> None:
+    def cancel(self, handles: Iterable[Handle]) -> None:
         """See `Launcher`."""
-        process = self._processes[handle]
-        if handle in self._cancelled:
-            process.kill()
-            process.join()
-        else:
-            self._cancelled.add(handle)
-            process.terminate()
+        for handle in handles:
+            process = self._processes[handle]
+            if handle in self._cancelled:
+                process.kill()
+                process.join()
+            else:
+                self._cancelled.add(handle)
+                process.terminate()
 
     @staticmethod
-    def state_elsewhere(job_id: str) -> JobState:
+    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
         """See `Launcher`."""
         return state_elsewhere(job_id)
+
+    @staticmethod
+    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
+        """Raise UsageError: the jobs end with their command."""
+        raise cannot_cancel(job_ids)

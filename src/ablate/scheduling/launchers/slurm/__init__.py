@@ -1,0 +1,1 @@
+"""Jobs as arrays of Slurm: options, the script, the queue, and the launcher."""
