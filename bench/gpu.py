@@ -420,21 +420,39 @@ def resume(bench: Bench) -> Iterator[Row]:
 
 
 def generation(bench: Bench) -> Iterator[Row]:
-    """Write greedily, without a cache of keys and values."""
+    """Write samples with a cache of keys and values; compare the cached logits with those of reading all again."""
     import numpy as np
 
+    from ablate.evaluation.generate import prompt_batch
+    from ablate.objectives.prompt import Prompt
+
+    torch = bench.torch
     trial = bench.trial("scale=150m" if bench.is_gpu else "scale=demo", "hardware.attention=sdpa")
     model = bench.model(trial).eval()
-    ids = [1, 2, 3]
-    started = time.perf_counter()
-    for _ in range(32 if bench.is_gpu else 8):
-        batch = bench.batch(1, 12, 64)
-        fields = {name: value[:, :1].repeat(len(ids), 1) for name, value in vars(batch).items() if value.ndim == 2}
-        fields |= {"input_ids_BT": np.array([ids], np.int32), "position_BT": np.arange(len(ids), dtype=np.int32)[None]}
-        fields["document_BT"] = np.ones((1, len(ids)), np.int32)
-        ids.append(int(model.next_logits(type(batch)(**{**vars(batch), **fields})).argmax()))
-    rate = (len(ids) - 3) / (time.perf_counter() - started)
-    yield Row("generation", "one row, no cache", f"{rate:.0f} tokens/s")
+    rows, prompt_tokens, steps = (64, 256, 128) if bench.is_gpu else (4, 12, 4)
+    ids = np.random.default_rng(0).integers(0, trial.tokenizer.vocab_size, prompt_tokens, dtype=np.int32)
+    for name, is_narrow in (("fp32", False), ("bf16", True)):
+        with torch.autocast(bench.device.type, torch.bfloat16, enabled=is_narrow), torch.inference_mode():
+            caches = model.caches(rows, prompt_tokens + steps)
+            first = model.read_prompt(prompt_batch(Prompt(ids, 0)), caches, 0)
+            for row in range(rows):
+                caches[0].fork(0, row)
+            token, written, started = first.argmax().expand(rows), [], 0.0
+            for step in range(steps):
+                if step == 2:
+                    bench.wait()
+                    started = time.perf_counter()
+                written.append(int(token[0]))
+                logits = model.read_tokens(token.cpu(), caches)
+                token = logits.argmax(-1)
+            bench.wait()
+            rate = rows * (steps - 2) / (time.perf_counter() - started)
+            whole = np.append(ids, np.array(written, np.int32))
+            wanted = model.next_logits(prompt_batch(Prompt(whole, 0)))[0]
+        yield Row("generation", f"{rows} rows, {name}", f"{rate:.0f} tokens/s")
+        error = float((logits - wanted).norm() / wanted.norm())
+        is_near = error < (5e-2 if is_narrow else 2e-3)
+        yield Row("generation", f"cached logits, {name}", f"relative error {error:.1e}", is_near)
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from ablate.config.parse import trial_from_container, trial_to_container
 from ablate.data.tokens.shards import open_shards
 from ablate.errors import UsageError
+from ablate.evaluation.generate import Problem, generate
+from ablate.evaluation.sampling import Sampling
 from ablate.model.decoder import Decoder
 from ablate.model.hf_weights import shapes_of
+from ablate.objectives.prompt import Prompt
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.supervisor import check_initial_weights
@@ -58,17 +60,6 @@ def decoder_of(source: TrialFolder) -> Decoder:
     return decoder.eval()
 
 
-@torch.no_grad()
-def greedy(decoder: Decoder, tokens: list[int], count: int) -> list[int]:
-    """The most likely tokens after these, each read with all before it."""
-    for _ in range(count):
-        input_ids_BT: Tensor = torch.tensor([tokens])
-        ones, zeros = torch.ones_like(input_ids_BT), torch.zeros_like(input_ids_BT)
-        hidden_BTC = decoder(input_ids_BT, ones, torch.arange(len(tokens))[None], zeros)
-        tokens = [*tokens, int(decoder.head(hidden_BTC[0, -1]).argmax())]
-    return tokens
-
-
 @pytest.mark.parametrize("block", ["gptj", "llama"])
 def test_transformers_opens_it_and_writes_the_same(
     world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path, block: str
@@ -86,21 +77,24 @@ def test_transformers_opens_it_and_writes_the_same(
     assert type(model).__name__ == {"gptj": "CodeGenForCausalLM", "llama": "LlamaForCausalLM"}[block]
     tokenizer = AutoTokenizer.from_pretrained(place)
     ours = open_shards(trial_from_container(trials[block].frozen())).tokenizer
-    text = "def lambda é unto\n  return self;"
-    [tokens_T] = ours.encode([text])
-    tokens = tokenizer(text)["input_ids"]
-    assert tokens == tokens_T.tolist()
-    assert tokenizer.decode(tokens) == text
-    expected = greedy(decoder_of(trials[block]), tokens, 12)
-    generated = model.generate(
-        torch.tensor([tokens]), attention_mask=torch.ones(1, len(tokens)), max_new_tokens=12, do_sample=False
-    )[0].tolist()
-    # `generate` stops after an end of text, `greedy` does not.
-    eos = model.config.eos_token_id
-    end = expected.index(eos, len(tokens)) + 1 if eos in expected[len(tokens) :] else len(expected)
-    assert generated == expected[:end]
-    assert tokenizer.decode(generated[len(tokens) :], skip_special_tokens=True)
-    assert tokenizer.eos_token_id == model.config.eos_token_id == ours.special.end_of_text
+    texts = ["def lambda é unto\n  return self;", "if", "the word\n\n"]
+    problems = []
+    for text, tokens_T in zip(texts, ours.encode(texts), strict=True):
+        assert tokenizer(text)["input_ids"] == tokens_T.tolist()
+        assert tokenizer.decode(tokens_T) == text
+        problems.append(Problem(text, Prompt(tokens_T, 0), [0, 1], max_tokens=12))
+    end = ours.special.end_of_text
+    assert tokenizer.eos_token_id == model.config.eos_token_id == end
+    samples = list(generate(decoder_of(trials[block]), ours, problems, Sampling(), rows=5, end_tokens=[end]))
+    assert len(samples) == 6
+    for sample in samples:
+        [prompt] = ours.encode([sample.problem_id])
+        theirs = model.generate(
+            torch.tensor(prompt[None]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=12, do_sample=False
+        )[0]
+        wanted = theirs[len(prompt) :].tolist()
+        assert [*sample.tokens_T.tolist(), *([end] if sample.finished_by == "end_token" else [])] == wanted
+        assert sample.text == tokenizer.decode(wanted, skip_special_tokens=True)
 
 
 def test_the_card_tells_what_it_is(world: tuple[Path, dict[str, TrialFolder]], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -19,10 +20,12 @@ from torch.nn import functional
 from ablate.config.parse import trial_from_container, trial_to_container
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
+from ablate.evaluation.generate import prompt_batch
 from ablate.model.decoder import Decoder
 from ablate.model.hf import from_hugging_face, to_hugging_face
 from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial
 from ablate.model.hf_weights import shapes_of, weight_files
+from ablate.objectives.prompt import Prompt
 from tests.support.trials import MakeTrial
 
 VOCABULARY = 340
@@ -109,6 +112,22 @@ def test_logits_loss_and_gradients_are_those_of_transformers(
     record_property("differences", found)
     print(" ".join(overrides), found)
     assert max(found.values()) < TOLERANCE
+
+
+@pytest.mark.parametrize("overrides", [*GPTJ, *LLAMA], ids=" ".join)
+def test_logits_from_cached_keys_are_those_of_transformers(make_trial: MakeTrial, overrides: list[str]) -> None:
+    trial = make_trial(*overrides)
+    decoder = drawn(trial)
+    input_ids_BT = rows()
+    wanted_BTV = hugging_face(trial, decoder)(input_ids=input_ids_BT).logits.detach()
+    caches = decoder.caches(2, input_ids_BT.shape[1])
+    prompt = 30
+    for row, ids_T in enumerate(input_ids_BT.numpy().astype(np.int32)):
+        batch = prompt_batch(Prompt(ids_T[:prompt], 0))
+        assert largest_difference(decoder.read_prompt(batch, caches, row), wanted_BTV[row, prompt - 1]) < TOLERANCE
+    for position in range(prompt, input_ids_BT.shape[1]):
+        logits_BV = decoder.read_tokens(input_ids_BT[:, position], caches)
+        assert largest_difference(logits_BV, wanted_BTV[:, position]) < TOLERANCE
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.errors import UsageError
-from ablate.evaluation.generate import Problem, Sample, _batch, generate
+from ablate.evaluation.generate import Problem, Sample, generate, prompt_batch
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.sampling import LIKELY_TOKENS, Sampling, choose
 from ablate.model.build import Model, build_model
@@ -79,7 +79,8 @@ def causal(make_trial: MakeTrial) -> tuple[Model, Shards, Prompt]:
 
 def reread(model: Model, prompt: Prompt, written_T: Tokens) -> torch.Tensor:
     """The logits of the next token, by a model that reads everything again."""
-    return model.next_logits(_batch(Prompt(np.append(prompt.tokens_T, written_T), prompt.bidirectional_tokens)))[0]
+    whole = Prompt(np.append(prompt.tokens_T, written_T), prompt.bidirectional_tokens)
+    return model.next_logits(prompt_batch(whole))[0]
 
 
 def test_a_cached_model_s_logits_are_those_of_one_that_reads_everything_again(
@@ -87,7 +88,7 @@ def test_a_cached_model_s_logits_are_those_of_one_that_reads_everything_again(
 ) -> None:
     model, _, prompts = arm
     caches = model.caches(len(prompts), 48)
-    first = [model.read_prompt(_batch(prompt), caches, row) for row, prompt in enumerate(prompts)]
+    first = [model.read_prompt(prompt_batch(prompt), caches, row) for row, prompt in enumerate(prompts)]
     texts: list[Tokens] = [np.empty(0, np.int32) for _ in prompts]
     logits_BV = torch.stack(first)
     for _ in range(WRITES):
@@ -124,6 +125,24 @@ def test_a_text_is_that_of_its_problem_and_number(arm: tuple[Model, Shards, list
     rest = [replace(problem, samples=[4, 2]) for problem in problems[1:]]
     assert written(write(model, shards, rest, RANDOM, rows=2)).items() <= whole.items()
     assert written(write(model, shards, problems, replace(RANDOM, seed=2))) != whole
+
+
+@pytest.mark.parametrize("block", ["gptj", "llama"])
+def test_the_other_rows_change_no_bit_of_a_row(make_trial: MakeTrial, block: str) -> None:
+    trial = make_trial("scale.d_model=384", "scale.n_heads=8", "scale.n_layers=1", f"block={block}")
+    model = build_model(trial, trial.tokenizer.vocab_size).eval()
+    rng = np.random.default_rng(0)
+    prompts = [Prompt(rng.integers(0, 300, length).astype(np.int32), 0) for length in rng.integers(2, 30, 32)]
+
+    def logits_of(numbers: list[int]) -> torch.Tensor:
+        caches = model.caches(len(numbers), 48)
+        for row, number in enumerate(numbers):
+            model.read_prompt(prompt_batch(prompts[number]), caches, row)
+        return torch.stack([model.read_tokens(torch.tensor(numbers) + step, caches) for step in range(3)])
+
+    whole = logits_of(list(range(32)))
+    for numbers in ([*range(8)], [31, 3, 7, 12, 0, 1, 2, 30], [*range(8, 32)]):
+        assert torch.equal(logits_of(numbers), whole[:, numbers])
 
 
 def test_end_tokens_end_a_text_and_others_take_its_place(arm: tuple[Model, Shards, list[Prompt]]) -> None:

@@ -165,7 +165,7 @@ class _Batch:
         # A vacant row may hold the prompt itself.
         source = row if self.held[row] is problem else next((i for i, p in enumerate(self.held) if p is problem), None)
         if source is None:
-            self.prompt_logits_V = self.model.read_prompt(_batch(problem.prompt), self.caches, row)
+            self.prompt_logits_V = self.model.read_prompt(prompt_batch(problem.prompt), self.caches, row)
         else:
             for cache in self.caches:
                 cache.fork(source, row)
@@ -246,8 +246,8 @@ class _Batch:
         self.rows[number] = None
 
 
-def _batch(prompt: Prompt) -> Batch:
-    """Return a prompt as a batch of one row without targets."""
+def prompt_batch(prompt: Prompt) -> Batch:
+    """Return a prompt as a batch of one row without targets and padding."""
     ids_BT = prompt.tokens_T[None]
     none_BT, unused_B = np.zeros(ids_BT.shape, np.int32), np.zeros(1, np.int32)
     position_BT = np.arange(ids_BT.shape[1], dtype=np.int32)[None]

@@ -18,6 +18,9 @@ from ablate.model.attention import Attention
 from ablate.model.blocks import BlockShape
 from ablate.model.transfer import to_device
 
+# What attention computes for a row must not depend on the longest row: kernels add whole blocks of keys in one order.
+KEY_BLOCK = 16
+
 
 @dataclass(frozen=True)
 class KeyValueCache:
@@ -40,7 +43,7 @@ class KeyValueCache:
         cls, layers: int, rows: int, positions: int, shape: BlockShape, dtype: torch.dtype, device: torch.device
     ) -> "KeyValueCache":
         """Allocate a cache for so many rows of at most so many positions."""
-        size = (layers, rows, shape.key_value_heads, positions, shape.head_width)
+        size = (layers, rows, shape.key_value_heads, _in_blocks(positions), shape.head_width)
         # Zeros: what is masked is multiplied by 0, and uninitialised memory may hold NaN.
         key, value = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
         return cls(key, value, *(torch.zeros(rows, dtype=torch.int64) for _ in range(2)))
@@ -70,7 +73,7 @@ class KeyValueCache:
     def _attending(self, rows: int, slot_B: Tensor | None) -> list[Attention]:
         device, dtype = self.key_LBKSD.device, self.key_LBKSD.dtype
         length_B1 = self.length_B[:rows, None]
-        longest = max(1, int(length_B1.max()))
+        longest = _in_blocks(max(1, int(length_B1.max())))
         is_empty_B1 = length_B1 == 0
         masked_BS = (torch.arange(longest) >= length_B1) & ~is_empty_B1
         bias_BS = torch.zeros(masked_BS.shape, dtype=dtype).masked_fill_(masked_BS, float("-inf"))
@@ -100,6 +103,10 @@ class KeyValueCache:
     def _copy(self, source: int, target: int, positions: int) -> None:
         for part_LBKSD in (self.key_LBKSD, self.value_LBKSD):
             part_LBKSD[:, target, :, :positions] = part_LBKSD[:, source, :, :positions]
+
+
+def _in_blocks(positions: int) -> int:
+    return -(-positions // KEY_BLOCK) * KEY_BLOCK
 
 
 # The cache of self-attention and, where there is an encoder, that of cross-attention.
