@@ -10,6 +10,7 @@ trial by --batch and --number; the output of each rank then goes into the trial'
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,19 +35,33 @@ from ablate.training.preemption import SIGNALS
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="the ledger")
 @click.option("--batch", type=click.Path(path_type=Path), help="a folder of runs/jobs, instead of TRIAL")
 @click.option("--number", type=int, help="the job's number in the batch")
-def main(trial: str | None, runs_dir: Path, batch: Path | None, number: int | None) -> None:
+@click.option("--ends-with-parent", is_flag=True, help="save and end when the process that started this one is gone")
+def main(trial: str | None, runs_dir: Path, batch: Path | None, number: int | None, ends_with_parent: bool) -> None:
     """Run this process's rank and exit with 1 if the trial did not finish, with 85 if it may go on in the same job."""
+    if ends_with_parent:
+        _stop_without(os.getppid())
     try:
         rank = rank_of(os.environ)
         job = _job(trial, runs_dir.expanduser().absolute(), batch, number)
         folder = Ledger(job.runs_dir).trial(job.trial_id)
-        if job.restarts_as is not None and folder.path.is_dir():
+        if batch is not None and folder.path.is_dir():
             redirect_output(folder.path / f"rank-{rank.number}.log")
         code = _first(rank, folder, job) if rank.number == 0 else _other(rank, folder)
     except UserError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
     sys.exit(code)
+
+
+def _stop_without(parent: int) -> None:
+    """Ask this process to stop when its parent is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _job(trial: str | None, runs_dir: Path, batch: Path | None, number: int | None) -> Job:

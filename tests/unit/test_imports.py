@@ -47,6 +47,7 @@ HEAVY = {
     "hydra": {"grid", "tuning", "hydra_plugins", "scheduling/launchers/hydra.py"},
     "omegaconf": {"grid", "tuning", "hydra_plugins"},
     "optuna": {"tuning", "records/optuna/", "reports/study_figures.py", "reports/tuning_section.py"},
+    "ray": {"scheduling/launchers/ray.py"},
     "sqlalchemy": {"records/optuna/storage.py"},
 }
 

@@ -23,6 +23,7 @@ from ablate.records.schema import read, write
 from ablate.records.trial import Submission
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
+from ablate.scheduling.launchers import restarts_jobs
 
 # Of a rank that a signal stopped, when the trial can go on in the same job.
 STOPPED_EXIT_CODE = 85
@@ -113,7 +114,8 @@ class Batch:
         except (FileNotFoundError, KeyError):
             raise LedgerError(f"{path}: has no job {number}. Do all nodes share the folder runs_dir?") from None
         submission = Submission(record.launcher, entry.job_id, time.time())
-        return Job(entry.trial_id, self.folder.parents[1], entry.candidate, restarts_as=submission)
+        restarts_as = submission if restarts_jobs(submission) else None
+        return Job(entry.trial_id, self.folder.parents[1], entry.candidate, restarts_as=restarts_as)
 
     def exit_code(self, number: int) -> int | None:
         """Return the exit code of a job's script, or the negative number of the signal that ended its ranks."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LAUNCHERS = {
     "local": "ablate.scheduling.launchers.local:LocalLauncher",
     "slurm": "ablate.scheduling.launchers.slurm.launcher:SlurmLauncher",
+    "ray": "ablate.scheduling.launchers.ray:RayLauncher",
     "hydra": "ablate.scheduling.launchers.hydra:HydraLauncher",
 }
 
