@@ -15,14 +15,15 @@ from ablate.records.metrics import read_metrics
 from ablate.records.trial import Status
 from ablate.verbs.status import TrialStatus
 from tests.support.command_line import ablate, start, wait_for
+from tests.support.in_process import run_in_process
 from tests.support.slurm_cluster import Cluster, running_cluster, why_not
 from tests.support.text import write_text
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm is here")
-GRID = ["-m", "objective=causal,prefix", "hardware.devices=2", "budget.rows_per_step=5", "tracking.log_every_steps=1"]
+GRID = ["-m", "hardware.devices=2", "budget.rows_per_step=5", "tracking.log_every_steps=1"]
 SLURM = ["launcher=slurm", "launcher.poll_seconds=0.5", "launcher.time=60", "launcher.signal_seconds=60"]
 # Of so many steps, events happen after so many.
-STEPS, FIRST_STEPS = 400, 10
+STEPS, FIRST_STEPS = 300, 5
 LONG = [f"budget.train_tokens={STEPS * 5 * 40}", "checkpoint.every_steps=50"]
 
 
@@ -93,7 +94,8 @@ class Grid:
         local = [*GRID, *self.options, "hardware.parallel_trials=1", f"runs_dir={other}"]
         assert ablate(self.folder, *local).returncode == 0
         lessons = [
-            ablate(self.folder, "lessons", "--json", f"runs_dir={runs}") for runs in (self.ledger.runs_dir, other)
+            run_in_process(self.folder, "lessons", "--json", f"runs_dir={runs}")
+            for runs in (self.ledger.runs_dir, other)
         ]
         ours, theirs = (json.loads(done.stdout)["lessons"][0] for done in lessons)
         assert ours["comparisons"] == theirs["comparisons"]
@@ -119,14 +121,14 @@ def ended(command: "subprocess.Popen[str]", code: int = 0) -> str:
 
 
 def test_a_preempted_trial_goes_on_and_a_command_comes_back(grid: Grid) -> None:
-    grid.options = ["replicates=1", *LONG]
+    grid.options = ["objective=prefix", "replicates=1", *LONG]
     text = ended(grid.start("--detach"))
-    assert "slurm has 2 jobs of this command" in text
+    assert "slurm has 1 job of this command" in text
     folder, job = grid.next_running(set())
     grid.cluster.call("scontrol", "requeue", job)
     text = ended(grid.start())
-    assert "Waiting for 2 trials that other processes run" in text
-    grid.check(2)
+    assert "Waiting for 1 trial that other processes run" in text
+    grid.check(1)
     attempts = folder.record().attempts
     assert [attempt.ended for attempt in attempts] == ["pending", "finished"]
     assert attempts[1].from_step
@@ -135,7 +137,7 @@ def test_a_preempted_trial_goes_on_and_a_command_comes_back(grid: Grid) -> None:
 
 @pytest.mark.slow
 def test_whatever_happens_each_cell_is_finished_once_with_the_local_lesson(grid: Grid) -> None:
-    grid.options = ["replicates=3", *LONG]
+    grid.options = ["objective=causal,prefix", "replicates=3", *LONG]
     cluster, chosen = grid.cluster, set[str]()
     # Two commands at once.
     first, second = grid.start(), grid.start()
@@ -145,7 +147,7 @@ def test_whatever_happens_each_cell_is_finished_once_with_the_local_lesson(grid:
 
     def lose_node(job: str) -> None:
         cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DOWN", "Reason=test")
-        cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
+        cluster.resume_node()
 
     def run_out_of_time(job: str) -> None:
         cluster.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
@@ -181,7 +183,7 @@ def test_whatever_happens_each_cell_is_finished_once_with_the_local_lesson(grid:
 
 @pytest.mark.slow
 def test_what_slurm_rejects_is_told_and_cancel_leaves_saved_trials(grid: Grid) -> None:
-    grid.options = ["replicates=1", *LONG]
+    grid.options = ["objective=causal,prefix", "replicates=1", *LONG]
     assert "launcher.partition=lo: no such partition. Did you mean low?" in ended(
         grid.start("launcher.partition=lo"), 2
     )

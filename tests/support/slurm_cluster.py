@@ -83,6 +83,12 @@ class Cluster:
         lines = self.call("squeue", "-h", "-r", "-o", "%F_%K %T").split()
         return dict(zip(lines[::2], lines[1::2], strict=True))
 
+    def resume_node(self) -> None:
+        """Bring the node back; it may come by itself."""
+        words = ["scontrol", "update", f"NodeName={self.host}", "State=RESUME"]
+        subprocess.run(words, env=self.environment, capture_output=True, timeout=60, check=False)
+        _wait(self.is_up, self.folder)
+
     def is_up(self) -> bool:
         """Whether the node takes jobs."""
         words = ["sinfo", "-h", "-o", "%T"]
@@ -133,8 +139,7 @@ def running_cluster() -> Iterator[Cluster]:
             yield cluster
         finally:
             # A node that is down would keep the processes of its jobs.
-            if not cluster.is_up():
-                cluster.call("scontrol", "update", f"NodeName={host}", "State=RESUME")
+            cluster.resume_node()
             cluster.call("scancel", "--user=root")
             _wait(lambda: not cluster.jobs(), folder)
     finally:

@@ -19,7 +19,7 @@ from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import Objective
 from ablate.records.grid import ArmRecord, Declaration, GridRecord, LookRecord, by_values, values_of
-from ablate.records.ledger import Ledger
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.provenance import provenance
 from ablate.records.schema import to_json
 from ablate.records.trial import Scores, TrialRecord
@@ -196,8 +196,10 @@ class Grid:
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
 
     def freeze_trials(self, trials: Iterable[str]) -> None:
-        """Writes the config of trials that are about to run, as this grid scores them."""
+        """Writes the config of trials that are about to run, as this grid scores them, where it is another now."""
         for trial in trials:
+            if _written_at(self.ledger.trial(trial)) == self._frozen_at.get(trial, ()):
+                continue
             cell = self.trials[trial]
             record = TrialRecord(
                 trial,
@@ -208,6 +210,12 @@ class Grid:
                 semantic=semantic(cell.trial),
             )
             self.ledger.freeze(record, trial_to_container(cell.trial))
+            self._frozen_at[trial] = _written_at(self.ledger.trial(trial))
+
+    @cached_property
+    def _frozen_at(self) -> dict[str, tuple[int, ...]]:
+        """When this command wrote which config."""
+        return {}
 
     def freeze(self, missing: Iterable[str]) -> None:
         """Writes the grid's record, or marks it as the newest, and the config of each trial that is to run."""
@@ -258,6 +266,15 @@ class Grid:
             return record if is_known else replace(record, looks=(*record.looks, look))
 
         self.ledger.update_grid(self.grid_id, with_look)
+
+
+def _written_at(folder: TrialFolder) -> tuple[int, ...]:
+    """Return what tells that a config was replaced; () where there is none."""
+    try:
+        status = folder.config_path.stat()
+    except FileNotFoundError:
+        return (0,)
+    return status.st_ino, status.st_mtime_ns
 
 
 def _tasks(trial: TrialConfig) -> dict[str, float]:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ablate.scheduling.launcher import Launcher
     from ablate.tuning.tuning import Tuning
 
-MOST_FINISHED = 20
+# Of trials of which one row says what the next one says, so many are listed.
+MOST_ALIKE = 20
+ALIKE = (Status.SUBMITTED, Status.FINISHED)
 # Of so few trials the logs are listed, too.
 MOST_LOGS = 4
 LOOK_SECONDS = 2.0
@@ -218,9 +220,12 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
         table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=header == "trial")
     trials = sorted(trials, key=lambda trial: (ORDER.index(trial.status), trial.first_grid or "", trial.trial_id))
     others = [trial for trial in trials if trial.status != Status.FINISHED]
-    finished = trials[len(others) :]
-    shown = finished if is_whole else finished[:MOST_FINISHED]
-    for trial in [*others, *shown]:
+    hidden: Counter[str] = Counter()
+    for number, trial in enumerate(trials):
+        is_early = number < MOST_ALIKE or trials[number - MOST_ALIKE].status != trial.status
+        if not (is_whole or is_early or trial.status not in ALIKE):
+            hidden[trial.status] += 1
+            continue
         table.add_row(
             trial.trial_id,
             escape(" ".join(f"{key}={value}" for key, value in trial.options.items())),
@@ -233,8 +238,7 @@ def _view(trials: list[TrialStatus], ledger: Ledger, *, is_whole: bool) -> Group
             "" if trial.seconds_left is None else clock(trial.seconds_left),
         )
     lines = [head, table] if trials else [head]
-    if len(shown) < len(finished):
-        lines.append(f"… and {len(finished) - len(shown):,} more finished trials (--all)")
+    lines += [f"… and {count:,} more {status} trials (--all)" for status, count in hidden.items()]
     # Each message once, with the first trial that has it.
     failures = {trial.failure: trial for trial in reversed(others) if trial.failure}
     for failure, trial in reversed(failures.items()):

@@ -111,7 +111,7 @@ _TABLE = (
         flags=(
             JSON,
             Flag(("--once",), "print once and return, although trials are running"),
-            Flag(("--all",), "list every finished trial, however many"),
+            Flag(("--all",), "list every submitted and finished trial, however many"),
         ),
     ),
     Verb(

@@ -217,11 +217,12 @@ def _result(task: Any) -> JobState:
 
 def meeting_place() -> tuple[str, int]:
     """Return this node's address and a free port of it."""
-    import ray
+    from ray import util
 
+    host: str = util.get_node_ip_address()  # type: ignore[no-untyped-call]
     with socket.socket() as free:
         free.bind(("", 0))
-        return ray.util.get_node_ip_address(), free.getsockname()[1]
+        return host, free.getsockname()[1]
 
 
 def run_alone(batch: str, number: int) -> int:
@@ -246,9 +247,14 @@ def run_node(batch: str, number: int, node: int, nodes: int, devices: int, meeti
     return _run(batch, number, environments)
 
 
+def rank_words(batch: str, number: int) -> list[str]:
+    """Return the command of a rank, which saves and ends when its worker is killed."""
+    return [sys.executable, "-m", "ablate.rank", "--batch", batch, "--number", str(number), "--ends-with-parent"]
+
+
 def _run(batch: str, number: int, environments: Sequence[dict[str, str]]) -> int:
     """Run the ranks until all have ended. Ray cancels a task by KeyboardInterrupt: then they are asked to save."""
-    words = [sys.executable, "-m", "ablate.rank", "--batch", batch, "--number", str(number), "--ends-with-parent"]
+    words = rank_words(batch, number)
     ranks = [
         subprocess.Popen(words, env={**os.environ, **environment}, start_new_session=True)
         for environment in environments
