@@ -120,6 +120,7 @@ def ended(command: "subprocess.Popen[str]", code: int = 0) -> str:
     return out + err
 
 
+@pytest.mark.slow
 def test_a_preempted_trial_goes_on_and_a_command_comes_back(grid: Grid) -> None:
     grid.options = ["objective=prefix", "replicates=1", *LONG]
     text = ended(grid.start("--detach"))
