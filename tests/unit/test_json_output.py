@@ -20,7 +20,7 @@ from tests.support.trials import MakeTrial
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "json"
 
 
-@pytest.mark.parametrize("verb", ["lessons", "status", "diff"])
+@pytest.mark.parametrize("verb", ["lessons", "status", "diff", "plan"])
 def test_the_committed_schema_is_that_of_the_types(verb: str) -> None:
     committed = json.loads((SCHEMAS / f"{verb}.json").read_text())
     write = "python -m ablate.verbs.json_schema writes it; raise the version unless fields were only added"

@@ -16,7 +16,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
-from ablate.model.build import build_model
+from ablate.model.build import build_model, build_on_meta
 from ablate.model.language_model import LanguageModel
 from ablate.model.loss import chunk_bytes
 
@@ -100,8 +100,7 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
 
 def _parameters(trial: TrialConfig) -> tuple[int, int, int]:
     """Count the parameters of the model, of FSDP's root unit and of the largest block."""
-    with torch.device("meta"):
-        model = build_model(trial, trial.tokenizer.vocab_size)
+    model = build_on_meta(trial)
     sizes = [sum(weight.numel() for weight in block.parameters()) for block in model.all_blocks()]
     parameters = sum(weight.numel() for weight in model.parameters())
     return parameters, parameters - sum(sizes), max(sizes)
@@ -164,7 +163,7 @@ def _run(trial: TrialConfig, rows: int, *, is_flat: bool) -> tuple[int, int]:
             weight.grad = torch.zeros_like(weight)
     # Masks depend on numbers, so they are real. Outside autocast they take the kernel that a GPU has for bf16.
     with torch.autocast("cpu", torch.bfloat16, enabled=is_narrow and not is_flat):
-        prepared = model.prepared(_full_batch(trial, rows))
+        prepared = model.prepared(full_batch(trial, rows))
     tracker = MemTracker()
     tracker.track_external(model)
     with fake, tracker, torch.autocast("cpu", torch.bfloat16, enabled=is_narrow, cache_enabled=False):
@@ -179,7 +178,7 @@ def _bytes(tracker: MemTracker, moment: str) -> int:
     return sum(kinds["Total"] for kinds in tracker.get_tracker_snapshot(moment).values())
 
 
-def _full_batch(trial: TrialConfig, rows: int) -> Batch:
+def full_batch(trial: TrialConfig, rows: int) -> Batch:
     """Return rows of one segment that all have loss; an encoder reads their first halves."""
     length = trial.scale.context_tokens
     zeros = np.zeros((rows, length), np.int32)

@@ -210,7 +210,8 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
     _check_overrides(overrides)
     from ablate.grid.command import run_hydra
 
-    return run_hydra(verb.name, hydra, overrides, [*names, *own])
+    typed = [name if value is True else f"{name}={value}" for name, value in own.items()]
+    return run_hydra(verb.name, hydra, overrides, [*names, *typed])
 
 
 def _check_flags(flags: dict[str, Any]) -> None:

@@ -102,6 +102,19 @@ _TABLE = (
         ),
     ),
     Verb(
+        "plan",
+        "predict what the missing trials of a grid take: FLOPs, memory and device hours",
+        ("[KEY=VALUE …]", "-m KEY=VALUE,VALUE …", "experiment=NAME"),
+        ("plan -m objective=causal,prefix", "plan experiment=lesson2_infill hardware=gpu --device H100 --budget 300h"),
+        Composes.GRID,
+        is_for_ledger=False,
+        flags=(
+            Flag(("--device",), "which GPU it will run on", "NAME", ("A100", "H100", "H200", "B200")),
+            Flag(("--budget",), "exit with 1 if more device hours are expected at the first look", "HOURS"),
+            JSON,
+        ),
+    ),
+    Verb(
         "status",
         "show each trial's state, progress, loss and ETA",
         ("[ID …] [runs_dir=PATH]", "-m KEY=VALUE …"),
