@@ -2,22 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ablate.config.parse import trial_from_container
-from ablate.evaluation.suite import suite_ids
 from ablate.lessons.grid_results import GridResults
 from ablate.records.ledger import Ledger
 from ablate.records.ledger_logs import LedgerLogs
-from ablate.records.trial import Counts, Status, TrainResult
-from ablate.scheduling.job import Job
-from ablate.scheduling.launcher import Handle, JobState, Phase
 from ablate.scheduling.launchers import local
 from tests.support.command_line import ablate
+from tests.support.scored_grids import scoring_launcher
 from tests.support.text import write_text
 
 # Two looks, at two seeds and at three; no arm is equivalent within an effect as small as that.
@@ -97,39 +92,6 @@ def test_other_cells_under_the_name_are_told_as_stale(looked: tuple[Path, str]) 
     assert "is stale: 4 of its 4 trials or its declaration changed" in done.stderr
 
 
-class ScoringLauncher:
-    """Finishes each trial at once, with a score that is known from its arm and seed."""
-
-    name = "local"
-
-    def __init__(self, *, parallel: int) -> None:
-        self.parallel = parallel
-
-    def handle_for(self, job: Job) -> Handle:
-        return Handle(self.name, job.trial_id)
-
-    def submit(self, jobs: Sequence[Job]) -> list[Handle]:
-        for job in jobs:
-            folder = Ledger(job.runs_dir).trial(job.trial_id)
-            options = folder.record().options
-            [suite] = suite_ids(trial_from_container(folder.frozen())).values()
-            seed = int(options["seed"])
-            row = {"step": 1, "data/train_tokens": 1000, "data/windows": f"w{seed}", "train/loss": 1.0}
-            folder.metrics_path.write_text(json.dumps(row) + "\n")
-            folder.update(
-                status=Status.FINISHED,
-                result=TrainResult(Counts(2, 1000, 1000, 990, 0, 1e9, f"w{seed}"), 1.0, 10, "data"),
-                evaluations={suite: {"bpb_full": SCORES[options["objective"]](seed)}},
-            )
-        return [self.handle_for(job) for job in jobs]
-
-    def poll(self, handles: Iterable[Handle], wait_seconds: float = 0.0) -> dict[Handle, JobState]:
-        return {handle: JobState(Phase.ENDED) for handle in handles}
-
-    def cancel(self, handle: Handle) -> None:
-        raise AssertionError("nothing runs")
-
-
 # Beside the baseline one arm is much worse, one is equal but for a little noise, and one varies too much to tell.
 SCORES = {
     "causal": lambda seed: 2 + 0.1 * seed,
@@ -140,7 +102,7 @@ SCORES = {
 
 
 def test_only_undecided_arms_get_more_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "LocalLauncher", ScoringLauncher)
+    monkeypatch.setattr(local, "LocalLauncher", scoring_launcher(SCORES))
     write_text(tmp_path / "text", 40, seed=0)
     command = [
         *("-m", "objective=causal,prefix,mixed,mixed_prefix", "replicates=4", "max_replicates=6"),

@@ -101,6 +101,7 @@ GRID = {
         "name": "lesson_x",
         "question": "Is it good?",
         "baseline": "a",
+        "planned_comparisons": 12,
     },
     "suites": {"bits_per_byte": "e" * 12},
     "metrics": [
@@ -136,6 +137,12 @@ GRID = {
         }
     ],
     "known_before": ["0" * 12],
+    "questions": ["2" * 12],
+    "seen": {
+        "tries": ["1" * 12],
+        "beside": [{"grid_id": "3" * 12, "comparisons": 2, "planned": 12}],
+        "left_out": ["7"],
+    },
     "tuning": {
         "tuning_id": "7" * 12,
         "settings": SETTINGS,

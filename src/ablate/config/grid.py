@@ -32,6 +32,8 @@ class LessonConfig:
     (each arm with the baseline, the main effects or the interactions of a full factorial), and `contrasts` adds named
     ones. All of them share the error rate. `baseline` is the label of an arm (null: the first). `smallest_effect` is
     the smallest difference that matters, in the primary metric's unit (null: the metric's default).
+    `planned_comparisons` is how many comparisons the baseline's trials are to serve over all grids, later ones too: the
+    error is divided by it (null: each grid has the whole error).
     """
 
     name: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] | None
@@ -42,6 +44,7 @@ class LessonConfig:
     confidence: Annotated[float, Field(ge=0.5, le=0.999)]
     compare: tuple[Comparison, ...]
     contrasts: dict[Name, ContrastConfig]
+    planned_comparisons: Count | None
 
 
 @typed(frozen=True, config=STRICT)

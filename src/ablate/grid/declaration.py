@@ -48,7 +48,18 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         matched_on=cells[0].trial.budget.matched_on,
         pairing="seed_only" if groups & set(DATA_GROUPS) else "windows",
         looks=tuple(looks),
+        planned_comparisons=_planned(lesson, contrasts),
     )
+
+
+def _planned(lesson: LessonConfig, contrasts: Sequence[ContrastRecord]) -> int | None:
+    planned = lesson.planned_comparisons
+    if planned is not None and planned < len(contrasts):
+        raise UsageError(
+            f"lesson.planned_comparisons={planned}: this grid alone has {len(contrasts)} comparisons. Type that number "
+            "and as many more as later grids are to make with this baseline, or null."
+        )
+    return planned
 
 
 def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:

@@ -10,11 +10,12 @@ from ablate.config.parse import trial_to_container
 from ablate.config.registry import plugin_packages
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
-from ablate.evaluation.suite import metrics_of, scored_names, suite_ids
+from ablate.evaluation.suite import metrics_of, suite_ids
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Expanded
+from ablate.grid.question import has_scores, questions, seen_by
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import Objective
@@ -184,13 +185,6 @@ class Grid:
         """See `job.is_done`, for this grid's suites."""
         return is_done(self.ledger.trial(trial_id).record(), self.suites.values())
 
-    def _is_known(self, trial_id: str) -> bool:
-        """Whether a suite has scored the trial whose metrics the grid is to decide on."""
-        owners = scored_names(self.suites, self.cells[0].trial.corpus.sources)
-        declared_on = {self.declaration.primary_metric, *(contrast.metric for contrast in self.declaration.contrasts)}
-        record = self.ledger.trial(trial_id).record()
-        return any(record.is_scored([self.suites[owners[name]]]) for name in declared_on)
-
     def missing(self) -> dict[str, Cell]:
         """The trials that are still to run."""
         return {trial: cell for trial, cell in self.trials.items() if not self.is_done(trial)}
@@ -234,21 +228,24 @@ class Grid:
         self.ledger.update_grid(self.grid_id, with_arms)
 
     def _first_record(self) -> GridRecord:
-        return GridRecord(
+        last = self.at(self.looks[-1])
+        record = GridRecord(
             grid_id=self.grid_id,
             command=self.command,
             title=", ".join(self.declaration.factors) or "one trial",
-            arms=self.arms,
+            arms=last.arms,
             declaration=self.declaration,
             other_declarations=self._other_declarations(),
             suites=self.suites,
             metrics=tuple(metrics_of(self.suites).values()),
             # What was declared after these were scored was declared with their results in sight.
-            known_before=tuple(trial for trial in self.trials if self._is_known(trial)),
+            known_before=tuple(trial for trial in last.trials if has_scores(self.ledger, trial)),
             created_at=time.time(),
             provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
             tuning=self.tuning,
+            questions=questions(self.declaration, last.arms, {cell.arm.label: cell.trial for cell in self.cells}),
         )
+        return replace(record, arms=self.arms, seen=seen_by(self.ledger, record))
 
     def _other_declarations(self) -> tuple[str, ...]:
         """Grids of the same lesson name with another declaration: after one of them, this one explores."""

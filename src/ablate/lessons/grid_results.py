@@ -13,6 +13,7 @@ from ablate.lessons.contrast import Contrast
 from ablate.records.grid import ArmRecord, Declaration, GridRecord
 from ablate.records.logs import Logs
 from ablate.records.metric import Metric
+from ablate.records.seen import Seen
 from ablate.records.trial import Scores, Status, TrainResult, TrialRecord
 
 MAX_UNMATCHED_FRACTION = 0.01
@@ -99,6 +100,35 @@ class GridResults:
         """Whether trials of all of its arms were scored before the lesson was declared."""
         known = set(self.grid.known_before)
         return all(known & set(self.trials_of(label)) for label in contrast.weights)
+
+    @property
+    def seen(self) -> Seen:
+        """What the ledger held when the grid was declared."""
+        return self.grid.seen or Seen()
+
+    @property
+    def try_number(self) -> int:
+        """How often the grid's questions have been asked, with this time."""
+        return len(self.seen.tries) + 1
+
+    def error(self, contrasts: int) -> float:
+        """Return the error that so many of the declared contrasts share, in proportion to their number."""
+        sharing = self.declaration.planned_comparisons or len(self.contrasts)
+        return (1 - self.declaration.confidence) * contrasts / max(1, sharing)
+
+    @property
+    def error_of_tries(self) -> float:
+        """The probability of a false verdict in any of the tries, each with the error of this one."""
+        return 1 - (1 - self.error(len(self.contrasts))) ** self.try_number
+
+    @property
+    def error_beside(self) -> float:
+        """The same over this grid and the earlier ones that made other comparisons with its baseline's trials."""
+        holds = 1 - self.error(len(self.contrasts))
+        for grid in self.seen.beside:
+            share = grid.comparisons / grid.planned if grid.planned else 1.0
+            holds *= 1 - (1 - self.declaration.confidence) * min(1.0, share)
+        return 1 - holds
 
     @cached_property
     def records(self) -> dict[str, TrialRecord]:

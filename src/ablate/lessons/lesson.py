@@ -74,8 +74,7 @@ class Lesson:
             own = [contrast for contrast in contrasts if contrast.metric == name]
             if own:
                 # Metrics divide the error in proportion to their contrasts.
-                confidence = 1 - (1 - declaration.confidence) * len(own) / len(contrasts)
-                declared[name] = compare(values, own, confidence, declaration.looks)
+                declared[name] = compare(values, own, 1 - results.error(len(own)), declaration.looks)
             else:
                 primary = [contrast for contrast in contrasts if contrast.metric == results.primary_metric]
                 moved = [replace(contrast, metric=name) for contrast in primary]
@@ -142,6 +141,8 @@ class Lesson:
             "stale": any(trial in self.stale for arm in arms for trial in results.trials_of(arm)),
             "interim": bool(results.missing),
             "exploratory": not results.is_declared,
+            f"try {results.try_number}": results.try_number > 1,
+            "picked seeds": bool(results.seen.left_out),
             "post hoc": results.is_declared and results.is_post_hoc(contrast),
         }
         return QualifiedVerdict(verdict, tuple(name for name, holds in qualifiers.items() if holds))
@@ -167,8 +168,8 @@ class Lesson:
         contrasts = [comparison.contrast for comparison in primary.comparisons]
         arms = list(dict.fromkeys(arm for contrast in contrasts for arm in contrast.weights))
         weights = [[contrast.weights.get(arm, 0.0) for arm in arms] for contrast in contrasts]
-        error = (1 - results.declaration.confidence) * len(contrasts) / len(results.contrasts)
-        return seeds_to_detect(results.declaration.smallest_effect, primary.noise, weights, 1 - error)
+        confidence = 1 - results.error(len(contrasts))
+        return seeds_to_detect(results.declaration.smallest_effect, primary.noise, weights, confidence)
 
     def look(self) -> LookRecord:
         """The record of this look."""

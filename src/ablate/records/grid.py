@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ablate.records.metric import Metric
 from ablate.records.provenance import Provenance
 from ablate.records.schema import Extensible
+from ablate.records.seen import Seen
 from ablate.records.tuning import TuningSummary
 
 
@@ -51,6 +52,7 @@ class Declaration:
         matched_on: the counter that is the same for all arms.
         pairing: `windows` where arms read the same windows under a seed, else `seed_only`.
         looks: the numbers of seeds at which verdicts may be given.
+        planned_comparisons: the number of comparisons, over all grids with this baseline, that share the error.
     """
 
     primary_metric: str
@@ -64,6 +66,7 @@ class Declaration:
     name: str | None = None
     question: str | None = None
     baseline: str | None = None
+    planned_comparisons: int | None = None
 
 
 def by_values(declaration: Declaration, arms: Iterable[ArmRecord]) -> Declaration:
@@ -120,7 +123,9 @@ class GridRecord(Extensible):
         suites: by name, the id of each suite that its trials are scored by.
         metrics: what these suites measure; lessons read them here.
         other_declarations: grids of the same lesson name with another declaration; this grid is exploratory then.
-        known_before: trials that were scored before the grid was declared.
+        known_before: trials, of all looks, that any suite had scored before the grid was declared.
+        questions: per declared contrast a digest of the arms that it compares; see `grid/question.py`.
+        seen: what the ledger held when the grid was declared.
     """
 
     grid_id: str
@@ -135,6 +140,8 @@ class GridRecord(Extensible):
     other_declarations: tuple[str, ...] = ()
     looks: tuple[LookRecord, ...] = ()
     known_before: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    seen: Seen | None = None
     tuning: TuningSummary | None = None
 
     @property

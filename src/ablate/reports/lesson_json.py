@@ -9,7 +9,6 @@ from ablate.lessons.lesson import Lesson
 from ablate.reports.notes import notes
 from ablate.reports.wording import lesson_or_gap, question
 
-Qualifier = Literal["no better than unigram", "stale", "interim", "exploratory", "post hoc"]
 VerdictName = Literal["better", "worse", "equivalent", "undecided", "diverged", "missing"]
 
 
@@ -67,7 +66,7 @@ class ComparisonJson:
     equivalence_margin: float | None
     seeds: int
     verdict: VerdictName | None
-    qualifiers: tuple[Qualifier, ...]
+    qualifiers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,9 @@ class LessonJson:
         is_complete: whether no trial is missing.
         is_decided: whether no declared comparison is undecided.
         looks: the declared numbers of seeds at which verdicts may be given.
+        try_number: how often its questions have been asked in this ledger, with this time.
+        error_of_tries: the probability of a false verdict in any of these tries.
+        error_beside: the same over all grids that made comparisons with its baseline's trials, and this one.
         notes: caveats, as sentences.
     """
 
@@ -95,6 +97,9 @@ class LessonJson:
     matched_on: str
     baseline: str
     looks: tuple[int, ...]
+    try_number: int
+    error_of_tries: float
+    error_beside: float
     metrics: tuple[MetricJson, ...]
     arms: tuple[ArmJson, ...]
     comparisons: tuple[ComparisonJson, ...]
@@ -130,6 +135,9 @@ def lesson_json(results: GridResults, stale: Mapping[str, Sequence[str]]) -> Les
         matched_on=declaration.matched_on,
         baseline=results.baseline,
         looks=declaration.looks,
+        try_number=results.try_number,
+        error_of_tries=results.error_of_tries,
+        error_beside=results.error_beside,
         metrics=tuple(_metrics(results, lesson)),
         arms=tuple(_arms(results, lesson)),
         comparisons=tuple(_comparisons(lesson)) if lesson else (),
@@ -180,7 +188,7 @@ def _comparisons(lesson: Lesson) -> list[ComparisonJson]:
                 equivalence_margin=estimate.margin if estimate else None,
                 seeds=estimate.seeds if estimate else row.estimate.seeds,
                 verdict=name,
-                qualifiers=verdict.qualifiers if verdict else (),  # type: ignore[arg-type]
+                qualifiers=verdict.qualifiers if verdict else (),
             )
         )
     return comparisons

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from ablate.console import counted
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.reports.certainty import certainty_notes
 from ablate.reports.tuning_notes import tuning_notes
@@ -166,6 +168,40 @@ def _gap_notes(lesson: Lesson) -> Iterator[str]:
             yield f"{contrast.name} can't be compared: {listed(absent)} has no {contrast.metric}."
 
 
+def _try_notes(results: GridResults) -> Iterator[str]:
+    """What was asked before in this ledger, and the error that it adds up to."""
+    seen, error = results.seen, results.error(len(results.contrasts))
+    if seen.tries:
+        yield (
+            f"Try {results.try_number}: this was asked before, by lesson name or by the arms that are compared (grid "
+            f"{listed(seen.tries)}). With an error of {error:.1%} each, {results.try_number} tries give a false verdict "
+            f"in up to {results.error_of_tries:.0%}. Report all of them, or confirm with one larger grid that is "
+            "declared as the last."
+        )
+    if seen.left_out:
+        yield (
+            f"Picked seeds: {results.baseline} has scores under the seeds {listed(seen.left_out)}, which this grid "
+            "leaves out. Whoever knows them can choose the seeds that please. Take all seeds, or seeds that nobody has "
+            "seen."
+        )
+    if seen.beside:
+        before = sum(grid.comparisons for grid in seen.beside)
+        first, last = before + 1, before + len(results.contrasts)
+        numbers = f"number {first}" if first == last else f"numbers {first} to {last}"
+        planned = results.declaration.planned_comparisons
+        yield (
+            f"The trials of {results.baseline} have served {counted(before, 'comparison')} in earlier grids (grid "
+            f"{listed([grid.grid_id for grid in seen.beside])}); these are {numbers}. In all of them together a false "
+            f"verdict comes up in up to {results.error_beside:.0%}."
+            + ("" if planned else " lesson.planned_comparisons=N, from the first grid on, shares one error among N.")
+        )
+    elif planned := results.declaration.planned_comparisons:
+        yield (
+            f"Planned: {planned} comparisons with {results.baseline} share the error of "
+            f"{1 - results.declaration.confidence:.0%}; this grid's {len(results.contrasts)} spend {error:.1%} of it."
+        )
+
+
 def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
     """What weakens the verdicts."""
     results = lesson.results
@@ -181,6 +217,7 @@ def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
             f"(grid {listed(results.grid.other_declarations)}). For a declared lesson, choose another lesson.name=… "
             "and seeds that nobody has seen."
         )
+    yield from _try_notes(results)
     if post_hoc := [contrast.name for contrast in results.contrasts if results.is_post_hoc(contrast)]:
         yield (
             f"Post hoc ({listed(post_hoc)}): trials of these arms were scored before the lesson was declared. "
