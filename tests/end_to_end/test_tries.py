@@ -1,7 +1,6 @@
 """Ways of asking again until a verdict pleases, from the command line: each is told in the verdict, or paid for."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,11 @@ AGAIN: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(local, "LocalLauncher", scoring_launcher(SCORES, METRICS))
     write_text(tmp_path / "text", 40, seed=0)
     assert ablate(tmp_path, *FIRST, *COMMON).returncode == 0
-    yield tmp_path
+    return tmp_path
 
 
 def lesson(folder: Path, words: list[str]) -> dict[str, Any]:
