@@ -175,8 +175,8 @@ def _try_notes(results: GridResults) -> Iterator[str]:
         yield (
             f"Try {results.try_number}: this was asked before, by lesson name or by the arms that are compared (grid "
             f"{listed(seen.tries)}). With an error of {error:.1%} each, {results.try_number} tries give a false "
-            f"verdict in up to {results.error_of_tries:.0%}. Report all of them, or confirm with one larger grid that is "
-            "declared as the last."
+            f"verdict in up to {results.error_of_tries:.0%}. Report all of them, or confirm with one larger "
+            "grid that is declared as the last."
         )
     if seen.left_out:
         yield (
