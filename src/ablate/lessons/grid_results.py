@@ -116,20 +116,6 @@ class GridResults:
         sharing = self.declaration.planned_comparisons or len(self.contrasts)
         return (1 - self.declaration.confidence) * contrasts / max(1, sharing)
 
-    @property
-    def error_of_tries(self) -> float:
-        """The probability of a false verdict in any of the tries, each with the error of this one."""
-        return 1 - (1 - self.error(len(self.contrasts))) ** self.try_number
-
-    @property
-    def error_beside(self) -> float:
-        """The same over this grid and the earlier ones that made other comparisons with its baseline's trials."""
-        holds = 1 - self.error(len(self.contrasts))
-        for grid in self.seen.beside:
-            share = grid.comparisons / grid.planned if grid.planned else 1.0
-            holds *= 1 - (1 - self.declaration.confidence) * min(1.0, share)
-        return 1 - holds
-
     @cached_property
     def records(self) -> dict[str, TrialRecord]:
         """Trial id → record."""

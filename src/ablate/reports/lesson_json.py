@@ -6,6 +6,7 @@ from typing import Literal
 
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
+from ablate.lessons.tries import error_beside, error_of_tries
 from ablate.reports.notes import notes
 from ablate.reports.wording import lesson_or_gap, question
 
@@ -136,8 +137,8 @@ def lesson_json(results: GridResults, stale: Mapping[str, Sequence[str]]) -> Les
         baseline=results.baseline,
         looks=declaration.looks,
         try_number=results.try_number,
-        error_of_tries=results.error_of_tries,
-        error_beside=results.error_beside,
+        error_of_tries=error_of_tries(results),
+        error_beside=error_beside(results),
         metrics=tuple(_metrics(results, lesson)),
         arms=tuple(_arms(results, lesson)),
         comparisons=tuple(_comparisons(lesson)) if lesson else (),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ablate.console import counted
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
+from ablate.lessons.tries import error_beside, error_of_tries
 from ablate.reports.certainty import certainty_notes
 from ablate.reports.tuning_notes import tuning_notes
 from ablate.reports.wording import counts, listed, nothing_to_compare
@@ -175,7 +176,7 @@ def _try_notes(results: GridResults) -> Iterator[str]:
         yield (
             f"Try {results.try_number}: this was asked before, by lesson name or by the arms that are compared (grid "
             f"{listed(seen.tries)}). With an error of {error:.1%} each, {results.try_number} tries give a false "
-            f"verdict in up to {results.error_of_tries:.0%}. Report all of them, or confirm with one larger "
+            f"verdict in up to {error_of_tries(results):.0%}. Report all of them, or confirm with one larger "
             "grid that is declared as the last."
         )
     if seen.left_out:
@@ -192,7 +193,7 @@ def _try_notes(results: GridResults) -> Iterator[str]:
         yield (
             f"The trials of {results.baseline} have served {counted(before, 'comparison')} in earlier grids (grid "
             f"{listed([grid.grid_id for grid in seen.beside])}); these are {numbers}. In all of them together a false "
-            f"verdict comes up in up to {results.error_beside:.0%}."
+            f"verdict comes up in up to {error_beside(results):.0%}."
             + ("" if planned else " lesson.planned_comparisons=N, from the first grid on, shares one error among N.")
         )
     elif planned := results.declaration.planned_comparisons:
