@@ -1,5 +1,6 @@
 """A small world: two sources of made-up text, a small model, and a trial composed from our own YAML."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ settings.register_profile("ablate", deadline=None, derandomize=True)
 settings.load_profile("ablate")
 # One process of tests per core: more threads only wait for each other.
 torch.set_num_threads(1)
+# A shell's background job ignores Ctrl-C and hands that down to what it starts. Tests send it, and wait for its effect.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -51,8 +51,7 @@ def ablate(folder: Path, *arguments: str) -> Completed:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a small grid in a process group of its own."""
     return subprocess.Popen(
-        # A shell's background job ignores Ctrl-C, and so would this process.
-        ["env", "--default-signal=INT", *command(folder, *arguments)],
+        command(folder, *arguments),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
