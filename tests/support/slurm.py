@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -107,7 +108,7 @@ class FakeSlurm:
             patch.object(launcher, "call", self.call),
             patch.object(launcher, "is_installed", lambda: True),
             patch.object(launcher, "QUEUE", queue.Queue()),
-            patch.object(launcher, "_cluster", []),
+            patch.object(launcher, "cluster_name", cache(launcher.cluster_name.__wrapped__)),
             patch.object(launcher, "ELSEWHERE_SECONDS", 0.0),
         ):
             yield self

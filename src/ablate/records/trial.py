@@ -160,6 +160,18 @@ class TrialRecord(Extensible):
     finished_at: float | None = None
     updated_at: float | None = None
 
+    @property
+    def job(self) -> Submission | None:
+        """The job that is to run the trial or runs it; None for other states."""
+        if self.status == Status.RUNNING:
+            return self.attempts[-1].submission if self.attempts else None
+        return self.submission if self.status == Status.SUBMITTED else None
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether anybody can know how the trial ended: any suite has scored it, or it diverged."""
+        return bool(self.evaluations) or self.status == Status.DIVERGED
+
     def is_scored(self, suites: Iterable[str]) -> bool:
         """Whether it has the scores of all these suites, given by their ids."""
         return self.evaluations.keys() >= set(suites)

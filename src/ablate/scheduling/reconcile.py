@@ -91,10 +91,8 @@ def as_reconciled(folder: TrialFolder, record: TrialRecord) -> TrialRecord:
 
 def submission_of(record: TrialRecord) -> Submission | None:
     """Return the job that is to run the trial; also of one whose process died and whose launcher starts it again."""
-    if record.status == Status.SUBMITTED:
-        return record.submission
-    newest = record.attempts[-1].submission if record.attempts and record.status == Status.RUNNING else None
-    return newest if newest is not None and restarts_jobs(newest) else None
+    job = record.job
+    return job if job is not None and (record.status == Status.SUBMITTED or restarts_jobs(job)) else None
 
 
 def restarting(folder: TrialFolder, record: TrialRecord) -> Submission | None:

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from ablate.console import counted, make_console, say
 from ablate.records.ledger import Ledger, TrialFolder
-from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.launchers import LAUNCHERS, launcher_class
 from ablate.scheduling.reconcile import as_reconciled, reconcile
 from ablate.verbs.arguments import Arguments, trials_named, trials_of_tuning
@@ -42,9 +41,9 @@ def cancel(folders: Iterable[TrialFolder], ledger: Ledger, console: Console, fla
     """Ask the jobs of trials to save and end. Raises UserError where a launcher cannot."""
     jobs: dict[str, dict[str, TrialFolder]] = defaultdict(dict)
     for folder in folders:
-        launcher, job_id = _job_of(folder)
-        if launcher in LAUNCHERS:
-            jobs[launcher][job_id] = folder
+        job = as_reconciled(folder, folder.record()).job
+        if job is not None and job.launcher in LAUNCHERS:
+            jobs[job.launcher][job.job_id] = folder
     for launcher, of_launcher in jobs.items():
         launcher_class(launcher).cancel_elsewhere(list(of_launcher), ledger.runs_dir, at_once="--now" in flags)
         for folder in of_launcher.values():
@@ -54,12 +53,3 @@ def cancel(folders: Iterable[TrialFolder], ledger: Ledger, console: Console, fla
     if not jobs:
         say(console, "Nothing is submitted or running here.")
     return 0
-
-
-def _job_of(folder: TrialFolder) -> tuple[str, str]:
-    """Return the launcher and the id of the job that runs a trial or is to run it; two empty texts without one."""
-    record: TrialRecord = as_reconciled(folder, folder.record())
-    submission = record.submission if record.status == Status.SUBMITTED else None
-    if record.status == Status.RUNNING and record.attempts:
-        submission = record.attempts[-1].submission
-    return (submission.launcher, submission.job_id) if submission is not None else ("", "")

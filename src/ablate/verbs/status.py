@@ -139,12 +139,9 @@ class TrialStatus:
 
 def _job_of(record: TrialRecord, runs_dir: Path) -> tuple[Submission | None, JobState]:
     """Return the job that runs a trial or is to run it, and its state as its launcher tells it."""
-    submission = record.submission if record.status == Status.SUBMITTED else None
-    if record.status == Status.RUNNING and record.attempts:
-        submission = record.attempts[-1].submission
-    if submission is None:
+    if record.job is None:
         return None, JobState(Phase.UNKNOWN)
-    return submission, submission_state(submission, runs_dir)
+    return record.job, submission_state(record.job, runs_dir)
 
 
 def _logs(folder: TrialFolder) -> list[Path]:

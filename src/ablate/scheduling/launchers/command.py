@@ -1,8 +1,9 @@
-"""Handles of jobs that belong to a command: as long as it lives, they may start."""
+"""What launchers share whose jobs belong to the command: as long as it lives, they may start, and they end with it."""
 
 import itertools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from ablate.errors import UsageError
 from ablate.records.process import birth, is_running, this_host
@@ -36,14 +37,37 @@ class CommandHandles:
         return handle
 
 
-def cannot_cancel(job_ids: Sequence[str]) -> UsageError:
-    """Return what to say to somebody who would cancel jobs of another command."""
-    commands = sorted({job_id.partition(" of ")[2].split()[0] for job_id in job_ids})
-    hosts = sorted({job_id.partition(" on ")[2].split()[0] for job_id in job_ids})
-    return UsageError(
-        f"{len(job_ids)} trials run in the command with the process {', '.join(commands)} on {', '.join(hosts)}. "
-        f"End it there: kill {' '.join(commands)}. Its trials save first."
-    )
+class CommandLauncher:
+    """A launcher whose jobs end with the command; the base of those in this package."""
+
+    name: str
+    outlives_command = False
+
+    def __init__(self) -> None:
+        self._handles = CommandHandles(self.name)
+
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """Return "": there is no script."""
+        return ""
+
+    def handle_for(self, job: Job) -> Handle:
+        """See `Launcher`."""
+        return self._handles.reserve(job)
+
+    @staticmethod
+    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
+        """See `Launcher`."""
+        return state_elsewhere(job_id)
+
+    @staticmethod
+    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
+        """Raise UsageError: only the command itself can end its jobs."""
+        commands = sorted({job_id.partition(" of ")[2].split()[0] for job_id in job_ids})
+        hosts = sorted({job_id.partition(" on ")[2].split()[0] for job_id in job_ids})
+        raise UsageError(
+            f"{len(job_ids)} trials run in the command with the process {', '.join(commands)} on {', '.join(hosts)}. "
+            f"End it there: kill {' '.join(commands)}. Its trials save first."
+        )
 
 
 def state_elsewhere(job_id: str) -> JobState:

@@ -14,7 +14,7 @@ from ablate.records.trial import Status
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
-from ablate.scheduling.launchers.command import CommandHandles, cannot_cancel, state_elsewhere
+from ablate.scheduling.launchers.command import CommandLauncher
 from ablate.scheduling.processes import Interrupts, handling, raise_interrupt
 
 
@@ -50,7 +50,7 @@ def job_overrides(job: Job) -> list[str]:
     return overrides
 
 
-class HydraLauncher:
+class HydraLauncher(CommandLauncher):
     """Submits a batch and returns when all of its jobs have ended, as Hydra's launchers do.
 
     Args:
@@ -59,25 +59,16 @@ class HydraLauncher:
 
     name = "hydra"
     takes_batches = True
-    outlives_command = False
     # The plugin has limits of its own.
     parallel: int | None = None
 
     def __init__(self, plugin: HydraPlugin) -> None:
         self._plugin = plugin
-        self._handles = CommandHandles(self.name)
+        super().__init__()
         self._states: dict[Handle, JobState] = {}
 
     def check(self) -> None:
         """Do nothing: the plugin says what it lacks when it is made."""
-
-    def preview(self, jobs: Sequence[Job]) -> str:
-        """Return "": the plugin writes what it writes."""
-        return ""
-
-    def handle_for(self, job: Job) -> Handle:
-        """See `Launcher`."""
-        return self._handles.reserve(job)
 
     def submit(self, jobs: Sequence[Job]) -> list[Handle]:
         """Submit jobs and wait until all have ended. Raises KeyboardInterrupt on signals that end a command."""
@@ -98,16 +89,6 @@ class HydraLauncher:
 
     def cancel(self, handles: Iterable[Handle]) -> None:
         """Do nothing: all jobs have ended when `submit` returns."""
-
-    @staticmethod
-    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
-        """See `Launcher`."""
-        return state_elsewhere(job_id)
-
-    @staticmethod
-    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
-        """Raise UsageError: the jobs end with their command."""
-        raise cannot_cancel(job_ids)
 
 
 def _state(job_return: JobReturn) -> JobState:

@@ -4,16 +4,15 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from ablate.records.ledger import Ledger
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
-from ablate.scheduling.launchers.command import CommandHandles, cannot_cancel, state_elsewhere
+from ablate.scheduling.launchers.command import CommandLauncher
 from ablate.scheduling.processes import start_process, start_server
 
 
-class LocalLauncher:
+class LocalLauncher(CommandLauncher):
     """Forks a supervisor per job from a server that has paid the imports.
 
     Args:
@@ -22,24 +21,15 @@ class LocalLauncher:
 
     name = "local"
     takes_batches = False
-    outlives_command = False
 
     def __init__(self, *, parallel: int) -> None:
         self.parallel: int | None = parallel
-        self._handles = CommandHandles(self.name)
+        super().__init__()
         self._processes: dict[Handle, BaseProcess] = {}
         self._cancelled: set[Handle] = set()
 
     def check(self) -> None:
         """Do nothing: see `ablate.grid.machine` for what trials need of this machine."""
-
-    def preview(self, jobs: Sequence[Job]) -> str:
-        """Return "": there is no script."""
-        return ""
-
-    def handle_for(self, job: Job) -> Handle:
-        """See `Launcher`."""
-        return self._handles.reserve(job)
 
     def submit(self, jobs: Sequence[Job]) -> list[Handle]:
         """See `Launcher`."""
@@ -72,13 +62,3 @@ class LocalLauncher:
             else:
                 self._cancelled.add(handle)
                 process.terminate()
-
-    @staticmethod
-    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
-        """See `Launcher`."""
-        return state_elsewhere(job_id)
-
-    @staticmethod
-    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
-        """Raise UsageError: the jobs end with their command."""
-        raise cannot_cancel(job_ids)

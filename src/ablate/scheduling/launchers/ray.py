@@ -9,21 +9,20 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ablate.errors import FailureError, UsageError
 from ablate.scheduling.batch import Batch
 from ablate.scheduling.job import Job, Resources
 from ablate.scheduling.launcher import Handle, JobState, Phase
-from ablate.scheduling.launchers.command import CommandHandles, cannot_cancel, state_elsewhere
+from ablate.scheduling.launchers.command import CommandLauncher
 
 PORT = 6379
 ANSWER_SECONDS = 5.0
 LOOK_SECONDS = 0.2
 
 
-class RayLauncher:
+class RayLauncher(CommandLauncher):
     """Submits tasks to a Ray cluster, or to a Ray on this machine that ends with the command.
 
     Ray never repeats a task: the scheduler decides what is tried again.
@@ -37,7 +36,6 @@ class RayLauncher:
 
     name = "ray"
     takes_batches = True
-    outlives_command = False
 
     def __init__(
         self, *, address: str | None, local_cpus: int | None, cpus_per_rank: int | None, max_running: int | None
@@ -49,7 +47,7 @@ class RayLauncher:
         self._address = address
         self._local_cpus = local_cpus
         self._cpus_per_rank = cpus_per_rank
-        self._handles = CommandHandles(self.name)
+        super().__init__()
         self._tasks: dict[Handle, list[Any]] = {}
         self._groups: dict[Handle, Any] = {}
         self._states: dict[Handle, JobState] = {}
@@ -74,14 +72,6 @@ class RayLauncher:
                 "type another address, or launcher.address=null for a Ray on this machine."
             ) from None
 
-    def preview(self, jobs: Sequence[Job]) -> str:
-        """Return "": there is no script."""
-        return ""
-
-    def handle_for(self, job: Job) -> Handle:
-        """See `Launcher`."""
-        return self._handles.reserve(job)
-
     def submit(self, jobs: Sequence[Job]) -> list[Handle]:
         """See `Launcher`."""
         self._connect()
@@ -89,10 +79,9 @@ class RayLauncher:
         for runs_dir in {job.runs_dir for job in jobs}:
             batch = Batch.new(runs_dir)
             batch.folder.mkdir(parents=True)
-            here = {n: (handle, job) for n, (handle, job) in enumerate(zip(handles, jobs, strict=True))}
-            here = {number: (handle, job) for number, (handle, job) in here.items() if job.runs_dir == runs_dir}
-            batch.write_jobs(self.name, {number: (handle.job_id, job) for number, (handle, job) in here.items()})
-            for number, (handle, job) in here.items():
+            here = [(handle, job) for handle, job in zip(handles, jobs, strict=True) if job.runs_dir == runs_dir]
+            batch.write_jobs(self.name, {number: (handle.job_id, job) for number, (handle, job) in enumerate(here)})
+            for number, (handle, job) in enumerate(here):
                 self._start(handle, batch, number, job.resources)
         return handles
 
@@ -180,16 +169,6 @@ class RayLauncher:
             self._cancelled.add(handle)
             for task in self._tasks.get(handle, []):
                 ray.cancel(task, force=is_again)
-
-    @staticmethod
-    def state_elsewhere(job_id: str, runs_dir: Path) -> JobState:
-        """See `Launcher`."""
-        return state_elsewhere(job_id)
-
-    @staticmethod
-    def cancel_elsewhere(job_ids: Sequence[str], runs_dir: Path, *, at_once: bool) -> None:
-        """Raise UsageError: the jobs end with their command."""
-        raise cannot_cancel(job_ids)
 
 
 def _severity(state: JobState) -> tuple[bool, int]:

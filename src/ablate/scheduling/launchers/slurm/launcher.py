@@ -5,9 +5,9 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from ablate.errors import FailureError, UsageError, nearest
@@ -97,7 +97,7 @@ class SlurmLauncher:
     @cached_property
     def _limits(self) -> tuple[str, int]:
         """The cluster's name and the largest size of an array."""
-        return cluster_name(), int(_configured("MaxArraySize", str(ARRAY_SIZE)))
+        return cluster_name(), int(_configuration().get("MaxArraySize", ARRAY_SIZE))
 
     def handle_for(self, job: Job) -> Handle:
         """See `Launcher`."""
@@ -270,25 +270,13 @@ def _cancel(places: Sequence[tuple[Batch, int]], *, at_once: bool) -> None:
     QUEUE.forget()
 
 
-def _configured(key: str, default: str) -> str:
-    """Return a value of Slurm's configuration."""
-    for name, value in _configuration():
-        if name == key:
-            return value
-    return default
+def _configuration() -> dict[str, str]:
+    """Return Slurm's configuration. Raises NoAnswerError."""
+    lines = (line.partition("=") for line in call(["scontrol", "show", "config"]).splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _configuration() -> Iterator[tuple[str, str]]:
-    for line in call(["scontrol", "show", "config"]).splitlines():
-        name, _, value = line.partition("=")
-        yield name.strip(), value.strip()
-
-
-_cluster: list[str] = []
-
-
+@cache
 def cluster_name() -> str:
     """Return the name of the cluster that this machine belongs to. Raises NoAnswerError."""
-    if not _cluster:
-        _cluster.append(_configured("ClusterName", "cluster"))
-    return _cluster[0]
+    return _configuration().get("ClusterName", "cluster")
