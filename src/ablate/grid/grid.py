@@ -15,7 +15,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.check import check
 from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Expanded
-from ablate.grid.question import has_scores, questions, seen_by
+from ablate.grid.question import questions, seen_by
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic, trial_id
 from ablate.objectives.objective import Objective
@@ -192,7 +192,7 @@ class Grid:
     def freeze_trials(self, trials: Iterable[str]) -> None:
         """Writes the config of trials that are about to run, as this grid scores them, where it is another now."""
         for trial in trials:
-            if _written_at(self.ledger.trial(trial)) == self._frozen_at.get(trial, ()):
+            if trial in self._frozen_at and self._frozen_at[trial] == _written_at(self.ledger.trial(trial)):
                 continue
             cell = self.trials[trial]
             record = TrialRecord(
@@ -229,29 +229,30 @@ class Grid:
 
     def _first_record(self) -> GridRecord:
         last = self.at(self.looks[-1])
+        # A damaged record stops no new grid; verbs name it.
+        earlier = self.ledger.grids([])
         record = GridRecord(
             grid_id=self.grid_id,
             command=self.command,
             title=", ".join(self.declaration.factors) or "one trial",
             arms=last.arms,
             declaration=self.declaration,
-            other_declarations=self._other_declarations(),
+            other_declarations=self._other_declarations(earlier),
             suites=self.suites,
             metrics=tuple(metrics_of(self.suites).values()),
             # What was declared after these were scored was declared with their results in sight.
-            known_before=tuple(trial for trial in last.trials if has_scores(self.ledger, trial)),
+            known_before=tuple(trial for trial in last.trials if self.ledger.trial(trial).record().has_outcome),
             created_at=time.time(),
             provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
             tuning=self.tuning,
             questions=questions(self.declaration, last.arms, {cell.arm.label: cell.trial for cell in self.cells}),
         )
-        return replace(record, arms=self.arms, seen=seen_by(self.ledger, record))
+        return replace(record, arms=self.arms, seen=seen_by(self.ledger, record, earlier))
 
-    def _other_declarations(self) -> tuple[str, ...]:
+    def _other_declarations(self, earlier: Iterable[GridRecord]) -> tuple[str, ...]:
         """Grids of the same lesson name with another declaration: after one of them, this one explores."""
         name, declared = self.declaration.name, by_values(self.declaration, self.arms)
-        # A damaged record stops no new grid; verbs name it.
-        grids = [grid for grid in (self.ledger.grids([]) if name else []) if grid.declaration.name == name]
+        grids = [grid for grid in earlier if name and grid.declaration.name == name]
         return tuple(sorted(grid.grid_id for grid in grids if by_values(grid.declaration, grid.arms) != declared))
 
     def record_look(self, look: LookRecord) -> None:
@@ -270,7 +271,7 @@ def _written_at(folder: TrialFolder) -> tuple[int, ...]:
     try:
         status = folder.config_path.stat()
     except FileNotFoundError:
-        return (0,)
+        return ()
     return status.st_ino, status.st_mtime_ns
 
 

@@ -36,9 +36,9 @@ def run(grid: Grid, launcher: Launcher, console: Console, *, detach: bool = Fals
         The exit code: 1 if a trial failed or is missing, or if the arms cannot be compared.
     """
     grid.ledger.check_writable()
-    if detach and grid.missing():
-        _prepare(grid, grid.missing(), launcher, console)
-        say(console, Scheduler(launcher, console).detach(GridSource(grid, grid.missing())))
+    if detach and (missing := grid.missing()):
+        _prepare(grid, missing, launcher, console)
+        say(console, Scheduler(launcher, console).detach(GridSource(grid, missing)))
         return 0
     # Looks that an earlier command has passed are not repeated.
     while True:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
 
+# Smaller weights are rounding errors of weights that cancel.
+MIN_WEIGHT = 1e-12
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -29,6 +32,19 @@ class Contrast:
     def size(self) -> float:
         """√(Σ w²): the standard deviation of its value under one seed, in units of one trial's noise."""
         return float(sum(weight**2 for weight in self.weights.values()) ** 0.5)
+
+
+def merged(weights: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
+    """Return name → the sum of the weights of its labels, without names whose weights cancel.
+
+    Args:
+        weights: label → weight.
+        names: label → name; labels that are to count as one have one name.
+    """
+    sums: dict[str, float] = {}
+    for label, weight in weights.items():
+        sums[names[label]] = sums.get(names[label], 0.0) + weight
+    return {name: weight for name, weight in sums.items() if abs(weight) > MIN_WEIGHT}
 
 
 Options = Mapping[str, Mapping[str, str]]

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ablate.lessons.contrast import Contrast
+from ablate.lessons.contrast import Contrast, merged
 from ablate.records.grid import ArmRecord, Declaration, GridRecord
 from ablate.records.logs import Logs
 from ablate.records.metric import Metric
@@ -21,8 +21,6 @@ MAX_UNMATCHED_FRACTION = 0.01
 MIN_CHECKED_FRACTION = 0.9
 # A metric, and what a unigram model of the training mixture reaches on it.
 UNIGRAM_METRIC, UNIGRAM = "bpb_full", "bpb_full_unigram"
-# Smaller weights are rounding errors of weights that cancel.
-MIN_WEIGHT = 1e-12
 
 
 class IncomparableError(RuntimeError):
@@ -65,15 +63,11 @@ class GridResults:
     def contrasts(self) -> list[Contrast]:
         """The declared contrasts. Arms with the same trials count once; contrasts of an arm with itself are omitted."""
         owner = {arm.label: arm.same_as or arm.label for arm in self.all_arms}
-        contrasts = []
-        for contrast in self.declaration.contrasts:
-            weights: dict[str, float] = {}
-            for label, weight in contrast.weights.items():
-                weights[owner[label]] = weights.get(owner[label], 0.0) + weight
-            kept = {label: weight for label, weight in weights.items() if abs(weight) > MIN_WEIGHT}
-            if kept:
-                contrasts.append(Contrast(contrast.name, contrast.metric, kept))
-        return contrasts
+        return [
+            Contrast(contrast.name, contrast.metric, weights)
+            for contrast in self.declaration.contrasts
+            if (weights := merged(contrast.weights, owner))
+        ]
 
     def trials_of(self, label: str) -> list[str]:
         """The ids of an arm's trials, in the order of its seeds."""
@@ -92,9 +86,7 @@ class GridResults:
     @property
     def baseline(self) -> str:
         """The label of the arm that others are compared with."""
-        declared = self.declaration.baseline or self.arms[0].label
-        [arm] = [arm for arm in self.all_arms if arm.label == declared]
-        return arm.same_as or arm.label
+        return self.grid.baseline.same_as or self.grid.baseline.label
 
     def is_post_hoc(self, contrast: Contrast) -> bool:
         """Whether trials of all of its arms were scored before the lesson was declared."""

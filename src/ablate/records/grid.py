@@ -145,6 +145,13 @@ class GridRecord(Extensible):
     tuning: TuningSummary | None = None
 
     @property
+    def baseline(self) -> ArmRecord:
+        """The arm that others are compared with."""
+        label = self.declaration.baseline or self.arms[0].label
+        [arm] = [arm for arm in self.arms if arm.label == label]
+        return arm
+
+    @property
     def seeds(self) -> int:
         """The largest number of seeds of an arm."""
         return max(len(arm.trials) for arm in self.arms)
