@@ -3,6 +3,7 @@
 import pytest
 
 from ablate.errors import UsageError
+from ablate.model import memory
 from ablate.model.memory import training_memory
 from ablate.ranks import Alone, Rank
 from ablate.training import strategy
@@ -35,7 +36,7 @@ def test_several_devices_shard_the_model_only_where_it_does_not_fit_each(
 
     assert with_room(whole) == "ddp"
     monkeypatch.setattr(
-        strategy, "training_memory", lambda trial, devices, strategy: Bytes(2e9 if strategy == "ddp" else 1e9)
+        memory, "training_memory", lambda trial, devices, strategy: Bytes(2e9 if strategy == "ddp" else 1e9)
     )
     assert with_room(1.5e9) == "fsdp"
     with pytest.raises(UsageError, match=r"hardware.strategy=auto: a step takes about 1.0 GB .* which have 0.5 GB"):

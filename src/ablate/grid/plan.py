@@ -1,19 +1,19 @@
 """What the missing trials of a grid will take: tokens, FLOPs, memory and device hours, before anything is trained."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from ablate.config.parse import trial_to_container
-from ablate.config.trial import TrialConfig
 from ablate.data.batches.compute_counts import compute_counts
 from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
 from ablate.model.build import build_on_meta
 from ablate.model.flops import training_flops
-from ablate.model.memory import StrategyName, TrainingMemory, full_batch, training_memory
+from ablate.model.memory import TrainingMemory, fitting_strategy, full_batch
 from ablate.model.utilisation import peak_flops
 from ablate.records.ledger import Ledger
 
@@ -94,7 +94,10 @@ def _plan(label: str, cells: list[Cell], speeds: dict[str, list[float]], device:
     flops = rows * training_flops(model, **vars(counts))
     tokens = len(cells) * trial.budget.train_tokens
     room = DEVICE_BYTES[device] if device else None
-    strategy, memory = _memory(trial, room)
+    # On devices of unknown memory the first strategy is taken to fit.
+    strategy, memory = fitting_strategy(
+        trial, devices=trial.hardware.ranks, room_bytes=math.inf if room is None else room
+    )
     return ArmPlan(
         label=label,
         trials=len(cells),
@@ -106,19 +109,6 @@ def _plan(label: str, cells: list[Cell], speeds: dict[str, list[float]], device:
         fits=None if room is None else memory.total <= room,
         hours=_hours(tokens, flops, speeds.get(_speed_key(trial_to_container(trial)), []), trial.precision, device),
     )
-
-
-def _memory(trial: TrialConfig, room: float | None) -> tuple[StrategyName, TrainingMemory]:
-    """Return the first strategy that fits, or else the last, as `training.strategy` chooses."""
-    given, ranks = trial.hardware.strategy, trial.hardware.ranks
-    names: tuple[StrategyName, ...] = ("single",) if ranks == 1 else ("ddp", "fsdp")
-    if given != "auto":
-        names = (given,)
-    for name in names:
-        memory = training_memory(trial, devices=ranks, strategy=name)
-        if room is None or memory.total <= room:
-            break
-    return name, memory
 
 
 def _hours(tokens: int, flops: float, speeds: list[float], precision: str, device: str | None) -> Hours | None:

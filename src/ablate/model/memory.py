@@ -98,6 +98,22 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
     return replace(memory, overhead=GPU_CONTEXT_BYTES + round(GPU_FRAGMENTATION * memory.total))
 
 
+def fitting_strategy(trial: TrialConfig, *, devices: int, room_bytes: float) -> tuple[StrategyName, TrainingMemory]:
+    """Return the strategy that was asked for or, with `auto`, the first that fits, else the last; and what it needs.
+
+    Args:
+        devices: number of devices of all nodes.
+        room_bytes: memory of each of them.
+    """
+    given = trial.hardware.strategy
+    automatic: tuple[StrategyName, ...] = ("single",) if devices == 1 else ("ddp", "fsdp")
+    for name in automatic if given == "auto" else (given,):
+        memory = training_memory(trial, devices=devices, strategy=name)
+        if memory.total <= room_bytes:
+            break
+    return name, memory
+
+
 def _parameters(trial: TrialConfig) -> tuple[int, int, int]:
     """Count the parameters of the model, of FSDP's root unit and of the largest block."""
     model = build_on_meta(trial)

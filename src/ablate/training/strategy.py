@@ -5,7 +5,7 @@ import torch
 
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
-from ablate.model.memory import StrategyName, training_memory
+from ablate.model.memory import StrategyName, fitting_strategy
 from ablate.ranks import Ranks
 
 
@@ -30,17 +30,14 @@ def choose_strategy(trial: TrialConfig, ranks: Ranks) -> StrategyName:
 
 
 def _that_fits(trial: TrialConfig, count: int, room: float) -> StrategyName:
+    name, memory = fitting_strategy(trial, devices=count, room_bytes=room)
+    if memory.total <= room:
+        return name
     given = trial.hardware.strategy
-    candidates: tuple[StrategyName, ...] = ("ddp", "fsdp") if given == "auto" else (given,)
-    needed = 0
-    for name in candidates:
-        needed = training_memory(trial, devices=count, strategy=name).total
-        if needed <= room:
-            return name
-    others = "hardware.strategy=fsdp, " if candidates == ("ddp",) else ""
+    others = "hardware.strategy=fsdp, " if given == "ddp" else ""
     raise UsageError(
-        f"hardware.strategy={given}: a step takes about {needed / 1e9:.1f} GB on each of {count} devices, which have "
-        f"{room / 1e9:.1f} GB. Take {others}a smaller hardware.micro_batch_rows, more devices, "
+        f"hardware.strategy={given}: a step takes about {memory.total / 1e9:.1f} GB on each of {count} devices, which "
+        f"have {room / 1e9:.1f} GB. Take {others}a smaller hardware.micro_batch_rows, more devices, "
         "scale.activation_checkpointing=full, or a smaller scale."
     )
 

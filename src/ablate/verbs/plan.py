@@ -58,7 +58,7 @@ def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) 
         )
     is_within = None if budget is None or hours is None else hours[1] <= budget
     most = sum(arm.trials for arm in later)
-    finished = len(grid.trials) - len(grid.missing())
+    finished = len(grid.trials) - sum(arm.trials for arm in arms)
     plan = PlanJson("ablate/plan", 1, grid.grid_id, finished, arms, hours, most, total_hours(later), is_within)
     if "--json" in names:
         print_json(plan)
