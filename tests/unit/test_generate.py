@@ -80,7 +80,11 @@ def causal(make_trial: MakeTrial) -> tuple[Model, Shards, Prompt]:
 def reread(model: Model, prompt: Prompt, written_T: Tokens) -> torch.Tensor:
     """The logits of the next token, by a model that reads everything again."""
     whole = Prompt(np.append(prompt.tokens_T, written_T), prompt.bidirectional_tokens)
-    return model.next_logits(prompt_batch(whole))[0]
+    batch = prompt_batch(whole)
+    arrays = (batch.input_ids_BT, batch.document_BT, batch.position_BT, batch.span_BT)
+    with torch.no_grad():
+        logits_V: torch.Tensor = model.head(model(*map(torch.from_numpy, arrays))[0, -1]).float()
+    return logits_V
 
 
 def test_a_cached_model_s_logits_are_those_of_one_that_reads_everything_again(

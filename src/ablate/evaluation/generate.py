@@ -29,6 +29,8 @@ from ablate.objectives.randomness import keyed_rng
 # Kernels for fewer rows add in another order.
 ROW_BLOCK = 8
 
+FinishedBy = Literal["end_token", "stop_string", "max_tokens"]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -67,7 +69,7 @@ class Sample:
     sample_index: int
     tokens_T: Tokens
     text: str
-    finished_by: Literal["end_token", "stop_string", "max_tokens"]
+    finished_by: FinishedBy
     end: str
 
 
@@ -131,7 +133,7 @@ class _Batch:
     ) -> None:
         self.model, self.tokenizer, self.sampling, self.end_tokens = model, tokenizer, sampling, end_tokens
         self.special = tokenizer.special.names()
-        self.allocated = -(-rows // ROW_BLOCK) * ROW_BLOCK
+        self.allocated = _in_blocks(rows)
         self.caches = model.caches(self.allocated, positions)
         # A vacant row is None.
         self.rows: list[_Row | None] = [None] * rows
@@ -180,7 +182,7 @@ class _Batch:
         if not self.rows:
             return
         is_cpu = self.prompt_logits_V.device.type == "cpu"
-        size = -(-len(self.rows) // ROW_BLOCK) * ROW_BLOCK if is_cpu else self.allocated
+        size = _in_blocks(len(self.rows)) if is_cpu else self.allocated
         for cache in self.caches:
             # Rows without a sample are computed and not used.
             cache.length_B[len(self.rows) : size] = 0
@@ -235,15 +237,17 @@ class _Batch:
     def _text(self, row: _Row) -> str:
         return self.tokenizer.decode(np.array([token for token in row.tokens if token not in self.special], np.int32))
 
-    def _finish(
-        self, number: int, row: _Row, finished_by: Literal["end_token", "stop_string", "max_tokens"], end: str
-    ) -> None:
+    def _finish(self, number: int, row: _Row, finished_by: FinishedBy, end: str) -> None:
         text = self._text(row)
         if finished_by == "stop_string":
             text = text[: text.find(end)]
         tokens_T = np.array(row.tokens, np.int32)
         self.finished.append(Sample(row.problem.problem_id, row.sample_index, tokens_T, text, finished_by, end))
         self.rows[number] = None
+
+
+def _in_blocks(rows: int) -> int:
+    return -(-rows // ROW_BLOCK) * ROW_BLOCK
 
 
 def prompt_batch(prompt: Prompt) -> Batch:

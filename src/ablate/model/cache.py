@@ -96,10 +96,6 @@ class KeyValueCache:
         self.prompt_B[target], self.length_B[target] = self.prompt_B[source], self.length_B[source]
         self.length_B[source] = 0
 
-    def clear(self, row: int) -> None:
-        """Empty a row."""
-        self.length_B[row] = 0
-
     def _copy(self, source: int, target: int, positions: int) -> None:
         for part_LBKSD in (self.key_LBKSD, self.value_LBKSD):
             part_LBKSD[:, target, :, :positions] = part_LBKSD[:, source, :, :positions]

@@ -159,15 +159,6 @@ class LanguageModel(nn.Module, Generic[Inputs]):
         return nll_and_first_choices(self.hidden_with_loss(prepared), self.head, prepared.target_N)
 
     @torch.no_grad()
-    def next_logits(self, batch: Batch) -> Tensor:
-        """Return the logits of the token after each row's last one, fp32, (B, V)."""
-        last_B = (batch.document_BT > 0).sum(1) - 1
-        position_B = np.arange(len(last_B)) * batch.document_BT.shape[1] + last_B
-        hidden_BC = self.states(self.prepared(batch).inputs).flatten(0, 1)[self._on_device(position_B)]
-        logits_BV: Tensor = self.head(hidden_BC).float()
-        return logits_BV
-
-    @torch.no_grad()
     def read_prompt(self, batch: Batch, caches: Caches, row: int) -> Tensor:
         """Read a prompt, a batch of one row without padding, into a row of the caches.
 

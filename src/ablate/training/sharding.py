@@ -31,7 +31,7 @@ def shard(model: Model, mesh: DeviceMesh, trial: TrialConfig) -> None:
     if narrow is not None:
         # As under autocast, sums over layers stay fp32.
         model.embedding.register_forward_hook(_in_fp32)
-    for method in ("loss", "score", "next_logits", "read_prompt", "read_tokens"):
+    for method in ("loss", "score", "read_prompt", "read_tokens"):
         register_fsdp_forward_method(model, method)
 
 
