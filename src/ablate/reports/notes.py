@@ -223,8 +223,8 @@ def _qualifier_notes(lesson: Lesson) -> Iterator[str]:
         yield (
             f"Post hoc ({listed(post_hoc)}): trials of these arms were scored before the lesson was declared. "
             "Repeating a lesson with more seeds or another smallest effect errs more often than the intervals say. "
-            "max_replicates adds seeds at declared looks; seeds that nobody has seen, e.g. seed=10,11,12, give a final "
-            "verdict."
+            "max_replicates adds seeds at declared looks. Seeds that nobody has seen, e.g. seed=10,11,12, give a "
+            "verdict that is not post hoc, and count as another try."
         )
     if lesson.stale:
         changes = listed(list(dict.fromkeys(change for of_trial in lesson.stale.values() for change in of_trial)))
