@@ -84,7 +84,7 @@ def generate(
 ) -> Iterator[Sample]:
     """Write samples, and yield each one when it ends.
 
-    The iterator computes when it is asked for the next sample, under the caller's precision.
+    Samples are computed while the caller iterates, under the caller's precision.
 
     Args:
         model: in evaluation mode.
@@ -231,8 +231,8 @@ class _Batch:
         else:
             # What a token spells depends on its neighbours.
             text = self._text(row).encode()
-        found = {text.find(encoded): stop for stop, encoded in stops.items() if encoded in text}
-        return found[min(found)] if found else None
+        stop_at = {text.find(encoded): stop for stop, encoded in stops.items() if encoded in text}
+        return stop_at[min(stop_at)] if stop_at else None
 
     def _text(self, row: _Row) -> str:
         return self.tokenizer.decode(np.array([token for token in row.tokens if token not in self.special], np.int32))

@@ -49,30 +49,30 @@ def _scaled(weights: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(name, round(weight / ordered[0][1], 6)) for name, weight in ordered]
 
 
-def seen_by(ledger: Ledger, asked: GridRecord, earlier: Iterable[GridRecord]) -> Seen | None:
+def seen_by(ledger: Ledger, grid: GridRecord, earlier: Iterable[GridRecord]) -> Seen | None:
     """Return what a ledger has seen before a grid is recorded; None where that is nothing.
 
     Args:
-        asked: the grid, with the seeds of all its looks.
+        grid: with the seeds of all its looks.
         earlier: the grids of the ledger.
     """
 
     def has_outcome(trial_id: str) -> bool:
         return ledger.trial(trial_id).record().has_outcome
 
-    name, own = asked.declaration.name, set(asked.questions)
-    used = set(asked.baseline.trials.values())
+    name, own = grid.declaration.name, set(grid.questions)
+    used = set(grid.baseline.trials.values())
     tries, beside, left_out = [], [], []
-    for grid in sorted(earlier, key=lambda grid: grid.created_at):
-        is_try = bool(own & set(grid.questions)) or (name is not None and grid.declaration.name == name)
-        of_baseline = [arm for arm in grid.arms if used & set(arm.trials.values())]
-        if not (is_try or of_baseline) or not any(map(has_outcome, grid.trial_ids)):
+    for one in sorted(earlier, key=lambda one: one.created_at):
+        is_try = bool(own & set(one.questions)) or (name is not None and one.declaration.name == name)
+        of_baseline = [arm for arm in one.arms if used & set(arm.trials.values())]
+        if not (is_try or of_baseline) or not any(map(has_outcome, one.trial_ids)):
             continue
         if is_try:
-            tries.append(grid.grid_id)
+            tries.append(one.grid_id)
         for arm in of_baseline:
             left_out += [seed for seed, trial in arm.trials.items() if trial not in used and has_outcome(trial)]
-        others = len(set(grid.questions) - own)
+        others = len(set(one.questions) - own)
         if of_baseline and others:
-            beside.append(Beside(grid.grid_id, others, grid.declaration.planned_comparisons))
+            beside.append(Beside(one.grid_id, others, one.declaration.planned_comparisons))
     return Seen(tuple(tries), tuple(beside), tuple(dict.fromkeys(left_out))) if tries or beside or left_out else None

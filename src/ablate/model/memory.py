@@ -105,9 +105,9 @@ def fitting_strategy(trial: TrialConfig, *, devices: int, room_bytes: float) -> 
         devices: number of devices of all nodes.
         room_bytes: memory of each of them.
     """
-    given = trial.hardware.strategy
+    wanted = trial.hardware.strategy
     automatic: tuple[StrategyName, ...] = ("single",) if devices == 1 else ("ddp", "fsdp")
-    for name in automatic if given == "auto" else (given,):
+    for name in automatic if wanted == "auto" else (wanted,):
         memory = training_memory(trial, devices=devices, strategy=name)
         if memory.total <= room_bytes:
             break

@@ -33,8 +33,8 @@ def make_launcher(name: str, parameters: Mapping[str, Any]) -> Launcher:
     launcher: Any = launcher_class(name)
     options_class = getattr(launcher, "options_class", None)
     typed = checked_parameters(options_class or launcher, parameters, "hydra.launcher")
-    made: Launcher = launcher(options_class(**typed)) if options_class else launcher(**typed)
-    return made
+    instance: Launcher = launcher(options_class(**typed)) if options_class else launcher(**typed)
+    return instance
 
 
 def launcher_class(name: str) -> type[Launcher]:

@@ -41,7 +41,7 @@ class SlurmOptions:
         max_submitted: how many jobs this command has with Slurm at once, where a quota limits them.
         partition, account, qos, constraint, mem: as sbatch takes them.
         time: the limit of a job. A trial that needs longer saves, and goes on in the same job.
-        signal_seconds: how long before the limit a trial is asked to save.
+        signal_seconds: seconds before the limit at which a trial is told to save.
         gres: null: `gpu:DEVICES` where hardware.accelerator=gpu.
         cpus_per_rank: null: hardware.threads_per_trial + hardware.loader_workers.
         modules: loaded before the trial starts.
@@ -49,7 +49,7 @@ class SlurmOptions:
         flags: any other flags of sbatch.
         srun_flags: flags of srun.
         python: that the nodes run; null: the one that runs this command.
-        poll_seconds: how often Slurm is asked.
+        poll_seconds: seconds between two calls of squeue.
     """
 
     max_running: int | None

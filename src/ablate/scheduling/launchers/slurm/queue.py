@@ -112,14 +112,14 @@ QUEUE = Queue()
 def job_state(state: str, reason: str, number: str, nodes: str) -> JobState:
     """Return a state of squeue in our terms."""
     if state in PENDING:
-        text = reason if reason not in ("None", "") else state.lower()
-        return JobState(Phase.PENDING, detail=text, number=number)
+        waits_for = reason if reason not in ("None", "") else state.lower()
+        return JobState(Phase.PENDING, detail=waits_for, number=number)
     if state in RUNNING:
         return JobState(Phase.RUNNING, number=number, nodes=nodes)
-    told = state.lower().replace("_", " ")
+    text = state.lower().replace("_", " ")
     if state in PREEMPTED:
-        return JobState(Phase.PREEMPTED, detail=told, number=number, nodes=nodes)
+        return JobState(Phase.PREEMPTED, detail=text, number=number, nodes=nodes)
     if state == "CANCELLED":
-        return JobState(Phase.CANCELLED, detail=told, number=number, nodes=nodes)
+        return JobState(Phase.CANCELLED, detail=text, number=number, nodes=nodes)
     is_failure = state != "COMPLETED"
-    return JobState(Phase.ENDED, int(is_failure), told if is_failure else "", number, nodes)
+    return JobState(Phase.ENDED, int(is_failure), text if is_failure else "", number, nodes)

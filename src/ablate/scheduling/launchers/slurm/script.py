@@ -38,7 +38,7 @@ def array_script(options: SlurmOptions, resources: Resources, batch: Batch, numb
     throttle = f"%{options.max_running}" if options.max_running else ""
     gres = options.gres or (f"gpu:{resources.devices}" if resources.has_gpus else None)
     cpus = options.cpus_per_rank or resources.cpus
-    given = {
+    values = {
         "job-name": job_name(batch.name),
         "array": ranges(numbers) + throttle,
         "partition": options.partition,
@@ -56,7 +56,7 @@ def array_script(options: SlurmOptions, resources: Resources, batch: Batch, numb
         "open-mode": "append",
         "output": f'"{str(batch.folder).replace("%", "%%")}/%a.log"',
     }
-    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    flags = [f"--{name}={value}" for name, value in values.items() if value is not None]
     srun = [
         "srun",
         f"--nodes={resources.nodes}",
