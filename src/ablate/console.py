@@ -45,9 +45,9 @@ def make_console(*, stderr: bool = False) -> "Console":
     return Console(width=None if sys.stdout.isatty() else 120, stderr=stderr)
 
 
-def say(console: "Console", text: str, style: str = "") -> None:
-    """Print text as it is: without markup, highlights and line breaks."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+def say(console: "Console", text: str, style: str = "", *, markup: bool = False) -> None:
+    """Print text as it is, without highlights. A file gets one line; a terminal breaks it between words."""
+    console.print(text, style=style, markup=markup, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def counted(number: int, noun: str) -> str:
@@ -56,9 +56,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def short(number: float) -> str:
-    """1234567 → 1.23M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
+    """1234567 → 1.23M, 2000000000 → 2B."""
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        # What rounds up to 1000 takes the next unit.
+        if abs(number) >= 0.9995 * size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
 

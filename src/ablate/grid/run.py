@@ -113,16 +113,12 @@ def _report(grid: Grid, console: Console) -> "Lesson | None":
 
 
 def show_cells(grid: Grid, missing: dict[str, Cell], console: Console) -> None:
-    """The grid as a table: a row per cell, or per arm where the cells are many."""
+    """Print the grid as a table: a row per cell, or per arm where there are many cells."""
     total = sum(cell.trial.budget.train_tokens for cell in missing.values())
     shape = f"{counted(len(grid.arms), 'arm')} × {'up to ' if grid.stopped else ''}{counted(grid.seeds, 'seed')}"
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
-    console.print(
-        f"[bold]Grid {grid.grid_id}[/]: {shape}, {counted(len(grid.trials), 'trial')}, {work}. "
-        f"Ledger: {escape(str(grid.ledger.runs_dir))}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    heading = f"[bold]Grid {grid.grid_id}[/]: {shape}, {counted(len(grid.trials), 'trial')}, {work}."
+    say(console, f"{heading} Ledger: {escape(str(grid.ledger.runs_dir))}", markup=True)
     per_cell = len(grid.asked) <= MOST_ROWS
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
@@ -151,7 +147,7 @@ def _state(grid: Grid, trial: str, missing: dict[str, Cell]) -> str:
 
 
 def prepare_data(trials: Iterable[TrialConfig], console: Console) -> None:
-    """Makes the token shards once, before trials that run side by side would each make them.
+    """Make the token shards once, before trials that run at the same time would each make them.
 
     Raises:
         UsageError: a budget that its text does not allow, before a trial starts.

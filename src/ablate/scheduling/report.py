@@ -1,10 +1,11 @@
-"""What a command says of trials that failed or ended early."""
+"""What a command prints about trials that failed or ended early."""
 
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
 
+from ablate.console import say
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status
 
@@ -31,9 +32,9 @@ def report_unfinished(labels: Mapping[str, str], total: int, ledger: Ledger, con
             first_with[message] = label
             lines = (failure.traceback if failure else message).strip().splitlines()[-4:]
             text = "\n".join([*(f"    {line}" for line in lines), f"    log: {folder.log_path}"])
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(console, text)
     if labels:
-        console.print(f"\n{len(labels)} of {total} trials failed or ended early; the same command goes on with them.")
+        console.print(f"\n{len(labels)} of {total} trials failed or ended early; the same command continues them.")
 
 
 def resume_text(folder: TrialFolder) -> str:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from ablate.console import clock, short
+from ablate.console import clock, say, short
 from ablate.errors import LedgerError
 from ablate.records.metrics import TRAINING_LOSS, last_metrics
 from ablate.records.trial import Status, TrialRecord
@@ -77,7 +77,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(text, highlight=False, soft_wrap=True)
+        say(self._progress.console, text, markup=True)
 
     def look(self) -> None:
         """Bring bars and lines up to date with the ledger."""
@@ -114,7 +114,7 @@ class Watch:
         total = self._source.total
         detail = f"{len(self._ended)}/{total} trials, {short(tokens)}/{short(total * budget)} tokens"
         if not losses:
-            return detail if self._ended else f"{detail}, {activity}"
+            return detail if self._ended else f"{activity} {detail}"
         if self._ended:
             # Loading and scoring included.
             seconds = (time.time() - self._since) * (total - done) / done
