@@ -218,11 +218,11 @@ def test_several_metrics_end_in_a_front_and_no_lesson(swept: tuple[Path, str], t
     ]
     done = ablate(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tuned, on the validation split: the fronts" in done.stdout
+    assert "Tuned, on the validation split: the Pareto fronts" in done.stdout
     assert not list((folder / "runs" / "grids").glob("*.json"))
     reported = ablate(folder, "lessons", *words)
     assert reported.returncode == 2
-    assert "no trial is its best and there is no lesson" in reported.stderr
+    assert "there is no single best trial and no lesson" in reported.stderr
     assert "0 lessons, 1 tuning" in paged(folder)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.console import counted, short
+from ablate.console import counted, say, short
 from ablate.errors import UsageError
 from ablate.grid.grid import Grid
 from ablate.grid.run import prepare_data
@@ -29,25 +29,25 @@ from ablate.tuning.source import TuningSource
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Tuning
 
-# Of a front, so many rows.
+# Rows of an arm's Pareto front that are printed.
 MOST_ROWS = 20
 
 
 def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Grid], int], console: Console) -> int:
-    """Tunes what is not yet tuned, shows what came of it, and runs the lesson of the tuned arms.
+    """Tune the arms that are not tuned yet, show the best candidates, and run the grid of the tuned arms.
 
     Args:
         tuning: a checked tuning.
         launcher: runs the candidates.
-        run_grid: runs a grid and ends in its lesson.
-        console: what is shown.
+        run_grid: runs a grid and prints its lesson.
+        console: the terminal.
 
     Returns:
-        The exit code: 1 if a trial failed or the arms can't be compared.
+        The exit code: 1 if a trial failed or the arms cannot be compared.
 
     Raises:
-        UsageError: a study that was made for something else.
-        LedgerError: a ledger or storage that can't be used.
+        UsageError: a study that belongs to another space or arm.
+        LedgerError: a ledger or storage that cannot be used.
     """
     tuning.ledger.check_writable()
     studies = tuning.studies(open_storage(tuning.storage))
@@ -65,52 +65,56 @@ def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Grid], int], con
         report_unfinished(labels, source.total, tuning.ledger, console)
         if labels:
             return 1
-    _show_found(tuning, studies, console)
+    _show_best(tuning, studies, console)
     if len(tuning.metrics) > 1:
         return 0
-    return run_grid(tuned_plan(tuning, studies))
+    return run_grid(tuned_grid(tuning, studies))
 
 
 def preview(tuning: Tuning, console: Console) -> None:
-    """Show the arms, their studies and how many candidates are left. Writes nothing."""
+    """Print the arms, their studies and how many candidates are left. Write nothing."""
     path = tuning.ledger.tuning_path(tuning.tuning_id)
     studies = studies_of(tuning.ledger.tuning(tuning.tuning_id), tuning.ledger.runs_dir) if path.exists() else {}
     ended = {label: len(first_ended(study, tuning.n_trials)) for label, study in studies.items()}
     _show_plan(tuning, {label: ended.get(label, 0) for label in tuning.names}, console)
 
 
-def tuned_plan(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Grid:
-    """The grid of the tuned arms. Raises UsageError while an arm is not tuned, or where no one trial is the best."""
+def tuned_grid(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Grid:
+    """Return the grid of the tuned arms.
+
+    Raises:
+        UsageError: an arm is not tuned yet, or several metrics leave no single best trial.
+    """
     if len(tuning.metrics) > 1:
         raise UsageError(
-            f"This tuning has several metrics ({', '.join(tuning.metrics)}), so no trial is its best and there is no "
-            "lesson. `python -m ablate lessons --html` shows its front."
+            f"This tuning has several metrics ({', '.join(tuning.metrics)}), so there is no single best trial and no "
+            "lesson. To see its Pareto front, type: python -m ablate lessons --html"
         )
     chosen: dict[str, FrozenTrial] = {}
     for label, study in studies.items():
         best = study.best
         if best is None or study.ended < study.n_trials:
             raise UsageError(
-                f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} candidates came to an end"
-                + (", and none of them was trained to its end. " if study.ended and best is None else ". ")
-                + f"Go on with: {tuning.command}"
+                f"The arm {label} is not tuned yet: {study.ended} of {study.n_trials} candidates have ended"
+                + (", and none of them was trained to the end. " if study.ended and best is None else ". ")
+                + f"Continue with: {tuning.command}"
             )
         chosen[label] = best
-    return tuning.tuned_plan(chosen, {label: _cost(tuning.ledger, study) for label, study in studies.items()})
+    return tuning.tuned_grid(chosen, {label: _cost(tuning.ledger, study) for label, study in studies.items()})
 
 
-def plan_of_recorded(tuning: Tuning) -> Grid:
-    """The grid of the tuned arms of a tuning that was run before. Raises UsageError like `tuned_plan`."""
+def recorded_grid(tuning: Tuning) -> Grid:
+    """Return the grid of the tuned arms of a tuning that was run before. Raises UsageError like `tuned_grid`."""
     if not tuning.ledger.tuning_path(tuning.tuning_id).exists():
         raise UsageError(
-            f"This tuning ({tuning.tuning_id}) was not run below {tuning.ledger.runs_dir}. Run it: {tuning.command}"
+            f"This tuning ({tuning.tuning_id}) was not run in {tuning.ledger.runs_dir}. Run it: {tuning.command}"
         )
-    return tuned_plan(tuning, tuning.studies(open_storage(tuning.storage)))
+    return tuned_grid(tuning, tuning.studies(open_storage(tuning.storage)))
 
 
 @contextlib.contextmanager
 def owner(ledger: Ledger) -> Iterator[str]:
-    """Hold a lease inside the block, by which other commands know that candidates under its name have an owner."""
+    """Hold a lease inside the block. Other commands see by it that the candidates under its name are being run."""
     name = uuid.uuid4().hex[:12]
     folder = ledger.owner_folder(name)
     folder.mkdir(parents=True)
@@ -123,14 +127,14 @@ def owner(ledger: Ledger) -> Iterator[str]:
 
 def _show_plan(tuning: Tuning, ended: Mapping[str, int], console: Console) -> None:
     left = sum(max(0, tuning.n_trials - count) for count in ended.values())
-    console.print(
+    say(
+        console,
         f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(ended), 'arm')} × {counted(tuning.n_trials, 'candidate')} "
         "of "
         f"{escape(', '.join(dimension.key for dimension in tuning.space.dimensions))} by "
         f"{escape(', '.join(tuning.metrics))} on the validation split, {left} to come. "
         f"Ledger: {escape(str(tuning.ledger.runs_dir))}",
-        highlight=False,
-        soft_wrap=True,
+        markup=True,
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ("arm", "study", "candidates"):
@@ -141,7 +145,7 @@ def _show_plan(tuning: Tuning, ended: Mapping[str, int], console: Console) -> No
 
 
 def _cost(ledger: Ledger, study: ArmStudy) -> TuningCost:
-    """What a study took: trials by how they ended, and the source tokens that they read."""
+    """Return what a study cost: numbers of trials by how they ended, and the train tokens that they read."""
     tokens = 0.0
     for trial_id in {trial.user_attrs["trial_id"] for trial in study.trials() if "trial_id" in trial.user_attrs}:
         folder = ledger.trial(trial_id)
@@ -154,8 +158,8 @@ def _cost(ledger: Ledger, study: ArmStudy) -> TuningCost:
     return TuningCost(ended, pruned, failed, tokens)
 
 
-def _show_found(tuning: Tuning, studies: Mapping[str, ArmStudy], console: Console) -> None:
-    """The best of each arm, or of several metrics the front."""
+def _show_best(tuning: Tuning, studies: Mapping[str, ArmStudy], console: Console) -> None:
+    """Print the best candidate of each arm; of several metrics, each arm's Pareto front."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     keys = list(dict.fromkeys(key for dimension in tuning.space.dimensions for key in dimension.keys))
     for header in ("arm", *keys, *tuning.metrics, "trial", "trained", "pruned", "failed", "tokens"):
@@ -166,15 +170,17 @@ def _show_found(tuning: Tuning, studies: Mapping[str, ArmStudy], console: Consol
         best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
         for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
             values = texts(trial.user_attrs["values"])
-            told = [str(cost.ended), str(cost.pruned), str(cost.failed), short(cost.train_tokens)]
+            costs = [str(cost.ended), str(cost.pruned), str(cost.failed), short(cost.train_tokens)]
             table.add_row(
                 escape(label if place == 0 else ""),
                 *(values.get(key, "") for key in keys),
                 *(f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}" for value in trial.values),
                 trial.user_attrs["trial_id"],
-                *(told if place == 0 else [""] * len(told)),
+                *(costs if place == 0 else [""] * len(costs)),
             )
         if len(best) > MOST_ROWS:
             table.add_row("", f"… and {len(best) - MOST_ROWS} more")
-    console.print("\n[bold]Tuned[/], on the validation split" + ("" if len(tuning.metrics) == 1 else ": the fronts"))
+    console.print(
+        "\n[bold]Tuned[/], on the validation split" + ("" if len(tuning.metrics) == 1 else ": the Pareto fronts")
+    )
     console.print(table)

@@ -199,7 +199,7 @@ class Tuning:
             tune_seed=self.config.tune_seed,
         )
 
-    def tuned_plan(self, best: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Grid:
+    def tuned_grid(self, best: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Grid:
         """Return the grid of the tuned arms, with seeds that were not used for tuning.
 
         Args:

@@ -62,9 +62,9 @@ def main(arguments: Arguments) -> int:
 
 def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: Console) -> int:
     """Report the grid of the tuned arms. Raises UsageError if they are not tuned or were never run."""
-    from ablate.tuning.run import plan_of_recorded
+    from ablate.tuning.run import recorded_grid
 
-    return of_grid(plan_of_recorded(tuning), names, launcher, console)
+    return of_grid(recorded_grid(tuning), names, launcher, console)
 
 
 def of_grid(grid: Grid, names: list[str], launcher: Launcher, console: Console) -> int:
