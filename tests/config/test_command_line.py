@@ -101,7 +101,7 @@ WRONG = [
     ("--config-dir", 2, "--config-dir: needs a value. Type --config-dir DIR"),
     ("--config-dir nowhere status -m objective=causal", 2, "nowhere: is no folder."),
     ("status -m --config-dir=nowhere objective=causal", 2, "nowhere: is no folder."),
-    ("data objective=causal", 2, "data: takes one of these first. Allowed: prepare, show, stats, verify."),
+    ("data objective=causal", 2, "data: needs one of prepare, show, stats, verify after it."),
     ("data prepare 7", 2, "data prepare 7: takes a grid's overrides only"),
     ("gc -m", 2, "gc takes no grid. Leave -m out."),
     ("paper experiment=lesson2_infill", 2, "paper takes no grid. Leave experiment= and sweeps= out."),

@@ -73,10 +73,10 @@ def test_a_changed_file_is_taken_by_preparing_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*FILES,), "data: takes one of these first. Allowed: prepare, show, stats, verify."),
+        ((*FILES,), "data: needs one of prepare, show, stats, verify after it."),
         (
             ("prepared", *FILES),
-            "data prepared: takes one of these first. Did you mean prepare? Allowed: prepare, show, stats, verify.",
+            "data prepared: unknown. Did you mean prepare? Allowed: prepare, show, stats, verify.",
         ),
         (("prepare", "7", *FILES), "data prepare 7: takes a grid's overrides only"),
         (("stats", "x", *FILES), "data stats x: takes a grid's overrides and --markdown"),

@@ -204,8 +204,9 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
     takes_names = bool(verb.choices) or verb.composes is Composes.TRIAL
     names = [word for word in words if takes_names and "=" not in word and not word.startswith("~")]
     if verb.choices and names[:1] not in [[choice] for choice in verb.choices]:
-        given = " ".join([verb.name, *names])
-        raise UsageError(f"{given}: takes one of these first. {nearest(names[0] if names else '', verb.choices)}")
+        if not names:
+            raise UsageError(f"{verb.name}: needs one of {', '.join(verb.choices)} after it.")
+        raise UsageError(f"{verb.name} {names[0]}: unknown. {nearest(names[0], verb.choices)}")
     overrides = [word for word in words if word not in names]
     _check_overrides(overrides)
     from ablate.grid.command import run_hydra

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from ablate.console import counted
 from ablate.data.batches.batch import Batch
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.tokenizer import Tokenizer
@@ -34,7 +35,7 @@ def of_grid(grid: Grid, numbers: list[str], console: Console) -> int:
         batches = TrainBatches(cell.trial, shards)
         console.rule(cell.label, align="left")
         for row in map(int, numbers) if numbers else _one_of_each_kind(batches):
-            _show(row, batches, shards.tokenizer, console)
+            _show(row, batches, shards.tokenizer, console, cell.trial.budget_rows)
     return 0
 
 
@@ -50,7 +51,7 @@ def _one_of_each_kind(batches: TrainBatches) -> Iterator[int]:
             yield row
 
 
-def _show(row: int, batches: TrainBatches, tokenizer: Tokenizer, console: Console) -> None:
+def _show(row: int, batches: TrainBatches, tokenizer: Tokenizer, console: Console, budget_rows: int) -> None:
     batch, train_tokens, truncated_tokens = batches.batch([row])
     task = batches.transform.objective.tasks[int(batch.task_B[0])]
     facts = [
@@ -61,6 +62,7 @@ def _show(row: int, batches: TrainBatches, tokenizer: Tokenizer, console: Consol
         f"{int((batch.document_BT > 0).sum())} input tokens",
         f"{int(batch.loss_weight_BT.sum())} loss tokens",
         *([f"{truncated_tokens} truncated"] if truncated_tokens else []),
+        *([f"beyond the budget of {counted(budget_rows, 'row')}"] if row >= budget_rows else []),
     ]
     console.print(f"[bold]{' · '.join(facts)}[/]", highlight=False)
     console.print(rendered(batch, tokenizer, console.width), highlight=False)
