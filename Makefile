@@ -56,6 +56,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/large_grid.py
 	@$(BIN)/python bench/calibration.py
 	@$(BIN)/python bench/calibration.py --power
+	@$(BIN)/python bench/documents.py
 	@$(BIN)/python bench/lessons.py --wandb
 	@$(BIN)/python bench/tuning_overhead.py
 	@$(BIN)/python bench/data.py

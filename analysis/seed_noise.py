@@ -33,8 +33,8 @@ cells.required_seeds(lessons)
 # ## Variance components
 #
 # Fractions of each declared comparison's variance: seeds (which move all documents together), documents (the same for
-# every seed), and their interaction. A lesson's intervals cover other seeds on these documents; the last column is the
-# standard error with other documents too.
+# every seed), and their interaction. A lesson's intervals cover other seeds and other documents: the last column is
+# their standard error, and the one before that of other seeds on these documents.
 
 # %%
 cells.variance(lessons)

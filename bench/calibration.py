@@ -10,7 +10,7 @@ Shapes: `N` grids, `C` comparisons, `A` arms, `S` seeds.
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 
 import numpy as np
@@ -21,6 +21,7 @@ from ablate.lessons.contrast import Contrast, against_baseline, interactions, ma
 from ablate.lessons.critical_values import critical_values, standard_errors
 from ablate.lessons.estimate import compare
 from ablate.lessons.verdict import Verdict, verdict
+from documents import DocumentNoise, document_halves
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -83,6 +84,25 @@ def rates(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
     return noise
 
 
+@dataclass(frozen=True)
+class World:
+    """What a trial's score is made of beside its arm's effect."""
+
+    noise: Noise
+    documents: DocumentNoise | None = None
+
+    def draw(
+        self, rng: np.random.Generator, shape: tuple[int, int, int], weights_CA: Floats
+    ) -> tuple[Floats, Floats | None]:
+        """Draw scores `[N, A, S]` and the documents' contributions to contrasts `[N, C, S, D]`."""
+        values_NAS = self.noise(rng, shape)
+        values_NAS += rng.normal(scale=SEED_NOISE, size=(shape[0], 1, shape[2]))
+        if self.documents is None:
+            return values_NAS, None
+        added_NAS, contributions_NASD = self.documents.contributions(rng, shape)
+        return values_NAS + added_NAS, np.einsum("ca,nasd->ncsd", weights_CA, contributions_NASD, optimize=True)
+
+
 NOISES: dict[str, Noise] = {
     "normal, equal": scaled(),
     "baseline 2× as noisy": scaled(2),
@@ -97,6 +117,13 @@ NOISES: dict[str, Noise] = {
     "heavy tails (t, 3)": heavy,
     "skewed (log-normal)": skewed,
 }
+# Of the variance of a comparison of five seeds documents are 40% and 80%.
+WORLDS = {
+    **{name: World(noise) for name, noise in NOISES.items()},
+    "documents are 40% of the variance": World(scaled(), DocumentNoise(0.37, 0.3)),
+    "documents are 80% of the variance": World(scaled(), DocumentNoise(0.9, 0.3)),
+    "skewed documents, 40%": World(scaled(), DocumentNoise(0.37, 0.3, sigma=0.75)),
+}
 LOOKS: dict[str, tuple[int, ...]] = {
     **{str(seeds): (seeds,) for seeds in (3, 4, 5, 8)},
     "4 to 12": (4, 5, 6, 8, 10, 12),
@@ -105,8 +132,8 @@ ERROR = 0.05
 # The smallest effect and the seeds' effect in standard deviations of a trial, as in the proxy runs (docs/lessons.md).
 SMALLEST_EFFECT = 4.0
 SEED_NOISE = 1.5
-# Grids of each row that also go through `compare`.
-CHECKED = 10
+# Grids of each row that also go through `compare`, and of those drawn at once.
+CHECKED, PART = 10, 500
 
 
 def baseline_contrasts(arms: int) -> list[Contrast]:
@@ -162,13 +189,27 @@ def weights_of(contrasts: list[Contrast], arms: int) -> Floats:
 
 
 def run_grids(
-    noise: Noise, arms: int, contrasts: list[Contrast], looks: tuple[int, ...], effects_A: Floats, count: int
+    world: World, arms: int, contrasts: list[Contrast], looks: tuple[int, ...], effects_A: Floats, count: int
 ) -> Ended:
     """Simulate `count` grids whose arms differ by `effects_A`."""
     rng = np.random.default_rng([arms, len(contrasts), *looks])
-    values_NAS = noise(rng, (count, arms, looks[-1])) + effects_A[:, None]
-    values_NAS += rng.normal(scale=SEED_NOISE, size=(count, 1, looks[-1]))
-    weights_CA = weights_of(contrasts, arms)
+    parts = [
+        _run_part(world, contrasts, looks, effects_A, rng, min(PART, count - first)) for first in range(0, count, PART)
+    ]
+    return Ended(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Ended)))
+
+
+def _run_part(
+    world: World,
+    contrasts: list[Contrast],
+    looks: tuple[int, ...],
+    effects_A: Floats,
+    rng: np.random.Generator,
+    count: int,
+) -> Ended:
+    weights_CA = weights_of(contrasts, len(effects_A))
+    values_NAS, contributions_NCSD = world.draw(rng, (count, len(effects_A), looks[-1]), weights_CA)
+    values_NAS += effects_A[:, None]
     sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
     critical = critical_values(tuple(map(tuple, weights_CA.tolist())), looks, ERROR)
     values_NCS = weights_CA @ values_NAS
@@ -181,22 +222,33 @@ def run_grids(
         variance_NC[open_NC] = seen_NCS.var(axis=-1, ddof=1)[open_NC]
         seeds_NC[open_NC] = seeds
         mean_NC, error_NC = seen_NCS.mean(axis=-1), standard_errors(variance_NC, seeds_NC, sizes_C)
-        low_NC[open_NC] = (mean_NC - of_look.value * error_NC)[open_NC]
-        high_NC[open_NC] = (mean_NC + of_look.value * error_NC)[open_NC]
-        margin_NC[open_NC] = (np.abs(mean_NC) + of_look.equivalence * error_NC)[open_NC]
+        half_NC, margin_half_NC = of_look.value * error_NC, of_look.equivalence * error_NC
+        if contributions_NCSD is not None:
+            known = (of_look.known, of_look.known_equivalence)
+            both_NC, one_sided_NC = document_halves(contributions_NCSD[:, :, :seeds], known)
+            half_NC, margin_half_NC = np.hypot(half_NC, both_NC), np.hypot(margin_half_NC, one_sided_NC)
+        low_NC[open_NC] = (mean_NC - half_NC)[open_NC]
+        high_NC[open_NC] = (mean_NC + half_NC)[open_NC]
+        margin_NC[open_NC] = (np.abs(mean_NC) + margin_half_NC)[open_NC]
         # The arms of undecided comparisons get more seeds, and with them the comparisons that have no other arms.
         is_open_NA = ~Ended(low_NC, high_NC, margin_NC, seeds_NC).decided_NC @ used_CA
         open_NC = ~(~is_open_NA @ used_CA.T)
     ended = Ended(low_NC, high_NC, margin_NC, seeds_NC)
-    _check(ended, values_NAS, contrasts, looks)
+    _check(ended, values_NAS, contributions_NCSD, contrasts, looks)
     return ended
 
 
-def _check(ended: Ended, values_NAS: Floats, contrasts: list[Contrast], looks: tuple[int, ...]) -> None:
+def _check(
+    ended: Ended,
+    values_NAS: Floats,
+    contributions_NCSD: Floats | None,
+    contrasts: list[Contrast],
+    looks: tuple[int, ...],
+) -> None:
     """Check the first grids with the code of real lessons."""
     labels = [f"arm{number}" for number in range(values_NAS.shape[1])]
     weights_CA = weights_of(contrasts, len(labels))
-    for grid in range(CHECKED):
+    for grid in range(min(CHECKED, len(values_NAS))):
         first_CS = weights_CA @ values_NAS[grid, :, : looks[0]]
         if len(np.unique(first_CS.round(9), axis=0)) < len(contrasts) or np.ptp(first_CS, axis=1).min() < 1e-9:
             # Equal comparisons count once in a lesson, and constant ones have no interval.
@@ -208,7 +260,12 @@ def _check(ended: Ended, values_NAS: Floats, contrasts: list[Contrast], looks: t
             values = pd.DataFrame(values_NAS[grid], index=labels)
             for label, number in seeds_A.items():
                 values.loc[label, number:] = np.nan
-            comparisons = compare(values, contrasts, 1 - ERROR, looks).comparisons
+            contributions = {}
+            if contributions_NCSD is not None:
+                for contrast, own_SD in zip(contrasts, contributions_NCSD[grid], strict=True):
+                    common = min(seeds_A[arm] for arm in contrast.weights)
+                    contributions[contrast.name] = {"source": own_SD[:common]}
+            comparisons = compare(values, contrasts, 1 - ERROR, looks, contributions).comparisons
             undecided = {
                 arm
                 for comparison in comparisons
@@ -221,28 +278,28 @@ def _check(ended: Ended, values_NAS: Floats, contrasts: list[Contrast], looks: t
 
 def calibration(count: int) -> Iterator[dict[str, object]]:
     """Yield the worst false verdicts and coverage over all designs, by noise and looks."""
-    for name, noise in NOISES.items():
+    for name, world in WORLDS.items():
         row: dict[str, object] = {"noise": name}
         for shown, looks in LOOKS.items():
-            cells = [_error_rates(noise, *design, looks, count) for design in DESIGNS.values()]
+            cells = [_error_rates(world, *design, looks, count) for design in DESIGNS.values()]
             different, equivalent, uncovered = (max(rates) for rates in zip(*cells, strict=True))
             row[f"{shown} seeds"] = f"{100 * different:.1f} / {100 * equivalent:.1f} / {100 * (1 - uncovered):.1f}"
         yield row
 
 
 def _error_rates(
-    noise: Noise, arms: int, contrasts: list[Contrast], looks: tuple[int, ...], count: int
+    world: World, arms: int, contrasts: list[Contrast], looks: tuple[int, ...], count: int
 ) -> tuple[float, float, float]:
     """Return the fractions of grids with an interval that excludes 0 without an effect, a false equivalence, and an
     interval that misses the truth at the border of equivalence.
     """
-    null = run_grids(noise, arms, contrasts, looks, np.zeros(arms), count)
+    null = run_grids(world, arms, contrasts, looks, np.zeros(arms), count)
     rates = [float((~null.covers(np.zeros(len(contrasts)))).mean()), 0.0, 0.0]
     # Every comparison at the border of equivalence: all on one side, or on both in turn.
     for signs in (np.ones(arms), (-1.0) ** np.arange(arms)):
         effects_A: Floats = SMALLEST_EFFECT * signs * (np.arange(arms) > 0).astype(float)
         truth_C = weights_of(contrasts, arms) @ effects_A
-        border = run_grids(noise, arms, contrasts, looks, effects_A, count)
+        border = run_grids(world, arms, contrasts, looks, effects_A, count)
         is_false_NC = border.equivalent_NC & (np.abs(truth_C) >= SMALLEST_EFFECT - 1e-9)
         rates[1] = max(rates[1], float(is_false_NC.any(axis=1).mean()))
         rates[2] = max(rates[2], float((~border.covers(truth_C)).mean()))
@@ -255,7 +312,7 @@ def power(count: int) -> Iterator[dict[str, object]]:
     for effect in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0):
         row: dict[str, object] = {"effect / noise": effect}
         for shown, looks in LOOKS.items():
-            ended = run_grids(NOISES["normal, equal"], arms, contrasts, looks, np.array([0.0, effect, effect]), count)
+            ended = run_grids(WORLDS["normal, equal"], arms, contrasts, looks, np.array([0.0, effect, effect]), count)
             significant = (ended.low_NC[:, 0] > 0) | (ended.high_NC[:, 0] < 0)
             row[f"{shown} seeds"] = f"{significant.mean():.1%}"
         yield row
@@ -279,7 +336,7 @@ def trials(count: int) -> Iterator[dict[str, object]]:
             row: dict[str, object] = {"truth": truth, "smallest effect / noise": f"{SMALLEST_EFFECT * ratio:g}"}
             for shown, looks in {"5, 8, 12": (5, 8, 12), "4 to 12": LOOKS["4 to 12"]}.items():
                 # Louder noise is a smaller effect.
-                ended = run_grids(scaled(*[1 / ratio] * arms), arms, contrasts, looks, effects_A, count)
+                ended = run_grids(World(scaled(*[1 / ratio] * arms)), arms, contrasts, looks, effects_A, count)
                 most_N = ended.seeds_NC.max(axis=1)
                 row[f"{shown} seeds, every arm to the end"] = f"{arms * most_N.mean():.1f}"
                 # The baseline has as many seeds as the arm with most.

@@ -1,11 +1,14 @@
 """Ledgers as a grid leaves them, with known values."""
 
 import json
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from ablate.evaluation.suite import SUITES, metrics_of
 from ablate.lessons.grid_results import GridResults
@@ -82,6 +85,47 @@ def make_grid(
 def with_changes(results: GridResults, **changes: Any) -> GridResults:
     """The results of a grid whose record has other values."""
     return GridResults(results.logs, replace(results.grid, **changes))
+
+
+# Label and seed → bits per byte that each document `[source, document]` adds to a trial's score.
+Bits = Callable[[str, int], NDArray[np.float64]]
+SOURCES = ("code", "english")
+
+
+def with_documents(
+    results: GridResults, documents: int, bits: Bits, seeds: Collection[str] | None = None
+) -> GridResults:
+    """The results with scores of `documents` documents a source, of different lengths, and the scores they add up to.
+
+    Args:
+        seeds: those whose trials keep scores of documents; None for all.
+    """
+    units = np.random.default_rng(0).integers(50, 150, size=(len(SOURCES), documents)).astype(float)
+    for arm in results.arms:
+        for seed, trial in arm.trials.items():
+            if seeds is not None and seed not in seeds:
+                continue
+            folder = ledger_of(results).trial(trial)
+            scores = folder.record().evaluations["eval"]
+            amounts = (scores["bpb_full"] + bits(arm.label, int(seed))) * units
+            tables = [
+                pd.DataFrame(
+                    {
+                        "metric": "bpb_full",
+                        "source": source,
+                        "document": [f"{source}/{number}" for number in range(documents)],
+                        "amount": amounts[index],
+                        "units": units[index],
+                    }
+                )
+                for index, source in enumerate(SOURCES)
+            ]
+            path = folder.evaluation_path("eval")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pd.concat(tables).to_parquet(path)
+            value = float((amounts.sum(axis=1) / units.sum(axis=1)).mean())
+            folder.update(evaluations={"eval": {**scores, "bpb_full": value}})
+    return GridResults(results.logs, results.grid)
 
 
 def change_counts(folder: TrialFolder, **counts: Any) -> None:

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from ablate.errors import LedgerError
@@ -15,7 +13,6 @@ from ablate.lessons.aa_test import AAComparison, aa_test
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.power import required_seeds
-from ablate.lessons.variance import variance_components
 from ablate.records.archive import write_archive
 from ablate.records.open_logs import open_logs
 from ablate.reports.latex import appendix_tables, primary_table
@@ -164,37 +161,3 @@ def test_an_aa_test_counts_false_positives(tmp_path: Path) -> None:
     assert [pair.data_seeds for pair in comparisons(0.0)] == [("0", "1", "2"), ("3", "4", "5")]
     assert not any(pair.is_false_positive for pair in comparisons(0.0))
     assert all(pair.is_false_positive for pair in comparisons(0.5))
-
-
-def test_variance_components_recover_simulated_ones(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    seeds, documents = 40, 300
-    results, _ = make_grid(tmp_path, {"causal": 0.0, "other": 0.1}, seeds=seeds)
-    by_document = rng.normal(scale=0.4, size=documents)
-    for arm in results.arms:
-        for seed, trial in arm.trials.items():
-            bits = np.full(documents, 2.0)
-            if arm.label == "other":
-                of_seed = np.random.default_rng(int(seed)).normal(scale=0.05)
-                bits = 2.1 + by_document + of_seed + rng.normal(scale=0.6, size=documents)
-            table = pd.DataFrame(
-                {
-                    "metric": "bpb_full",
-                    "source": "code",
-                    "document": [f"d{n}" for n in range(documents)],
-                    "amount": bits * 100,
-                    "units": 100,
-                }
-            )
-            path = ledger_of(results).trial(trial).evaluation_path("eval")
-            path.parent.mkdir(parents=True)
-            table.to_parquet(path)
-            ledger_of(results).trial(trial).update(evaluations={"eval": {"bpb_full": float(bits.mean())}})
-    fresh = GridResults(results.logs, results.grid)
-    variance = variance_components(fresh, fresh.contrasts[0])
-    assert variance is not None
-    assert variance.document == pytest.approx(0.4**2 / documents, rel=0.2)
-    assert variance.seed_by_document == pytest.approx(0.6**2 / documents / seeds, rel=0.1)
-    assert variance.seed == pytest.approx(0.05**2 / seeds, rel=0.5)
-    difference = fresh.values("bpb_full").loc["other"] - fresh.values("bpb_full").loc["causal"]
-    assert variance.of_seeds == pytest.approx(difference.var(ddof=1) / seeds)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, stats
 from scipy.optimize import brentq
 
 POWER = 0.8
@@ -36,11 +36,15 @@ class CriticalValue:
         equivalence: an estimate that lies at least this far inside ± the smallest effect is equivalent.
         minimum_detectable_effect: the smallest true difference that the look detects with 80% power, for the contrast
             with the largest `size`, in standard deviations of one trial's noise.
+        known: like `value`, where the noise is known and the same at all looks.
+        known_equivalence: like `equivalence`, there.
     """
 
     value: float
     equivalence: float
     minimum_detectable_effect: float
+    known: float
+    known_equivalence: float
 
 
 def standard_errors(
@@ -92,8 +96,11 @@ def critical_values(
     _, widest_NL2 = simulations[0]
     two_sided = _spend([largest_NL3[..., :1] for largest_NL3, _ in simulations], looks, error)
     one_sided = _spend([largest_NL3[..., 1:] for largest_NL3, _ in simulations], looks, error)
+    known, known_equivalence = _known_noise(weights_CA, sizes_C, error, draws)
     return tuple(
-        CriticalValue(value, equivalence, _minimum_detectable_effect(value, widest_NL2[:, look]))
+        CriticalValue(
+            value, equivalence, _minimum_detectable_effect(value, widest_NL2[:, look]), known, known_equivalence
+        )
         for look, (value, equivalence) in enumerate(zip(two_sided, one_sided, strict=True))
     )
 
@@ -117,6 +124,49 @@ def _spend(simulations: Sequence[Floats], looks: Sequence[int], error: float) ->
         for statistic_NL, open_N in zip(statistics, open_draws, strict=True):
             open_N &= statistic_NL[:, look] <= value
         yield value
+
+
+def of_degrees(known: float, degrees: float) -> float:
+    """Return the critical value of noise with few degrees of freedom that errs as often as `known` with many."""
+    return float(stats.t.isf(stats.norm.sf(known), degrees))
+
+
+def _known_noise(weights_CA: Floats, sizes_C: Floats, error: float, draws: int) -> tuple[float, float]:
+    """Return the largest |z|, and z, of all contrasts that `error` of the draws exceed; the least favourable noise."""
+    random = np.random.default_rng(0)
+    sparse_CA, signs_C = sparse.csr_array(weights_CA), _signs(len(sizes_C))
+    largest = np.zeros(3)
+    for noise_A in _noises(weights_CA):
+        scaled_CA = sparse_CA * noise_A
+        deviation_C = np.sqrt(weights_CA**2 @ noise_A**2)
+        largest_N3 = np.empty((draws, 3))
+        for rows, count in _parts(draws, len(noise_A)):
+            z_NC = np.asarray(scaled_CA @ random.normal(size=(len(noise_A), count))).T / deviation_C
+            largest_N3[rows] = _largest(z_NC, signs_C)
+        largest = np.maximum(largest, [_exceeded_by(largest_N, error * draws) for largest_N in largest_N3.T])
+    return float(largest[0]), float(largest[1:].max())
+
+
+def _parts(draws: int, numbers: int) -> Iterator[tuple[slice, int]]:
+    """Yield batches of some 8 MB, where a draw takes so many numbers."""
+    part = max(1, 1_000_000 // numbers)
+    for first in range(0, draws, part):
+        count = min(part, draws - first)
+        yield slice(first, first + count), count
+
+
+def _signs(count: int) -> Floats:
+    """Return 1, −1, 1, …"""
+    signs_C: Floats = np.where(np.arange(count) % 2, -1.0, 1.0)
+    return signs_C
+
+
+def _largest(ratio_NC: Floats, signs_C: Floats) -> Floats:
+    """Return per draw the largest |t|, t and alternately signed t of all contrasts, `[N, 3]`."""
+    signed_NC = ratio_NC * signs_C
+    parts = [np.abs(ratio_NC).max(axis=1), ratio_NC.max(axis=1), signed_NC.max(axis=1)]
+    largest_N3: Floats = np.stack(parts, axis=-1)
+    return largest_N3
 
 
 def _noises(weights_CA: Floats) -> Iterator[Floats]:
@@ -143,14 +193,10 @@ def _simulate(
     random = np.random.default_rng(0)
     arms, seeds = len(noise_A), looks[-1]
     widest, sparse_CA = int(sizes_C.argmax()), sparse.csr_array(weights_CA)
-    signs_C = (-1.0) ** np.arange(len(sizes_C))
+    signs_C = _signs(len(sizes_C))
     largest_NL3 = np.empty((draws, len(looks), 3))
     widest_NL2 = np.empty((draws, len(looks), 2))
-    # Batches of some 8 MB, however many arms there are.
-    part = max(1, 1_000_000 // (arms * seeds))
-    for first in range(0, draws, part):
-        count = min(part, draws - first)
-        rows = slice(first, first + count)
+    for rows, count in _parts(draws, arms * seeds):
         noise_NAS = random.normal(size=(count, arms, seeds)) * noise_A[:, None]
         # In a large grid each contrast has two arms of many, so the weights are sparse.
         noise_AM = noise_NAS.transpose(1, 0, 2).reshape(arms, -1)
@@ -160,9 +206,7 @@ def _simulate(
             seen_NCS = values_NCS[:, :, :look]
             mean_NC = seen_NCS.mean(axis=-1)
             error_NC = standard_errors(seen_NCS.var(axis=-1, ddof=1), look, sizes_C)
-            ratio_NC = mean_NC / error_NC
-            for k, statistic_NC in enumerate((np.abs(ratio_NC), ratio_NC, ratio_NC * signs_C)):
-                largest_NL3[rows, index, k] = statistic_NC.max(axis=1)
+            largest_NL3[rows, index] = _largest(mean_NC / error_NC, signs_C)
             widest_NL2[rows, index] = np.stack([mean_NC[:, widest], error_NC[:, widest]], axis=-1)
     return largest_NL3, widest_NL2
 

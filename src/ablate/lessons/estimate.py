@@ -3,17 +3,30 @@
 Model: value = arm + seed block + noise. Arms with the same seed read the same windows and share initial values, so the
 seed's effect on all arms cancels in a contrast. Shapes: `C` contrasts, `S` seeds.
 Arms may have unequal numbers of seeds.
+
+An interval covers other seeds and other held-out documents. Its half width is √(seeds² + documents²), where both are a
+critical value × a standard error (Howe 1974): few degrees of freedom widen the part of the seeds alone.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import hypot, sqrt
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ablate.lessons.contrast import Contrast
-from ablate.lessons.critical_values import CriticalValue, Floats, critical_values, standard_errors
+from ablate.lessons.critical_values import (
+    POWER,
+    CriticalValue,
+    Floats,
+    critical_values,
+    of_degrees,
+    standard_errors,
+)
+from ablate.lessons.variance import VarianceComponents, variance_components
 
 # Contrast → weight of each arm.
 Weights = tuple[tuple[float, ...], ...]
@@ -30,10 +43,14 @@ class Comparison:
     Attributes:
         difference: the mean over the seeds that all arms of the contrast have.
         seeds: the number of these seeds.
-        low: the lower end of the simultaneous interval; None where the noise is unknown.
+        low: the lower end of the simultaneous interval over seeds and documents; None where the noise is unknown.
         high: the upper end.
         margin: the contrast is equivalent within every smallest effect larger than this; None where the noise is
             unknown. It lies inside the interval's larger end, because equivalence is a one-sided question.
+        low_over_seeds: the lower end of the interval over other seeds on the same documents.
+        high_over_seeds: its upper end.
+        variance: the components of the difference; None where nothing is known of other documents, and then the two
+            intervals are the same.
     """
 
     contrast: Contrast
@@ -42,6 +59,14 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     margin: float | None = None
+    low_over_seeds: float | None = None
+    high_over_seeds: float | None = None
+    variance: VarianceComponents | None = None
+
+    @property
+    def document_error(self) -> float | None:
+        """The standard error that other documents add; None where it is unknown."""
+        return None if self.variance is None else sqrt(self.variance.document)
 
 
 @dataclass(frozen=True)
@@ -56,6 +81,7 @@ class Estimate:
         noise: standard deviation of one trial without the seed's effect, in the metric's unit; None with one seed or
             where all seeds gave the same value.
         minimum_detectable_effect: the smallest true difference that is detected with 80% power; None where `noise` is.
+        detectable_by_documents: the same with any number of seeds on these documents; 0 where their noise is unknown.
         noise_ratio: the largest contrast's standard deviation over the smallest's, divided by their sizes; None with
             one contrast.
     """
@@ -66,10 +92,21 @@ class Estimate:
     correlation: float | None
     noise: float | None = None
     minimum_detectable_effect: float | None = None
+    detectable_by_documents: float = 0.0
     noise_ratio: float | None = None
 
 
-def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: float, looks: Sequence[int]) -> Estimate:
+# Contrast's name → source → contributions of documents (see `documents.py`).
+Contributions = Mapping[str, Mapping[str, Floats]]
+
+
+def compare(
+    values: pd.DataFrame,
+    contrasts: Sequence[Contrast],
+    confidence: float,
+    looks: Sequence[int],
+    contributions: Contributions | None = None,
+) -> Estimate:
     """Estimate contrasts from a table of values.
 
     Args:
@@ -78,6 +115,7 @@ def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: flo
         confidence: the probability that all intervals hold at once, at all looks.
         looks: the declared numbers of seeds. The number of seeds of each contrast counts as a look too, as while trials
             are missing.
+        contributions: of documents, by contrast. The intervals of others cover other seeds alone.
     """
     means = {str(arm): float(mean) for arm, mean in values.mean(axis="columns").items()}
     estimate = Estimate((), means, values.shape[1], correlation(values.dropna(axis="columns")))
@@ -85,21 +123,33 @@ def compare(values: pd.DataFrame, contrasts: Sequence[Contrast], confidence: flo
     resolution = ROUNDING * float(np.nanmax(np.abs(values.to_numpy(float)), initial=0.0))
     counts = sorted({len(of_seeds) for _, of_seeds in series})
     noises = {seeds: noise for seeds in counts if (noise := _Noise.of(series, seeds, resolution)) is not None}
+    comparisons = [
+        Comparison(
+            contrast, float(of_seeds.mean()), len(of_seeds), variance=_variance(contrast, of_seeds, contributions)
+        )
+        for contrast, of_seeds in series
+    ]
     if not noises:
-        return replace(estimate, comparisons=tuple(_comparison(contrast, of_seeds) for contrast, of_seeds in series))
+        return replace(estimate, comparisons=tuple(comparisons))
     most = max(noises)
     weights = _weights(noises[most].informative, [str(arm) for arm in values.index])
     critical = _critical_values(weights, [*looks, *counts], confidence)
-    comparisons = []
-    for contrast, of_seeds in series:
-        # A contrast that was decided at an earlier look keeps the interval that it had there.
-        errors = noises[len(of_seeds)].errors if len(of_seeds) in noises else {}
-        comparisons.append(_comparison(contrast, of_seeds, errors.get(contrast.name), critical.get(len(of_seeds))))
+    # A contrast that was decided at an earlier look keeps the interval that it had there.
+    errors = [
+        noises[each.seeds].errors.get(each.contrast.name) if each.seeds in noises else None for each in comparisons
+    ]
+    by_documents = max(_detectable_by_documents(each, critical[most]) for each in comparisons)
     return replace(
         estimate,
-        comparisons=tuple(comparisons),
+        comparisons=tuple(
+            each if error is None else _with_interval(each, error, critical[each.seeds])
+            for each, error in zip(comparisons, errors, strict=True)
+        ),
         noise=noises[most].deviation,
-        minimum_detectable_effect=critical[most].minimum_detectable_effect * noises[most].deviation,
+        minimum_detectable_effect=hypot(
+            critical[most].minimum_detectable_effect * noises[most].deviation, by_documents
+        ),
+        detectable_by_documents=by_documents,
         noise_ratio=noises[most].ratio,
     )
 
@@ -151,19 +201,35 @@ def _series(contrast: Contrast, values: pd.DataFrame) -> Floats:
     return sums[~np.isnan(sums)]
 
 
-def _comparison(
-    contrast: Contrast, of_seeds: Floats, error: float | None = None, critical: CriticalValue | None = None
-) -> Comparison:
-    """Return the estimate of a contrast; without an interval where its error is unknown."""
-    comparison = Comparison(contrast, float(of_seeds.mean()), len(of_seeds))
-    if error is None or critical is None:
-        return comparison
+def _variance(contrast: Contrast, of_seeds: Floats, contributions: Contributions | None) -> VarianceComponents | None:
+    of_contrast = (contributions or {}).get(contrast.name)
+    return variance_components(of_seeds, of_contrast) if of_contrast else None
+
+
+def _with_interval(comparison: Comparison, error: float, critical: CriticalValue) -> Comparison:
+    """Return a comparison with its intervals; `error` is its standard error over seeds."""
+    two_sided, one_sided = critical.value * error, critical.equivalence * error
+    half, margin = two_sided, one_sided
+    if variance := comparison.variance:
+        documents = sqrt(variance.document)
+        half = hypot(half, of_degrees(critical.known, variance.document_degrees) * documents)
+        margin = hypot(margin, of_degrees(critical.known_equivalence, variance.document_degrees) * documents)
     return replace(
         comparison,
-        low=comparison.difference - critical.value * error,
-        high=comparison.difference + critical.value * error,
-        margin=abs(comparison.difference) + critical.equivalence * error,
+        low=comparison.difference - half,
+        high=comparison.difference + half,
+        margin=abs(comparison.difference) + margin,
+        low_over_seeds=comparison.difference - two_sided,
+        high_over_seeds=comparison.difference + two_sided,
     )
+
+
+def _detectable_by_documents(comparison: Comparison, critical: CriticalValue) -> float:
+    """Return the smallest true difference that these documents show with 80% power, whatever the number of seeds."""
+    if comparison.variance is None:
+        return 0.0
+    known = of_degrees(critical.known, comparison.variance.document_degrees)
+    return float((known + stats.norm.ppf(POWER)) * sqrt(comparison.variance.document))
 
 
 def _weights(contrasts: Sequence[Contrast], arms: Sequence[str]) -> Weights:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import sqrt
 
 import pandas as pd
 
 from ablate.lessons.contrast import Contrast
+from ablate.lessons.documents import Documents
 from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_detect
 from ablate.lessons.grid_results import GridResults
-from ablate.lessons.variance import VarianceComponents, variance_components
 from ablate.lessons.verdict import QualifiedVerdict, Verdict, verdict
 from ablate.records.grid import ComparisonRecord, LookRecord
 
@@ -65,20 +66,20 @@ class Lesson:
             IncomparableError: see `GridResults.check_comparable`.
         """
         results.check_comparable()
-        declaration, contrasts = results.declaration, results.contrasts
-        declared, explored = {}, {}
+        declaration, contrasts, documents = results.declaration, results.contrasts, Documents(results)
+        declared: dict[str, Estimate] = {}
+        explored: dict[str, Estimate] = {}
         for name in results.metrics():
             values = results.values(name)
             if values.empty:
                 continue
             own = [contrast for contrast in contrasts if contrast.metric == name]
-            if own:
-                # Metrics divide the error in proportion to their contrasts.
-                declared[name] = compare(values, own, 1 - results.error(len(own)), declaration.looks)
-            else:
-                primary = [contrast for contrast in contrasts if contrast.metric == results.primary_metric]
-                moved = [replace(contrast, metric=name) for contrast in primary]
-                explored[name] = compare(values, moved, declaration.confidence, declaration.looks)
+            primary = [contrast for contrast in contrasts if contrast.metric == results.primary_metric]
+            tested = own or [replace(contrast, metric=name) for contrast in primary]
+            # Declared metrics divide the error in proportion to their contrasts.
+            confidence = 1 - results.error(len(own)) if own else declaration.confidence
+            estimate = compare(values, tested, confidence, declaration.looks, documents.contributions(tested))
+            (declared if own else explored)[name] = estimate
         return cls(results, declared, explored, stale or {})
 
     @property
@@ -148,28 +149,22 @@ class Lesson:
         return QualifiedVerdict(verdict, tuple(name for name, holds in qualifiers.items() if holds))
 
     @cached_property
-    def _variances(self) -> dict[tuple[str, str], VarianceComponents | None]:
-        """What `variance` has computed, by the contrast's name and metric."""
-        return {}
-
-    def variance(self, contrast: Contrast) -> VarianceComponents | None:
-        """The variance components of a contrast (see `variance_components`); they read each document's score."""
-        key = contrast.name, contrast.metric
-        if key not in self._variances:
-            self._variances[key] = variance_components(self.results, contrast)
-        return self._variances[key]
-
-    @cached_property
     def required_seeds(self) -> int | None:
-        """The seeds that detect the smallest effect on the primary metric; None where the noise is unknown."""
+        """The seeds that detect the smallest effect on the primary metric.
+
+        None where the noise is unknown, or no number of seeds is enough on these documents.
+        """
         results, primary = self.results, self.declared.get(self.results.primary_metric)
-        if primary is None or primary.noise is None:
+        effect = results.declaration.smallest_effect
+        if primary is None or primary.noise is None or primary.detectable_by_documents >= effect:
             return None
+        # The documents take their part of the effect, whatever the number of seeds.
+        effect = sqrt(effect**2 - primary.detectable_by_documents**2)
         contrasts = [comparison.contrast for comparison in primary.comparisons]
         arms = list(dict.fromkeys(arm for contrast in contrasts for arm in contrast.weights))
         weights = [[contrast.weights.get(arm, 0.0) for arm in arms] for contrast in contrasts]
         confidence = 1 - results.error(len(contrasts))
-        return seeds_to_detect(results.declaration.smallest_effect, primary.noise, weights, confidence)
+        return seeds_to_detect(effect, primary.noise, weights, confidence)
 
     def look(self) -> LookRecord:
         """The record of this look."""
@@ -231,6 +226,9 @@ class Lesson:
                 "difference": row.comparison and row.comparison.difference,
                 "low": row.comparison and row.comparison.low,
                 "high": row.comparison and row.comparison.high,
+                "low_over_seeds": row.comparison and row.comparison.low_over_seeds,
+                "high_over_seeds": row.comparison and row.comparison.high_over_seeds,
+                "document_error": row.comparison and row.comparison.document_error,
                 "verdict": row.verdict and str(row.verdict),
                 "equivalence_margin": row.comparison and row.comparison.margin,
                 "seeds": row.comparison.seeds if row.comparison else row.estimate.seeds,

@@ -67,6 +67,7 @@ def _drawing(lesson: Lesson, comparison: Comparison) -> dict[str, Any]:
     return {
         "difference": signed(comparison.difference),
         "interval": interval(low, high),
+        "over_seeds": interval(comparison.low_over_seeds, comparison.high_over_seeds) if comparison.variance else "",
         "at": place(comparison.difference),
         "line": None if low is None or high is None else (place(low), round(place(high) - place(low), 2)),
         "band": (place(-effect), round(place(effect) - place(-effect), 2)),

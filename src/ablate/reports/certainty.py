@@ -1,17 +1,16 @@
 """Sentences about how certain a lesson's verdicts are: what the intervals cover, noise, power, looks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from ablate.lessons.critical_values import POWER
 from ablate.lessons.estimate import Comparison, Estimate
 from ablate.lessons.lesson import Lesson
-from ablate.lessons.variance import VarianceComponents
 from ablate.lessons.verdict import Verdict
 from ablate.reports.noise_tables import variance_fractions
 from ablate.reports.wording import listed
 
-# Contrasts whose variance components are computed: each reads the documents of every trial.
-MAX_VARIANCE_CONTRASTS = 8
+# Comparisons whose interval over seeds alone is written in a note; lesson.csv has all.
+MAX_WRITTEN = 6
 
 
 def certainty_notes(lesson: Lesson) -> Iterator[str]:
@@ -20,12 +19,7 @@ def certainty_notes(lesson: Lesson) -> Iterator[str]:
         if estimate.comparisons and estimate.noise is not None and estimate.minimum_detectable_effect is not None:
             yield _interval_note(lesson, name, estimate)
             yield _noise_note(lesson, name, estimate, estimate.noise, estimate.minimum_detectable_effect)
-            variances = {
-                comparison.contrast.name: variance
-                for comparison in estimate.comparisons[:MAX_VARIANCE_CONTRASTS]
-                if (variance := lesson.variance(comparison.contrast)) is not None
-            }
-            yield _variance_note(variances, estimate.seeds)
+            yield from _document_notes(lesson, estimate)
     if wide := [each.contrast.name for each in lesson.comparisons if _is_equivalent_beyond(lesson, each)]:
         yield (
             f"Equivalent though the interval reaches beyond the smallest effect ({listed(wide)}): equivalence is "
@@ -77,18 +71,47 @@ def _noise_note(lesson: Lesson, name: str, estimate: Estimate, noise: float, det
     )
 
 
-def _variance_note(variances: Mapping[str, VarianceComponents], seeds: int) -> str:
-    """What the intervals cover, with the variance components of the contrast with the largest variance."""
-    covered = "The intervals cover other seeds on these documents."
-    if not variances:
-        return f"{covered} These logs have no scores of single documents."
-    name, variance = max(variances.items(), key=lambda item: item[1].total)
-    seed, document, interaction = variance_fractions(variance).values()
-    return (
-        f"{covered} With other documents too, the standard error of {name} over {seeds} seeds would be "
-        f"{variance.total**0.5:.4f} instead of {variance.of_seeds**0.5:.4f}. Of that variance, seeds cause {seed:.0%}, "
-        f"documents {document:.0%}, seed × document {interaction:.0%}."
+def _document_notes(lesson: Lesson, estimate: Estimate) -> Iterator[str]:
+    """What the intervals cover, the intervals over seeds alone, and what documents add."""
+    known = [comparison for comparison in estimate.comparisons if comparison.variance is not None]
+    if len(known) < len(estimate.comparisons):
+        of = (
+            f"of {listed([each.contrast.name for each in estimate.comparisons if each not in known])} " if known else ""
+        )
+        yield (
+            f"The intervals {of}cover other seeds on these documents, not other documents. That takes scores of single "
+            "documents, of two or more of each source under two or more seeds, which these logs do not have (W&B has "
+            "none, a ledger has)."
+        )
+    if not known:
+        return
+    widest = max(known, key=lambda comparison: comparison.variance.total if comparison.variance else 0.0)
+    assert widest.variance is not None
+    seed, document, interaction = variance_fractions(widest.variance).values()
+    yield (
+        "The intervals cover other seeds and other held-out documents, drawn one by one from the same sources. Over "
+        f"other seeds on these documents alone they are {_over_seeds(known)}."
     )
+    yield (
+        f"Of the variance of {widest.contrast.name}, seeds cause {seed:.0%}, documents {document:.0%}, "
+        f"seed × document {interaction:.0%}."
+    )
+    effect = lesson.results.smallest_effect(widest.contrast.metric)
+    if estimate.detectable_by_documents >= effect:
+        yield (
+            f"No number of seeds detects {effect:g} on these documents: with any number, differences from "
+            f"{estimate.detectable_by_documents:.4f} on are detected. Score more documents: "
+            f"evaluation.suites.SUITE.documents_per_source=N ({listed(list(lesson.results.grid.suites))})."
+        )
+
+
+def _over_seeds(comparisons: Sequence[Comparison]) -> str:
+    written = [
+        f"{each.contrast.name} [{each.low_over_seeds:+.4f}, {each.high_over_seeds:+.4f}]"
+        for each in comparisons
+        if each.low_over_seeds is not None and each.high_over_seeds is not None
+    ]
+    return listed(written, MAX_WRITTEN)
 
 
 def _look_notes(lesson: Lesson) -> Iterator[str]:

@@ -25,7 +25,7 @@ BAND = COLOUR_OF[Verdict.EQUIVALENT]
 MAX_ROWS = 20
 # Inches. A narrow figure has each label and verdict above its interval, a wide one beside it.
 WIDE, NARROW = 7.2, 4.6
-TRACK, LINE_OF_TEXT, FRAME = 0.46, 0.16, 0.85
+TRACK, LINE_OF_TEXT, FRAME = 0.46, 0.16, 1.0
 VERDICT_CHARACTERS = 24
 
 
@@ -97,7 +97,10 @@ def _draw_metric(axis: Axes, lesson: Lesson, metric: str, rows: Sequence[_Row]) 
         text = f"← {verdict}" if side == "left" else f"{verdict} →"
         _text(axis, text, (float(side == "right"), 1), (0, 4), in_axes=True, color=QUIET, ha=side, fontsize="small")
     unit = lesson.results.metric(metric).unit
-    axis.set_xlabel(f"difference in {metric} ({unit})\nshaded: less than ±{effect:g}, too small to matter", color=QUIET)
+    about = f"difference in {metric} ({unit})\nshaded: less than ±{effect:g}, too small to matter"
+    if any(row.comparison.variance for row in rows):
+        about += "\nthin: other seeds and documents · thick: other seeds alone"
+    axis.set_xlabel(about, color=QUIET)
 
 
 def _draw_row_beside_text(axis: Axes, row: _Row, top: float) -> None:
@@ -125,7 +128,10 @@ def _draw_interval(axis: Axes, row: _Row, place: float) -> None:
     comparison = row.comparison
     if comparison.low is not None and comparison.high is not None:
         ends = [comparison.low, comparison.high]
-        axis.plot(ends, [place, place], color=row.colour, linewidth=2.6, solid_capstyle="round")
+        axis.plot(ends, [place, place], color=row.colour, linewidth=1.4, solid_capstyle="round")
+    if comparison.low_over_seeds is not None and comparison.high_over_seeds is not None:
+        over_seeds = [comparison.low_over_seeds, comparison.high_over_seeds]
+        axis.plot(over_seeds, [place, place], color=row.colour, linewidth=3.4, solid_capstyle="butt")
     axis.plot([comparison.difference], [place], "o", color=row.colour, markersize=6.5)
 
 

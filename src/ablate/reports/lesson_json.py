@@ -51,8 +51,12 @@ class ComparisonJson:
         contrast: its name; the arm's label where an arm is compared with the baseline.
         weights: arm → weight; they sum to 0.
         difference: in the metric's unit; null without an estimate.
-        low: end of the simultaneous interval; null where the noise is unknown.
+        low: end of the simultaneous interval over seeds and documents; null where the noise is unknown.
         high: the other end.
+        low_over_seeds: end of the interval over other seeds on the same documents.
+        high_over_seeds: the other end.
+        document_error: the standard error that other documents add; null where it is unknown, and then both intervals
+            are the same.
         equivalence_margin: the contrast is equivalent within every smallest effect larger than this.
         verdict: null on metrics without a declared contrast.
         qualifiers: what weakens the verdict.
@@ -64,6 +68,9 @@ class ComparisonJson:
     difference: float | None
     low: float | None
     high: float | None
+    low_over_seeds: float | None
+    high_over_seeds: float | None
+    document_error: float | None
     equivalence_margin: float | None
     seeds: int
     verdict: VerdictName | None
@@ -186,6 +193,9 @@ def _comparisons(lesson: Lesson) -> list[ComparisonJson]:
                 difference=estimate.difference if estimate else None,
                 low=estimate.low if estimate else None,
                 high=estimate.high if estimate else None,
+                low_over_seeds=estimate.low_over_seeds if estimate else None,
+                high_over_seeds=estimate.high_over_seeds if estimate else None,
+                document_error=estimate.document_error if estimate else None,
                 equivalence_margin=estimate.margin if estimate else None,
                 seeds=estimate.seeds if estimate else row.estimate.seeds,
                 verdict=name,

@@ -37,7 +37,7 @@ def variance_table(lessons: Mapping[str, Lesson]) -> pd.DataFrame:
 
 def _variance_rows(lesson: Lesson) -> Iterable[dict[str, str]]:
     for comparison in lesson.comparisons:
-        variance = lesson.variance(comparison.contrast)
+        variance = comparison.variance
         if variance is not None and variance.total > 0:
             yield {
                 "comparison": comparison.contrast.name,

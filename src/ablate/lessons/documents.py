@@ -1,0 +1,85 @@
+"""What each held-out document contributes to a comparison.
+
+A metric is the mean over sources of amount / units (bits / bytes), each summed over the source's documents. A document
+contributes (amount − ratio · units) / Σ units: contributions sum to 0, and the variance of their sum is that of the
+ratio (linearised; Cochran 1977, section 6.4). Shapes: `S` seeds, `D` documents of one source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ablate.lessons.contrast import Contrast
+from ablate.lessons.critical_values import Floats
+from ablate.lessons.grid_results import GridResults
+
+MIN_SEEDS, MIN_DOCUMENTS = 2, 2
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The scores of single documents of a grid's trials."""
+
+    results: GridResults
+
+    def contributions(self, contrasts: Sequence[Contrast]) -> dict[str, dict[str, Floats]]:
+        """Return name of a contrast → source → contributions `[S, D]`, of contrasts with known ones."""
+        by_name = {contrast.name: self.of_contrast(contrast) for contrast in contrasts}
+        return {name: of_contrast for name, of_contrast in by_name.items() if of_contrast}
+
+    def of_contrast(self, contrast: Contrast) -> dict[str, Floats]:
+        """Return source → contributions `[S, D]` to a contrast, over the seeds whose trials keep scores of documents.
+
+        Nothing with fewer than two such seeds, or fewer than two documents of a source: they say nothing of others.
+        """
+        metric, _, source = contrast.metric.partition("/")
+        tables = self._by_metric.get(metric, {})
+        if source:
+            tables = {name: table for name, table in tables.items() if name == source}
+        trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
+        scored = {trial for table in tables.values() for trial in table.index}
+        seeds = [
+            seed
+            for seed in self.results.paired_values(contrast).columns
+            if all(of_arm[seed] in scored for of_arm in trials.values())
+        ]
+        if len(seeds) < MIN_SEEDS or any(table.shape[1] < MIN_DOCUMENTS for table in tables.values()):
+            return {}
+        # A source's own metric is its ratio; the whole metric is the mean over the sources that a trial is scored on.
+        counts = sum((table.notna().any(axis="columns").astype(int) for table in tables.values()), start=0)
+        contributions: dict[str, Floats] = {}
+        for name, table in tables.items():
+            shares = table.fillna(0.0).div(counts, axis="index")
+            of_arms = [
+                weight * shares.loc[[trials[label][seed] for seed in seeds]].to_numpy(float)
+                for label, weight in contrast.weights.items()
+            ]
+            contributions[name] = np.sum(of_arms, axis=0)
+        return contributions
+
+    @cached_property
+    def _by_metric(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """Metric → source → contributions to the source's ratio: a row per trial, a column per document.
+
+        NaN where a trial has no score of a document.
+        """
+        tables = [
+            documents.assign(trial=trial)
+            for trial in self.results.records
+            if (documents := self.results.logs.documents(trial, self.results.grid.suite_ids)) is not None
+        ]
+        if not tables:
+            return {}
+        rows = pd.concat(tables, ignore_index=True)
+        trials = rows["trial"].unique()
+        by_metric: dict[str, dict[str, pd.DataFrame]] = {}
+        for (metric, source), of_source in rows.groupby(["metric", "source"], sort=False):
+            sums = of_source.groupby(["trial", "document"], sort=False)[["amount", "units"]].sum()
+            totals = sums.groupby("trial").transform("sum")
+            share = (sums["amount"] - sums["units"] * totals["amount"] / totals["units"]) / totals["units"]
+            table = share.unstack("document").reindex(trials)
+            by_metric.setdefault(str(metric), {})[str(source)] = table
+        return by_metric
