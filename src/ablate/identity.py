@@ -81,6 +81,8 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     container = _without(trial, Kind.OPERATIONAL, Kind.EVALUATION)
     objective = Objective.of(trial)
     container["objective"] = [_causal(1.0)] if objective.is_causal else [_task(task) for task in objective.tasks]
+    if objective.stages and not objective.is_causal:
+        container["objective_stages"] = [[stage.from_fraction, *stage.probabilities] for stage in objective.stages]
     container["infill"] = _infill(objective.infill)
     if not trial.architecture.has_encoder and not objective.has_bidirectional_spans:
         container["architecture"]["kind"] = "causal_decoder"

@@ -6,4 +6,4 @@ infill formats and evaluation suites carry their own versions.
 
 CODE_VERSIONS = {"data": 3, "model": 2, "training": 1}
 # The layout of the cache's folders, part of their names: a folder of another layout is left alone and made again.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3

@@ -181,7 +181,7 @@ def small(words: list[str], cache: Path) -> list[str]:
     if "budget.matched_on" in given:
         # A few steps do not match another counter to 1%.
         given.add("budget.train_tokens")
-    suites = [f"evaluation.suites.{suite}.documents_per_source" for suite in ("bits_per_byte", "infill")]
+    suites = ["evaluation.suites.bits_per_byte.passages_per_source", "evaluation.suites.infill.middles_per_source"]
     options = {**SMALL, **dict.fromkeys(suites, "4"), **(OWN_TEXT if is_own else {}), "cache_dir": str(cache)}
     return [*words, *(f"{key}={value}" for key, value in options.items() if key not in given)]
 

@@ -46,12 +46,15 @@ def reordered(trial: TrialConfig) -> TrialConfig:
 
 def test_middles_are_the_text_of_their_documents(make_trial: MakeTrial, shards: Shards) -> None:
     held_out = HeldOut(make_trial(), shards, "test")
-    found = middles(held_out, documents_per_source=4, context_bytes=50, middle_bytes=40)
+    found = middles(held_out, middles_per_source=4, context_bytes=50, middle_bytes=40)
     again = middles(HeldOut(reordered(held_out.trial), shards, "test"), 4, 50, 40)
     assert [str(middle) for middle in found] == [str(middle) for middle in again]
     assert {middle.kind for middle in found} <= set(KINDS)
     assert sum(middle.kind == "random_span" for middle in found) == 8
-    texts = {source: dict(shards.held_out("test", source)) for source in ("code", "english")}
+    texts = {
+        source: {document.name: document.text for document in shards.held_out("test", source)}
+        for source in ("code", "english")
+    }
     for middle in found:
         prefix, text, suffix = map(shards.tokenizer.decode, (middle.prefix_T, middle.middle_T, middle.suffix_T))
         assert prefix + text + suffix in texts[middle.source][middle.document]
@@ -78,7 +81,7 @@ def test_each_arm_is_asked_in_its_own_format(make_trial: MakeTrial, shards: Shar
     """Against the tokens written by hand, and one forward pass per token."""
     trial = make_trial(
         *ARMS[name].split(),
-        "evaluation.suites.infill.documents_per_source=2",
+        "evaluation.suites.infill.middles_per_source=2",
         "evaluation.suites.infill.context_bytes=20",
     )
     held_out, special = HeldOut(trial, shards, "test"), shards.tokenizer.special
@@ -138,7 +141,7 @@ def test_sides_that_do_not_fit_lose_what_is_farthest(make_trial: MakeTrial, shar
 def test_a_model_that_knows_the_middle_meets_it(make_trial: MakeTrial, shards: Shards) -> None:
     """Trained on the very prompts, exact match becomes 1: the measure can be reached, end token included."""
     trial = make_trial(
-        "infill=psm", "evaluation.suites.infill.documents_per_source=1", "evaluation.suites.infill.context_bytes=12"
+        "infill=psm", "evaluation.suites.infill.middles_per_source=1", "evaluation.suites.infill.context_bytes=12"
     )
     held_out = HeldOut(trial, shards, "test")
     model = build_model(trial, 340)

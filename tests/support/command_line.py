@@ -22,7 +22,7 @@ TINY = [
     "tokenizer.vocab_size=340",
     "budget.train_tokens=800",
     "evaluation.suites.bits_per_byte.passage_bytes=80",
-    "evaluation.suites.bits_per_byte.documents_per_source=4",
+    "evaluation.suites.bits_per_byte.passages_per_source=4",
     "evaluation.val_documents_per_source=2",
     "tracking.log_every_steps=2",
     # W&B's service takes longer to start than a tiny trial to train.

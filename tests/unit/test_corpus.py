@@ -240,14 +240,18 @@ def test_an_unknown_reader_and_unknown_parameters_are_rejected(tmp_path: Path) -
 
 
 def test_the_wheels_corpus_has_the_text_of_its_manifest(tmp_path: Path) -> None:
-    """Real packages: at least 100 test documents of code and of English, and no trace of markup."""
+    """Real packages: at least 60 test documents of code and of English, in groups of their own, and no trace of markup."""
     trial = composed_from_container(default_container("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
     assert trial.corpus.manifest_sha256 is not None
     corpus = prepared_corpus(trial, QUIET)
     documents = {(split, source): list(corpus.of(split, source)) for split in SPLITS for source in ("code", "english")}
-    for source in ("code", "english"):
-        assert len(documents["test", source]) >= 100
+    for source, labels in {"code": {"sympy", "networkx"}, "english": {"bible", "wikipedia"}}.items():
+        assert len(documents["test", source]) >= 60
         assert len(documents["validation", source]) >= 50
+        groups = [{document.group for document in documents[split, source]} - {""} for split in SPLITS]
+        assert sum(map(len, groups)) == len(set.union(*groups)) > 60, "no package and no book is in two splits"
+        for split in SPLITS:
+            assert {document.label for document in documents[split, source]} == labels
     train = documents["train", "english"]
     wikipedia = [document.text for document in train if document.name.startswith("wikipedia")]
     assert len(wikipedia) > 60

@@ -1,5 +1,6 @@
 """What transforms may and may not do, for any piece and any draw, for every objective and infill of ours."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate import CONF
-from ablate.config.trial import InfillConfig, ObjectiveConfig, TaskConfig
+from ablate.config.trial import InfillConfig, ObjectiveConfig, ObjectiveStageConfig, TaskConfig
 from ablate.errors import UsageError
 from ablate.objectives.example import Example, SpecialTokens, Tokens, split_end_of_text
 from ablate.objectives.infill import FORMATS, Infill
@@ -49,7 +50,9 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in Path(CONF / group).glob("*.yaml"))
 
 
-def rows_of(name: str, infill: str = "none", data_seed: int = 0, **changes: Any) -> RowTransform:
+def rows_of(
+    name: str, infill: str = "none", data_seed: int = 0, budget_rows: int = 4000, **changes: Any
+) -> RowTransform:
     tasks = {
         label: TaskConfig(
             task=given.pop("task"), probability=given.pop("probability"), mode=given.pop("mode", None), parameters=given
@@ -58,8 +61,10 @@ def rows_of(name: str, infill: str = "none", data_seed: int = 0, **changes: Any)
     }
     given = yaml_of("infill", infill) | changes
     fixed = {key: given.pop(key) for key in ("format", "rate", "level", "scope")}
-    objective = Objective.from_config(ObjectiveConfig(tasks=tasks), InfillConfig(**fixed, parameters=given))
-    return RowTransform(objective, SPECIAL, data_seed, Letters())
+    stages = tuple(ObjectiveStageConfig(**stage) for stage in yaml_of("objective", name).get("stages", ()))
+    config = ObjectiveConfig(tasks=tasks, stages=stages)
+    objective = Objective.from_config(config, InfillConfig(**fixed, parameters=given))
+    return RowTransform(objective, SPECIAL, data_seed, Letters(), budget_rows)
 
 
 def sources(example: Example) -> list[int]:
@@ -93,6 +98,59 @@ def test_rows_lose_and_invent_nothing(objective: str, infill: str, level: str, s
         assert np.unique(example.document_T).tolist() == ([1] if is_merged else [1, 2, 3])
         has_spans[index] = has_spans.get(index, False) or bool(example.span_T.any())
     assert has_spans == {index: made.objective.tasks[index].has_bidirectional_spans for index in has_spans}
+
+
+def test_a_stage_draws_its_own_tasks_by_the_row_that_is_read() -> None:
+    made = rows_of("stages", budget_rows=1000)
+    labels = [task.label for task in made.objective.tasks]
+    drawn = [labels[made.example(row, TOKENS, DOCUMENTS)[1]] for row in range(1000)]
+    assert set(drawn[:900]) == {"causal"}
+    assert set(drawn[900:]) == {"s", "r", "x"}
+    assert 30 < drawn.count("s") < 70
+    # A row that is read again keeps its draws and takes the tasks of the stage that it is read in.
+    assert labels[made.example(5, TOKENS, DOCUMENTS, 950)[1]] != "causal"
+    assert labels[made.example(950, TOKENS, DOCUMENTS, 5)[1]] == "causal"
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([(0.5, {"spans": 1.0})], "objective.stages.0.probabilities.spans: the objective has no such task."),
+        ([(0.5, {"span_corruption": 0.4})], "objective.stages.0.probabilities: the probabilities must sum to 1"),
+        ([(0.5, {"causal": 1.0}), (0.4, {"causal": 1.0})], "objective.stages: their from_fraction must rise"),
+    ],
+)
+def test_wrong_stages_are_named(stages: list[tuple[float, dict[str, float]]], message: str) -> None:
+    tasks = {
+        name: TaskConfig(**task)
+        for name, task in {
+            "causal": {"task": "causal", "probability": 1.0, "parameters": {}},
+            "span_corruption": {
+                "task": "span_corruption",
+                "probability": 0.0,
+                "parameters": {
+                    key: value
+                    for key, value in yaml_of("objective", "span_corruption")["tasks"]["span_corruption"].items()
+                    if key not in ("task", "probability")
+                },
+            },
+        }.items()
+    }
+    config = ObjectiveConfig(tasks, tuple(ObjectiveStageConfig(*stage) for stage in stages))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Objective.from_config(config, InfillConfig("none", 0.0, "token", "document", {}))
+
+
+def test_loss_falls_on_a_random_half_and_the_rows_are_causal_ones() -> None:
+    made, plain = rows_of("random_loss"), rows_of("causal")
+    fractions = []
+    for row in range(50):
+        one, other = (rows.example(row, TOKENS, DOCUMENTS)[0] for rows in (made, plain))
+        assert one.tokens_T.tolist() == other.tokens_T.tolist()
+        assert one.document_tokens == other.document_tokens
+        assert not one.spans
+        fractions.append(one.loss_T.mean())
+    assert np.mean(fractions) == pytest.approx(0.5, abs=0.03)
 
 
 def test_infill_across_documents_changes_no_row_in_which_nothing_moves() -> None:
@@ -169,17 +227,17 @@ TOKENS, DOCUMENTS = np.arange(1000, 1100, dtype=np.int32), (30, 70)
 @pytest.mark.parametrize("infill", names("infill"))
 @pytest.mark.parametrize("objective", names("objective"))
 def test_rows_are_pure_in_seed_and_number(objective: str, infill: str) -> None:
-    one, two = rows_of(objective, infill), rows_of(objective, infill)
+    one, two = (rows_of(objective, infill, budget_rows=20) for _ in range(2))
     forward = [one.example(row, TOKENS, DOCUMENTS)[0] for row in range(20)]
     backward = [two.example(row, TOKENS, DOCUMENTS)[0] for row in reversed(range(20))][::-1]
     for first, second in zip(forward, backward, strict=True):
         for part in ("tokens_T", "document_T", "span_T", "loss_T"):
             assert np.array_equal(getattr(first, part), getattr(second, part))
-    other = rows_of(objective, infill, data_seed=1)
+    other = rows_of(objective, infill, data_seed=1, budget_rows=20)
     differs = [
-        not np.array_equal(example.tokens_T, ours.tokens_T) or not np.array_equal(example.span_T, ours.span_T)
+        not np.array_equal(getattr(other.example(row, TOKENS, DOCUMENTS)[0], part), getattr(ours, part))
         for row, ours in enumerate(forward)
-        for example in [other.example(row, TOKENS, DOCUMENTS)[0]]
+        for part in ("tokens_T", "span_T", "loss_T")
     ]
     assert any(differs) == ((objective, infill) != ("causal", "none")), "only the causal task draws nothing"
 

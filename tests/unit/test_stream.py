@@ -153,7 +153,7 @@ def test_shards_hold_every_train_document_between_two_borders(shards: Shards, te
         piece = source.read(source.start(number), source.start(number + 1))
         assert piece[0] == piece[-1] == end_of_text
         decoded.append(shards.tokenizer.decode(piece[1:-1]))
-    held_out = {text for split in ("validation", "test") for _, text in shards.held_out(split, "code")}
+    held_out = {document.text for split in ("validation", "test") for document in shards.held_out(split, "code")}
     assert set(decoded) | held_out == written
     assert not set(decoded) & held_out
     assert len(decoded) == len(set(decoded))

@@ -50,7 +50,7 @@ def test_ids_follow_the_data_and_not_the_arm(make_trial: MakeTrial) -> None:
 
 def test_two_spellings_of_a_number_have_one_id(make_trial: MakeTrial) -> None:
     trial = make_trial()
-    parameters = {**trial.evaluation.suites["infill"], "documents_per_source": 100.0}
+    parameters = {**trial.evaluation.suites["infill"], "middles_per_source": 40.0}
     spelled = with_suites(trial, {**trial.evaluation.suites, "infill": parameters})
     assert suite_ids(spelled) == suite_ids(trial)
 
@@ -80,15 +80,15 @@ def test_the_validation_id_covers_suites_and_documents(make_trial: MakeTrial) ->
     [
         ({"infil": {}}, "evaluation.suites.infil: no such suite. Did you mean infill"),
         (
-            {"infill": {"documents_per_source": 1, "context_bytes": 1, "middle_byte": 1}},
+            {"infill": {"middles_per_source": 1, "context_bytes": 1, "middle_byte": 1}},
             "evaluation.suites.infill.middle_byte: unknown key. Did you mean middle_bytes",
         ),
         (
-            {"infill": {"documents_per_source": 0, "context_bytes": 1, "middle_bytes": 1}},
-            "evaluation.suites.infill.documents_per_source=0: should be greater than 0.",
+            {"infill": {"middles_per_source": 0, "context_bytes": 1, "middle_bytes": 1}},
+            "evaluation.suites.infill.middles_per_source=0: should be greater than 0.",
         ),
         (
-            {"infill": {"documents_per_source": 1, "context_bytes": 1}},
+            {"infill": {"middles_per_source": 1, "context_bytes": 1}},
             "evaluation.suites.infill.middle_bytes: missing; it needs a value.",
         ),
     ],
@@ -141,7 +141,8 @@ def test_only_the_named_suites_are_scored(make_trial: MakeTrial, shards: Shards)
     model, infill_id = build_model(trial, 340).eval(), suite_id(trial, "infill")
     results = Evaluator(trial, shards).score(model, [infill_id, "another trial's"])
     assert list(results) == [infill_id]
-    assert set(results[infill_id].documents["metric"]) == {"infill_bpb_left"}
+    scored = {name.removesuffix("_clean") for name in results[infill_id].documents["metric"]}
+    assert scored == {"infill_bpb_left", "infill_bpb_left_aligned", "infill_bpb_left_unaligned"}
 
 
 @pytest.mark.parametrize(("split", "expected"), [("validation", 3), ("test", 5)])
@@ -150,6 +151,6 @@ def test_the_validation_split_is_capped(make_trial: MakeTrial, shards: Shards, s
     documents = list(HeldOut(trial, shards, split).documents(5))
     assert [source for source, _, _ in documents] == ["code"] * expected + ["english"] * expected
     assert [name for source, name, _ in documents if source == "code"] == [
-        name for name, _ in list(shards.held_out(split, "code"))[:expected]
+        document.name for document in list(shards.held_out(split, "code"))[:expected]
     ]
     assert len(list(HeldOut(trial, shards, split).documents(2))) == 4

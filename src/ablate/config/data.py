@@ -75,7 +75,10 @@ class ReaderConfig:
 
 @typed(frozen=True, config=STRICT)
 class CorpusConfig:
-    """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own."""
+    """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own.
+
+    A mixture weighs sources; scores stand for each reader of a source (see `scored_source`).
+    """
 
     sources: Annotated[
         dict[SourceName, Annotated[dict[str, Annotated[ReaderConfig, fold("reader")]], Field(min_length=1)]],
@@ -84,6 +87,21 @@ class CorpusConfig:
     val_fraction: Fraction
     test_fraction: Fraction
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+    def scored_source(self, source: str, label: str) -> str:
+        """Return the name of a reader's scores: SOURCE.LABEL, or the source where it has one reader."""
+        return source if len(self.sources[source]) == 1 else f"{source}.{label}"
+
+    @property
+    def scored_sources(self) -> tuple[str, ...]:
+        """Names of the scores of all readers, sorted; a metric is the mean over them."""
+        names = (self.scored_source(source, label) for source, labels in self.sources.items() for label in labels)
+        return tuple(sorted(names))
+
+    @property
+    def metric_sources(self) -> tuple[str, ...]:
+        """What may follow a metric's name and a slash: scored sources, and sources as means over their readers."""
+        return tuple(dict.fromkeys((*self.sources, *self.scored_sources)))
 
 
 ProblemKind = Literal["not_utf8", "binary", "bad_json", "no_text", "too_long", "bad_value"]

@@ -37,7 +37,8 @@ def keys_of(group: str, choice: str) -> Iterator[str]:
     path = CONF / group / f"{choice}.yaml"
     # These groups hold overrides of other keys.
     content = _read(path) if path.is_file() and group not in ("experiment", "sweeps") else {}
-    for name in content.get("defaults", ["_self_"]):
+    # Overrides of other groups are mappings.
+    for name in filter(lambda entry: isinstance(entry, str), content.get("defaults", ["_self_"])):
         part = content if name == "_self_" else _read(CONF / group / f"{name}.yaml")
         yield from _dotted(part, f"{group}.")
 

@@ -84,6 +84,8 @@ def usage_error(error: ValidationError, where: str, allowed: Mapping[str, tuple[
 def checked_parameters(function: Callable[..., object], parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check parameters against the types of a function's keyword-only arguments, and return them typed.
 
+    Arguments with a default of their own may be left out.
+
     Raises:
         UsageError: an unknown, missing or wrong parameter, named below the key `where`.
     """
@@ -98,7 +100,7 @@ def checked_parameters(function: Callable[..., object], parameters: Mapping[str,
 @cache
 def _parameters_of(function: Callable[..., object]) -> type[BaseModel]:
     allowed: dict[str, Any] = {
-        name: (parameter.annotation, ...)
+        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }

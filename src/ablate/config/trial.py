@@ -121,10 +121,19 @@ class TaskConfig:
 
 
 @typed(frozen=True, config=STRICT)
+class ObjectiveStageConfig:
+    """Other probabilities of the tasks, by label, from a fraction of the budget on; tasks that are left out have 0."""
+
+    from_fraction: Annotated[float, Field(gt=0, lt=1)]
+    probabilities: dict[str, Fraction]
+
+
+@typed(frozen=True, config=STRICT)
 class ObjectiveConfig:
-    """Labelled tasks, one of which is drawn per row."""
+    """Labelled tasks, one of which is drawn per row, and stages in which they have other probabilities."""
 
     tasks: Annotated[dict[str, Annotated[TaskConfig, fold("task", "probability", "mode")]], Field(min_length=1)]
+    stages: tuple[ObjectiveStageConfig, ...] = ()
 
 
 @typed(frozen=True, config=STRICT)

@@ -78,7 +78,8 @@ class Evaluator:
         return metrics
 
     def _result(self, model: Model, name: str, score: Scorer) -> SuiteResult:
-        reader = ModelReader(model, self.trial.scale.context_tokens, self.trial.evaluation.rows_per_batch, self.ranks)
+        # No causal row reaches a position beyond the window; transformed rows, up to the context, would be favoured.
+        reader = ModelReader(model, self.trial.scale.window_tokens, self.trial.evaluation.rows_per_batch, self.ranks)
         documents = table(score(reader))
         suite, _ = checked_suites(self.trial)[name]
         if undeclared := set(documents["metric"]) - {metric.name for metric in suite.metrics}:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from ablate.config.trial import TrialConfig
@@ -11,10 +10,26 @@ from ablate.objectives.objective import Objective
 from ablate.objectives.prompt import Prompts
 
 if TYPE_CHECKING:
+    from ablate.data.corpus.overlap import SeenText
     from ablate.data.tokens.shards import Shards
     from ablate.data.tokens.tokenizer import Tokenizer
 
 HeldOutSplit = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class HeldOutDocument:
+    """A document that a model did not train on.
+
+    Attributes:
+        source: what its scores are named by (see `CorpusConfig.scored_source`).
+        seen: what of it also stands in train text; None if that was not measured.
+    """
+
+    source: str
+    name: str
+    text: str
+    seen: "SeenText | None" = None
 
 
 @dataclass(frozen=True)
@@ -35,16 +50,33 @@ class HeldOut:
         return self.shards.tokenizer
 
     def documents(self, per_source: int) -> Iterator[tuple[str, str, str]]:
-        """(source, name, text) of each source's first documents by hash, sources in the order of their names.
+        """(source, name, text) of each scored source's first documents by hash, sources in the order of their names.
 
         Args:
             per_source: how many; on the validation split at most `evaluation.val_documents_per_source`.
         """
+        for document in self.measured_documents(per_source):
+            yield document.source, document.name, document.text
+
+    def measured_documents(self, per_source: int) -> list[HeldOutDocument]:
+        """Like `documents`, with what of each document also stands in train text."""
+        from ablate.data.corpus.overlap import SeenText
+
+        corpus = self.trial.corpus
         if self.split == "validation":
             per_source = min(per_source, self.trial.evaluation.val_documents_per_source)
-        for source in sorted(self.trial.corpus.sources):
-            for name, text in islice(self.shards.held_out(self.split, source), per_source):
-                yield source, name, text
+        chosen: dict[str, list[HeldOutDocument]] = {source: [] for source in corpus.scored_sources}
+        for source, labels in corpus.sources.items():
+            wanted = per_source * len(labels)
+            for document in self.shards.held_out(self.split, source):
+                of_source = chosen[name := corpus.scored_source(source, document.label)]
+                if len(of_source) < per_source:
+                    seen = SeenText.of(document)
+                    of_source.append(HeldOutDocument(name, document.name, document.text, seen))
+                    wanted -= 1
+                if wanted == 0:
+                    break
+        return [document for documents in chosen.values() for document in documents]
 
     @cached_property
     def prompts(self) -> Prompts:

@@ -4,16 +4,27 @@ A passage is a run of a held-out document's bytes, cut between characters, so th
 tokenizer. Its halves are tokenized apart: the border that `bpb_continuation` needs is then a border of bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from ablate.evaluation.held_out import HeldOut
+from ablate.errors import UsageError
+from ablate.evaluation.held_out import HeldOut, HeldOutDocument
+from ablate.evaluation.overlap import Overlap
 from ablate.objectives.example import Tokens
+from ablate.objectives.randomness import key64, keyed_rng
+
+# All arms read the same passages, whatever a trial's seeds are.
+EVALUATION_SEED = 0
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A scored run of bytes: two halves with their tokens (no special tokens) and their lengths in bytes."""
+    """A scored run of bytes: two halves with their tokens (no special tokens) and their lengths in bytes.
+
+    Attributes:
+        overlap: how many of its runs of 13 words also stand in train text, of how many.
+    """
 
     source: str
     document: str
@@ -21,36 +32,90 @@ class Passage:
     second_T: Tokens
     first_bytes: int
     second_bytes: int
+    overlap: Overlap = None
 
 
-def passages(
-    held_out: HeldOut, *, passage_bytes: int, passages_per_document: int, documents_per_source: int
-) -> list[Passage]:
-    """The first passages of each document."""
-    halves = [
-        (source, name, half)
-        for source, name, text in held_out.documents(documents_per_source)
-        for half in _halves(text, passage_bytes, passages_per_document)
-    ]
-    first = held_out.tokenizer.encode([half[0] for _, _, half in halves])
-    second = held_out.tokenizer.encode([half[1] for _, _, half in halves])
+@dataclass(frozen=True)
+class _Place:
+    """Where a passage lies: bytes start … end − 1 of a document, and the border of its halves."""
+
+    document: HeldOutDocument
+    start: int
+    middle: int
+    end: int
+
+    def halves(self) -> tuple[str, str]:
+        content = self.document.text.encode()
+        return content[self.start : self.middle].decode(), content[self.middle : self.end].decode()
+
+    def overlap(self) -> Overlap:
+        if self.document.seen is None:
+            return None
+        content = self.document.text.encode()
+        first = len(content[: self.start].decode())
+        return self.document.seen.within(first, first + len(content[self.start : self.end].decode()))
+
+
+def passages(held_out: HeldOut, *, passage_bytes: int, passages_per_source: int) -> list[Passage]:
+    """Passages at hashed places of each scored source's documents: one of each, then a second one of each, ….
+
+    On the validation split, one of each document.
+
+    Raises:
+        UsageError: a source all of whose documents are shorter than a passage.
+    """
+    places = []
+    documents = held_out.measured_documents(passages_per_source)
+    for source, of_source in groupby(documents, key=lambda document: document.source):
+        chosen = list(of_source)
+        longest = max(len(document.text.encode()) for document in chosen)
+        if longest < passage_bytes:
+            raise UsageError(
+                f"evaluation.suites.bits_per_byte.passage_bytes={passage_bytes}: longer than every document of "
+                f"{source} on the {held_out.split} split. Type evaluation.suites.bits_per_byte.passage_bytes={longest} "
+                "or less."
+            )
+        most = len(chosen) if held_out.split == "validation" else passages_per_source
+        places += _spread(chosen, passage_bytes, most)
+    halves = [place.halves() for place in places]
+    first, second = (held_out.tokenizer.encode([half[side] for half in halves]) for side in (0, 1))
     return [
-        Passage(source, name, first_T, second_T, len(half[0].encode()), len(half[1].encode()))
-        for (source, name, half), first_T, second_T in zip(halves, first, second, strict=True)
+        Passage(
+            place.document.source,
+            place.document.name,
+            first_T,
+            second_T,
+            place.middle - place.start,
+            place.end - place.middle,
+            place.overlap(),
+        )
+        for place, first_T, second_T in zip(places, first, second, strict=True)
     ]
 
 
-def _halves(text: str, passage_bytes: int, most: int) -> Iterator[tuple[str, str]]:
-    """(first half, second half) of each passage of a text."""
-    content = text.encode()
-    start = 0
-    for _ in range(most):
-        end = _character_border(content, start + passage_bytes)
+def _spread(documents: Sequence[HeldOutDocument], passage_bytes: int, most: int) -> list[_Place]:
+    """Return at most so many places, the documents in turn."""
+    waiting = [_places(document, passage_bytes) for document in documents]
+    found: list[_Place] = []
+    while waiting and len(found) < most:
+        turn = [(places, place) for places in waiting if (place := next(places, None)) is not None]
+        found += [place for _, place in turn]
+        waiting = [places for places, _ in turn]
+    return found[:most]
+
+
+def _places(document: HeldOutDocument, passage_bytes: int) -> Iterator[_Place]:
+    """Yield the places of a document in a hashed order. They do not overlap; a short document is one place."""
+    content = document.text.encode()
+    slots = max(1, len(content) // passage_bytes)
+    rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, "passages")
+    first = int(rng.integers(0, max(0, len(content) - slots * passage_bytes), endpoint=True))
+    for slot in rng.permutation(slots).tolist():
+        start = _character_border(content, first + slot * passage_bytes)
+        end = _character_border(content, first + (slot + 1) * passage_bytes)
         middle = _character_border(content, (start + end) // 2)
-        if not start < middle < end:
-            return
-        yield content[start:middle].decode(), content[middle:end].decode()
-        start = end
+        if start < middle < end:
+            yield _Place(document, start, middle, end)
 
 
 def _character_border(content: bytes, position: int) -> int:

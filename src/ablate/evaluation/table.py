@@ -16,9 +16,13 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
 def summary(documents: pd.DataFrame) -> dict[str, float]:
     """`metric/source`, the amount per unit over all units of the source, and `metric`, the mean over sources.
 
-    Sources weigh the same however long their documents are; no trial has another weighting.
+    Sources weigh the same however long their documents are; no trial has another weighting. `metric/code` is the mean
+    over `metric/code.sympy`, `metric/code.networkx`, … where the source `code` has several readers.
     """
     sums = documents.groupby(["metric", "source"], sort=False, as_index=False)[["amount", "units"]].sum()
     sums["value"] = sums["amount"] / sums["units"]
     by_source = {f"{row.metric}/{row.source}": float(row.value) for row in sums.itertuples()}  # type: ignore[arg-type]
+    sums["whole"] = sums["source"].str.partition(".")[0]
+    several = sums[sums["source"] != sums["whole"]].groupby(["metric", "whole"])["value"].mean()
+    by_source |= {f"{metric}/{whole}": float(value) for (metric, whole), value in several.items()}
     return by_source | {str(metric): float(value) for metric, value in sums.groupby("metric")["value"].mean().items()}

@@ -121,7 +121,7 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
 def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
     """Raise UsageError for a metric that these arms will not have."""
     for label, trial in trials.items():
-        metrics = scored_names(SUITES, trial.corpus.sources)
+        metrics = scored_names(SUITES, trial.corpus.metric_sources)
         if name not in metrics:
             raise UsageError(f"{key}={name}: no such metric. {nearest(name, metrics)}")
         suites = trial.evaluation.suites

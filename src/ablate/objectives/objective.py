@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ablate.config.parse import plain
 from ablate.config.trial import InfillConfig, ObjectiveConfig, TrialConfig
-from ablate.errors import UsageError
+from ablate.errors import UsageError, nearest
 from ablate.objectives.example import MODES, Example, SpecialTokens, Tokens
 from ablate.objectives.infill import Infill
 from ablate.objectives.noise import Noise, checked_noise
@@ -76,16 +76,32 @@ class WeightedTask:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the budget.
+
+    Attributes:
+        from_fraction: of the budget, at which it begins.
+        probabilities: of each task of the objective.
+    """
+
+    from_fraction: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Objective:
     """The checked tasks and infill of a configuration.
 
     Attributes:
-        tasks: tasks of positive probability, in the order of the YAML.
+        tasks: tasks of positive probability in any stage, in the order of the YAML. Their probability is the mean over
+            the budget.
         infill: applied before tasks that keep the text's order; None where it changes no row.
+        stages: where there are several, from which fraction of the budget on each task has which probability.
     """
 
     tasks: tuple[WeightedTask, ...]
     infill: Infill | None
+    stages: tuple[Stage, ...] = ()
 
     @classmethod
     def of(cls, trial: TrialConfig) -> "Objective":
@@ -100,11 +116,11 @@ class Objective:
         """Look up tasks, noises and the infill format, and check their parameters.
 
         Raises:
-            UsageError: an unknown name, a wrong parameter, or probabilities that do not sum to 1.
+            UsageError: an unknown name, a wrong parameter, probabilities that do not sum to 1, or stages out of order.
         """
-        tasks = _checked_tasks(objective)
+        tasks, stages = _checked_tasks(objective)
         active = Infill.from_config(infill)
-        return cls(tasks, active if any(task.task.keeps_order for task in tasks) else None)
+        return cls(tasks, active if any(task.task.keeps_order for task in tasks) else None, stages)
 
     @property
     def is_causal(self) -> bool:
@@ -132,23 +148,50 @@ class Objective:
 _PARSED: dict[str, Objective] = {}
 
 
-def _checked_tasks(config: ObjectiveConfig) -> tuple[WeightedTask, ...]:
+def _checked_tasks(config: ObjectiveConfig) -> tuple[tuple[WeightedTask, ...], tuple[Stage, ...]]:
+    """Return the tasks that any row draws, and the stages; none where there is one."""
+    stages = _checked_stages(config)
+    borders = [*(fraction for fraction, _ in stages), 1.0]
     tasks = []
     for label, chosen in config.tasks.items():
+        parts = zip(stages, pairwise(borders), strict=True)
+        mean = sum((end - start) * probability[label] for (_, probability), (start, end) in parts)
         where = f"objective.tasks.{label}"
         task, parameters = TASKS.checked(chosen.task, chosen.parameters, where, "task")
         noise = None
         if "noise" in parameters:
             noise = checked_noise(parameters["noise"], f"{where}.noise")
             parameters["noise"] = {"kind": noise[0].name, **noise[1]}
-        tasks.append(WeightedTask(label, task, chosen.probability, parameters, chosen.mode, noise))
-    total = sum(task.probability for task in tasks)
-    if abs(total - 1) > 1e-9:
-        probabilities = ", ".join(f"{task.label} {task.probability:g}" for task in tasks) or "no task"
-        raise UsageError(
-            f"objective.tasks: the probabilities must sum to 1; given {probabilities}, which is {total:g}."
-        )
-    return tuple(task for task in tasks if task.probability > 0)
+        whole = chosen.probability if len(stages) == 1 else mean
+        tasks.append(WeightedTask(label, task, whole, parameters, chosen.mode, noise))
+    drawn = tuple(task for task in tasks if task.probability > 0)
+    if len(stages) == 1:
+        return drawn, ()
+    return drawn, tuple(Stage(start, tuple(by_label[task.label] for task in drawn)) for start, by_label in stages)
+
+
+def _checked_stages(config: ObjectiveConfig) -> list[tuple[float, dict[str, float]]]:
+    """Return where each stage begins, with each task's probability, without stages that change nothing."""
+    first = {label: task.probability for label, task in config.tasks.items()}
+    stages = [(0.0, "objective.tasks", first)]
+    for number, stage in enumerate(config.stages):
+        where = f"objective.stages.{number}"
+        if unknown := [label for label in stage.probabilities if label not in first]:
+            raise UsageError(
+                f"{where}.probabilities.{unknown[0]}: the objective has no such task. {nearest(unknown[0], first)}"
+            )
+        stages.append((stage.from_fraction, f"{where}.probabilities", dict.fromkeys(first, 0.0) | stage.probabilities))
+    for _, where, by_label in stages:
+        total = sum(by_label.values())
+        if abs(total - 1) > 1e-9:
+            given = ", ".join(f"{label} {probability:g}" for label, probability in by_label.items()) or "no task"
+            raise UsageError(f"{where}: the probabilities must sum to 1; given {given}, which is {total:g}.")
+    fractions = [fraction for fraction, _, _ in stages]
+    if fractions != sorted(set(fractions)):
+        listed = ", ".join(f"{fraction:g}" for fraction in fractions[1:])
+        raise UsageError(f"objective.stages: their from_fraction must rise; given {listed}.")
+    changes = [stages[0], *(after for before, after in pairwise(stages) if after[2] != before[2])]
+    return [(fraction, by_label) for fraction, _, by_label in changes]
 
 
 @dataclass(frozen=True)
@@ -159,22 +202,27 @@ class RowTransform:
         special: ids that transforms write.
         splitter: splits text inside of tokens; None where the tokenizer cannot.
         data_seed: with the row's number, the key of every draw.
+        budget_rows: what the objective's stages are fractions of.
     """
 
     objective: Objective
     special: SpecialTokens
     data_seed: int
     splitter: TokenSplitter | None = None
+    budget_rows: int = 1
 
-    def example(self, row: int, tokens_T: Tokens, document_tokens: tuple[int, ...]) -> tuple[Example, int]:
-        """Return a row's example and the index of its task: pure in (data_seed, row, tokens).
+    def example(
+        self, row: int, tokens_T: Tokens, document_tokens: tuple[int, ...], read_at: int | None = None
+    ) -> tuple[Example, int]:
+        """Return a row's example and the index of its task: pure in (data_seed, row, tokens, stage).
 
         Args:
             row: number of the row.
             tokens_T: the window.
             document_tokens: lengths of the window's document segments.
+            read_at: the row whose stage counts, where the draws are those of an earlier one; None: the row.
         """
-        index = self._task_index(row)
+        index = self._task_index(row, row if read_at is None else read_at)
         task = self.objective.tasks[index]
         segments = [tokens_T] if task.merges_documents else _segments(tokens_T, document_tokens)
         if self.objective.infill is not None and task.task.keeps_order:
@@ -193,14 +241,16 @@ class RowTransform:
         return [segment_T if new_T is None else new_T for segment_T, new_T in zip(segments, moved, strict=True)]
 
     @cached_property
-    def _upper_bounds(self) -> NDArray[np.float64]:
-        """Upper bound of each task's interval of [0, 1), except the last."""
-        return np.cumsum([task.probability for task in self.objective.tasks])[:-1]
+    def _upper_bounds(self) -> list[tuple[float, NDArray[np.float64]]]:
+        """First row of each stage, and the upper bound of each task's interval of [0, 1) in it, except the last."""
+        stages = self.objective.stages or (Stage(0.0, tuple(task.probability for task in self.objective.tasks)),)
+        return [(stage.from_fraction * self.budget_rows, np.cumsum(stage.probabilities)[:-1]) for stage in stages]
 
-    def _task_index(self, row: int) -> int:
+    def _task_index(self, row: int, read_at: int) -> int:
         if len(self.objective.tasks) == 1:
             return 0
-        return int(np.searchsorted(self._upper_bounds, keyed_rng(self.data_seed, row, "task").random(), side="right"))
+        upper_bounds = next(bounds for first, bounds in reversed(self._upper_bounds) if read_at >= first)
+        return int(np.searchsorted(upper_bounds, keyed_rng(self.data_seed, row, "task").random(), side="right"))
 
 
 def _segments(tokens_T: Tokens, document_tokens: tuple[int, ...]) -> list[Tokens]:

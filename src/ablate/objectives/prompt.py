@@ -49,9 +49,15 @@ class Prompts:
         return self._left_to_right_task.task.keeps_order or self._left_to_right_task.is_causal
 
     @property
+    def _prefix_task(self) -> WeightedTask | None:
+        """The most frequent task whose rows are text in order after a bidirectional span of the same text."""
+        tasks = [task for task in self.objective.tasks if task.task.keeps_order and task.has_bidirectional_spans]
+        return max(tasks, key=lambda task: task.probability, default=None)
+
+    @property
     def reads_bidirectional_spans(self) -> bool:
-        """Whether a continuation's text is read bidirectionally."""
-        return self.honours_bidirectional_spans and self.objective.has_bidirectional_spans
+        """Whether a continuation's text is read bidirectionally: only by a model that was trained to read text so."""
+        return self.honours_bidirectional_spans and self._prefix_task is not None
 
     def _opening(self, task: WeightedTask) -> Tokens:
         mode = [] if task.mode is None else [self.special.modes[MODES.index(task.mode)]]
@@ -64,15 +70,17 @@ class Prompts:
     def continuation(self, text_T: Tokens) -> Prompt:
         """Return the prompt of what follows a text.
 
-        The text is a bidirectional span where the objective has such spans and the architecture honours them. A model
-        that never read text in order gets the text as the left side of a middle with nothing after it.
+        The text is a bidirectional span where the objective has rows of text after one (`prefix`) and the architecture
+        honours it; a span of corrupted text is no such row. A model that never read text in order gets the text as the
+        left side of a middle with nothing after it.
         """
         if not self.reads_in_order:
             infill = self.infill(text_T, text_T[:0], np.random.default_rng(0))
             assert infill is not None
             return infill
-        tokens_T = concatenate(self._opening(self._left_to_right_task), text_T)
-        return Prompt(tokens_T, len(tokens_T) if self.reads_bidirectional_spans else 0)
+        prefix_task = self._prefix_task if self.honours_bidirectional_spans else None
+        tokens_T = concatenate(self._opening(prefix_task or self._left_to_right_task), text_T)
+        return Prompt(tokens_T, len(tokens_T) if prefix_task else 0)
 
     def infill(self, prefix_T: Tokens, suffix_T: Tokens, rng: np.random.Generator) -> Prompt | None:
         """Return the prompt of a middle between two sides, in the format of most training rows with a middle.

@@ -108,6 +108,22 @@ def prefix(
     return Example.from_segment(tokens_T, bidirectional_tokens=length, loss_from=length)
 
 
+@task(code_version=1, keeps_order=True, is_causal=lambda parameters: parameters["loss_fraction"] == 1)
+def random_loss(
+    tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens, *, loss_fraction: Fraction
+) -> Example:
+    """Predict the next token, with loss on a random part of the tokens: causal with as few loss tokens as `prefix`.
+
+    >>> special = SpecialTokens.consecutive(0, mask_sentinels=2)
+    >>> example = random_loss(np.arange(20, 28, dtype=np.int32), np.random.default_rng(0), special, loss_fraction=0.5)
+    >>> example.tokens_T.tolist(), example.span_T.any(), int(example.loss_T.sum())
+    ([20, 21, 22, 23, 24, 25, 26, 27], np.False_, 4)
+    """
+    example = Example.from_segment(tokens_T)
+    example.loss_T[:] = rng.random(len(tokens_T)) < loss_fraction
+    return example
+
+
 def _corruption_problem(parameters: Parameters) -> str | None:
     if parameters["bidirectional_input"] and parameters["loss_on"] == "all":
         return (

@@ -60,8 +60,8 @@ class _Layout:
 def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
     """Print the question, the notes if wanted, the metrics without and then those with declared comparisons.
 
-    Single sources are shown for the primary metric alone; the files have all. Labels and verdicts are wrapped at
-    words, so the table fits 80 columns.
+    Single sources and parts of the data are shown for the primary metric alone; the files have all. Labels and
+    verdicts are wrapped at words, so the table fits 80 columns.
     """
     console.print(Text(f"\n{question(lesson)}", style="bold"))
     for heading, sentences in note_groups(lesson).items() if with_notes else ():
@@ -95,7 +95,12 @@ def _is_shown(row: LessonRow, lesson: Lesson, arms: set[str]) -> bool:
     if row.arm is not None and row.arm not in arms:
         return False
     whole, _, source = row.metric.partition("/")
-    return not source or row.metric in lesson.declared or whole == lesson.results.primary_metric.split("/")[0]
+    variant_of = lesson.results.metric(whole).variant_of
+    is_detail = bool(source) or variant_of is not None
+    primary = lesson.results.primary_metric.split("/")[0]
+    return (
+        not is_detail or row.metric in lesson.declared or (whole == primary or (not source and variant_of == primary))
+    )
 
 
 def _declaration(lesson: Lesson) -> str:

@@ -86,7 +86,7 @@ OVERRIDES = {
     "KEY=VALUE": f"changes the configuration, as objective=prefix does; `{PROGRAM} --help` lists groups and choices"
 }
 JSON = Flag(("--json",), "print JSON for programs (docs/reference/json.md)")
-EXAMPLE_ID = "f04e50c67922"
+EXAMPLE_ID = "5efe20c55adc"
 
 _TABLE = (
     Verb(
@@ -199,7 +199,7 @@ _TABLE = (
         "diff",
         "explain why two trials have different ids, and list all other differences",
         ("ID ID [runs_dir=PATH]", "ID KEY=VALUE …"),
-        (f"diff {EXAMPLE_ID} 3a69ee6fc619", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
+        (f"diff {EXAMPLE_ID} 3cfc2e88b8d7", f"diff {EXAMPLE_ID} objective=mixed seed=0"),
         Composes.TRIAL,
         takes={"ID": "a trial; its first digits are enough", **RUNS_DIR},
         flags=(JSON, Flag(("--all",), "list every key that differs, also below a config group with another choice")),

@@ -51,7 +51,9 @@ class TrainBatches:
         self.shards = shards
         self.stream = Stream(shards, trial)
         tokenizer = shards.tokenizer
-        self.transform = RowTransform(Objective.of(trial), tokenizer.special, trial.data_seed, tokenizer.splitter)
+        self.transform = RowTransform(
+            Objective.of(trial), tokenizer.special, trial.data_seed, tokenizer.splitter, trial.budget_rows
+        )
 
     def __reduce__(self) -> tuple[Callable[..., "TrainBatches"], tuple[TrialConfig, int, int]]:
         # A loader worker opens the shards itself, because pickling would copy them whole.
@@ -62,7 +64,7 @@ class TrainBatches:
         examples, tasks, sources, train_tokens = [], [], [], 0
         for row in rows:
             window = self.stream.window(row)
-            example, task = self.transform.example(window.drawn_as, window.tokens_T, window.document_tokens)
+            example, task = self.transform.example(window.drawn_as, window.tokens_T, window.document_tokens, row)
             examples.append(example)
             tasks.append(task)
             sources.append(window.source)

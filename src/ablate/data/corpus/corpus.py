@@ -7,12 +7,13 @@ checksums, `recipe.json` the files that were read.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from rich.progress import Progress
@@ -22,6 +23,7 @@ from ablate.config.trial import TrialConfig
 from ablate.data.corpus.cache import cache_folder, link, locked, read_checked, remove
 from ablate.data.corpus.document import SPLITS, Document, Split, read_documents
 from ablate.data.corpus.merging import find_near_duplicates, merge_bucket
+from ablate.data.corpus.overlap import find_seen_grams, seen_in_train, write_held_out_grams
 from ablate.data.corpus.preparation import prepare
 from ablate.data.corpus.preparation_step import PreparationStep
 from ablate.data.corpus.readers.tokens import MegatronShards
@@ -110,6 +112,12 @@ class Corpus:
         """Return the shards of a pre-tokenized source; an empty list for a source of text."""
         return [part for part in self.facts.token_parts if part.source == source]
 
+    @cached_property
+    def seen(self) -> dict[str, bytes]:
+        """Hash of each held-out document → which of its runs of words stand in train (see `overlap.SeenText`)."""
+        table = pq.read_table(self.folder / "overlap.parquet")
+        return dict(zip(table["sha256"].to_pylist(), table["seen"].to_pylist(), strict=True))
+
     def of(self, split: Split, source: str) -> Iterator[Document]:
         """Yield the documents of one source in one split, in the order of their hashes."""
         return chain.from_iterable(read_documents(path, split=split, source=source) for path in self.buckets)
@@ -163,7 +171,11 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
     steps = [PreparationStep("read", "reading", read_part, part_sizes)]
     if trial.cleaning.near_duplicates is not None:
         steps.append(PreparationStep("near", "near-duplicates", find_near_duplicates, [1]))
-    steps.append(PreparationStep("merge", "merging", merge_bucket, bucket_sizes))
+    steps += [
+        PreparationStep("merge", "merging", merge_bucket, bucket_sizes),
+        PreparationStep("grams", "held-out text", write_held_out_grams, [1]),
+        PreparationStep("overlap", "overlap with train", find_seen_grams, bucket_sizes),
+    ]
 
     def assemble(scratch: Path) -> None:
         _assemble(work, scratch, recipe)
@@ -180,8 +192,9 @@ def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
     paths = [*(work / "read").glob("[0-9]*/statistics.json"), *(bucket / "statistics.json" for bucket in merged)]
     statistics = Statistics.from_json(row for path in paths for row in read_json(path))
     token_parts = _link_tokens(work, folder, recipe)
-    _check_splits(recipe.corpus, statistics, {part.source for part in token_parts})
     documents = sorted((folder / "documents").iterdir())
+    _check_splits(recipe.corpus, statistics, documents, {part.source for part in token_parts})
+    pq.write_table(pa.table(_columns(seen_in_train(work)), _SEEN), folder / "overlap.parquet")
     facts = CorpusFacts(
         _manifest(recipe.corpus, documents, token_parts),
         statistics.to_json(),
@@ -190,6 +203,14 @@ def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
     )
     (folder / "recipe.json").write_bytes(recipe.json)
     write_json(folder / "corpus.json", asdict(facts))
+
+
+_SEEN = pa.schema({"sha256": pa.string(), "seen": pa.binary()})
+
+
+def _columns(rows: Iterable[tuple[str, bytes]]) -> dict[str, list[str] | list[bytes]]:
+    listed = list(rows)
+    return {"sha256": [sha256 for sha256, _ in listed], "seen": [seen for _, seen in listed]}
 
 
 def _link_tokens(work: Path, folder: Path, recipe: Recipe) -> list[TokenPart]:
@@ -208,10 +229,19 @@ def _link_tokens(work: Path, folder: Path, recipe: Recipe) -> list[TokenPart]:
     return parts
 
 
-def _check_splits(config: CorpusConfig, statistics: Statistics, token_sources: set[str]) -> None:
+def _check_splits(config: CorpusConfig, statistics: Statistics, documents: list[Path], token_sources: set[str]) -> None:
     for source in config.sources.keys() - token_sources:
         counts = {split: statistics.total(statistics.documents, source, split) for split in SPLITS}
         if not all(counts.values()):
+            groups = _groups(documents, source)
+            if groups:
+                raise FailureError(
+                    f"corpus.sources.{source}: too small for a split by package or work: its {groups} groups leave a "
+                    f"split empty ({', '.join(f'{split} {count}' for split, count in counts.items())}). Add packages "
+                    f"or works, raise corpus.test_fraction={config.test_fraction:g} or corpus.val_fraction="
+                    f"{config.val_fraction:g}, or split by document: group_folders: 0 or group_column: null of its "
+                    "readers."
+                )
             numbers = ", ".join(f"{split} {count}" for split, count in counts.items())
             raise FailureError(
                 f"corpus.sources.{source}: each split needs a document ({numbers}, without empty and repeated ones). "
@@ -220,13 +250,27 @@ def _check_splits(config: CorpusConfig, statistics: Statistics, token_sources: s
             )
 
 
+def _groups(documents: list[Path], source: str) -> int:
+    """Return how many groups a source's documents form."""
+    tables = (pq.read_table(path, columns=["source", "group"], partitioning=None) for path in documents)
+    rows = (row for table in tables for row in table.to_pylist())
+    return len({row["group"] for row in rows if row["source"] == source} - {""})
+
+
 def _manifest(config: CorpusConfig, documents: list[Path], token_parts: list[TokenPart]) -> str:
-    """Return SHA-256 over the documents, sorted by source and hash, and the shards of tokens, in their order."""
+    """Return SHA-256 over the documents, sorted by source and hash, and the shards of tokens, in their order.
+
+    The group of a document decides its split, and its label where there are several what its scores belong to.
+    """
     digest = hashlib.sha256()
     for source in sorted(config.sources):
         for path in documents:
-            table = pq.read_table(path, columns=["sha256"], filters=[("source", "=", source)], partitioning=None)
-            digest.update("".join(f"{source}\t{sha256}\n" for sha256 in table["sha256"].to_pylist()).encode())
+            columns = ["sha256", "label", "group"]
+            table = pq.read_table(path, columns=columns, filters=[("source", "=", source)], partitioning=None)
+            for row in table.to_pylist():
+                label = row["label"] if len(config.sources[source]) > 1 else ""
+                parts = (source, row["sha256"], *((label, row["group"]) if label or row["group"] else ()))
+                digest.update(("\t".join(parts) + "\n").encode())
         shards = [part for part in token_parts if part.source == source]
         # The id that ends a document changes what the shards mean.
         lines = (f"{source}\ttokens {part.sha256} {part.end_of_document}\n" for part in shards)

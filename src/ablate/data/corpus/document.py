@@ -1,5 +1,6 @@
 """Documents as the preparation stores them, between its steps and in a corpus: rows of Parquet files."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,11 +23,14 @@ SCHEMA = pa.schema(
         "bucket": pa.int32(),
         "split": pa.string(),
         "source": pa.string(),
+        "label": pa.string(),
+        "group": pa.string(),
         "language": pa.string(),
         "name": pa.string(),
         # A column chunk of texts may exceed 2 GB.
         "text": pa.large_string(),
         "signature": pa.binary(),
+        "seen": pa.binary(),
     }
 )
 # Small row groups let a reader of one bucket skip the others.
@@ -38,16 +42,20 @@ class Document:
     """A text with its provenance.
 
     Attributes:
-        sha256: hash of the text's UTF-8 bytes, in hex. It decides the split, the bucket and the order.
+        sha256: hash of the text's UTF-8 bytes, in hex. It decides the bucket, the order and the split of a text without
+            a group.
         part: index of the part that it was read from; with `number`, it decides which of equal texts is the first.
         number: index in the part.
         bucket: index of its range of hashes.
         split: train, validation or test.
         source: name of its source.
+        label: of the source's reader that it came from.
+        group: the package or work that it belongs to, whose hash decides the split; empty if it stands for itself.
         language: e.g. "Python"; empty if unknown.
         name: where it was found, for people.
         text: all of it.
         signature: MinHash of the text, only while near-duplicates are searched.
+        seen: of a held-out document in shards, which of its runs of words stand in train (see `overlap`).
     """
 
     sha256: str
@@ -56,10 +64,13 @@ class Document:
     bucket: int
     split: Split
     source: str
+    label: str
+    group: str
     language: str
     name: str
     text: str
     signature: bytes | None = None
+    seen: bytes | None = None
 
 
 def _position(sha256: str) -> float:
@@ -67,9 +78,12 @@ def _position(sha256: str) -> float:
     return int(sha256[:13], 16) / 16**13
 
 
-def split_of(sha256: str, config: CorpusConfig) -> Split:
-    """Return the split of a text. It depends on the hash alone, so other texts never move a text to another split."""
-    position = _position(sha256)
+def split_of(sha256: str, group: str, config: CorpusConfig) -> Split:
+    """Return the split of a text. It depends on the hash of its group, or else of the text, and on nothing else.
+
+    So other texts never move a text to another split.
+    """
+    position = _position(hashlib.sha256(group.encode()).hexdigest() if group else sha256)
     if position < config.test_fraction:
         return "test"
     return "validation" if position < config.test_fraction + config.val_fraction else "train"

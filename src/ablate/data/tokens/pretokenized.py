@@ -117,4 +117,4 @@ class PretokenizedSource:
             text = tokenizer.decode(tokens_T[tokens_T != tokenizer.special.end_of_text])
             if text:
                 sha256 = hashlib.sha256(text.encode()).hexdigest()
-                yield Document(sha256, 0, number, 0, split, name, "", f"{name}/{number}", text)
+                yield Document(sha256, 0, number, 0, split, name, "", "", "", f"{name}/{number}", text)

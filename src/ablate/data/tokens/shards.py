@@ -21,8 +21,8 @@ from ablate.config.data import TokenizerConfig
 from ablate.config.parse import plain
 from ablate.config.trial import TrialConfig
 from ablate.data.corpus.cache import cache_folder, link, locked, read_checked
-from ablate.data.corpus.corpus import corpus_folder, prepared_corpus
-from ablate.data.corpus.document import Split, read_documents, write_documents
+from ablate.data.corpus.corpus import Corpus, corpus_folder, prepared_corpus
+from ablate.data.corpus.document import Document, Split, read_documents, write_documents
 from ablate.data.corpus.preparation import prepare
 from ablate.data.corpus.preparation_step import PreparationStep
 from ablate.data.corpus.token_file import TokenFile
@@ -102,10 +102,9 @@ class Shards:
             total_V[: len(count_V)] += count_V
         return total_V
 
-    def held_out(self, split: Split, source: str) -> Iterator[tuple[str, str]]:
-        """Yield (name, text) of the documents of a held-out split, in the order of their hashes."""
-        documents = read_documents(self.folder / "held_out" / f"{split}.{source}.parquet")
-        return ((document.name, document.text) for document in documents)
+    def held_out(self, split: Split, source: str) -> Iterator[Document]:
+        """Yield the documents of a held-out split, in the order of their hashes."""
+        return read_documents(self.folder / "held_out" / f"{split}.{source}.parquet")
 
 
 def shard_folder(trial: TrialConfig) -> Path:
@@ -183,7 +182,7 @@ def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
     for source in recipe.sources:
         shards = pretokenized.get(source)
         for split in ("validation", "test"):
-            documents = shards.held_out(split, tokenizer) if shards else corpus.of(split, source)
+            documents = shards.held_out(split, tokenizer) if shards else _with_overlap(corpus, split, source)
             write_documents(folder / "held_out" / f"{split}.{source}.parquet", documents)
     fingerprint = _fingerprint(folder, recipe, tokenizer, pretokenized)
     statistics = [row for path in sorted((work / "tokens").glob("[0-9]*/statistics.json")) for row in read_json(path)]
@@ -195,6 +194,10 @@ def _assemble(work: Path, folder: Path, recipe: ShardRecipe) -> None:
     checksums = {str(path.relative_to(folder)): file_sha256(path) for path in files}
     facts = ShardFacts(fingerprint, corpus.folder.name, list(recipe.sources), written, statistics, checksums)
     write_json(folder / "shards.json", asdict(facts))
+
+
+def _with_overlap(corpus: Corpus, split: Split, source: str) -> Iterator[Document]:
+    return (replace(document, seen=corpus.seen[document.sha256]) for document in corpus.of(split, source))
 
 
 def _fingerprint(

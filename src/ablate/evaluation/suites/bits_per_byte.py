@@ -7,18 +7,21 @@ right. `bpb_full_unigram` is what a model without any context reaches.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ablate.config.fields import Count
+from ablate.config.trial import TrialConfig
 from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.overlap import rows_with_clean, with_clean
 from ablate.evaluation.passages import Passage, passages
 from ablate.evaluation.reading import Reading
 from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.evaluation.unigram import unigram_V
+from ablate.identity import corpus_content
 from ablate.objectives.prompt import Prompts
 from ablate.records.metric import Direction, Metric
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
 
-METRICS = (
+COMPARED = (
     Metric(
         "bpb_full",
         "bits per byte of whole held-out passages, which every arm reads left to right, token by token: what a causal "
@@ -44,6 +47,9 @@ METRICS = (
         Direction.MINIMIZE,
         SMALLEST_EFFECT,
     ),
+)
+METRICS = (
+    *with_clean(COMPARED),
     Metric(
         "bpb_full_unigram",
         "bits per byte of whole held-out passages under the token frequencies of the training mixture.",
@@ -52,29 +58,49 @@ METRICS = (
         SMALLEST_EFFECT,
         is_reference=True,
     ),
+    Metric(
+        "train_overlap",
+        "fraction of the passages' runs of 13 words that also stand in train text.",
+        "fraction of runs",
+        Direction.MINIMIZE,
+        SMALLEST_EFFECT,
+        is_reference=True,
+    ),
 )
+# Passages of so many bytes per token of a window hardly ever fill more than one.
+BYTES_PER_TOKEN = 2.5
 
 
-@suite(code_version=2, metrics=METRICS)
+def passage_length(trial: TrialConfig, passage_bytes: int | None) -> int:
+    """Return the bytes of a passage: as configured, or as the trial's window has room for."""
+    return passage_bytes or max(2, int(BYTES_PER_TOKEN * trial.scale.window_tokens))
+
+
+def _data(trial: TrialConfig) -> Any:
+    """Return what identifies the passages; windows of other lengths choose other ones, unless their length is given."""
+    passage_bytes = trial.evaluation.suites["bits_per_byte"].get("passage_bytes")
+    return [corpus_content(trial), None if passage_bytes else passage_length(trial, None)]
+
+
+@suite(code_version=3, metrics=METRICS, data=_data)
 def bits_per_byte(
-    held_out: HeldOut,
-    *,
-    passage_bytes: Annotated[int, Field(ge=2)],
-    passages_per_document: Count,
-    documents_per_source: Count,
+    held_out: HeldOut, *, passage_bytes: Annotated[int, Field(ge=2)] | None, passages_per_source: Count
 ) -> Scorer:
-    """Score the first passages of the first documents of each source."""
-    chosen = passages(
-        held_out,
-        passage_bytes=passage_bytes,
-        passages_per_document=passages_per_document,
-        documents_per_source=documents_per_source,
-    )
+    """Score passages at hashed places of the documents of each source.
+
+    Args:
+        held_out: the split.
+        passage_bytes: the length of a passage; null is what the trial's window has room for.
+        passages_per_source: how many, of each scored source.
+    """
+    length = passage_length(held_out.trial, passage_bytes)
+    chosen = passages(held_out, passage_bytes=length, passages_per_source=passages_per_source)
 
     def rows(reader: "ModelReader") -> Iterator[Row]:
         yield from passage_rows(reader, chosen, held_out.prompts)
         if held_out.split == "test":
             yield from unigram_rows(chosen, unigram_V(held_out))
+            yield from overlap_rows(chosen)
 
     return rows
 
@@ -93,9 +119,11 @@ def passage_rows(reader: "ModelReader", chosen: Sequence[Passage], prompts: Prom
         own = bits([Reading(prompts.continuation(passage.first_T), passage.second_T) for passage in chosen])
     for passage, bits_S in zip(chosen, full, strict=True):
         total_bytes = passage.first_bytes + passage.second_bytes
-        yield Row("bpb_full", passage.source, passage.document, float(bits_S.sum()), total_bytes)
+        row = Row("bpb_full", passage.source, passage.document, float(bits_S.sum()), total_bytes)
+        yield from rows_with_clean(row, passage.overlap)
     for passage, bits_S in zip(chosen, own, strict=True):
-        yield Row("bpb_continuation", passage.source, passage.document, float(bits_S.sum()), passage.second_bytes)
+        row = Row("bpb_continuation", passage.source, passage.document, float(bits_S.sum()), passage.second_bytes)
+        yield from rows_with_clean(row, passage.overlap)
 
 
 def unigram_rows(chosen: Sequence[Passage], probability_V: NDArray[np.float64]) -> Iterator[Row]:
@@ -104,3 +132,11 @@ def unigram_rows(chosen: Sequence[Passage], probability_V: NDArray[np.float64]) 
         bits = -np.log2(probability_V[np.concatenate([passage.first_T, passage.second_T])]).sum()
         total_bytes = passage.first_bytes + passage.second_bytes
         yield Row("bpb_full_unigram", passage.source, passage.document, float(bits), total_bytes)
+
+
+def overlap_rows(chosen: Sequence[Passage]) -> Iterator[Row]:
+    """Runs of words of each passage that also stand in train text, and all runs."""
+    for passage in chosen:
+        if passage.overlap is not None and passage.overlap[1]:
+            seen, runs = passage.overlap
+            yield Row("train_overlap", passage.source, passage.document, seen, runs)

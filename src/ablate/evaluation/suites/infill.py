@@ -1,8 +1,10 @@
 """Infilling: the bytes of a middle, given the text around it.
 
 `infill_bpb_both`: arms that were trained to infill, each prompted in its own format. `infill_bpb_left`: the same
-middles after their left side alone, every arm. `infill_exact_<kind>`: the fraction of middles whose tokens are all the
-model's first choice, including the `<eom>` that ends them: what greedy decoding would write.
+middles after their left side alone, every arm. Both stand apart for `_aligned` middles, which begin and end at borders
+of the tokens of their document, and `_unaligned` ones, which no token-level training row has. `infill_exact_<kind>`:
+the fraction of middles whose tokens are all the model's first choice, including the `<eom>` that ends them: what greedy
+decoding would write.
 
 The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one line, several lines, a random span.
 """
@@ -10,12 +12,15 @@ The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ablate.config.fields import Count
-from ablate.evaluation.held_out import HeldOut
+from ablate.evaluation.held_out import HeldOut, HeldOutDocument
+from ablate.evaluation.overlap import Overlap, rows_with_clean, with_clean
+from ablate.evaluation.passages import EVALUATION_SEED
 from ablate.evaluation.reading import Reading
 from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.objectives.example import Tokens
@@ -26,8 +31,6 @@ from ablate.records.metric import Direction, Metric
 if TYPE_CHECKING:
     from ablate.evaluation.scoring import ModelReader
 
-# All arms fill the same gaps, whatever a trial's seeds are.
-EVALUATION_SEED = 0
 # The most that any format writes beside the text.
 STRUCTURE_TOKENS = 8
 UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
@@ -45,27 +48,42 @@ def _exact(kind: str, lines: str) -> Metric:
     )
 
 
-METRICS = (
-    Metric(
-        "infill_bpb_both",
-        "bits per byte of middles, given the text on both sides, each arm prompted in the format it was trained in; "
-        "only arms that were trained to infill have it.",
-        UNIT,
-        Direction.MINIMIZE,
-        SMALLEST_EFFECT,
-        needs_infill=True,
-    ),
-    Metric(
-        "infill_bpb_left",
-        "bits per byte of the same middles, given the text on their left alone: what an arm that can infill gains by "
-        "the right side is the difference.",
-        UNIT,
-        Direction.MINIMIZE,
-        SMALLEST_EFFECT,
-    ),
-    _exact("single_line", "one line"),
-    _exact("multi_line", "two to eight lines"),
-    _exact("random_span", "a random span"),
+def _bits(name: str, meaning: str, *, needs_infill: bool, variant_of: str | None = None) -> Metric:
+    return Metric(name, meaning, UNIT, Direction.MINIMIZE, SMALLEST_EFFECT, needs_infill, variant_of=variant_of)
+
+
+BORDERS = {
+    "aligned": "whose middles begin and end at borders of the document's tokens",
+    "unaligned": "whose middles begin or end inside a token of the document",
+}
+METRICS = with_clean(
+    (
+        _bits(
+            "infill_bpb_both",
+            "bits per byte of middles, given the text on both sides, each arm prompted in the format it was trained "
+            "in; only arms that were trained to infill have it.",
+            needs_infill=True,
+        ),
+        _bits(
+            "infill_bpb_left",
+            "bits per byte of the same middles, given the text on their left alone: what an arm that can infill gains "
+            "by the right side is the difference.",
+            needs_infill=False,
+        ),
+        *(
+            _bits(
+                f"infill_bpb_{sides}_{border}",
+                f"infill_bpb_{sides}, {which}.",
+                needs_infill=sides == "both",
+                variant_of=f"infill_bpb_{sides}",
+            )
+            for border, which in BORDERS.items()
+            for sides in ("both", "left")
+        ),
+        _exact("single_line", "one line"),
+        _exact("multi_line", "two to eight lines"),
+        _exact("random_span", "a random span"),
+    )
 )
 
 
@@ -76,6 +94,8 @@ class Middle:
     Attributes:
         kind: `single_line`, `multi_line` or `random_span`.
         middle_bytes: length of the text that it held.
+        is_aligned: whether it begins and ends at borders of the tokens of the whole.
+        overlap: how many of the runs of 13 words, sides included, also stand in train text, of how many.
     """
 
     kind: str
@@ -85,41 +105,73 @@ class Middle:
     middle_T: Tokens
     suffix_T: Tokens
     middle_bytes: int
+    is_aligned: bool
+    overlap: Overlap
 
 
-@suite(code_version=2, metrics=METRICS)
-def infill(held_out: HeldOut, *, documents_per_source: Count, context_bytes: Count, middle_bytes: Count) -> Scorer:
-    """Score one middle of each kind in each of the first documents of each source.
+@suite(code_version=3, metrics=METRICS)
+def infill(held_out: HeldOut, *, middles_per_source: Count, context_bytes: Count, middle_bytes: Count) -> Scorer:
+    """Score middles of each kind in the documents of each scored source.
 
     Args:
         held_out: the split.
-        documents_per_source: how many documents.
+        middles_per_source: how many of each kind.
         context_bytes: the most text on either side of a middle.
         middle_bytes: the longest middle.
     """
-    chosen = middles(held_out, documents_per_source, context_bytes, middle_bytes)
+    chosen = middles(held_out, middles_per_source, context_bytes, middle_bytes)
     return lambda reader: middle_rows(reader, chosen, held_out.prompts)
 
 
-def middles(held_out: HeldOut, documents_per_source: int, context_bytes: int, middle_bytes: int) -> list[Middle]:
-    """One middle of each kind in each document; a document without lines that are short enough has none of lines."""
-    places: list[tuple[str, str, str]] = []
-    parts: list[tuple[str, str, str]] = []
-    for source, name, text in held_out.documents(documents_per_source):
-        for kind, draw in KINDS.items():
-            rng = keyed_rng(EVALUATION_SEED, key64(text) >> 1, kind)
-            gap = draw(text, rng, middle_bytes)
-            if gap is not None:
-                places.append((kind, source, name))
-                parts.append(_parts(text, gap, context_bytes))
-    prefixes, texts, suffixes = ([part[side] for part in parts] for side in range(3))
-    encode = held_out.tokenizer.encode
+def middles(held_out: HeldOut, middles_per_source: int, context_bytes: int, middle_bytes: int) -> list[Middle]:
+    """Middles of each kind: one in each document, then a second one in each, …; on the validation split one in each.
+
+    A document without lines that are short enough has none of lines.
+    """
+    gaps: list[tuple[str, HeldOutDocument, Gap]] = []
+    for _, of_source in groupby(held_out.measured_documents(middles_per_source), key=lambda document: document.source):
+        documents = list(of_source)
+        for kind in KINDS:
+            most = len(documents) if held_out.split == "validation" else middles_per_source
+            gaps += [(kind, *place) for place in _spread(documents, kind, middle_bytes, most)]
+    parts = [_parts(document.text, gap, context_bytes) for _, document, gap in gaps]
+    prefixes, texts, suffixes, wholes = map(
+        held_out.tokenizer.encode, zip(*((*part, "".join(part)) for part in parts), strict=True)
+    )
     return [
-        Middle(*place, prefix_T, middle_T, suffix_T, len(text.encode()))
-        for place, prefix_T, middle_T, suffix_T, text in zip(
-            places, encode(prefixes), encode(texts), encode(suffixes), texts, strict=True
+        Middle(
+            kind,
+            document.source,
+            document.name,
+            prefix_T,
+            middle_T,
+            suffix_T,
+            middle_bytes=len(part[1].encode()),
+            is_aligned=np.array_equal(np.concatenate([prefix_T, middle_T, suffix_T]), whole_T),
+            overlap=document.seen and document.seen.within(gap[0] - len(part[0]), gap[1] + len(part[2])),
+        )
+        for (kind, document, gap), part, prefix_T, middle_T, suffix_T, whole_T in zip(
+            gaps, parts, prefixes, texts, suffixes, wholes, strict=True
         )
     ]
+
+
+def _spread(
+    documents: Sequence[HeldOutDocument], kind: str, most_bytes: int, most: int
+) -> Iterator[tuple[HeldOutDocument, "Gap"]]:
+    """Yield at most so many different gaps of a kind, the documents in turn."""
+    found: set[tuple[str, Gap]] = set()
+    # A document of few lines repeats its gaps; so many turns find nearly all of them.
+    for turn in range(2 * -(-most // len(documents))):
+        for document in documents:
+            if len(found) == most:
+                return
+            # The first turn draws as a single one does.
+            rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, kind if turn == 0 else f"{kind}{turn}")
+            gap = KINDS[kind](document.text, rng, most_bytes)
+            if gap is not None and (document.name, gap) not in found:
+                found.add((document.name, gap))
+                yield document, gap
 
 
 Gap = tuple[int, int]
@@ -182,14 +234,20 @@ def middle_rows(reader: "ModelReader", chosen: Sequence[Middle], prompts: Prompt
     both = list(_both(fitted, prompts))
     scores = reader.score([*left, *both])
     for middle, score in zip(fitted, scores, strict=False):
-        bits = float(score.nll_S.sum()) / math.log(2)
-        yield Row("infill_bpb_left", middle.source, middle.document, bits, middle.middle_bytes)
+        yield from _rows(middle, "left", float(score.nll_S.sum()))
     for middle, score in zip(fitted, scores[len(left) :], strict=False):
         # The end token is no byte.
-        bits = float(score.nll_S[:-1].sum()) / math.log(2)
-        yield Row("infill_bpb_both", middle.source, middle.document, bits, middle.middle_bytes)
+        yield from _rows(middle, "both", float(score.nll_S[:-1].sum()))
         is_exact = bool(score.is_first_choice_S.all())
-        yield Row(f"infill_exact_{middle.kind}", middle.source, middle.document, float(is_exact), 1.0)
+        row = Row(f"infill_exact_{middle.kind}", middle.source, middle.document, float(is_exact), 1.0)
+        yield from rows_with_clean(row, middle.overlap)
+
+
+def _rows(middle: Middle, sides: str, nats: float) -> Iterator[Row]:
+    border = "aligned" if middle.is_aligned else "unaligned"
+    for metric in (f"infill_bpb_{sides}", f"infill_bpb_{sides}_{border}"):
+        row = Row(metric, middle.source, middle.document, nats / math.log(2), middle.middle_bytes)
+        yield from rows_with_clean(row, middle.overlap)
 
 
 def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:

@@ -36,7 +36,8 @@ class Columns:
     """Names of columns. A dot selects a field of a nested column, as in `meta.pile_set_name`.
 
     Without `language_column`, all rows have `language`. `licence_column` holds one licence or a list. Only rows that
-    have one of the listed values (texts, numbers, booleans) in each column of `where` are read; null reads all.
+    have one of the listed values (texts, numbers, booleans) in each column of `where` are read; null reads all. Rows
+    with the same value in `group_column`, a repository or a site, are in one split.
     """
 
     text_column: str
@@ -44,11 +45,12 @@ class Columns:
     language: str
     licence_column: str | None
     where: dict[str, Values] | None
+    group_column: str | None = None
 
     @property
     def columns(self) -> list[str]:
         """Names of all columns that are read."""
-        named = (self.text_column, self.language_column, self.licence_column, *(self.where or ()))
+        named = (self.text_column, self.language_column, self.licence_column, self.group_column, *(self.where or ()))
         return list(dict.fromkeys(column for column in named if column is not None))
 
     def check(self, schema: Mapping[str, Any], place: str) -> None:
@@ -84,7 +86,9 @@ class Columns:
         if "\0" in text:
             return binary(name, f"character {text.index(chr(0))}")
         language = _value(row, self.language_column) if self.language_column else self.language
-        return RawDocument(name, text, language if isinstance(language, str) else "", self._licences(row))
+        group = _value(row, self.group_column) if self.group_column else ""
+        spelled = str(_spelled(group)) if group not in (None, _MISSING) else ""
+        return RawDocument(name, text, language if isinstance(language, str) else "", self._licences(row), spelled)
 
     def _licences(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         licences = _value(row, self.licence_column) if self.licence_column else None
@@ -106,7 +110,7 @@ def unknown_column(place: str, column: str, row: Mapping[str, Any]) -> UsageErro
     """Return the error about a column that a row or schema does not have."""
     return UsageError(
         f"{place}: has no column {column}. It has {', '.join(_names(row))}. Set the reader's text_column, "
-        "language_column, licence_column or where to one of them."
+        "language_column, licence_column, group_column or where to one of them."
     )
 
 

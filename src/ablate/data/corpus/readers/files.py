@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from ablate.data.corpus.readers.paths import FilesBelow, in_parts
+from ablate.config.fields import CountOrZero
+from ablate.data.corpus.readers.paths import FilesBelow, group_of, in_parts
 from ablate.data.corpus.readers.reader import Part, Problem, RawDocument, document_of
 
 LANGUAGES = {
@@ -18,7 +20,9 @@ LANGUAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TextFiles(FilesBelow):
-    """UTF-8 files."""
+    """UTF-8 files. Those that share their first `group_folders` folders are in one split; 0: each file by itself."""
+
+    group_folders: CountOrZero = 0
 
     def parts(self) -> list[Part]:
         """Return parts of whole files; small files share a part."""
@@ -26,5 +30,8 @@ class TextFiles(FilesBelow):
 
     def documents(self, part: Part) -> Iterator[RawDocument | Problem]:
         """Yield each file."""
+        root = Path(self.path).expanduser()
+        root = root if root.is_dir() else root.parent
         for path in part.files:
-            yield document_of(path, str(path), LANGUAGES.get(path.suffix.lower(), ""))
+            group = group_of(path.parent.relative_to(root), self.group_folders)
+            yield document_of(path, str(path), LANGUAGES.get(path.suffix.lower(), ""), group)

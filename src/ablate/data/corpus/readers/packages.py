@@ -8,18 +8,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.config.fields import CountOrZero
+from ablate.data.corpus.readers.paths import group_of
 from ablate.data.corpus.readers.reader import Part, Problem, RawDocument, bytes_of_file, document_of
 from ablate.errors import FailureError
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFiles:
-    """Files of an installed package whose path matches a glob pattern."""
+    """Files of an installed package whose path matches a glob pattern.
+
+    Files that share their first `group_folders` folders are in one split, tests with what they test; 0: each file by
+    itself.
+    """
 
     package: str
     version: str
     pattern: str
     language: str
+    group_folders: CountOrZero = 0
 
     def parts(self) -> list[Part]:
         """Return one part with all files."""
@@ -33,7 +40,9 @@ class PackageFiles:
         """Yield each file, sorted by path."""
         root = Path(str(importlib.metadata.distribution(self.package).locate_file("")))
         for path in part.files:
-            yield document_of(path, f"{self.package}/{path.relative_to(root)}", self.language)
+            place = path.relative_to(root)
+            group = group_of(place.parent, self.group_folders)
+            yield document_of(path, f"{self.package}/{place}", self.language, group and f"{self.package}/{group}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +76,7 @@ class WikipediaDump(_OneFile):
 
 @dataclass(frozen=True, kw_only=True)
 class BibleChapters(_OneFile):
-    """Chapters of a `pythonbible` translation.
+    """Chapters of a `pythonbible` translation; the chapters of a book are in one split.
 
     The package has one call `Bible(version, text, starts, ends, …)`. A verse number is
     book × 1 000 000 + chapter × 1 000 + verse.
@@ -83,7 +92,8 @@ class BibleChapters(_OneFile):
             chapters.setdefault(verse // 1000, []).append(verse)
         for chapter, verses in chapters.items():
             name = f"bible/{chapter // 1000}/{chapter % 1000}"
-            yield RawDocument(name, text[starts[verses[0]] : ends[verses[-1]]].strip(), self.language)
+            chapter_text = text[starts[verses[0]] : ends[verses[-1]]].strip()
+            yield RawDocument(name, chapter_text, self.language, group=f"bible/{chapter // 1000}")
 
 
 def _part(package: str, *files: Path) -> Part:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ablate.data.corpus.readers.reader import Part
 from ablate.errors import FailureError, UsageError
@@ -51,6 +51,16 @@ class FilesBelow:
             excluded = f" but none of exclude={', '.join(self.exclude)}" if self.exclude else ""
             raise UsageError(f"corpus: no file in {root} matches include={', '.join(self.include)}{excluded}.")
         return files
+
+
+def group_of(folder: PurePath, folders: int) -> str:
+    """Return the group of a folder: its first so many parts; a folder of tests belongs to its parent.
+
+    >>> group_of(PurePosixPath("sympy/physics/mechanics/tests"), 3), group_of(PurePosixPath("sympy"), 3)
+    ('sympy/physics/mechanics', 'sympy')
+    """
+    parts = [part for part in folder.parts if part not in ("test", "tests")]
+    return "/".join(parts[:folders])
 
 
 def named_in_utf8(path: Path) -> Path:

@@ -22,12 +22,14 @@ class RawDocument:
         text: all of it.
         language: e.g. "Python", "English"; empty if the source does not name it.
         licences: all licences of the text; empty if the source names none.
+        group: what its split is drawn by, together with all other texts of the group; empty for the text itself.
     """
 
     name: str
     text: str
     language: str = ""
     licences: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ def text_of(content: bytes, name: str) -> str | Problem:
         )
 
 
-def document_of(path: Path, name: str, language: str) -> RawDocument | Problem:
-    """Return a whole file as one document. Raises FailureError if it cannot be read."""
+def document_of(path: Path, name: str, language: str, group: str = "") -> RawDocument | Problem:
+    """Return a whole file as one document of a group. Raises FailureError if it cannot be read."""
     if path.stat().st_size > MOST_BYTES:
         return too_long(name)
     text = text_of(bytes_of_file(path), name)
-    return text if isinstance(text, Problem) else RawDocument(name, text, language)
+    return text if isinstance(text, Problem) else RawDocument(name, text, language, group=group)
 
 
 def bytes_of_file(path: Path) -> bytes:
