@@ -240,7 +240,7 @@ def test_an_unknown_reader_and_unknown_parameters_are_rejected(tmp_path: Path) -
 
 
 def test_the_wheels_corpus_has_the_text_of_its_manifest(tmp_path: Path) -> None:
-    """Real packages: at least 60 test documents of code and of English, in groups of their own, and no trace of markup."""
+    """Real packages: at least 60 test documents of code and of English, in groups of their own, and no markup."""
     trial = composed_from_container(default_container("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
     assert trial.corpus.manifest_sha256 is not None
     corpus = prepared_corpus(trial, QUIET)
