@@ -8,7 +8,7 @@ bidirectional span is causal.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -112,12 +112,26 @@ def _drop_defaults(trial: TrialConfig, container: dict[str, Any]) -> None:
         del container["schedule"]["flat_fraction"]
     if trial.schedule.cooldown_fraction == 0:
         del container["schedule"]["cooldown_fraction"]
+    parent = parent_of(trial)
+    if parent is None:
+        del container["schedule"]["continues_at"]
+    else:
+        container["parent"] = trial_id(parent)
     if trial.mixture.leading_end_of_text:
         del container["mixture"]["leading_end_of_text"]
     if trial.init_scheme == "normal" or trial.init_from_id is not None:
         del container["init_scheme"]
     else:
         del container["scale"]["init_std"]
+
+
+def parent_of(trial: TrialConfig) -> TrialConfig | None:
+    """Return the trial that a trial continues (`schedule.continues_at`); None if it starts at step 0."""
+    *before, tokens = trial.schedule.continues_at or (None,)
+    if tokens is None:
+        return None
+    schedule = replace(trial.schedule, cooldown_fraction=0.0, decay_tokens=tokens, continues_at=tuple(before))
+    return replace(trial, budget=replace(trial.budget, train_tokens=tokens), schedule=schedule)
 
 
 def _mixture(mixture: MixtureConfig, *, is_drawn: bool) -> dict[str, Any]:

@@ -114,7 +114,11 @@ def test_parts_buckets_and_workers_do_not_change_the_shards(
     assert (len(list((shards.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
     assert shards.facts.fingerprint == expected.facts.fingerprint
     for split in ("validation", "test"):
-        assert list(shards.held_out(split, "code")) == list(expected.held_out(split, "code"))
+        found, wanted = (
+            [replace(document, part=0, number=0, bucket=0) for document in made.held_out(split, "code")]
+            for made in (shards, expected)
+        )
+        assert found == wanted
 
 
 def with_manifest(trial: TrialConfig) -> TrialConfig:

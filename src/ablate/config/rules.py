@@ -132,6 +132,26 @@ def _schedule(trial: TrialConfig) -> Iterator[str]:
         )
 
 
+def _continuation(trial: TrialConfig) -> Iterator[str]:
+    schedule, mixture = trial.schedule, trial.mixture
+    given = f"schedule.continues_at=[{', '.join(map(str, schedule.continues_at))}]"
+    if not schedule.continues_at:
+        return
+    borders = [*schedule.continues_at, trial.budget.train_tokens]
+    if schedule.kind != "wsd":
+        yield f"{given}: continues a stable phase, and schedule.kind={schedule.kind} has none. Type schedule=wsd."
+    elif borders != sorted(set(borders)):
+        yield f"{given}: must rise, below budget.train_tokens={trial.budget.train_tokens}."
+    elif schedule.continues_at[-1] > (1 - schedule.cooldown_fraction) * schedule.decay_tokens:
+        start = round((1 - schedule.cooldown_fraction) * schedule.decay_tokens)
+        yield f"{given}: the cooldown begins at {start} train tokens, before that. Continue at {start} or earlier."
+    if mixture.epochs is not None or mixture.stages or trial.objective.stages:
+        yield (
+            f"{given}: mixture.epochs, mixture.stages and objective.stages are parts of a budget, so a trial with "
+            "another budget has read other rows. Leave them out."
+        )
+
+
 def _initial_values(trial: TrialConfig) -> Iterator[str]:
     if trial.init_scheme == "codegen" and trial.scale.mup_base_width is not None:
         yield (
@@ -208,6 +228,7 @@ RULES: tuple[Callable[[TrialConfig], Iterator[str]], ...] = (
     _mixture_stages,
     _splits,
     _schedule,
+    _continuation,
     _initial_values,
     _leading_token,
     _encoder_layers,

@@ -41,6 +41,9 @@ class ScheduleConfig:
 
     The fractions are of `decay_tokens`, `final_fraction` apart, which is of the peak. `cosine` ends `flat_fraction`
     before `decay_tokens`, and the rate stays where it is. `wsd` stays at the peak and falls over `cooldown_fraction`.
+
+    `continues_at` lists the train tokens at which trials without a cooldown ended that this trial continues: the last
+    one is its parent.
     """
 
     kind: Literal["cosine", "wsd"]
@@ -49,6 +52,7 @@ class ScheduleConfig:
     final_fraction: Fraction
     flat_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     cooldown_fraction: Fraction = 0.0
+    continues_at: tuple[Count, ...] = ()
 
 
 @typed(frozen=True, config=STRICT)

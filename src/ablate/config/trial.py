@@ -207,13 +207,15 @@ class HardwareConfig:
 class CheckpointConfig:
     """How often a trial saves its state, by the clock or, where `every_steps` is given, by steps.
 
-    By the clock, what training waits for stays below `max_time_fraction`, however slow the disk.
+    By the clock, what training waits for stays below `max_time_fraction`, however slow the disk. `keep_final` keeps the
+    state after the last step, which other trials may continue (`schedule.continues_at`).
     """
 
     every_seconds: Positive
     every_steps: Count | None
     max_time_fraction: Annotated[float, Field(gt=0, le=1)]
     keep_last: Count
+    keep_final: bool = False
 
 
 @typed(frozen=True, config=STRICT)

@@ -27,6 +27,7 @@ from ablate.records.trial import Scores, TrialRecord
 from ablate.records.tuning import TuningSummary
 from ablate.scheduling.reconcile import is_done
 from ablate.training.initial import check_init_from
+from ablate.training.parent import parent_state
 
 # Of a trial's metrics, how many are printed when it ends.
 SHOWN_METRICS = 2
@@ -95,6 +96,8 @@ class Grid:
                     f"The seeds {', '.join(map(str, expanded.seeds))} make one trial of the arm {arm.label}: with "
                     "init_from nothing is drawn from init_seed. Vary data_seed, or both with seed."
                 )
+            for cell in of_arm:
+                parent_state(cell.trial, runs_dir)
             cells += of_arm
         first, *others = suites
         if differing := [label for label in others if suites[label] != suites[first]]:

@@ -38,7 +38,7 @@ class Documents:
         metric, _, source = contrast.metric.partition("/")
         tables = self._by_metric.get(metric, {})
         if source:
-            tables = {name: table for name, table in tables.items() if name == source}
+            tables = {name: table for name, table in tables.items() if name == source or name.startswith(f"{source}.")}
         trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
         scored = {trial for table in tables.values() for trial in table.index}
         seeds = [

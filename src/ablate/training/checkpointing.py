@@ -54,6 +54,7 @@ class Checkpointing(pl.Callback):
     Args:
         trial_log: runs before this callback, so that a state includes the row of its own step.
         resumed: the checkpoint to resume from; None to start at step 0.
+        is_own: whether it is the trial's own, and not that of the trial that it continues.
         memory_fraction: the part of the free memory that a snapshot may take.
 
     Attributes:
@@ -68,6 +69,7 @@ class Checkpointing(pl.Callback):
         preemption: Preemption,
         resumed: Path | None,
         *,
+        is_own: bool = True,
         memory_fraction: float,
     ) -> None:
         self.store = store
@@ -76,6 +78,7 @@ class Checkpointing(pl.Callback):
         self.preemption = preemption
         self.memory_fraction = memory_fraction
         self._resumed = resumed
+        self._is_own = is_own
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._has_warned_of_waiting = False
@@ -85,7 +88,7 @@ class Checkpointing(pl.Callback):
         """Restore the state, now that the optimizer exists."""
         assert isinstance(pl_module, TrialModule)
         if self._resumed is not None:
-            restore(self._resumed, pl_module, self.trial_log)
+            restore(self._resumed, pl_module, self.trial_log, is_own=self._is_own)
         self._schedule = CheckpointSchedule(self.config, time.monotonic())
         pl_module.wishes = lambda: self._wishes(pl_module)
 
@@ -96,6 +99,8 @@ class Checkpointing(pl.Callback):
         assert isinstance(pl_module, TrialModule)
         if pl_module.is_done:
             # The final weights are written next.
+            if self.config.keep_final:
+                self.save(pl_module, at_once=True)
             return
         if pl_module.agreed.stop or self.trial_log.is_pruned:
             self.save(pl_module, at_once=True)

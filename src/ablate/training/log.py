@@ -161,6 +161,11 @@ class TrialLog(pl.Callback):
         self.evaluation_seconds = state["evaluation_seconds"]
         self.done_evaluations = state["done_evaluations"]
 
+    def begin_at(self, module: TrialModule) -> None:
+        """Begin at the counters of a trial that this one continues: what it did is in its own log."""
+        self._last = module.counters
+        self.done_evaluations = int(self._progress(module) * self.evaluations)
+
     def _validation_metrics(self, module: TrialModule) -> dict[str, float]:
         started = time.perf_counter()
         module.model.eval()

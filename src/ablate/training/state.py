@@ -98,8 +98,11 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def restore(path: Path, module: TrialModule, log: TrialLog) -> None:
-    """Restore a checkpoint of any number of ranks and any strategy, in a trainer whose optimizer exists."""
+def restore(path: Path, module: TrialModule, log: TrialLog, *, is_own: bool = True) -> None:
+    """Restore a checkpoint of any number of ranks and any strategy, in a trainer whose optimizer exists.
+
+    The log of a trial that continues another one begins with its own first step.
+    """
     facts, ranks = read_facts(path), module.ranks
     reader = FileSystemReader(path)
     # A run that diverges at its first step has no optimizer state.
@@ -108,7 +111,10 @@ def restore(path: Path, module: TrialModule, log: TrialLog) -> None:
     load(dict(_tensors(module)), storage_reader=reader, **_group(ranks))
     module.counters = Counters(**facts["counters"])
     module.divergence.restore(facts["divergence"])
-    log.restore(facts["log"])
+    if is_own:
+        log.restore(facts["log"])
+    else:
+        log.begin_at(module)
     # A rank that was not there has drawn nothing.
     if (random := path / _random_name(ranks.rank.number)).exists():
         states = torch.load(random, weights_only=True)

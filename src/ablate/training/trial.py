@@ -23,6 +23,7 @@ from ablate.training.loader import batch_loader
 from ablate.training.log import TrialLog
 from ablate.training.messages import Activity, Assignment, Channel, Ended, SuiteScored, Trained, TrainingBegins
 from ablate.training.module import TrialModule
+from ablate.training.parent import parent_state
 from ablate.training.preemption import PreemptedError, Preemption
 from ablate.training.pruning import PrunedError
 from ablate.training.rank_group import check_equal
@@ -65,7 +66,7 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
         validation = trained.validation
     # After the training Lightning moves the model to main memory.
     model.to(trainer.strategy.root_device)
-    if ranks.is_first:
+    if ranks.is_first and not trial.checkpoint.keep_final:
         folder.checkpoints.clear()
     channel.send(Activity("scoring"))
     model.eval()
@@ -135,13 +136,17 @@ def _train(
     if ranks.is_first:
         folder.checkpoints.remove_leftovers()
     resumed = folder.checkpoints.newest(ranks)
-    facts = None if resumed is None else read_facts(resumed)
+    continued = parent_state(trial, folder.path.parent, ranks) if resumed is None else None
+    state = resumed or continued
+    facts = None if state is None else read_facts(state)
     if facts is None and (weights := initial_weights(trial, folder.path.parent)) is not None:
         load_whole(model, weights)
     counters = Counters(**facts["counters"]) if facts else Counters()
     if ranks.is_first:
         folder.checkpoints.remove_after(counters.steps)
-    begins = TrainingBegins(counters.steps, log_bytes=facts["log"]["bytes"] if facts else 0, strategy=strategy)
+    begins = TrainingBegins(
+        counters.steps, log_bytes=facts["log"]["bytes"] if facts and resumed else 0, strategy=strategy
+    )
     if channel.ask(begins).should_prune:
         raise PrunedError(counters.of_budget(trial.budget) / module.target)
     log = TrialLog(
@@ -154,7 +159,13 @@ def _train(
     )
     fraction = MAX_SNAPSHOT_FRACTION / (trial.hardware.parallel_trials * rank.local_count)
     checkpointing = Checkpointing(
-        folder.checkpoints, trial.checkpoint, log, preemption, resumed, memory_fraction=fraction
+        folder.checkpoints,
+        trial.checkpoint,
+        log,
+        preemption,
+        state,
+        is_own=continued is None,
+        memory_fraction=fraction,
     )
     trainer.callbacks += [log, checkpointing]  # type: ignore[attr-defined]
     channel.send(Activity("starting workers" if trial.hardware.loader_workers else "training"))

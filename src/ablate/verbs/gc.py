@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.console import make_console, say
+from ablate.errors import LedgerError
 from ablate.records.lease import LockedError
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.scheduling.reconcile import was_finished
@@ -89,8 +90,17 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
         scratch = [*folder.path.glob(".*"), *folder.path.glob("evaluations/.*"), *folder.checkpoints.leftovers()]
         yield from (Garbage("scratch", path, folder) for path in _older(scratch, oldest))
         if was_finished(record):
-            yield from (Garbage("checkpoint", path, folder) for path in folder.checkpoints.paths())
+            if not keeps_final(folder):
+                yield from (Garbage("checkpoint", path, folder) for path in folder.checkpoints.paths())
             yield from (Garbage("set aside", path, folder) for path in sorted(folder.path.glob("attempts/*")))
+
+
+def keeps_final(folder: TrialFolder) -> bool:
+    """Return whether other trials may continue a trial, whose last state was kept for them."""
+    try:
+        return bool(folder.frozen().get("checkpoint", {}).get("keep_final", False))
+    except LedgerError:
+        return False
 
 
 def _older(paths: Iterable[Path], oldest: float) -> list[Path]:
