@@ -216,8 +216,14 @@ VALUES = [
         "schedule=wsd schedule.continues_at=[400k]",
         "the cooldown begins at 336000 train tokens, before that. Continue at 336000 or earlier.",
     ),
-    ("'+schedule.continues_at=[1k]'", "continues a stable phase, and schedule.kind=cosine has none. Type schedule=wsd."),
-    ("schedule=wsd schedule.continues_at=[1k] mixture.epochs=2", "are parts of a budget, so a trial with another budget"),
+    (
+        "'+schedule.continues_at=[1k]'",
+        "continues a stable phase, and schedule.kind=cosine has none. Type schedule=wsd.",
+    ),
+    (
+        "schedule=wsd schedule.continues_at=[1k] mixture.epochs=2",
+        "are parts of a budget, so a trial with another budget",
+    ),
     ("schedule=wsd schedule.continues_at=[1k]", "at 1000 train tokens, is not finished. Run it first,"),
     ("optimizer.z_loss=-1", "optimizer.z_loss=-1: should be greater than or equal to 0."),
     ("init_scheme=codegen scale.mup_base_width=64", "Type init_scheme=normal, or scale.mup_base_width=null."),

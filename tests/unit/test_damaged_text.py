@@ -209,7 +209,10 @@ def test_where_stands_on_the_command_line_and_unknown_keys_name_those_of_the_cho
     assert sum(row[3] for row in json.loads(card.read_text())["statistics"]) == rows // 2
     wrong = run_in_process(tmp_path, "data", "prepare", *words, "corpus.sources.text.table.were={stars: [1]}")
     assert wrong.returncode == 2
-    assert "Did you mean corpus.sources.text.table.where? Allowed: exclude, include, language," in wrong.stderr
+    assert (
+        "Did you mean corpus.sources.text.table.where? Allowed: exclude, group_column, include, language,"
+        in wrong.stderr
+    )
 
 
 def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -138,6 +138,19 @@ def test_modes_scopes_levels_and_noise_are_the_trial_s() -> None:
     assert len(ids) == 11
 
 
+def test_stages_are_the_trial_s_unless_they_change_nothing() -> None:
+    last_tenth = "objective.stages=[{from_fraction:0.9,probabilities:{s:1.0}}]"
+    ids = {
+        default_id("objective=causal"),
+        default_id("objective=stages"),
+        default_id("objective=stages", last_tenth),
+        default_id("objective=stages", last_tenth.replace("0.9", "0.8")),
+    }
+    assert len(ids) == 4
+    assert default_id("objective=stages", "objective.stages=[]") == default_id("objective=causal")
+    assert default_id("objective=random_loss", "objective.tasks.random_loss.loss_fraction=1") == default_id()
+
+
 def test_as_many_key_heads_as_query_heads_are_one_spelling() -> None:
     assert default_id("block=llama", "block.key_value_heads=4") == default_id("block=llama")
     assert default_id("block=llama", "block.key_value_heads=2") != default_id("block=llama")
@@ -198,6 +211,7 @@ NAMES: dict[str, Any] = {
     "infill.format": "spm",
     "mixture.stages": (StageConfig(0.5, {"code": 1.0}),),
     "mixture.epochs": 2.0,
+    "schedule.continues_at": (100,),
     "mixture.max_epochs": {"code": 4.0},
     "evaluation.suites": {"infill": {"middles_per_source": 1, "context_bytes": 9, "middle_bytes": 9}},
     "cleaning.skip": ("binary",),
@@ -206,6 +220,7 @@ NAMES: dict[str, Any] = {
 }
 MAPPINGS = {
     "objective.tasks",
+    "objective.stages",
     "infill.parameters",
     "mixture.weights",
     "corpus.sources",

@@ -158,6 +158,7 @@ STACK = {
     "ext": "py",
     "lang": "Python",
     "max_stars_repo_path": "a.py",
+    "max_stars_repo_name": "owner/name",
     "max_stars_repo_licenses": ["MIT", "Apache-2.0"],
     "content": "print(1)",
 }
@@ -165,7 +166,7 @@ HUB_ROWS: dict[str, tuple[str, dict[str, Any], RawDocument]] = {
     "stack_dedup": ("data/python", STACK, RawDocument("", "print(1)", "Python", ("MIT", "Apache-2.0"))),
     "starcoderdata": (
         "python",
-        {"max_stars_repo_path": "a.py", "id": "7", "content": "print(1)"},
+        {"max_stars_repo_path": "a.py", "max_stars_repo_name": "o/n", "id": "7", "content": "print(1)"},
         RawDocument("", "print(1)", "Python"),
     ),
     "pile_uncopyrighted": (
