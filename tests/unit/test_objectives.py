@@ -121,20 +121,11 @@ def test_a_stage_draws_its_own_tasks_by_the_row_that_is_read() -> None:
     ],
 )
 def test_wrong_stages_are_named(stages: list[tuple[float, dict[str, float]]], message: str) -> None:
+    given = yaml_of("objective", "span_corruption")["tasks"]["span_corruption"]
+    parameters = {key: value for key, value in given.items() if key not in ("task", "probability")}
     tasks = {
-        name: TaskConfig(**task)
-        for name, task in {
-            "causal": {"task": "causal", "probability": 1.0, "parameters": {}},
-            "span_corruption": {
-                "task": "span_corruption",
-                "probability": 0.0,
-                "parameters": {
-                    key: value
-                    for key, value in yaml_of("objective", "span_corruption")["tasks"]["span_corruption"].items()
-                    if key not in ("task", "probability")
-                },
-            },
-        }.items()
+        "causal": TaskConfig("causal", 1.0, {}),
+        "span_corruption": TaskConfig("span_corruption", 0.0, parameters),
     }
     config = ObjectiveConfig(tasks, tuple(ObjectiveStageConfig(*stage) for stage in stages))
     with pytest.raises(UsageError, match=re.escape(message)):

@@ -163,11 +163,11 @@ STACK = {
     "content": "print(1)",
 }
 HUB_ROWS: dict[str, tuple[str, dict[str, Any], RawDocument]] = {
-    "stack_dedup": ("data/python", STACK, RawDocument("", "print(1)", "Python", ("MIT", "Apache-2.0"))),
+    "stack_dedup": ("data/python", STACK, RawDocument("", "print(1)", "Python", ("MIT", "Apache-2.0"), "owner/name")),
     "starcoderdata": (
         "python",
         {"max_stars_repo_path": "a.py", "max_stars_repo_name": "o/n", "id": "7", "content": "print(1)"},
-        RawDocument("", "print(1)", "Python"),
+        RawDocument("", "print(1)", "Python", group="o/n"),
     ),
     "pile_uncopyrighted": (
         "train",

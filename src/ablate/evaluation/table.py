@@ -23,6 +23,7 @@ def summary(documents: pd.DataFrame) -> dict[str, float]:
     sums["value"] = sums["amount"] / sums["units"]
     by_source = {f"{row.metric}/{row.source}": float(row.value) for row in sums.itertuples()}  # type: ignore[arg-type]
     sums["whole"] = sums["source"].str.partition(".")[0]
-    several = sums[sums["source"] != sums["whole"]].groupby(["metric", "whole"])["value"].mean()
-    by_source |= {f"{metric}/{whole}": float(value) for (metric, whole), value in several.items()}
+    of_readers = sums[sums["source"] != sums["whole"]]
+    several = of_readers.groupby(["metric", "whole"], as_index=False)["value"].mean()
+    by_source |= {f"{row.metric}/{row.whole}": float(row.value) for row in several.itertuples()}  # type: ignore[arg-type]
     return by_source | {str(metric): float(value) for metric, value in sums.groupby("metric")["value"].mean().items()}
