@@ -131,7 +131,7 @@ CHOICES = [
     ("scale=9z", "scale=9z: no such choice. Allowed: 150m, 16b, 1b, "),
     ("budget=tiny", "budget=tiny: no such choice. Allowed: demo, "),
     ("corpus=wiki", "corpus=wiki: no such choice. Allowed: codegen2, "),
-    ("cleaning=strict", "cleaning=strict: no such choice. Allowed: none, standard."),
+    ("cleaning=strict", "cleaning=strict: no such choice. Allowed: near_duplicates, none, standard."),
     ("tokenizer=bpe", "tokenizer=bpe: no such choice. Allowed: bpe_4096, "),
     ("infill=pms", "infill=pms: no such choice. Did you mean spm?"),
     ("architecture=encoder", "architecture=encoder: no such choice. Did you mean encoder_decoder?"),

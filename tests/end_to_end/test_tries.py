@@ -28,7 +28,7 @@ AGAIN: dict[str, tuple[list[str], dict[str, str], str]] = {
     "another schedule": (["schedule.warmup_fraction=0.1"], {"prefix": "try 2: worse"}, "Try 2: "),
     "other documents": (["corpus.test_fraction=0.3"], {"prefix": "try 2: worse"}, "Try 2: "),
     "more passages": (
-        ["evaluation.suites.bits_per_byte.documents_per_source=5"],
+        ["evaluation.suites.bits_per_byte.passages_per_source=5"],
         {"prefix": "try 2: post hoc: worse"},
         "trials of these arms were scored before",
     ),

@@ -31,7 +31,8 @@ ARMS = {
 
 
 def middles_of(held_out: HeldOut) -> list[Middle]:
-    return middles(held_out, **held_out.trial.evaluation.suites["infill"])
+    given = held_out.trial.evaluation.suites["infill"]
+    return middles(held_out, **given | {"middles_per_source": given["middles_per_source"] or 40})
 
 
 def score(trial: TrialConfig, shards: Shards, model: Model) -> SuiteResult:

@@ -1,4 +1,4 @@
-"""Which held-out text also stands in train text, and splits by package or work."""
+"""Overlap of held-out text with the training text, and splits by package or work."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ def seen_text(text: str, bits: list[bool]) -> SeenText:
     return found
 
 
-def test_runs_of_13_words_are_equal_where_their_words_are() -> None:
+def test_grams_are_equal_where_their_13_words_are() -> None:
     whole, part = grams(" ".join(WORDS)), grams("(" + ", ".join(WORDS[7:27]).upper() + ")")
     assert len(whole) == 60 - 12
     assert part.tolist() == whole[7 : 7 + 8].tolist()
@@ -39,14 +39,14 @@ def test_runs_of_13_words_are_equal_where_their_words_are() -> None:
     assert len(grams("too short")) == len(extents("too short")) == 0
 
 
-def test_extents_are_the_characters_of_a_run() -> None:
+def test_extents_are_the_characters_of_a_gram() -> None:
     text = "  é " + " + ".join(WORDS[:14])
     first, second, third = (text[start:end] for start, end in extents(text))
     assert first == "é " + " + ".join(WORDS[:12])
     assert (second, third) == (" + ".join(WORDS[:13]), " + ".join(WORDS[1:14]))
 
 
-def test_overlap_counts_the_runs_inside_a_passage() -> None:
+def test_overlap_counts_the_grams_inside_a_passage() -> None:
     text = " ".join(WORDS[:16])
     seen = seen_text(text, [True, False, True, True])
     assert seen.within(0, len(text)) == (3, 4)
@@ -58,14 +58,14 @@ def test_overlap_counts_the_runs_inside_a_passage() -> None:
 @pytest.mark.parametrize(
     ("overlap", "is_clean"), [((0, 0), True), ((0, 9), True), ((9, 100), True), ((10, 100), False)]
 )
-def test_a_clean_row_has_less_than_a_tenth_in_train(overlap: tuple[int, int], is_clean: bool) -> None:
+def test_a_clean_row_shares_less_than_a_tenth_with_the_training_text(overlap: tuple[int, int], is_clean: bool) -> None:
     row = Row("bpb_full", "code", "a", 3.0, 2.0)
     names = [found.metric for found in rows_with_clean(row, overlap)]
     assert names == (["bpb_full", "bpb_full_clean"] if is_clean else ["bpb_full"])
     assert [found.metric for found in rows_with_clean(row, None)] == ["bpb_full"], "not measured"
 
 
-def test_shards_mark_what_also_stands_in_train(make_trial: MakeTrial, shards: Shards) -> None:
+def test_shards_mark_grams_that_also_occur_in_train_documents(make_trial: MakeTrial, shards: Shards) -> None:
     train = shards.source("code")
     texts = [
         shards.tokenizer.decode(train.read(train.start(number), train.start(number + 1))[1:-1])

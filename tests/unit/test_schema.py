@@ -113,6 +113,7 @@ GRID = {
             "smallest_effect": 0.02,
             "needs_infill": True,
             "is_reference": True,
+            "variant_of": "infill_exact",
         }
     ],
     "created_at": 1.0,

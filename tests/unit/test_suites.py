@@ -9,9 +9,12 @@ import pytest
 from ablate.config.trial import TrialConfig
 from ablate.data.tokens.shards import Shards
 from ablate.errors import FailureError, UsageError
+from ablate.evaluation.amount import LEAST, MOST
 from ablate.evaluation.evaluator import Evaluator
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.suite import SUITES, Row, Scorer, checked_suites, suite, suite_id, suite_ids, validation_id
+from ablate.evaluation.suites.bits_per_byte import passage_count
+from ablate.evaluation.suites.infill import middle_count
 from ablate.model.build import build_model
 from ablate.records.metric import Direction, Metric
 from tests.support.trials import MakeTrial
@@ -49,7 +52,7 @@ def test_ids_follow_the_data_and_not_the_arm(make_trial: MakeTrial) -> None:
 
 
 def test_two_spellings_of_a_number_have_one_id(make_trial: MakeTrial) -> None:
-    trial = make_trial()
+    trial = make_trial("evaluation.suites.infill.middles_per_source=40")
     parameters = {**trial.evaluation.suites["infill"], "middles_per_source": 40.0}
     spelled = with_suites(trial, {**trial.evaluation.suites, "infill": parameters})
     assert suite_ids(spelled) == suite_ids(trial)
@@ -143,6 +146,27 @@ def test_only_the_named_suites_are_scored(make_trial: MakeTrial, shards: Shards)
     assert list(results) == [infill_id]
     scored = {name.removesuffix("_clean") for name in results[infill_id].documents["metric"]}
     assert scored == {"infill_bpb_left", "infill_bpb_left_aligned", "infill_bpb_left_unaligned"}
+
+
+def test_by_default_a_tenth_of_the_training_s_time_is_scored(make_trial: MakeTrial) -> None:
+    """By the budget, within limits; the numbers are part of the suites' ids unless they are given."""
+    free = (
+        "evaluation.suites.bits_per_byte.passages_per_source=null",
+        "evaluation.suites.infill.middles_per_source=null",
+    )
+    demo, longer = (
+        make_trial(*free, "scale.window_tokens=210", "scale.context_tokens=256", f"budget.train_tokens={tokens}")
+        for tokens in (420_000, 840_000)
+    )
+    # 126 000 tokens at a third of the cost of training tokens, in two readings of each passage, of two sources.
+    assert (passage_count(demo, None), passage_count(longer, None)) == (150, 300)
+    assert (middle_count(demo, None), middle_count(longer, None)) == (50, 100)
+    assert passage_count(demo, 7) == middle_count(demo, 7) == 7
+    assert passage_count(make_trial(*free, "budget.train_tokens=800"), None) == LEAST
+    assert passage_count(make_trial(*free, "budget.train_tokens=1000000000"), None) == MOST
+    assert all(suite_ids(demo)[name] != id_ for name, id_ in suite_ids(longer).items())
+    given = ("evaluation.suites.bits_per_byte.passages_per_source=4", "evaluation.suites.infill.middles_per_source=4")
+    assert suite_ids(make_trial(*given)) == suite_ids(make_trial(*given, "budget.train_tokens=1600"))
 
 
 @pytest.mark.parametrize(("split", "expected"), [("validation", 3), ("test", 5)])

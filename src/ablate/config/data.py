@@ -77,7 +77,7 @@ class ReaderConfig:
 class CorpusConfig:
     """Named readers by source, and the split by hash. `manifest_sha256` is null for a corpus of your own.
 
-    A mixture weighs sources; scores stand for each reader of a source (see `scored_source`).
+    A mixture weighs sources; scores are reported for each reader of a source (see `scored_source`).
     """
 
     sources: Annotated[
@@ -89,18 +89,23 @@ class CorpusConfig:
     manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
     def scored_source(self, source: str, label: str) -> str:
-        """Return the name of a reader's scores: SOURCE.LABEL, or the source where it has one reader."""
-        return source if len(self.sources[source]) == 1 else f"{source}.{label}"
+        """Return the name of a reader's scores: SOURCE.LABEL, or the source where it has one reader.
+
+        Pre-tokenized shards have no names of their own: their last documents are held out, whatever reader they are of.
+        """
+        readers = self.sources[source]
+        is_whole = len(readers) == 1 or any(reader.reader == "megatron" for reader in readers.values())
+        return source if is_whole else f"{source}.{label}"
 
     @property
     def scored_sources(self) -> tuple[str, ...]:
         """Names of the scores of all readers, sorted; a metric is the mean over them."""
-        names = (self.scored_source(source, label) for source, labels in self.sources.items() for label in labels)
+        names = {self.scored_source(source, label) for source, labels in self.sources.items() for label in labels}
         return tuple(sorted(names))
 
     @property
     def metric_sources(self) -> tuple[str, ...]:
-        """What may follow a metric's name and a slash: scored sources, and sources as means over their readers."""
+        """Names that may follow a metric and a slash: scored sources, and sources as means over their readers."""
         return tuple(dict.fromkeys((*self.sources, *self.scored_sources)))
 
 

@@ -122,7 +122,7 @@ class TaskConfig:
 
 @typed(frozen=True, config=STRICT)
 class ObjectiveStageConfig:
-    """Other probabilities of the tasks, by label, from a fraction of the budget on; tasks that are left out have 0."""
+    """The tasks' probabilities, by label, from a fraction of the budget on; tasks that are left out have 0."""
 
     from_fraction: Annotated[float, Field(gt=0, lt=1)]
     probabilities: dict[str, Fraction]

@@ -22,8 +22,8 @@ class HeldOutDocument:
     """A document that a model did not train on.
 
     Attributes:
-        source: what its scores are named by (see `CorpusConfig.scored_source`).
-        seen: what of it also stands in train text; None if that was not measured.
+        source: the name of its scores (see `CorpusConfig.scored_source`).
+        seen: which of its 13-grams also occur in the training text; None if that was not measured.
     """
 
     source: str
@@ -59,7 +59,7 @@ class HeldOut:
             yield document.source, document.name, document.text
 
     def measured_documents(self, per_source: int) -> list[HeldOutDocument]:
-        """Like `documents`, with what of each document also stands in train text."""
+        """Return the documents like `documents`, with their overlap with the training text."""
         from ablate.data.corpus.overlap import SeenText
 
         corpus = self.trial.corpus

@@ -1,4 +1,4 @@
-"""Scores of text that hardly stands in train text: each metric again, as `<metric>_clean`."""
+"""Scores of text that hardly overlaps with the training text: each metric again, as `<metric>_clean`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -6,14 +6,14 @@ from dataclasses import replace
 from ablate.evaluation.suite import Row
 from ablate.records.metric import Metric
 
-# A passage is clean if less than this fraction of its runs of 13 words also stands in train text.
+# A passage is clean if less than this fraction of its 13-grams also occurs in the training text.
 CLEAN_BELOW = 0.1
-# (runs of words that also stand in train, all runs); None where the preparation did not measure it.
+# (13-grams that also occur in the training text, all 13-grams); None where the preparation did not measure it.
 Overlap = tuple[int, int] | None
 
 
 def with_clean(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """Return the metrics, each with its clean twin."""
+    """Return the metrics, each followed by its variant for clean text."""
     return tuple(
         variant
         for metric in metrics
@@ -23,7 +23,7 @@ def with_clean(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
                 metric,
                 name=f"{metric.name}_clean",
                 variant_of=metric.variant_of or metric.name,
-                meaning=f"{metric.name} on text that has less than a tenth of its runs of 13 words in train text.",
+                meaning=f"{metric.name} on text that shares less than a tenth of its 13-grams with the training text.",
             ),
         )
     )

@@ -23,7 +23,7 @@ class Passage:
     """A scored run of bytes: two halves with their tokens (no special tokens) and their lengths in bytes.
 
     Attributes:
-        overlap: how many of its runs of 13 words also stand in train text, of how many.
+        overlap: the number of its 13-grams that also occur in the training text, and the number of all.
     """
 
     source: str
@@ -57,12 +57,12 @@ class _Place:
 
 
 def passages(held_out: HeldOut, *, passage_bytes: int, passages_per_source: int) -> list[Passage]:
-    """Passages at hashed places of each scored source's documents: one of each, then a second one of each, ….
+    """Return the passages of each scored source: one of each document, then a second one of each, and so on.
 
     On the validation split, one of each document.
 
     Raises:
-        UsageError: a source all of whose documents are shorter than a passage.
+        UsageError: all documents of a source are shorter than a passage.
     """
     places = []
     documents = held_out.measured_documents(passages_per_source)
@@ -94,7 +94,7 @@ def passages(held_out: HeldOut, *, passage_bytes: int, passages_per_source: int)
 
 
 def _spread(documents: Sequence[HeldOutDocument], passage_bytes: int, most: int) -> list[_Place]:
-    """Return at most so many places, the documents in turn."""
+    """Return up to `most` places, from the documents in turn."""
     waiting = [_places(document, passage_bytes) for document in documents]
     found: list[_Place] = []
     while waiting and len(found) < most:
@@ -105,7 +105,7 @@ def _spread(documents: Sequence[HeldOutDocument], passage_bytes: int, most: int)
 
 
 def _places(document: HeldOutDocument, passage_bytes: int) -> Iterator[_Place]:
-    """Yield the places of a document in a hashed order. They do not overlap; a short document is one place."""
+    """Yield places of a document that do not overlap, in an order drawn from its hash; a short one is one place."""
     content = document.text.encode()
     slots = max(1, len(content) // passage_bytes)
     rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, "passages")

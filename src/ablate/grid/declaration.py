@@ -1,6 +1,6 @@
 """The declaration of a grid, made before it runs, and the checks that a lesson will be possible."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ablate.config.grid import LessonConfig
 from ablate.config.trial import TrialConfig
@@ -116,6 +116,32 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
             check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, compared)
     _check_budgets(declaration, cells)
     _check_granularity(declaration, cells)
+
+
+def check_suites(suites: Mapping[str, Mapping[str, str]], trial: TrialConfig) -> None:
+    """Raise UsageError for arms that are scored in different ways.
+
+    Args:
+        suites: ids of the suites by name, of each arm by its label.
+        trial: of any arm.
+    """
+    first, *others = suites
+    differing = [label for label in others if suites[label] != suites[first]]
+    if not differing:
+        return
+    names = {name for label in differing for name in suites[label] if suites[label][name] != suites[first].get(name)}
+    # What is null follows from the budget or the window, in which the arms may differ.
+    chosen = " ".join(
+        f"evaluation.suites.{name}.{key}=N"
+        for name, parameters in trial.evaluation.suites.items()
+        for key, value in parameters.items()
+        if name in names and value is None
+    )
+    raise UsageError(
+        f"The arms {' and '.join([first, *differing])} are scored in different ways (evaluation, corpus, budget or "
+        "window differ), so they can't be compared. Run them as grids of their own"
+        + (f", or give numbers for {chosen}." if chosen else ".")
+    )
 
 
 def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:

@@ -13,7 +13,7 @@ from ablate.errors import UsageError
 from ablate.evaluation.suite import metrics_of, suite_ids
 from ablate.grid.cell import Cell
 from ablate.grid.check import check
-from ablate.grid.declaration import check_lesson, declare
+from ablate.grid.declaration import check_lesson, check_suites, declare
 from ablate.grid.expand import Expanded
 from ablate.grid.question import questions, seen_by
 from ablate.grid.resolve import Resolver
@@ -99,15 +99,10 @@ class Grid:
             for cell in of_arm:
                 parent_state(cell.trial, runs_dir)
             cells += of_arm
-        first, *others = suites
-        if differing := [label for label in others if suites[label] != suites[first]]:
-            raise UsageError(
-                f"The arms {' and '.join([first, *differing])} are scored in different ways (evaluation or corpus "
-                "differ), so they can't be compared. Run them as grids of their own."
-            )
         looks = expanded.looks
-        plan = cls(command, tuple(cells), suites[first], Ledger(runs_dir), looks, looks[0], tuning)
+        plan = cls(command, tuple(cells), next(iter(suites.values())), Ledger(runs_dir), looks, looks[0], tuning)
         check_lesson(plan.declaration, plan.cells)
+        check_suites(suites, expanded.arms[0].composed.trial)
         seeds = plan.recorded_seeds()
         most = max(seeds.values(), default=looks[0])
         return plan.at(most, {label: count for label, count in seeds.items() if count < most})

@@ -96,7 +96,7 @@ class Objective:
         tasks: tasks of positive probability in any stage, in the order of the YAML. Their probability is the mean over
             the budget.
         infill: applied before tasks that keep the text's order; None where it changes no row.
-        stages: where there are several, from which fraction of the budget on each task has which probability.
+        stages: the probabilities of the tasks from each fraction of the budget on; empty where they never change.
     """
 
     tasks: tuple[WeightedTask, ...]
@@ -149,7 +149,7 @@ _PARSED: dict[str, Objective] = {}
 
 
 def _checked_tasks(config: ObjectiveConfig) -> tuple[tuple[WeightedTask, ...], tuple[Stage, ...]]:
-    """Return the tasks that any row draws, and the stages; none where there is one."""
+    """Return the tasks with a positive probability in any stage, and the stages (empty if there is only one)."""
     stages = _checked_stages(config)
     borders = [*(fraction for fraction, _ in stages), 1.0]
     tasks = []
@@ -202,7 +202,7 @@ class RowTransform:
         special: ids that transforms write.
         splitter: splits text inside of tokens; None where the tokenizer cannot.
         data_seed: with the row's number, the key of every draw.
-        budget_rows: what the objective's stages are fractions of.
+        budget_rows: rows of the whole budget, of which the objective's stages name fractions.
     """
 
     objective: Objective
@@ -220,7 +220,7 @@ class RowTransform:
             row: number of the row.
             tokens_T: the window.
             document_tokens: lengths of the window's document segments.
-            read_at: the row whose stage counts, where the draws are those of an earlier one; None: the row.
+            read_at: the row whose stage applies, where `row` is an earlier one whose draws are repeated; None: `row`.
         """
         index = self._task_index(row, row if read_at is None else read_at)
         task = self.objective.tasks[index]

@@ -112,7 +112,7 @@ def prefix(
 def random_loss(
     tokens_T: Tokens, rng: np.random.Generator, special: SpecialTokens, *, loss_fraction: Fraction
 ) -> Example:
-    """Predict the next token, with loss on a random part of the tokens: causal with as few loss tokens as `prefix`.
+    """Predict the next token, with loss on a random fraction of the tokens: causal, with the loss tokens of `prefix`.
 
     >>> special = SpecialTokens.consecutive(0, mask_sentinels=2)
     >>> example = random_loss(np.arange(20, 28, dtype=np.int32), np.random.default_rng(0), special, loss_fraction=0.5)

@@ -23,7 +23,7 @@ class Metric:
         smallest_effect: the least difference that matters where a lesson sets none.
         needs_infill: whether only arms that were trained to infill have it.
         is_reference: whether it describes the data and not the trained model, so that lessons do not compare it.
-        variant_of: the metric that it measures on a part of the data; None for one that is measured on all.
+        variant_of: the metric that it measures on a part of the data; None: it is measured on all.
     """
 
     name: str

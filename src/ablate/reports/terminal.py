@@ -60,7 +60,7 @@ class _Layout:
 def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
     """Print the question, the notes if wanted, the metrics without and then those with declared comparisons.
 
-    Single sources and parts of the data are shown for the primary metric alone; the files have all. Labels and
+    Single sources and variants of a metric are shown for the primary metric alone; the files have all. Labels and
     verdicts are wrapped at words, so the table fits 80 columns.
     """
     console.print(Text(f"\n{question(lesson)}", style="bold"))

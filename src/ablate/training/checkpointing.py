@@ -54,7 +54,7 @@ class Checkpointing(pl.Callback):
     Args:
         trial_log: runs before this callback, so that a state includes the row of its own step.
         resumed: the checkpoint to resume from; None to start at step 0.
-        is_own: whether it is the trial's own, and not that of the trial that it continues.
+        is_own: whether it is the trial's own checkpoint; else it is its parent's (`schedule.continues_at`).
         memory_fraction: the part of the free memory that a snapshot may take.
 
     Attributes:

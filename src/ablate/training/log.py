@@ -162,7 +162,7 @@ class TrialLog(pl.Callback):
         self.done_evaluations = state["done_evaluations"]
 
     def begin_at(self, module: TrialModule) -> None:
-        """Begin at the counters of a trial that this one continues: what it did is in its own log."""
+        """Begin at the counters of the parent, whose own log holds the earlier steps."""
         self._last = module.counters
         self.done_evaluations = int(self._progress(module) * self.evaluations)
 

@@ -1,4 +1,4 @@
-"""The state of the trial that another one continues (`schedule.continues_at`)."""
+"""The parent of a trial (`schedule.continues_at`): the trial whose last state it continues from."""
 
 from pathlib import Path
 

@@ -96,7 +96,7 @@ def garbage(ledger: Ledger, *, with_trials: bool) -> Iterator[Garbage]:
 
 
 def keeps_final(folder: TrialFolder) -> bool:
-    """Return whether other trials may continue a trial, whose last state was kept for them."""
+    """Return whether a trial keeps its last state for trials that continue it."""
     try:
         return bool(folder.frozen().get("checkpoint", {}).get("keep_final", False))
     except LedgerError:

@@ -7,6 +7,7 @@ checksums, `recipe.json` the files that were read.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -114,7 +115,7 @@ class Corpus:
 
     @cached_property
     def seen(self) -> dict[str, bytes]:
-        """Hash of each held-out document → which of its runs of words stand in train (see `overlap.SeenText`)."""
+        """Hash of each held-out document → which of its 13-grams occur in train documents (see `overlap.SeenText`)."""
         table = pq.read_table(self.folder / "overlap.parquet")
         return dict(zip(table["sha256"].to_pylist(), table["seen"].to_pylist(), strict=True))
 
@@ -193,7 +194,7 @@ def _assemble(work: Path, folder: Path, recipe: Recipe) -> None:
     statistics = Statistics.from_json(row for path in paths for row in read_json(path))
     token_parts = _link_tokens(work, folder, recipe)
     documents = sorted((folder / "documents").iterdir())
-    _check_splits(recipe.corpus, statistics, documents, {part.source for part in token_parts})
+    _check_splits(recipe.corpus, documents, {part.source for part in token_parts})
     pq.write_table(pa.table(_columns(seen_in_train(work)), _SEEN), folder / "overlap.parquet")
     facts = CorpusFacts(
         _manifest(recipe.corpus, documents, token_parts),
@@ -229,38 +230,41 @@ def _link_tokens(work: Path, folder: Path, recipe: Recipe) -> list[TokenPart]:
     return parts
 
 
-def _check_splits(config: CorpusConfig, statistics: Statistics, documents: list[Path], token_sources: set[str]) -> None:
-    for source in config.sources.keys() - token_sources:
-        counts = {split: statistics.total(statistics.documents, source, split) for split in SPLITS}
-        if not all(counts.values()):
-            groups = _groups(documents, source)
-            if groups:
-                raise FailureError(
-                    f"corpus.sources.{source}: too small for a split by package or work: its {groups} groups leave a "
-                    f"split empty ({', '.join(f'{split} {count}' for split, count in counts.items())}). Add packages "
-                    f"or works, raise corpus.test_fraction={config.test_fraction:g} or corpus.val_fraction="
-                    f"{config.val_fraction:g}, or split by document: group_folders: 0 or group_column: null of its "
-                    "readers."
-                )
-            numbers = ", ".join(f"{split} {count}" for split, count in counts.items())
-            raise FailureError(
-                f"corpus.sources.{source}: each split needs a document ({numbers}, without empty and repeated ones). "
-                f"Add files, or raise corpus.val_fraction={config.val_fraction:g} or "
-                f"corpus.test_fraction={config.test_fraction:g}."
-            )
+def _check_splits(config: CorpusConfig, documents: list[Path], token_sources: set[str]) -> None:
+    """Raise FailureError if a reader has no documents in a split."""
+    columns = ["source", "label", "split", "group"]
+    table = pa.concat_tables(pq.read_table(path, columns=columns, partitioning=None) for path in documents)
+    counts, groups = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for row in table.group_by(columns).aggregate([([], "count_all")]).to_pylist():
+        key = (row["source"], row["label"])
+        counts[(*key, row["split"])] += row["count_all"]
+        groups[key] += row["group"] != ""
+    for source in sorted(config.sources.keys() - token_sources):
+        for label in sorted(config.sources[source]):
+            of_splits = {split: counts[source, label, split] for split in SPLITS}
+            if not all(of_splits.values()):
+                where = f"corpus.sources.{config.scored_source(source, label)}"
+                raise _too_small(config, where, of_splits, groups[source, label])
 
 
-def _groups(documents: list[Path], source: str) -> int:
-    """Return how many groups a source's documents form."""
-    tables = (pq.read_table(path, columns=["source", "group"], partitioning=None) for path in documents)
-    rows = (row for table in tables for row in table.to_pylist())
-    return len({row["group"] for row in rows if row["source"] == source} - {""})
+def _too_small(config: CorpusConfig, where: str, documents: dict[Split, int], groups: int) -> FailureError:
+    numbers = ", ".join(f"{split} {count}" for split, count in documents.items())
+    fractions = f"corpus.test_fraction={config.test_fraction:g} or corpus.val_fraction={config.val_fraction:g}"
+    if groups:
+        return FailureError(
+            f"{where}: too small for a split by package or work: its {groups} groups leave a split empty ({numbers}). "
+            f"Add packages or works, raise {fractions}, or split by document: group_folders: 0 or group_column: null."
+        )
+    return FailureError(
+        f"{where}: each split needs a document ({numbers}, without empty and repeated ones). Add files, or raise "
+        f"{fractions}."
+    )
 
 
 def _manifest(config: CorpusConfig, documents: list[Path], token_parts: list[TokenPart]) -> str:
     """Return SHA-256 over the documents, sorted by source and hash, and the shards of tokens, in their order.
 
-    The group of a document decides its split, and its label where there are several what its scores belong to.
+    The group of a document decides its split, and its label names its scores where a source has several readers.
     """
     digest = hashlib.sha256()
     for source in sorted(config.sources):

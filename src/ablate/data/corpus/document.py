@@ -50,12 +50,12 @@ class Document:
         split: train, validation or test.
         source: name of its source.
         label: of the source's reader that it came from.
-        group: the package or work that it belongs to, whose hash decides the split; empty if it stands for itself.
+        group: the package or work that it belongs to, whose hash decides the split; empty: the text's own hash does.
         language: e.g. "Python"; empty if unknown.
         name: where it was found, for people.
         text: all of it.
         signature: MinHash of the text, only while near-duplicates are searched.
-        seen: of a held-out document in shards, which of its runs of words stand in train (see `overlap`).
+        seen: which 13-grams of a held-out document also occur in train documents (see `overlap`); only in shards.
     """
 
     sha256: str

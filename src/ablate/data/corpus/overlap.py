@@ -1,9 +1,10 @@
-"""How much of a held-out document stands word for word in train documents.
+"""How much of a held-out document occurs word for word in train documents.
 
-The measure is that of GPT-3 (Brown et al. 2020, appendix C): runs of 13 words that also occur in train text. Words are
-runs of letters, digits and underscores in lower case, as in `contamination`.
+The measure is that of GPT-3 (Brown et al. 2020, appendix C): 13-grams of words that also occur in the training text.
+Words are runs of letters, digits and underscores in lower case, as in `contamination`.
 
-Shapes: `G` runs (grams) of a text, in their order: one begins at each word except the last twelve.
+Shapes: `W` words of a text; `G` grams, in their order: one begins at each word except the last twelve; `N` distinct
+grams, ascending.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ def _word_id(word: str) -> int:
 
 
 def grams(text: str) -> Grams:
-    """Return the hashes of a text's runs of words, (G,)."""
+    """Return the hashes of a text's grams, (G,)."""
     id_W = np.array([_word_id(word) for word in _words.findall(text.lower())], np.uint64)
     count = max(0, len(id_W) - GRAM_WORDS + 1)
     gram_G = np.zeros(count, np.uint64)
@@ -44,14 +45,14 @@ def grams(text: str) -> Grams:
 
 
 def extents(text: str) -> NDArray[np.int64]:
-    """Return where each run starts and ends, in characters: (G, 2)."""
+    """Return where each gram starts and ends, in characters: (G, 2)."""
     span_W2 = np.array([match.span() for match in _words.finditer(text)], np.int64).reshape(-1, 2)
     count = max(0, len(span_W2) - GRAM_WORDS + 1)
     return np.stack([span_W2[:count, 0], span_W2[GRAM_WORDS - 1 :, 1][:count]], axis=1)
 
 
 def isin_sorted(gram_G: Grams, sorted_N: Grams) -> NDArray[np.bool_]:
-    """Return which runs are among ascending ones, (G,)."""
+    """Return which grams are among ascending ones, (G,)."""
     if not len(sorted_N):
         return np.zeros(len(gram_G), bool)
     place_G = np.minimum(np.searchsorted(sorted_N, gram_G), len(sorted_N) - 1)
@@ -60,11 +61,11 @@ def isin_sorted(gram_G: Grams, sorted_N: Grams) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class SeenText:
-    """Which runs of a held-out text also stand in train text.
+    """Which grams of a held-out text also occur in the training text.
 
     Attributes:
-        extent_G2: where each run starts and ends in the text.
-        is_seen_G: whether it stands in train.
+        extent_G2: where each gram starts and ends in the text.
+        is_seen_G: whether it occurs in the training text.
     """
 
     extent_G2: NDArray[np.int64]
@@ -72,7 +73,7 @@ class SeenText:
 
     @classmethod
     def of(cls, document: Document) -> "SeenText | None":
-        """Return what the preparation found; None for a document whose overlap was not measured."""
+        """Return what the preparation found; None if it did not measure the document's overlap."""
         if document.seen is None:
             return None
         extent_G2 = extents(document.text)
@@ -80,20 +81,20 @@ class SeenText:
         return cls(extent_G2, np.unpackbits(packed, count=len(extent_G2)).astype(bool))
 
     def within(self, first: int, last: int) -> tuple[int, int]:
-        """Return how many of the runs inside the characters first … last − 1 stand in train, and how many there are."""
+        """Count the grams within characters first … last − 1: those that occur in the training text, and all."""
         inside_G = (self.extent_G2[:, 0] >= first) & (self.extent_G2[:, 1] <= last)
         return int((self.is_seen_G & inside_G).sum()), int(inside_G.sum())
 
 
 def write_held_out_grams(work: Path, folder: Path, number: int, advance: Advance) -> None:
-    """Write the runs of all held-out documents, ascending."""
+    """Write the distinct grams of all held-out documents."""
     found = [grams(document.text) for path in _merged(work) for document in _held_out([path])]
     np.save(folder / "grams.npy", np.unique(np.concatenate([np.zeros(0, np.uint64), *found])))
     advance(1)
 
 
 def find_seen_grams(work: Path, folder: Path, number: int, advance: Advance) -> None:
-    """Write which held-out runs stand in the train documents of a range of hashes, ascending."""
+    """Write the held-out grams that occur in the train documents of one bucket."""
     wanted_N = np.load(work / "grams/00000/grams.npy", mmap_mode="r")
     is_seen_N = np.zeros(len(wanted_N), bool)
     [path] = (work / "merge" / f"{number:05d}").glob("documents.parquet")
@@ -106,7 +107,7 @@ def find_seen_grams(work: Path, folder: Path, number: int, advance: Advance) -> 
 
 
 def seen_in_train(work: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the hash of each held-out document with a bit for each of its runs: whether it stands in train."""
+    """Yield the hash of each held-out document, and a bit for each of its grams: whether train documents have it."""
     parts = [np.load(path) for path in sorted((work / "overlap").glob("[0-9]*/seen.npy"))]
     seen_N = np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
     for document in _held_out(_merged(work)):

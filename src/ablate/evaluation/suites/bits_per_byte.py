@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ablate.config.fields import Count
 from ablate.config.trial import TrialConfig
+from ablate.evaluation.amount import affordable
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.overlap import rows_with_clean, with_clean
 from ablate.evaluation.passages import Passage, passages
@@ -60,41 +61,52 @@ METRICS = (
     ),
     Metric(
         "train_overlap",
-        "fraction of the passages' runs of 13 words that also stand in train text.",
-        "fraction of runs",
+        "fraction of the passages' 13-grams of words that also occur in the training text.",
+        "fraction of 13-grams",
         Direction.MINIMIZE,
         SMALLEST_EFFECT,
         is_reference=True,
     ),
 )
-# Passages of so many bytes per token of a window hardly ever fill more than one.
+# A passage of so many bytes per token of the window rarely needs more than one window.
 BYTES_PER_TOKEN = 2.5
 
 
 def passage_length(trial: TrialConfig, passage_bytes: int | None) -> int:
-    """Return the bytes of a passage: as configured, or as the trial's window has room for."""
+    """Return the bytes of a passage: as configured, or what fits into the trial's window."""
     return passage_bytes or max(2, int(BYTES_PER_TOKEN * trial.scale.window_tokens))
 
 
+def passage_count(trial: TrialConfig, passages_per_source: int | None) -> int:
+    """Return the passages of each source: as configured, or as many as a tenth of the training's time reads."""
+    # Each is read twice: left to right, and in the arm's own way.
+    return passages_per_source or affordable(trial, 2 * trial.scale.window_tokens)
+
+
 def _data(trial: TrialConfig) -> Any:
-    """Return what identifies the passages; windows of other lengths choose other ones, unless their length is given."""
-    passage_bytes = trial.evaluation.suites["bits_per_byte"].get("passage_bytes")
-    return [corpus_content(trial), None if passage_bytes else passage_length(trial, None)]
+    """Return what identifies the passages: the corpus, and what the configuration leaves to the window and budget."""
+    given = trial.evaluation.suites["bits_per_byte"]
+    length, count = given.get("passage_bytes"), given.get("passages_per_source")
+    return [
+        corpus_content(trial),
+        None if length else passage_length(trial, None),
+        None if count else passage_count(trial, None),
+    ]
 
 
 @suite(code_version=3, metrics=METRICS, data=_data)
 def bits_per_byte(
-    held_out: HeldOut, *, passage_bytes: Annotated[int, Field(ge=2)] | None, passages_per_source: Count
+    held_out: HeldOut, *, passage_bytes: Annotated[int, Field(ge=2)] | None, passages_per_source: Count | None
 ) -> Scorer:
-    """Score passages at hashed places of the documents of each source.
+    """Score passages of each source, at offsets drawn from the hash of their document.
 
     Args:
         held_out: the split.
-        passage_bytes: the length of a passage; null is what the trial's window has room for.
-        passages_per_source: how many, of each scored source.
+        passage_bytes: the length of a passage; null: what fits into the trial's window.
+        passages_per_source: how many, of each scored source; null: what a tenth of the training's time reads.
     """
-    length = passage_length(held_out.trial, passage_bytes)
-    chosen = passages(held_out, passage_bytes=length, passages_per_source=passages_per_source)
+    length, count = passage_length(held_out.trial, passage_bytes), passage_count(held_out.trial, passages_per_source)
+    chosen = passages(held_out, passage_bytes=length, passages_per_source=count)
 
     def rows(reader: "ModelReader") -> Iterator[Row]:
         yield from passage_rows(reader, chosen, held_out.prompts)
@@ -135,8 +147,8 @@ def unigram_rows(chosen: Sequence[Passage], probability_V: NDArray[np.float64]) 
 
 
 def overlap_rows(chosen: Sequence[Passage]) -> Iterator[Row]:
-    """Runs of words of each passage that also stand in train text, and all runs."""
+    """Yield each passage's 13-grams that also occur in the training text, and all of its 13-grams."""
     for passage in chosen:
         if passage.overlap is not None and passage.overlap[1]:
-            seen, runs = passage.overlap
-            yield Row("train_overlap", passage.source, passage.document, seen, runs)
+            seen, grams = passage.overlap
+            yield Row("train_overlap", passage.source, passage.document, seen, grams)

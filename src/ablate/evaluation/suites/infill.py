@@ -1,10 +1,10 @@
 """Infilling: the bytes of a middle, given the text around it.
 
 `infill_bpb_both`: arms that were trained to infill, each prompted in its own format. `infill_bpb_left`: the same
-middles after their left side alone, every arm. Both stand apart for `_aligned` middles, which begin and end at borders
-of the tokens of their document, and `_unaligned` ones, which no token-level training row has. `infill_exact_<kind>`:
-the fraction of middles whose tokens are all the model's first choice, including the `<eom>` that ends them: what greedy
-decoding would write.
+middles after their left side alone, every arm. Both are also reported apart for `_aligned` middles, which begin and end
+at token borders of their document, and for `_unaligned` ones, which do not occur in token-level training rows.
+`infill_exact_<kind>`: the fraction of middles whose tokens are all the model's first choice, including the `<eom>` that
+ends them: what greedy decoding would write.
 
 The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one line, several lines, a random span.
 """
@@ -13,16 +13,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ablate.config.fields import Count
+from ablate.config.trial import TrialConfig
+from ablate.evaluation.amount import affordable
 from ablate.evaluation.held_out import HeldOut, HeldOutDocument
 from ablate.evaluation.overlap import Overlap, rows_with_clean, with_clean
 from ablate.evaluation.passages import EVALUATION_SEED
 from ablate.evaluation.reading import Reading
 from ablate.evaluation.suite import Row, Scorer, suite
+from ablate.identity import corpus_content
 from ablate.objectives.example import Tokens
 from ablate.objectives.prompt import Prompts
 from ablate.objectives.randomness import key64, keyed_rng
@@ -53,8 +56,8 @@ def _bits(name: str, meaning: str, *, needs_infill: bool, variant_of: str | None
 
 
 BORDERS = {
-    "aligned": "whose middles begin and end at borders of the document's tokens",
-    "unaligned": "whose middles begin or end inside a token of the document",
+    "aligned": "of middles that begin and end at token borders of the document",
+    "unaligned": "of middles that begin or end inside a token of the document",
 }
 METRICS = with_clean(
     (
@@ -73,7 +76,7 @@ METRICS = with_clean(
         *(
             _bits(
                 f"infill_bpb_{sides}_{border}",
-                f"infill_bpb_{sides}, {which}.",
+                f"infill_bpb_{sides} {which}.",
                 needs_infill=sides == "both",
                 variant_of=f"infill_bpb_{sides}",
             )
@@ -94,8 +97,8 @@ class Middle:
     Attributes:
         kind: `single_line`, `multi_line` or `random_span`.
         middle_bytes: length of the text that it held.
-        is_aligned: whether it begins and ends at borders of the tokens of the whole.
-        overlap: how many of the runs of 13 words, sides included, also stand in train text, of how many.
+        is_aligned: whether it begins and ends at token borders of its document.
+        overlap: the number of 13-grams, sides included, that also occur in the training text, and of all.
     """
 
     kind: str
@@ -109,24 +112,36 @@ class Middle:
     overlap: Overlap
 
 
-@suite(code_version=3, metrics=METRICS)
-def infill(held_out: HeldOut, *, middles_per_source: Count, context_bytes: Count, middle_bytes: Count) -> Scorer:
+def middle_count(trial: TrialConfig, middles_per_source: int | None) -> int:
+    """Return the middles of each kind and source: as configured, or as many as a tenth of the training's time reads."""
+    # Each is read twice, after its left side and between both; a reading is seldom longer than a window.
+    return middles_per_source or affordable(trial, 2 * len(KINDS) * trial.scale.window_tokens)
+
+
+def _data(trial: TrialConfig) -> Any:
+    """Return what identifies the middles: the corpus, and their number where it follows from the budget."""
+    count = trial.evaluation.suites["infill"].get("middles_per_source")
+    return [corpus_content(trial), None if count else middle_count(trial, None)]
+
+
+@suite(code_version=3, metrics=METRICS, data=_data)
+def infill(held_out: HeldOut, *, middles_per_source: Count | None, context_bytes: Count, middle_bytes: Count) -> Scorer:
     """Score middles of each kind in the documents of each scored source.
 
     Args:
         held_out: the split.
-        middles_per_source: how many of each kind.
+        middles_per_source: how many of each kind and source; null: what a tenth of the training's time reads.
         context_bytes: the most text on either side of a middle.
         middle_bytes: the longest middle.
     """
-    chosen = middles(held_out, middles_per_source, context_bytes, middle_bytes)
+    chosen = middles(held_out, middle_count(held_out.trial, middles_per_source), context_bytes, middle_bytes)
     return lambda reader: middle_rows(reader, chosen, held_out.prompts)
 
 
 def middles(held_out: HeldOut, middles_per_source: int, context_bytes: int, middle_bytes: int) -> list[Middle]:
-    """Middles of each kind: one in each document, then a second one in each, …; on the validation split one in each.
+    """Return the middles of each kind: one of each document, then a second one of each, and so on.
 
-    A document without lines that are short enough has none of lines.
+    On the validation split, one of each document. A document without short enough lines has none of the kinds of lines.
     """
     gaps: list[tuple[str, HeldOutDocument, Gap]] = []
     for _, of_source in groupby(held_out.measured_documents(middles_per_source), key=lambda document: document.source):
@@ -159,14 +174,14 @@ def middles(held_out: HeldOut, middles_per_source: int, context_bytes: int, midd
 def _spread(
     documents: Sequence[HeldOutDocument], kind: str, most_bytes: int, most: int
 ) -> Iterator[tuple[HeldOutDocument, "Gap"]]:
-    """Yield at most so many different gaps of a kind, the documents in turn."""
+    """Yield up to `most` different gaps of a kind, from the documents in turn."""
     found: set[tuple[str, Gap]] = set()
-    # A document of few lines repeats its gaps; so many turns find nearly all of them.
+    # A document of few lines draws the same gap again; twice the turns find nearly all of them.
     for turn in range(2 * -(-most // len(documents))):
         for document in documents:
             if len(found) == most:
                 return
-            # The first turn draws as a single one does.
+            # The first turn has the key that one middle per document has.
             rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, kind if turn == 0 else f"{kind}{turn}")
             gap = KINDS[kind](document.text, rng, most_bytes)
             if gap is not None and (document.name, gap) not in found:

@@ -18,8 +18,7 @@ from ablate.errors import FailureError
 class PackageFiles:
     """Files of an installed package whose path matches a glob pattern.
 
-    Files that share their first `group_folders` folders are in one split, tests with what they test; 0: each file by
-    itself.
+    Files that share their first `group_folders` folders are in one split, with their tests; 0: each file by itself.
     """
 
     package: str

@@ -22,7 +22,7 @@ class RawDocument:
         text: all of it.
         language: e.g. "Python", "English"; empty if the source does not name it.
         licences: all licences of the text; empty if the source names none.
-        group: what its split is drawn by, together with all other texts of the group; empty for the text itself.
+        group: the package or work that it belongs to, all of which is in one split; empty: the text by itself.
     """
 
     name: str
