@@ -25,5 +25,5 @@ def summary(documents: pd.DataFrame) -> dict[str, float]:
     sums["whole"] = sums["source"].str.partition(".")[0]
     of_readers = sums[sums["source"] != sums["whole"]]
     several = of_readers.groupby(["metric", "whole"], as_index=False)["value"].mean()
-    by_source |= {f"{row.metric}/{row.whole}": float(row.value) for row in several.itertuples()}  # type: ignore[arg-type]
+    by_source |= {f"{row.metric}/{row.whole}": float(row.value) for row in several.itertuples()}
     return by_source | {str(metric): float(value) for metric, value in sums.groupby("metric")["value"].mean().items()}
