@@ -47,6 +47,19 @@ def test_variance_components_recover_simulated_ones(tmp_path: Path) -> None:
     assert variance.document_degrees == pytest.approx(2 * (documents - 1), rel=0.05)
 
 
+def test_a_source_of_several_readers_has_the_documents_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.ledgers.SOURCES", ("code.a", "code.b"))
+    documents = Documents(made(tmp_path))
+    [of_source, whole] = (
+        documents.of_contrast(*against_baseline(["causal", "other"], "causal", metric))
+        for metric in ("bpb_full/code", "bpb_full")
+    )
+    assert list(of_source) == ["code.a", "code.b"]
+    assert all(np.array_equal(of_source[name], whole[name]) for name in whole)
+    [alone] = against_baseline(["causal", "other"], "causal", "bpb_full/code.a")
+    assert list(documents.of_contrast(alone)) == ["code.a"]
+
+
 def test_a_comparison_has_the_interval_over_seeds_and_documents_and_the_one_over_seeds_alone(tmp_path: Path) -> None:
     lesson = Lesson.of(made(tmp_path))
     [comparison] = lesson.comparisons
