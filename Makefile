@@ -37,10 +37,12 @@ docs: $(VENV)/installed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 
-test: check unit
+# Both at once: tests that wait leave the types a core.
+test: $(VENV)/installed
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit
 
 test-all: check
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(VENV)/installed
 	@$(BIN)/ruff format --check .
@@ -48,7 +50,7 @@ check: $(VENV)/installed
 	@$(BIN)/mypy
 
 unit: $(VENV)/installed
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
 bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py

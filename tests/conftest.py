@@ -1,6 +1,8 @@
 """A small world: two sources of made-up text, a small model, and a trial composed from our own YAML."""
 
+import gc
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ablate.config.parse import composed_from_container
 from ablate.config.trial import TrialConfig
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.grid.resolve import Resolver
+from ablate.reports import report
 from tests.support.text import write_text
 from tests.support.trials import MakeTrial, small_container
 
@@ -23,6 +26,22 @@ torch.set_num_threads(1)
 # A shell's background job ignores Ctrl-C and hands that down to what it starts. Tests send it, and wait for its effect.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now, half a million objects, out of every search for garbage."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def no_figures() -> Iterator[None]:
+    """Let grids end without figures and page, which take longer than a tiny trial."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "save", lambda *figure: None)
+        patch.setattr(report, "draw_curves", lambda lesson: None)
+        patch.setattr(report, "draw_forest", lambda lesson: None)
+        patch.setattr(report, "write_page", lambda lessons, path: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from tests.support.in_process import run_in_process
 from tests.support.packages import run_with_package, write_tutorial_package
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def times(folder: TrialFolder) -> dict[str, int]:
     """When each file of a trial that training or scoring writes was changed."""

@@ -8,6 +8,8 @@ import pytest
 from tests.support.in_process import Completed, run_in_process
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 SMALL = ["tokenizer.vocab_size=340", "tokenizer.mask_sentinels=16", "scale.window_tokens=40", "mixture=text"]
 
 

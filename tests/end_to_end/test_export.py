@@ -30,6 +30,8 @@ from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 from tests.support.trials import MakeTrial
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 SIZE = ["scale.n_heads=4", "budget.train_tokens=8000"]
 SHAPE = [*SIZE, "optimizer.learning_rate=1e-2"]
 

@@ -15,6 +15,8 @@ from tests.support.command_line import ablate
 from tests.support.scored_grids import scoring_launcher
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 # Two looks, at two seeds and at three; no arm is equivalent within an effect as small as that.
 LESSON = [
     *("-m", "objective=causal,mixed", "replicates=2", "max_replicates=3"),

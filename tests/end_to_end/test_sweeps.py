@@ -23,9 +23,12 @@ from tests.support.command_line import ablate, command
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 SMALL = ["evaluation.val_evaluations=4", "evaluation=bits_per_byte", "tracking=none"]
 SWEEP = ["-m", RATE, "objective=causal,mixed", "replicates=2", "hydra.sweeper.n_trials=3", *SMALL]
+SHORT_SWEEP = ["-m", RATE, "objective=causal,mixed", "replicates=1", "hydra.sweeper.n_trials=2", *SMALL]
 PRUNED = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruners.median.n_startup_trials=1"]
 
 
@@ -167,15 +170,15 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(swept: tuple[Path, str], tm
     folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "killed" / "text")).parent
     for kill in range(kills):
         process = subprocess.Popen(
-            command(folder, *SWEEP), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
+            command(folder, *SHORT_SWEEP), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
         )
         _wait_for_trials(folder, at_least=2 * kill + 1)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    done = ablate(folder, *SWEEP)
+    done = ablate(folder, *SHORT_SWEEP)
     assert done.returncode == 0, done.stdout + done.stderr
     for trials in studies(folder).values():
-        assert len(trials) == 3, "no candidate is lost, and none is made twice"
+        assert len(trials) == 2, "no candidate is lost, and none is made twice"
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     there, here = studies(swept[0]), studies(folder)
     # A study's first candidate depends on no results, and nothing prunes it.
@@ -194,7 +197,7 @@ def _wait_for_trials(folder: Path, *, at_least: int) -> None:
 
 def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "shared" / "text")).parent
-    words = [*SWEEP, f"hydra.sweeper.storage=sqlite:///{folder}/studies.db", "hydra.sweeper.n_trials=4"]
+    words = [*SHORT_SWEEP, f"hydra.sweeper.storage=sqlite:///{folder}/studies.db"]
     both = [
         subprocess.Popen(
             command(folder, *words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -204,7 +207,7 @@ def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> 
     printed = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     for trials in studies(folder).values():
-        assert len(trials) == 4
+        assert len(trials) == 2
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert set(attempts(folder).values()) == {1}, "nothing is run twice"
     assert not list((folder / "runs" / "tunings" / "owners").iterdir()), "who ran it is gone"

@@ -11,6 +11,8 @@ from tests.support.command_line import ablate
 from tests.support.scored_grids import scoring_launcher
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 SCORES = {
     "causal": lambda seed: 2 + 0.1 * seed + 0.001 * (seed % 2),
     "prefix": lambda seed: 2.5 + 0.1 * seed + 0.002 * (seed % 3),

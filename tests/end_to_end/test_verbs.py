@@ -14,6 +14,8 @@ from tests.support.command_line import ablate, start, wait_for
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 GRID = ["-m", "optimizer.learning_rate=1e-3,40", "seed=0,1", "optimizer.clip_norm=0", "divergence.window_steps=2"]
 
 

@@ -47,7 +47,9 @@ def test_with_many_seeds_critical_values_are_dunnetts(comparisons: int, degrees:
     assert critical.value > published - 0.02
 
 
-@pytest.mark.parametrize("noises", [(1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1)])
+@pytest.mark.parametrize(
+    "noises", [(2, 1, 1, 1), *(pytest.param(each, marks=pytest.mark.slow) for each in ((1, 1, 1, 1), (1, 2, 1, 1)))]
+)
 def test_intervals_cover_simultaneously_whatever_the_seed_effects(noises: tuple[float, ...]) -> None:
     """1 000 grids with large seed effects and no arm effect: all intervals cover 0 in 95% of them."""
     rng = np.random.default_rng(1)
@@ -58,16 +60,17 @@ def test_intervals_cover_simultaneously_whatever_the_seed_effects(noises: tuple[
     assert 0.93 <= covered / 1000 <= 0.97
 
 
-def test_looks_share_one_error() -> None:
+@pytest.mark.parametrize("grids", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_looks_share_one_error(grids: int) -> None:
     """Stopping once an interval excludes 0 errs in 5% of the grids, all looks together; without spending in 8%."""
     rng = np.random.default_rng(2)
     looks, wrong, unadjusted = [3, 5, 8], 0, 0
-    for _ in range(1000):
+    for _ in range(grids):
         values = pd.DataFrame(rng.normal(size=(3, 8)), index=list("abc"))
         wrong += any(not covers(to_baseline(values.iloc[:, :look], looks)) for look in looks)
         unadjusted += any(not covers(to_baseline(values.iloc[:, :look])) for look in looks)
-    assert wrong / 1000 <= 0.062
-    assert unadjusted / 1000 > 0.07
+    assert wrong / grids <= 0.062
+    assert unadjusted / grids > 0.07
 
 
 def test_equivalence_at_the_border_is_rarely_claimed() -> None:
@@ -154,8 +157,15 @@ def test_equivalence_takes_less_than_the_interval_of_the_difference() -> None:
         assert abs(comparison.difference) < comparison.margin < max(-comparison.low, comparison.high)
 
 
-@pytest.mark.parametrize("arms", [3, 6])
-@pytest.mark.parametrize("noise", ["another arm 10×", "all but one are twins of the baseline"])
+@pytest.mark.parametrize(
+    ("noise", "arms"),
+    [
+        ("another arm 10×", 3),
+        pytest.param("another arm 10×", 6, marks=pytest.mark.slow),
+        pytest.param("all but one are twins of the baseline", 3, marks=pytest.mark.slow),
+        pytest.param("all but one are twins of the baseline", 6, marks=pytest.mark.slow),
+    ],
+)
 def test_one_noisy_comparison_among_quiet_ones_errs_no_more_often(noise: str, arms: int) -> None:
     """Three seeds, 1 000 grids. Shrunk towards the mean over comparisons alone, 8 to 10% of them are wrong."""
     rng = np.random.default_rng(10)

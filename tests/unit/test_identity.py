@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,7 @@ GOLDEN = {
 }
 
 
+@cache
 def default_id(*overrides: str) -> str:
     return trial_id(composed_from_container(default_container(*overrides)).trial)
 

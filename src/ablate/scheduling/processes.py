@@ -5,6 +5,7 @@ job. Supervisors are its children, and so are their workers and the loaders of t
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,8 @@ def start_process(function: str, *arguments: Any, output: Path | None = None) ->
 
 
 def _enter(function: str, arguments: tuple[Any, ...], output: Path | None) -> None:
+    # What the server imported lives as long as this process. Searching it for garbage would also copy its memory.
+    gc.freeze()
     _share_server()
     # Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean for this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
