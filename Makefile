@@ -39,7 +39,7 @@ docs: $(VENV)/installed
 
 # Both at once: tests that wait leave the types a core.
 test: $(VENV)/installed
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit
+	@$(MAKE) --no-print-directory --jobs=2 check unit
 
 test-all: check
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
