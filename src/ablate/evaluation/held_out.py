@@ -37,17 +37,22 @@ class HeldOut:
     """One held-out split of a trial's corpus, with the tokenizer and the prompts of the trial.
 
     Attributes:
+        shards: None where no suite reads the corpus, and the tokenizer does not come from it.
         split: `validation` is scored during training and tuning, `test` once at the end.
     """
 
     trial: TrialConfig
-    shards: "Shards"
+    shards: "Shards | None"
     split: HeldOutSplit
 
-    @property
+    @cached_property
     def tokenizer(self) -> "Tokenizer":
         """The trial's tokenizer."""
-        return self.shards.tokenizer
+        if self.shards is not None:
+            return self.shards.tokenizer
+        from ablate.data.tokens.tokenizer import Tokenizer
+
+        return Tokenizer.of(self.trial.tokenizer, lambda: iter(()))
 
     def documents(self, per_source: int) -> Iterator[tuple[str, str, str]]:
         """(source, name, text) of each scored source's first documents by hash, sources in the order of their names.
@@ -62,6 +67,7 @@ class HeldOut:
         """Return the documents like `documents`, with their overlap with the training text."""
         from ablate.data.corpus.overlap import SeenText
 
+        assert self.shards is not None
         corpus = self.trial.corpus
         if self.split == "validation":
             per_source = min(per_source, self.trial.evaluation.val_documents_per_source)

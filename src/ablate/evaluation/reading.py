@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from ablate.objectives.example import Tokens
 from ablate.objectives.prompt import Prompt
 
+# The most that any format writes beside the text.
+STRUCTURE_TOKENS = 8
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -56,3 +59,14 @@ def views(reading: int, tokens: int, scored_from: int, context_tokens: int) -> I
         yield View(reading, start, end, scored_from)
         scored_from = end
         start = end - context_tokens // 2
+
+
+def fitted_sides(prefix_T: Tokens, suffix_T: Tokens, room: int) -> tuple[Tokens, Tokens]:
+    """Return the text on both sides of a middle with at most so many tokens; what is farthest from it is lost."""
+    before, after = len(prefix_T), len(suffix_T)
+    if before + after <= room:
+        return prefix_T, suffix_T
+    room = max(0, room)
+    before = min(before, max(room // 2, room - after))
+    after = min(after, room - before)
+    return prefix_T[len(prefix_T) - before :], suffix_T[:after]

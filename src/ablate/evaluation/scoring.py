@@ -4,13 +4,14 @@ Shapes: `B` views, `T` positions, padded to the longest of a batch; `N` scored p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.batches.batch import Batch
 from ablate.evaluation.reading import Reading, TokenScores, View, views
+from ablate.evaluation.suite_run import SuiteRun
 from ablate.model.build import Model
 from ablate.ranks import ALONE, Ranks
 
@@ -29,12 +30,14 @@ class ModelReader:
         context_tokens: that it reads at once; longer readings are read in overlapping views.
         rows_per_batch: views at once.
         ranks: those that share the reading.
+        run: where the suite that uses it keeps its work.
     """
 
     model: Model
     context_tokens: int
     rows_per_batch: int
     ranks: Ranks = ALONE
+    run: SuiteRun = field(default_factory=SuiteRun)
 
     def score(self, readings: Sequence[Reading]) -> list[TokenScores]:
         """The scores of each reading, in their order."""

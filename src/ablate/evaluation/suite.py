@@ -5,7 +5,7 @@ entry point (`docs/tutorial/adding-a-suite.md`). This module and the declaration
 grid reads them before anything runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +37,11 @@ class Row(NamedTuple):
 Scorer = Callable[["ModelReader"], Iterable[Row]]
 
 
+def no_metric(parameters: Parameters) -> Mapping[str, str]:
+    """Return {}: the suite has all its metrics whatever its parameters are."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Suite(Component):
     """A registered suite.
@@ -46,11 +51,18 @@ class Suite(Component):
             model on it. Its keyword-only parameters are what YAML sets below `evaluation.suites.<name>`.
         metrics: all that its rows are in.
         data: what identifies the data that it reads, as plain values; part of the suite's id.
+        reads_corpus: whether it scores held-out text of the trial's corpus. Another suite brings its own problems: they
+            have no sources and no validation split.
+        operational: parameters that say where something is, and do not count for the suite's id.
+        missing: of given parameters, the metrics that the suite will not have, and what to type to have them.
     """
 
     function: Callable[..., Scorer]
     metrics: tuple[Metric, ...]
     data: Callable[[TrialConfig], Any]
+    reads_corpus: bool = True
+    operational: frozenset[str] = frozenset()
+    missing: Callable[[Parameters], Mapping[str, str]] = no_metric
 
 
 class SuiteRegistry(Registry[Suite]):
@@ -77,6 +89,9 @@ def suite(
     metrics: Sequence[Metric],
     data: Callable[[TrialConfig], Any] = corpus_content,
     problem: Callable[[Parameters], str | None] = no_problem,
+    reads_corpus: bool = True,
+    operational: Collection[str] = (),
+    missing: Callable[[Parameters], Mapping[str, str]] = no_metric,
 ) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
     """Register the function below as a suite under its own name.
 
@@ -85,10 +100,24 @@ def suite(
         metrics: all that its rows are in.
         data: what identifies the data that it reads; without it, the test split of the trial's corpus.
         problem: what is wrong with parameters that are each valid, or None.
+        reads_corpus: see `Suite`.
+        operational: see `Suite`.
+        missing: see `Suite`.
     """
 
     def register(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
-        SUITES.add(Suite(function.__name__, function, code_version, problem, tuple(metrics), data))
+        component = Suite(
+            function.__name__,
+            function,
+            code_version,
+            problem,
+            tuple(metrics),
+            data,
+            reads_corpus,
+            frozenset(operational),
+            missing,
+        )
+        SUITES.add(component)
         return function
 
     return register
@@ -114,10 +143,11 @@ def suite_ids(trial: TrialConfig) -> dict[str, str]:
 
     Equal ids mean the same data, scored by the same code in the same way. Raises UsageError like `checked_suites`.
     """
-    return {
-        name: digest12([name, parameters, suite.code_version, suite.data(trial)])
-        for name, (suite, parameters) in checked_suites(trial).items()
-    }
+    ids = {}
+    for name, (suite, parameters) in checked_suites(trial).items():
+        counting = {key: value for key, value in parameters.items() if key not in suite.operational}
+        ids[name] = digest12([name, counting, suite.code_version, suite.data(trial)])
+    return ids
 
 
 def suite_id(trial: TrialConfig, name: str) -> str:
@@ -126,8 +156,9 @@ def suite_id(trial: TrialConfig, name: str) -> str:
 
 
 def validation_id(trial: TrialConfig) -> str:
-    """The id of what a trial is scored on during training and tuning: all its suites on the validation split."""
-    return digest12([trial.evaluation.val_documents_per_source, suite_ids(trial)])
+    """The id of what a trial is scored on during training and tuning: its suites that have a validation split."""
+    suites = {name: id_ for name, id_ in suite_ids(trial).items() if SUITES[name].reads_corpus}
+    return digest12([trial.evaluation.val_documents_per_source, suites])
 
 
 def metrics_of(names: Iterable[str]) -> dict[str, Metric]:
@@ -140,12 +171,12 @@ def metric_of(name: str) -> Metric:
     return metrics_of(SUITES)[name.split("/")[0]]
 
 
-def scored_names(names: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
+def scored_names(names: Iterable[str], sources: Collection[str]) -> dict[str, str]:
     """Each name of a metric that lessons may compare, with and without a source, and the suite that scores it."""
     return {
         name: suite
         for suite in names
         for metric in SUITES[suite].metrics
         if not metric.is_reference
-        for name in (metric.name, *(f"{metric.name}/{source}" for source in sources))
+        for name in (metric.name, *(f"{metric.name}/{source}" for source in sources if SUITES[suite].reads_corpus))
     }

@@ -13,6 +13,7 @@ from ablate.evaluation.held_out import HeldOut
 def unigram_V(held_out: HeldOut) -> NDArray[np.float64]:
     """Token probabilities of the training mixture, add-one smoothed, `<|endoftext|>` left out."""
     trial, shards = held_out.trial, held_out.shards
+    assert shards is not None
     total = np.zeros(trial.tokenizer.vocab_size)
     mixture = Mixture.of(trial.mixture, trial.data_seed, trial.budget_rows)
     for source, weight in zip(mixture.sources, mixture.counts(trial.budget_rows), strict=True):

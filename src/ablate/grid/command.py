@@ -5,7 +5,8 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablate import CONF
 from ablate.errors import UsageError, UserError
+from ablate.grid.expand import default_container
 from ablate.grid.reword import reworded
 from ablate.grid.words import with_quoted_text
 from ablate.scheduling.launchers.hydra import quoted, run
@@ -37,27 +39,59 @@ def run_hydra(verb: str, flags: Mapping[str, Any], overrides: Sequence[str], nam
     Raises:
         UserError: Hydra could not compose the configuration, or the verb failed.
     """
-    # Neither shells nor Hydra expand ~ after a dotted key.
-    overrides = [re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word) for word in overrides]
+    overrides = [_with_home(word) for word in overrides]
     readable = with_quoted_text([with_launcher(word) for word in overrides])
     words = [word for name, value in flags.items() for word in ([name] if value is True else [name, value])]
     typed = ["python", "-m", "ablate", *words, *overrides]
-    try:
+    with _rewording(overrides):
         if not flags.keys().isdisjoint(PRINTING):
             _print([*words, *readable])
             return 0
-        _multirun(
-            [
-                *readable,
-                *([f"hydra.searchpath=[{quoted(f'file://{flags[CONFIG_DIR]}')}]"] if CONFIG_DIR in flags else []),
-                f"hydra.sweeper.verb={verb}",
-                f"hydra.sweeper.is_grid={str('-m' in flags).lower()}",
-                f"hydra.sweeper.command={quoted(shlex.join(typed))}",
-                f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
-            ]
-        )
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        try:
+            _multirun(
+                [
+                    *readable,
+                    *_searchpath(flags.get(CONFIG_DIR)),
+                    f"hydra.sweeper.verb={verb}",
+                    f"hydra.sweeper.is_grid={str('-m' in flags).lower()}",
+                    f"hydra.sweeper.command={quoted(shlex.join(typed))}",
+                    f"hydra.sweeper.names=[{','.join(map(quoted, names))}]",
+                ]
+            )
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def composed(overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
+    """Compose overrides for a verb that runs no grid, as a plain container.
+
+    Args:
+        overrides: the options, as KEY=VALUE.
+        config_dir: a folder with more choices.
+
+    Raises:
+        UsageError: Hydra could not compose them.
+    """
+    overrides = [_with_home(word) for word in overrides]
+    with _rewording(overrides):
+        return default_container(*with_quoted_text(overrides), *_searchpath(config_dir))
+
+
+def _with_home(word: str) -> str:
+    # Neither shells nor Hydra expand ~ after a dotted key.
+    return re.sub(r"(?<=[=,\[])~/", lambda _: f"{Path.home()}/", word)
+
+
+def _searchpath(config_dir: str | None) -> list[str]:
+    return [] if config_dir is None else [f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]"]
+
+
+@contextmanager
+def _rewording(overrides: Sequence[str]) -> Iterator[None]:
+    """Raise Hydra's errors inside the block as UsageErrors in our words."""
+    try:
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(reworded(error, overrides)) from error
     except ValueError as error:
@@ -66,7 +100,6 @@ def run_hydra(verb: str, flags: Mapping[str, Any], overrides: Sequence[str], nam
         if isinstance(error, UserError) or Path(hydra.__file__).parent not in raised_in.parents:
             raise
         raise UsageError(reworded(error, overrides)) from error
-    return 0
 
 
 def with_launcher(word: str) -> str:

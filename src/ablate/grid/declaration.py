@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ablate.config.grid import LessonConfig
 from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
-from ablate.evaluation.suite import SUITES, metric_of, scored_names
+from ablate.evaluation.suite import SUITES, checked_suites, metric_of, scored_names
 from ablate.grid.cell import Cell
 from ablate.identity import semantic
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
@@ -156,11 +156,18 @@ def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
                 f"{key}={name}: is scored by the suite {suite}; evaluation names only {', '.join(suites)}. "
                 f"Type evaluation=[{','.join([*suites, suite])}]."
             )
+        component, parameters = checked_suites(trial)[suite]
+        if (remedy := component.missing(parameters).get(name)) is not None:
+            raise UsageError(f"{key}={name}: the suite {suite} writes too few samples for it. Type {remedy}")
         if metric_of(name).needs_infill and Objective.of(trial).infilling_task is None:
             raise UsageError(
                 f"{key}={name}: only arms that are trained to infill have it, and {label} is not. Choose other arms, "
-                "or infill_bpb_left, which every arm has."
+                f"or {_left(suite)}, which every arm has."
             )
+
+
+def _left(suite: str) -> str:
+    return next(metric.name for metric in SUITES[suite].metrics if metric.name.endswith("bpb_left"))
 
 
 def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:

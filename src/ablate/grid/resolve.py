@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ablate.config.data import CorpusConfig, ReaderConfig
 from ablate.config.parse import plain
-from ablate.config.trial import TrialConfig
+from ablate.config.trial import EvaluationConfig, TrialConfig
 from ablate.errors import UsageError
+from ablate.evaluation.suite import SUITES
 from ablate.identity import digest12
 from ablate.objectives.objective import Objective
 from ablate.training.initial import check_init_from, resolve_init_from
@@ -37,7 +38,9 @@ class Resolver:
         """
         # Reading a corpus may take hours.
         check_init_from(trial, self.runs_dir)
-        trial = replace(trial, corpus=_with_absolute_paths(trial.corpus))
+        trial = replace(
+            trial, corpus=_with_absolute_paths(trial.corpus), evaluation=with_absolute_files(trial.evaluation)
+        )
         if trial.corpus.manifest_sha256 is None:
             manifest = self._once([plain(trial.corpus), plain(trial.cleaning)], lambda: self._manifest(trial))
             trial = replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifest))
@@ -92,6 +95,18 @@ def _with_absolute_paths(corpus: CorpusConfig) -> CorpusConfig:
         for source, readers in corpus.sources.items()
     }
     return replace(corpus, sources=sources)
+
+
+def with_absolute_files(evaluation: EvaluationConfig) -> EvaluationConfig:
+    """Make the paths of benchmarks absolute."""
+    suites = {
+        name: {
+            key: _absolute(value) if name in SUITES and key in SUITES[name].operational and value else value
+            for key, value in parameters.items()
+        }
+        for name, parameters in evaluation.suites.items()
+    }
+    return replace(evaluation, suites=suites)
 
 
 def _absolute(path: str) -> str:

@@ -67,6 +67,9 @@ def is_text(key: str) -> bool:
     if key.startswith("corpus.sources."):
         # corpus.sources.SOURCE.LABEL.PARAMETER
         return key.count(".") == 4 and key.rpartition(".")[2] in _texts_of_readers()
+    if key.startswith("evaluation.suites."):
+        # evaluation.suites.NAME.PARAMETER
+        return key.count(".") == 3 and key.rpartition(".")[2] == "file"
     *above, last = key.split(".")
     owner: Any = GridConfig if above[:1] == ["lesson"] else TrialConfig
     for name in above:

@@ -10,7 +10,8 @@ runs/
     config.yaml                frozen before the trial starts
     record.json                status, attempts, results, provenance (`TrialRecord`)
     metrics.jsonl              one object per logged step; metrics.parquet when the training ends
-    evaluations/<id>.parquet   bits and bytes of each document
+    evaluations/<id>.parquet   bits and bytes of each document, by suite
+    evaluations/<id>.samples.jsonl, <id>.programs.parquet    what the model wrote, and the verdicts on it
     checkpoints/               until the trial is finished
     model.pt                   the trained weights
     attempts/<number>/         files of an attempt that `retry` archived
@@ -85,6 +86,10 @@ class TrialFolder:
     def evaluation_path(self, suite_id: str) -> Path:
         """Bits and bytes of each document under one evaluation."""
         return self.path / "evaluations" / f"{suite_id}.parquet"
+
+    def programs_path(self, suite_id: str) -> Path:
+        """The programs that the trial's model wrote for a suite, with the sandbox's verdicts."""
+        return self.path / "evaluations" / f"{suite_id}.programs.parquet"
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -162,7 +167,7 @@ class TrialFolder:
         place = self.path / "attempts" / f"{len(record.attempts):02}"
         # The record first: weights that it does not know of are no result.
         self.write(replace(record, result=None, validation={}, evaluations={}))
-        for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt"):
+        for name in ("checkpoints", "metrics.jsonl", "metrics.parquet", "model.pt", "log.txt", "evaluations"):
             if (self.path / name).exists():
                 place.mkdir(parents=True, exist_ok=True)
                 (self.path / name).replace(place / name)

@@ -135,6 +135,7 @@ class TrialRecord(Extensible):
         first_grid: the grid or tuning that froze it.
         semantic: the canonical form of its config that its id is made of.
         evaluations: scores on the test split, by suite id.
+        conditions: by suite id, what the scores were taken under, such as the sandbox that ran programs.
         validation: scores on the validation split at the end of the training, by `validation_id`.
         submission: the job that is to run the trial; None unless the status is `submitted`.
         is_scoring: whether the submission or the newest attempt scores a trial that was finished before.
@@ -152,6 +153,7 @@ class TrialRecord(Extensible):
     failure: Failure | None = None
     result: TrainResult | None = None
     evaluations: Mapping[str, Scores] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     validation: Mapping[str, Scores] = field(default_factory=dict)
     provenance: Provenance | None = None
     is_scoring: bool = False

@@ -9,7 +9,7 @@ from ablate.errors import LedgerError
 from ablate.evaluation.suite import validation_id
 from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import MetricsWriter, read_metrics, read_validation, write_parquet
-from ablate.records.trial import Scores, Status, ValidationSeries
+from ablate.records.trial import Status, ValidationSeries
 from ablate.records.tuning import CandidateRef
 from ablate.scheduling.job import Job
 from ablate.scheduling.mirrors import mirrors_of, outcome
@@ -76,8 +76,8 @@ class Recorder:
             case Trained():
                 self._record_training(message)
                 return Recorded()
-            case SuiteScored(suite, scores):
-                self._record_scores(suite, scores)
+            case SuiteScored():
+                self._record_scores(message)
         return None
 
     def _begin_training(self, message: TrainingBegins) -> bool:
@@ -103,8 +103,12 @@ class Recorder:
         validation = {validation_id(self._trial): trained.validation} if trained.validation else {}
         self._folder.update(result=trained.result, validation=validation)
 
-    def _record_scores(self, suite: str, scores: Scores) -> None:
-        self._folder.update(evaluations={**self._folder.record().evaluations, suite: scores})
+    def _record_scores(self, scored: SuiteScored) -> None:
+        record = self._folder.record()
+        changes: dict[str, Any] = {"evaluations": {**record.evaluations, scored.suite: scored.scores}}
+        if scored.conditions:
+            changes["conditions"] = {**record.conditions, scored.suite: scored.conditions}
+        self._folder.update(**changes)
 
     def close(self, ended: Ended) -> None:
         """Write what the trial came to into its mirrors, and close them and the log."""

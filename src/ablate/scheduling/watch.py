@@ -90,7 +90,8 @@ class Watch:
             folder = self._source.ledger.trial(trial_id)
             record = folder.record()
             if record.status == Status.RUNNING:
-                newest = last_metrics(folder.metrics_path)
+                # The log of a trial that is scored again says nothing of this.
+                newest = {} if record.is_scoring else last_metrics(folder.metrics_path)
                 done += float(newest.get("progress", 0.0))
                 speed += float(newest.get("speed/train_tokens_per_second", 0.0))
                 losses += [float(newest[TRAINING_LOSS])] if TRAINING_LOSS in newest else []

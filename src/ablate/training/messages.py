@@ -113,10 +113,12 @@ class SuiteScored:
 
     Attributes:
         suite: its id.
+        conditions: what the scores were taken under.
     """
 
     suite: str
     scores: Scores
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

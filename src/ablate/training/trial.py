@@ -10,6 +10,8 @@ from ablate.config.trial import TrialConfig
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards, open_shards
 from ablate.evaluation.evaluator import Evaluator
+from ablate.evaluation.suite import SUITES, suite_ids
+from ablate.evaluation.suite_run import SuiteRun
 from ablate.files import replacing
 from ablate.model.build import Model, build_model
 from ablate.model.flops import training_flops
@@ -51,8 +53,8 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
     trial, folder = assignment.trial, assignment.folder
     torch.set_num_threads(trial.hardware.threads_per_trial)
     channel.send(Activity("preparing data"))
-    shards = ranks.in_turn(lambda: open_shards(trial))
-    check_equal(ranks, "training data (fingerprint)", shards.facts.fingerprint)
+    shards = None if _needs_no_text(assignment) else ranks.in_turn(lambda: open_shards(trial))
+    check_equal(ranks, "training data (fingerprint)", shards and shards.facts.fingerprint)
     evaluator = Evaluator(trial, shards, ranks)
     channel.send(Activity("building the model"))
     strategy = choose_strategy(trial, ranks)
@@ -62,6 +64,7 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
     if assignment.is_trained:
         load_whole(model, trained_weights(folder.model_path, mmap=True))
     else:
+        assert shards is not None
         trained = _train(assignment, trainer, strategy, model, shards, evaluator, channel, preemption, ranks)
         validation = trained.validation
     # After the training Lightning moves the model to main memory.
@@ -75,6 +78,15 @@ def run_trial(assignment: Assignment, channel: Channel, preemption: Preemption, 
             return Ended(Status.FINISHED, validation=validation or evaluator.validation_summary(model))
         _score(assignment, evaluator, model, channel, ranks)
     return Ended(Status.FINISHED)
+
+
+def _needs_no_text(assignment: Assignment) -> bool:
+    """Whether only suites with problems of their own are left, and the tokenizer is not trained on the corpus."""
+    trial = assignment.trial
+    if not assignment.is_trained or assignment.split == "validation" or trial.tokenizer.kind == "bpe":
+        return False
+    names = [name for name, id_ in suite_ids(trial).items() if id_ in assignment.suites]
+    return not any(SUITES[name].reads_corpus for name in names)
 
 
 def _built(trial: TrialConfig, strategy: StrategyName, device: torch.device, ranks: Ranks) -> Model:
@@ -98,10 +110,15 @@ def _score(assignment: Assignment, evaluator: Evaluator, model: Model, channel: 
         Exception: the first error of a suite.
     """
     errors: list[Exception] = []
+
+    def run_of(suite: str) -> SuiteRun:
+        stem = assignment.folder.evaluation_path(suite).with_suffix("")
+        return SuiteRun(stem, lambda text: channel.send(Activity(text)))
+
     # In one order on all ranks.
     for suite in sorted(assignment.suites):
         try:
-            [result] = evaluator.score(model, [suite]).values()
+            [result] = evaluator.score(model, [suite], run_of).values()
             for name, value in result.metrics.items():
                 if not math.isfinite(value):
                     raise DivergedError(f"{name} is {value} after the last step")
@@ -113,7 +130,7 @@ def _score(assignment: Assignment, evaluator: Evaluator, model: Model, channel: 
         if ranks.is_first:
             with replacing(assignment.folder.evaluation_path(suite)) as scratch:
                 result.documents.to_parquet(scratch)
-        channel.send(SuiteScored(suite, result.metrics))
+        channel.send(SuiteScored(suite, result.metrics, result.conditions))
     if errors:
         raise next((error for error in errors if isinstance(error, DivergedError)), errors[0])
 

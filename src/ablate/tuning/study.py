@@ -33,7 +33,9 @@ COUNTED = ("flops", "parameters", "train_tokens", "input_tokens", "loss_tokens",
 
 def checked_metrics(names: tuple[str, ...], pruner: str) -> tuple[str, ...]:
     """Return the metrics that a tuning minimises or maximises. Raises UsageError."""
-    known = [*(metric.name for suite in SUITES.values() for metric in suite.metrics), *COUNTED]
+    # Candidates are scored on the validation split, which other suites lack.
+    suites = [suite for suite in SUITES.values() if suite.reads_corpus]
+    known = [*(metric.name for suite in suites for metric in suite.metrics), *COUNTED]
     for name in names:
         if name.split("/")[0] not in known:
             raise UsageError(f"hydra.sweeper.metrics: {name}: no such metric. {nearest(name, known)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import FailureError, UsageError
-from ablate.records.grid import GridRecord
+from ablate.records.grid import GridRecord, values_of
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.scheduling.reconcile import as_reconciled, was_finished
 from ablate.verbs.table import PROGRAM, Verb
@@ -39,7 +39,7 @@ class Arguments:
         names = tuple(word for word in words if "=" not in word)
         arguments = cls(verb, names, flags, settings)
         for key, value in settings.items():
-            if key not in verb.settings:
+            if key not in verb.settings and "KEY" not in verb.settings:
                 close = get_close_matches(key, verb.settings, n=1)
                 hint = f". Did you mean {close[0]}={value}?" if close else ""
                 raise arguments.error(f"takes no {key}={value}" + (hint or " without -m" * (len(verb.usage) > 1)))
@@ -102,6 +102,15 @@ def trials_named(ledger: Ledger, name: str) -> list[TrialFolder]:
         return trials_of_tuning(ledger, name)
     grids = [grid for grid in ledger.grids([]) if name in (grid.grid_id, grid.declaration.name)]
     return ledger.trials_of(grids[0]) if grids else [trial_named(ledger, name)]
+
+
+def trials_labelled(ledger: Ledger, name: str) -> list[TrialFolder]:
+    """Return the trials as `trials_named`, or those of the arm with this label in the newest grid that has one."""
+    for grid in ledger.grids([]):
+        for arm in grid.arms:
+            if name in (arm.label, values_of(arm.options)):
+                return [ledger.trial(trial) for trial in arm.trials.values()]
+    return trials_named(ledger, name)
 
 
 def trials_of_tuning(ledger: Ledger, tuning_id: str) -> list[TrialFolder]:

@@ -254,6 +254,22 @@ _TABLE = (
         ),
     ),
     Verb(
+        "evaluate",
+        "score finished trials by more suites, without training",
+        ("suites=NAME[,NAME] ID … [KEY=VALUE …] [runs_dir=PATH]",),
+        (
+            f"evaluate suites=humaneval trial={EXAMPLE_ID}",
+            "evaluate suites=humaneval,infill lesson2_infill evaluation.suites.humaneval.samples=100",
+        ),
+        takes={
+            "suites=NAME": "suites, as in evaluation=[NAME,NAME] (docs/reference/metrics.md)",
+            "ID": "a finished trial, a grid, lesson or tuning, or an arm's label",
+            "trial=ID": "the same",
+            "KEY=VALUE": "changes a suite's parameters or the hardware: evaluation.suites.NAME.KEY=VALUE, hardware=gpu",
+            **RUNS_DIR,
+        },
+    ),
+    Verb(
         "gc",
         "list files that can be deleted; --delete deletes them",
         ("[runs_dir=PATH]",),

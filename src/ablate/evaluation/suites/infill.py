@@ -11,7 +11,7 @@ The kinds are those of the benchmark of Bavarian et al. 2022 (section 2.3): one 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from ablate.evaluation.amount import affordable
 from ablate.evaluation.held_out import HeldOut, HeldOutDocument
 from ablate.evaluation.overlap import Overlap, rows_with_clean, with_clean
 from ablate.evaluation.passages import EVALUATION_SEED
-from ablate.evaluation.reading import Reading
+from ablate.evaluation.reading import STRUCTURE_TOKENS, Reading, fitted_sides
 from ablate.evaluation.suite import Row, Scorer, suite
 from ablate.identity import corpus_content
 from ablate.objectives.example import Tokens
@@ -34,8 +34,6 @@ from ablate.records.metric import Direction, Metric
 if TYPE_CHECKING:
     from ablate.evaluation.scoring import ModelReader
 
-# The most that any format writes beside the text.
-STRUCTURE_TOKENS = 8
 UNIT, SMALLEST_EFFECT = "bits per byte", 0.02
 
 
@@ -278,13 +276,6 @@ def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:
 
 def _fitted(middle: Middle, context_tokens: int) -> Middle:
     """The middle with its sides truncated to the context."""
-    room = max(0, context_tokens - len(middle.middle_T) - STRUCTURE_TOKENS)
-    before, after = len(middle.prefix_T), len(middle.suffix_T)
-    if before + after <= room:
-        return middle
-    before = min(before, max(room // 2, room - after))
-    after = min(after, room - before)
-    return Middle(
-        **vars(middle)
-        | {"prefix_T": middle.prefix_T[len(middle.prefix_T) - before :], "suffix_T": middle.suffix_T[:after]}
-    )
+    room = context_tokens - len(middle.middle_T) - STRUCTURE_TOKENS
+    prefix_T, suffix_T = fitted_sides(middle.prefix_T, middle.suffix_T, room)
+    return replace(middle, prefix_T=prefix_T, suffix_T=suffix_T)
