@@ -215,12 +215,16 @@ class Benchmark:
             return
         import pandas as pd
 
-        rows = [
-            {**vars(sample), "outcome": str(verdict.outcome), "reason": verdict.reason, "sandbox": verdict.level}
-            for sample, verdict in zip(samples, verdicts, strict=True)
-        ]
         # Parquet stores UTF-8, and a model may write half of a character.
-        table = pd.DataFrame(rows)
-        table["text"] = [text.encode(errors="replace").decode() for text in table["text"]]
+        texts = [sample.text.encode(errors="replace").decode() for sample in samples]
+        rows = [
+            {
+                **(vars(sample) | {"text": text}),
+                "outcome": str(verdict.outcome),
+                "reason": verdict.reason,
+                "sandbox": verdict.level,
+            }
+            for sample, text, verdict in zip(samples, texts, verdicts, strict=True)
+        ]
         with replacing(path) as scratch:
-            table.to_parquet(scratch)
+            pd.DataFrame(rows).to_parquet(scratch)

@@ -20,6 +20,7 @@ Probability = Annotated[float, Field(gt=0, le=1)]
 
 def programming_suite(
     name: str,
+    about: str,
     read: Callable[[Rows], Iterator[Problem]],
     metrics: Sequence[Metric],
     *,
@@ -30,6 +31,7 @@ def programming_suite(
     """Register a suite and return its function.
 
     Args:
+        about: what it scores, as a sentence.
         read: makes problems of a file's rows.
         stop_strings: texts that end a program.
         infills: whether the model writes between two sides.
@@ -66,6 +68,7 @@ def programming_suite(
         return {f"{name}_pass@{k}": f"evaluation.suites.{name}.samples={k}" for k in KS if samples < k}
 
     score.__name__ = score.__qualname__ = name
+    score.__doc__ = about
     register = suite(
         code_version=1,
         metrics=metrics,

@@ -11,6 +11,7 @@ STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n@", "\nimport", "\nfro
 
 humaneval = programming_suite(
     "humaneval",
+    "Score the functions that a model writes after signature and docstring, and the reference solutions.",
     read,
     (
         bits_metric(

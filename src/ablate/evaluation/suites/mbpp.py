@@ -19,6 +19,7 @@ def mbpp_test(rows: Rows) -> Iterator[Problem]:
 
 mbpp = programming_suite(
     "mbpp",
+    "Score the programs that a model writes after a description and a test, and the reference solutions.",
     mbpp_test,
     (
         bits_metric("mbpp_bpb", "bits per byte of MBPP's reference solutions, given description and first test."),
