@@ -2,7 +2,8 @@
 
 import re
 
-from ablate.verbs.table import HYDRA_FLAGS, PROGRAM, VERBS, Composes, Flag, Verb
+from ablate.verbs.flag import HYDRA_FLAGS, Flag
+from ablate.verbs.table import PROGRAM, VERBS, Composes, Verb
 from reference_pages.markdown import GENERATED, code, table
 
 NETWORK = re.compile(r"--save|=online|project=")

@@ -19,7 +19,8 @@ from ablate.grid.expand import default_container
 from ablate.scheduling.job import Job
 from ablate.scheduling.launchers.hydra import job_overrides, quoted
 from ablate.verbs.commands import answer
-from ablate.verbs.table import HYDRA_FLAGS, VERBS, Composes, Verb
+from ablate.verbs.flag import HYDRA_FLAGS
+from ablate.verbs.table import VERBS, Composes, Verb
 from tests.support.command_line import with_tiny
 from tests.support.in_process import Completed, run_in_process
 from tests.support.text import write_text

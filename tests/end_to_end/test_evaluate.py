@@ -41,7 +41,7 @@ def test_trials_are_scored_once_and_a_lesson_compares_them(folder: Path) -> None
         [suite] = [suite for suite in record.evaluations if "humaneval_bpb" in record.evaluations[suite]]
         assert record.conditions[suite]["sandbox"] in ("bubblewrap", "landlock")
         assert record.attempts[-1].from_step is None, "nothing is trained"
-        assert trial.programs_path(suite).exists()
+        assert trial.evaluation_path(suite).with_suffix(".programs.parquet").exists()
     # The whole grid: the arm that has its scores is left alone.
     attempts = [len(trial.record().attempts) for trial in causal]
     done = evaluate(folder, *words, f"trial={grid.grid_id}")

@@ -89,7 +89,12 @@ def test_programs_are_run_and_their_verdicts_kept(
 
 
 def test_the_reference_s_bits_are_those_of_one_pass_per_token(make_trial: MakeTrial, file: Path) -> None:
-    trial = with_suite(make_trial("objective=causal", "scale.context_tokens=96"), "humaneval", file, samples=0)
+    trial = with_suite(
+        make_trial("objective=causal", "scale.context_tokens=96", "scale.window_tokens=96"),
+        "humaneval",
+        file,
+        samples=0,
+    )
     model = build_model(trial, trial.tokenizer.vocab_size).eval()
     held_out = HeldOut(trial, open_shards(trial), "test")
     total = 0.0

@@ -69,7 +69,7 @@ def programming_suite(
 
     score.__name__ = score.__qualname__ = name
     score.__doc__ = about
-    register = suite(
+    return suite(
         code_version=1,
         metrics=metrics,
         data=content,
@@ -77,8 +77,7 @@ def programming_suite(
         reads_corpus=False,
         operational=["file"],
         missing=missing,
-    )
-    return register(score)
+    )(score)
 
 
 def _sampling_problem(parameters: Parameters) -> str | None:

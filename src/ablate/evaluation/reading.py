@@ -63,10 +63,7 @@ def views(reading: int, tokens: int, scored_from: int, context_tokens: int) -> I
 
 def fitted_sides(prefix_T: Tokens, suffix_T: Tokens, room: int) -> tuple[Tokens, Tokens]:
     """Return the text on both sides of a middle with at most so many tokens; what is farthest from it is lost."""
-    before, after = len(prefix_T), len(suffix_T)
-    if before + after <= room:
-        return prefix_T, suffix_T
-    room = max(0, room)
+    room, before, after = max(0, room), len(prefix_T), len(suffix_T)
     before = min(before, max(room // 2, room - after))
     after = min(after, room - before)
     return prefix_T[len(prefix_T) - before :], suffix_T[:after]

@@ -10,8 +10,7 @@ runs/
     config.yaml                frozen before the trial starts
     record.json                status, attempts, results, provenance (`TrialRecord`)
     metrics.jsonl              one object per logged step; metrics.parquet when the training ends
-    evaluations/<id>.parquet   bits and bytes of each document, by suite
-    evaluations/<id>.samples.jsonl, <id>.programs.parquet    what the model wrote, and the verdicts on it
+    evaluations/<id>.parquet   bits and bytes of each document; of programs that the model wrote, see `programming.py`
     checkpoints/               until the trial is finished
     model.pt                   the trained weights
     attempts/<number>/         files of an attempt that `retry` archived
@@ -86,10 +85,6 @@ class TrialFolder:
     def evaluation_path(self, suite_id: str) -> Path:
         """Bits and bytes of each document under one evaluation."""
         return self.path / "evaluations" / f"{suite_id}.parquet"
-
-    def programs_path(self, suite_id: str) -> Path:
-        """The programs that the trial's model wrote for a suite, with the sandbox's verdicts."""
-        return self.path / "evaluations" / f"{suite_id}.programs.parquet"
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -13,7 +13,8 @@ from ablate import CONF, __version__
 from ablate.config.options import choices_of, groups, keys
 from ablate.errors import UsageError, nearest
 from ablate.verbs.completion import complete_word, completer
-from ablate.verbs.table import HYDRA_FLAGS, INSTEAD, OVERRIDES, PRINTING, PROGRAM, VERBS, Composes, Flag, Verb
+from ablate.verbs.flag import HYDRA_FLAGS, PRINTING, Flag
+from ablate.verbs.table import INSTEAD, OVERRIDES, PROGRAM, VERBS, Composes, Verb
 
 SETTINGS = {"help_option_names": ["--help", "-h"], "max_content_width": 120}
 HELP = Flag(("--help", "-h"), "print this help")

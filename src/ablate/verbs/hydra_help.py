@@ -1,6 +1,7 @@
 """The text of `--hydra-help`: how overrides are written. Hydra's own text names flags that ablate does not take."""
 
-from ablate.verbs.table import HYDRA_FLAGS, PROGRAM
+from ablate.verbs.flag import HYDRA_FLAGS
+from ablate.verbs.table import PROGRAM
 
 OVERRIDES = {
     "objective=prefix": "a choice of a config group",

@@ -277,5 +277,7 @@ def _both(fitted: Sequence[Middle], prompts: Prompts) -> Iterator[Reading]:
 def _fitted(middle: Middle, context_tokens: int) -> Middle:
     """The middle with its sides truncated to the context."""
     room = context_tokens - len(middle.middle_T) - STRUCTURE_TOKENS
+    if len(middle.prefix_T) + len(middle.suffix_T) <= room:
+        return middle
     prefix_T, suffix_T = fitted_sides(middle.prefix_T, middle.suffix_T, room)
     return replace(middle, prefix_T=prefix_T, suffix_T=suffix_T)
