@@ -31,6 +31,6 @@ def _section(suite: Suite) -> str:
 def _row(metric: Metric) -> tuple[str, ...]:
     direction = "lower" if metric.less_is_better else "higher"
     notes = " Only of arms that were trained to infill." if metric.needs_infill else ""
-    effect = "" if metric.is_reference else f"{metric.smallest_effect:g}"
+    effect = "" if metric.is_reference or metric.smallest_effect is None else f"{metric.smallest_effect:g}"
     kind = "reference" if metric.is_reference else direction
     return code(metric.name), f"{metric.meaning}{notes}", metric.unit, kind, effect

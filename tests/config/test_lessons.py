@@ -133,12 +133,30 @@ def small(*overrides: str, **lesson: Any) -> list[Cell]:
             {"contrasts": {"odd": {"weights": {"causal": 1, "mixed": -1}, "metric": "infill_bpb_both"}}},
             r"only arms that are trained to infill have it, and causal is not",
         ),
+        (
+            {"primary_metric": "infill_exact_single_line"},
+            r"no default for the smallest difference that matters. Type it in its unit \(fraction of middles\), e.g. "
+            r"lesson.smallest_effect=0.05",
+        ),
     ],
 )
 def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
     cells = small(**lesson)
     with pytest.raises(UsageError, match=message):
         check_lesson(declare(cells, record_arms(cells), [3]), cells)
+
+
+@pytest.mark.parametrize("own", [None, 0.05])
+def test_a_contrast_on_another_unit_needs_a_smallest_effect_of_its_own(own: float | None) -> None:
+    contrast = {"weights": {"causal": 1, "mixed": -1}, "metric": "infill_exact_single_line", "smallest_effect": own}
+    cells = small("infill=psm", contrasts={"exact": contrast}, smallest_effect=0.02)
+    declaration = declare(cells, record_arms(cells), [3])
+    if own is None:
+        with pytest.raises(UsageError, match=r"is in the unit of bpb_continuation \(bits per byte\), this metric is a"):
+            check_lesson(declaration, cells)
+    else:
+        check_lesson(declaration, cells)
+        assert {each.name: each.smallest_effect for each in declaration.contrasts}["exact"] == own
 
 
 def test_main_effects_need_a_full_factorial() -> None:

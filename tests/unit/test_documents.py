@@ -129,7 +129,7 @@ def test_intervals_without_known_documents_cover_seeds_alone_and_say_so(tmp_path
 def test_documents_that_hide_the_smallest_effect_are_told_and_no_number_of_seeds_is_advised(tmp_path: Path) -> None:
     lesson = Lesson.of(made(tmp_path, documents=20, shared=0.2))
     assert lesson.required_seeds is None
-    [note] = [note for note in notes(lesson) if note.startswith("No number of seeds detects 0.02")]
+    [note] = [note for note in notes(lesson) if note.startswith("No number of seeds gives every verdict")]
     assert "evaluation.suites.SUITE.documents_per_source=N (bits_per_byte)" in note
 
 

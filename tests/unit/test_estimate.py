@@ -9,7 +9,7 @@ from scipy import stats
 
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.lessons.critical_values import critical_values, standard_errors
-from ablate.lessons.estimate import Comparison, Estimate, compare, correlation, seeds_to_detect
+from ablate.lessons.estimate import Comparison, Estimate, compare, correlation, seeds_to_decide
 from ablate.lessons.verdict import Verdict, verdict
 
 
@@ -210,16 +210,45 @@ def test_the_minimum_detectable_effect_is_detected_with_80_percent_power() -> No
     assert hits / 800 == pytest.approx(0.8, abs=0.04)
 
 
+PAIR = [[-1.0, 1.0]]
+
+
 def test_smaller_effects_require_more_seeds() -> None:
-    pair = [[-1.0, 1.0]]
-    few, many, more = (seeds_to_detect(effect, 0.5, pair, 0.95) for effect in (1.0, 0.3, 0.1))
+    few, many, more = (seeds_to_decide(effect, 0.5, PAIR, 0.95) for effect in (1.0, 0.3, 0.1))
     assert few is not None
     assert many is not None
     assert more is not None
     assert few < many < more
-    # Beyond what is simulated: the normal limit, 2 (z + z)² σ² / δ².
-    assert more == pytest.approx(2 * (1.96 + 0.84) ** 2 * 0.5**2 / 0.1**2, rel=0.05)
-    assert seeds_to_detect(0.001, 0.5, pair, 0.95) is None
+    # Beyond what is simulated: the normal limit, 2 (z + z)² σ² / δ², of two one-sided tests without a difference.
+    assert more == pytest.approx(2 * (1.645 + 1.28) ** 2 * 0.5**2 / 0.1**2, rel=0.05)
+    assert seeds_to_decide(0.001, 0.5, PAIR, 0.95) is None
+
+
+def test_looks_and_documents_require_more_seeds() -> None:
+    alone = seeds_to_decide(0.5, 0.5, PAIR, 0.95)
+    with_looks = seeds_to_decide(0.5, 0.5, PAIR, 0.95, (4, 5, 6, 8, 10, 12, 14, 16))
+    with_documents = seeds_to_decide(0.5, 0.5, PAIR, 0.95, document_error=0.1)
+    assert alone is not None
+    assert with_looks is not None
+    assert with_documents is not None
+    assert alone < with_looks
+    assert alone < with_documents
+    assert seeds_to_decide(0.5, 0.5, PAIR, 0.95, document_error=0.18) is None
+
+
+def test_the_decidable_effect_is_decided_with_80_percent_power() -> None:
+    """An arm without a difference is equivalent within it, and one with it is better or worse or at least different."""
+    rng = np.random.default_rng(4)
+    [critical] = critical_values(((-1.0, 1.0),), (6,), 0.05)
+    effect = critical.decidable_effect
+    equivalent = different = 0
+    for _ in range(800):
+        values = pd.DataFrame(rng.normal(size=(2, 6)), index=["a", "b"])
+        [comparison] = to_baseline(values).comparisons
+        equivalent += verdict(comparison, effect, less_is_better=True) is Verdict.EQUIVALENT
+        values.loc["b"] += effect
+        different += not covers(to_baseline(values))
+    assert min(equivalent, different) / 800 == pytest.approx(0.8, abs=0.04)
 
 
 @pytest.mark.parametrize(

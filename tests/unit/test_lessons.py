@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
+from ablate.records.grid import ContrastRecord
 from ablate.records.trial import Status
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
@@ -235,6 +236,62 @@ def test_an_arm_with_a_diverged_seed_is_left_out_of_comparisons_and_means(tmp_pa
     console.file.close()
     assert "Diverged: causal 3/3, wild 1/3;" in (folder_of(results) / "lesson.md").read_text()
     assert "diverged: causal 3/3" in (tmp_path / "out").read_text()
+
+
+def test_two_scores_of_five_that_are_no_numbers_are_named_and_the_arm_is_diverged(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "wild": 0.0, "bad": 0.1}, seeds=5)
+    for seed in ("1", "3"):
+        ledger_of(results).trial(trials["wild"][seed]).update(evaluations={"eval": {"bpb_full": float("nan")}})
+    lesson = Lesson.of(GridResults(results.logs, results.grid))
+    assert verdicts(lesson) == {"wild": "diverged 2/5", "bad": "worse"}
+    named = [note for note in notes(lesson) if "is not a finite number" in note]
+    assert [note.split(":")[0] for note in named] == ["wild, seed 1", "wild, seed 3"]
+    [note] = [note for note in notes(lesson) if note.startswith("Diverged: wild 2/5")]
+    assert "A smaller optimizer.learning_rate" in note
+
+
+def test_a_comparison_has_the_smallest_effect_of_its_own_or_of_its_unit(tmp_path: Path) -> None:
+    def lesson_with(metric: str, own: float | None) -> Lesson:
+        contrast = ContrastRecord("wide", metric, {"alike": 1.0, "causal": -1.0}, own)
+        results, trials = make_grid(
+            tmp_path / f"{metric} {own}", {"causal": 0.0, "alike": 0.0}, contrasts=(contrast,), smallest_effect=0.02
+        )
+        for trial in (trial for of_arm in trials.values() for trial in of_arm.values()):
+            folder = ledger_of(results).trial(trial)
+            scores = folder.record().evaluations["eval"]
+            folder.update(evaluations={"eval": {**scores, metric: scores["bpb_full"]}})
+        return Lesson.of(GridResults(results.logs, results.grid))
+
+    effects = {
+        (metric, own): lesson_with(metric, own).results.smallest_effect(lesson_with(metric, own).results.contrasts[0])
+        for metric, own in (("bpb_full", None), ("bpb_full", 0.5), ("infill_exact_single_line", 0.1))
+    }
+    assert list(effects.values()) == [0.02, 0.5, 0.1]
+    strict, lenient = lesson_with("bpb_full", 1e-6), lesson_with("bpb_full", 0.5)
+    assert verdicts(strict)["wide"] == "undecided"
+    assert verdicts(lenient)["wide"] == "equivalent"
+    assert any("smallest effect that matters: 0.5." in note for note in notes(lenient))
+
+
+def test_intervals_of_explored_metrics_say_that_they_are_not_adjusted(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    lesson = Lesson.of(results)
+    assert any(note.startswith("Metrics without a declared comparison (bpb_full/code)") for note in notes(lesson))
+    words = " ".join(shown(lesson, tmp_path, width=80).split())
+    assert "no verdicts, because nothing was declared on them; intervals not adjusted for their number" in words
+
+
+def test_seeds_that_a_verdict_takes_count_the_declared_looks(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "near": 0.002}, seeds=4, smallest_effect=0.003)
+    one_look, looks = (
+        Lesson.of(with_changes(results, declaration=declaration))
+        for declaration in (results.declaration, replace(results.declaration, looks=(4, 5, 6, 8, 10, 12)))
+    )
+    assert one_look.required_seeds is not None
+    assert looks.required_seeds is not None
+    assert 4 < one_look.required_seeds < looks.required_seeds
+    expected = f"A verdict takes about {looks.required_seeds} seeds with these looks: so many call an arm without"
+    assert any(expected in note for note in notes(looks))
 
 
 def test_what_was_declared_with_results_in_sight_is_post_hoc(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from ablate.config.trial import TrialConfig
 class ContrastConfig:
     """A weighted sum of arms that is compared with 0; the weights of the labels sum to 0.
 
-    `metric` null is the lesson's primary metric.
+    `metric` null is the lesson's primary metric. `smallest_effect` null is the lesson's where the units are the same,
+    else the metric's default.
     """
 
     weights: Annotated[dict[str, float], Field(min_length=2)]
     metric: Name | None = None
+    smallest_effect: Positive | None = None
 
 
 Comparison = Literal["baseline", "main_effects", "interactions"]

@@ -28,8 +28,10 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         UsageError: a baseline or contrast with an unknown arm, or a primary metric that no suite scores.
     """
     lesson = cells[0].arm.composed.grid.lesson
+    named = {name: contrast.smallest_effect for name, contrast in lesson.contrasts.items()}
     contrasts = tuple(
-        ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights)) for contrast in _contrasts(lesson, arms)
+        ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights), named.get(contrast.name))
+        for contrast in _contrasts(lesson, arms)
     )
     label = _baseline(lesson, arms)
     [baseline, *_] = [cell.trial for cell in cells if cell.arm.label == label]
@@ -40,7 +42,7 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         name=lesson.name,
         question=lesson.question,
         primary_metric=lesson.primary_metric,
-        smallest_effect=lesson.smallest_effect or metric_of(lesson.primary_metric).smallest_effect,
+        smallest_effect=_smallest_effect(lesson),
         baseline=label if lesson.baseline else None,
         confidence=lesson.confidence,
         contrasts=contrasts,
@@ -50,6 +52,17 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         looks=tuple(looks),
         planned_comparisons=_planned(lesson, contrasts),
     )
+
+
+def _smallest_effect(lesson: LessonConfig) -> float:
+    metric = metric_of(lesson.primary_metric)
+    effect = lesson.smallest_effect or metric.smallest_effect
+    if effect is None:
+        raise UsageError(
+            f"lesson.primary_metric={lesson.primary_metric}: has no default for the smallest difference that matters. "
+            f"Type it in its unit ({metric.unit}), e.g. lesson.smallest_effect=0.05"
+        )
+    return effect
 
 
 def _planned(lesson: LessonConfig, contrasts: Sequence[ContrastRecord]) -> int | None:
@@ -114,6 +127,7 @@ def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
         if contrast.metric != declaration.primary_metric:
             compared = {label: trials[label] for label in contrast.weights}
             check_metric(f"lesson.contrasts.{contrast.name}.metric", contrast.metric, compared)
+        _check_smallest_effect(contrast, declaration.primary_metric)
     _check_budgets(declaration, cells)
     _check_granularity(declaration, cells)
 
@@ -142,6 +156,17 @@ def check_suites(suites: Mapping[str, Mapping[str, str]], trial: TrialConfig) ->
         "window differ), so they can't be compared. Run them as grids of their own"
         + (f", or give numbers for {chosen}." if chosen else ".")
     )
+
+
+def _check_smallest_effect(contrast: ContrastRecord, primary: str) -> None:
+    """Raise UsageError for a contrast on a unit in which nothing says what matters."""
+    metric, unit = metric_of(contrast.metric), metric_of(primary).unit
+    if contrast.smallest_effect is None and metric.unit != unit and metric.smallest_effect is None:
+        raise UsageError(
+            f"lesson.contrasts.{contrast.name}.metric={contrast.metric}: nothing says which difference matters. "
+            f"lesson.smallest_effect is in the unit of {primary} ({unit}), this metric is a {metric.unit} and has no "
+            f"default. Give the contrast its own: contrasts: {{{contrast.name}: {{…, smallest_effect: 0.05}}}}"
+        )
 
 
 def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:

@@ -36,6 +36,8 @@ class CriticalValue:
         equivalence: an estimate that lies at least this far inside ± the smallest effect is equivalent.
         minimum_detectable_effect: the smallest true difference that the look detects with 80% power, for the contrast
             with the largest `size`, in standard deviations of one trial's noise.
+        decidable_effect: the smallest effect that the look decides: it detects such a difference with 80% power, and
+            calls that contrast equivalent with 80% probability where there is none.
         known: like `value`, where the noise is known and the same at all looks.
         known_equivalence: like `equivalence`, there.
     """
@@ -43,8 +45,19 @@ class CriticalValue:
     value: float
     equivalence: float
     minimum_detectable_effect: float
+    decidable_effect: float
     known: float
     known_equivalence: float
+
+    @property
+    def detectable_by_known(self) -> float:
+        """The difference that is detected with 80% power, in standard errors of known noise alone."""
+        return self.known + float(stats.norm.ppf(POWER))
+
+    @property
+    def decidable_by_known(self) -> float:
+        """The effect that is decided with 80% probability, in standard errors of known noise alone."""
+        return max(self.detectable_by_known, self.known_equivalence + float(stats.norm.ppf((1 + POWER) / 2)))
 
 
 def standard_errors(
@@ -97,12 +110,13 @@ def critical_values(
     two_sided = _spend([largest_NL3[..., :1] for largest_NL3, _ in simulations], looks, error)
     one_sided = _spend([largest_NL3[..., 1:] for largest_NL3, _ in simulations], looks, error)
     known, known_equivalence = _known_noise(weights_CA, sizes_C, error, draws)
-    return tuple(
-        CriticalValue(
-            value, equivalence, _minimum_detectable_effect(value, widest_NL2[:, look]), known, known_equivalence
-        )
-        for look, (value, equivalence) in enumerate(zip(two_sided, one_sided, strict=True))
-    )
+    values = []
+    for look, (value, equivalence) in enumerate(zip(two_sided, one_sided, strict=True)):
+        mean_N, error_N = widest_NL2[:, look].T
+        detectable = _minimum_detectable_effect(value, mean_N, error_N)
+        decidable = max(detectable, float(np.quantile(np.abs(mean_N) + equivalence * error_N, POWER)))
+        values.append(CriticalValue(value, equivalence, detectable, decidable, known, known_equivalence))
+    return tuple(values)
 
 
 def _spend(simulations: Sequence[Floats], looks: Sequence[int], error: float) -> Iterator[float]:
@@ -217,9 +231,7 @@ def _exceeded_by(values_N: Floats, count: float) -> float:
     return float(ordered[max(0, len(ordered) - 1 - int(count))])
 
 
-def _minimum_detectable_effect(critical: float, widest_N2: Floats) -> float:
-    mean_N, error_N = widest_N2.T
-
+def _minimum_detectable_effect(critical: float, mean_N: Floats, error_N: Floats) -> float:
     def power(effect: float) -> float:
         return float((np.abs(mean_N + effect) > critical * error_N).mean())
 

@@ -15,11 +15,9 @@ from math import hypot, sqrt
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.critical_values import (
-    POWER,
     CriticalValue,
     Floats,
     critical_values,
@@ -81,7 +79,8 @@ class Estimate:
         noise: standard deviation of one trial without the seed's effect, in the metric's unit; None with one seed or
             where all seeds gave the same value.
         minimum_detectable_effect: the smallest true difference that is detected with 80% power; None where `noise` is.
-        detectable_by_documents: the same with any number of seeds on these documents; 0 where their noise is unknown.
+        document_error: the largest standard error that other documents add; 0 where it is unknown.
+        decidable_by_documents: the smallest effect that any number of seeds decides on these documents.
         noise_ratio: the largest contrast's standard deviation over the smallest's, divided by their sizes; None with
             one contrast.
     """
@@ -92,7 +91,8 @@ class Estimate:
     correlation: float | None
     noise: float | None = None
     minimum_detectable_effect: float | None = None
-    detectable_by_documents: float = 0.0
+    document_error: float = 0.0
+    decidable_by_documents: float = 0.0
     noise_ratio: float | None = None
 
 
@@ -138,7 +138,8 @@ def compare(
     errors = [
         noises[each.seeds].errors.get(each.contrast.name) if each.seeds in noises else None for each in comparisons
     ]
-    by_documents = max(_detectable_by_documents(each, critical[most]) for each in comparisons)
+    document_error = max(each.document_error or 0.0 for each in comparisons)
+    by_documents = critical[most].detectable_by_known * document_error
     return replace(
         estimate,
         comparisons=tuple(
@@ -149,7 +150,8 @@ def compare(
         minimum_detectable_effect=hypot(
             critical[most].minimum_detectable_effect * noises[most].deviation, by_documents
         ),
-        detectable_by_documents=by_documents,
+        document_error=document_error,
+        decidable_by_documents=critical[most].decidable_by_known * document_error,
         noise_ratio=noises[most].ratio,
     )
 
@@ -224,14 +226,6 @@ def _with_interval(comparison: Comparison, error: float, critical: CriticalValue
     )
 
 
-def _detectable_by_documents(comparison: Comparison, critical: CriticalValue) -> float:
-    """Return the smallest true difference that these documents show with 80% power, whatever the number of seeds."""
-    if comparison.variance is None:
-        return 0.0
-    known = of_degrees(critical.known, comparison.variance.document_degrees)
-    return float((known + stats.norm.ppf(POWER)) * sqrt(comparison.variance.document))
-
-
 def _weights(contrasts: Sequence[Contrast], arms: Sequence[str]) -> Weights:
     """Return contrast → weight of each arm that a contrast has."""
     used = {arm for contrast in contrasts for arm in contrast.weights}
@@ -262,25 +256,36 @@ def correlation(values: pd.DataFrame) -> float | None:
     return float((of_seeds - residual) / arms / total) if total > 0 else None
 
 
-def seeds_to_detect(
-    effect: float, noise: float, weights: Sequence[Sequence[float]], confidence: float, max_seeds: int = 1000
+def seeds_to_decide(
+    effect: float,
+    noise: float,
+    weights: Sequence[Sequence[float]],
+    confidence: float,
+    looks: Sequence[int] = (),
+    document_error: float = 0.0,
+    max_seeds: int = 1000,
 ) -> int | None:
-    """Return the number of seeds that detect a difference of `effect` with 80% power; None above `max_seeds`.
+    """Return the number of seeds that decide an effect with 80% power (see `CriticalValue`); None above `max_seeds`.
 
     Args:
-        effect: in the unit of `noise`.
+        effect: the smallest that matters, in the unit of `noise`.
         noise: standard deviation of one trial.
         weights: contrast → weight of each arm.
         confidence: the probability that all intervals hold at once.
+        looks: numbers of seeds over which the error is spent as well.
+        document_error: the standard error that documents add, however many seeds there are.
         max_seeds: where the search ends.
     """
     max_simulated = max(MIN_SIMULATED_SEEDS, MAX_SIMULATED_TRIALS // len(weights[0]))
 
-    def detects(seeds: int) -> bool:
+    def decides(seeds: int) -> bool:
         simulated = min(seeds, max_simulated)
-        critical = _critical_values(tuple(map(tuple, weights)), [simulated], confidence, is_rough=True)[simulated]
-        return critical.minimum_detectable_effect * noise * float(np.sqrt(simulated / seeds)) <= effect
+        # Looks beyond what is simulated are left out; earlier ones have spent their error.
+        numbers = [simulated, *(look for look in looks if look <= max_simulated)]
+        critical = _critical_values(tuple(map(tuple, weights)), numbers, confidence, is_rough=True)[simulated]
+        of_seeds = critical.decidable_effect * noise * float(np.sqrt(simulated / seeds))
+        return hypot(of_seeds, critical.decidable_by_known * document_error) <= effect
 
-    if not detects(max_seeds):
+    if not decides(max_seeds):
         return None
-    return bisect_left(range(max_seeds + 1), True, lo=2, key=detects)
+    return bisect_left(range(max_seeds + 1), True, lo=2, key=decides)

@@ -122,10 +122,17 @@ class GridResults:
         """The metric of a name, which may end in a slash and a source."""
         return self.grid.metric(name)
 
-    def smallest_effect(self, name: str) -> float:
-        """The least difference in a metric that matters: the declared one where its unit is the primary metric's."""
-        is_comparable = self.metric(name).unit == self.metric(self.primary_metric).unit
-        return self.declaration.smallest_effect if is_comparable else self.metric(name).smallest_effect
+    def smallest_effect(self, contrast: Contrast) -> float:
+        """The least value of a declared contrast that matters.
+
+        Its own one, else the lesson's where its unit is that of the primary metric, else its metric's.
+        """
+        [own] = [each.smallest_effect for each in self.declaration.contrasts if each.name == contrast.name]
+        metric = self.metric(contrast.metric)
+        is_comparable = metric.unit == self.metric(self.primary_metric).unit
+        effect = own or (self.declaration.smallest_effect if is_comparable else metric.smallest_effect)
+        assert effect is not None, f"{contrast.name}: declarations without a smallest effect are refused"
+        return effect
 
     def scores(self, record: TrialRecord) -> Scores:
         """The scores that a trial has by this grid's suites."""

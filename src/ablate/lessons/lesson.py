@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import sqrt
 
 import pandas as pd
 
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.documents import Documents
-from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_detect
+from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_decide
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.verdict import QualifiedVerdict, Verdict, verdict
 from ablate.records.grid import ComparisonRecord, LookRecord
@@ -116,7 +115,7 @@ class Lesson:
     def verdict(self, comparison: Comparison) -> Verdict:
         """The verdict on a declared comparison, without qualifiers."""
         less_is_better = self.results.metric(comparison.contrast.metric).less_is_better
-        effect = self.results.smallest_effect(comparison.contrast.metric)
+        effect = self.results.smallest_effect(comparison.contrast)
         return verdict(comparison, effect, less_is_better=less_is_better)
 
     @cached_property
@@ -150,21 +149,20 @@ class Lesson:
 
     @cached_property
     def required_seeds(self) -> int | None:
-        """The seeds that detect the smallest effect on the primary metric.
+        """The seeds with which every comparison on the primary metric has a verdict at 80% power each.
 
-        None where the noise is unknown, or no number of seeds is enough on these documents.
+        That is *equivalent* where no arm differs, and *better* or *worse* from the smallest effect on, with the error
+        spent over the declared looks. None where the noise is unknown, or no number is enough on these documents.
         """
         results, primary = self.results, self.declared.get(self.results.primary_metric)
-        effect = results.declaration.smallest_effect
-        if primary is None or primary.noise is None or primary.detectable_by_documents >= effect:
+        if primary is None or primary.noise is None:
             return None
-        # The documents take their part of the effect, whatever the number of seeds.
-        effect = sqrt(effect**2 - primary.detectable_by_documents**2)
         contrasts = [comparison.contrast for comparison in primary.comparisons]
+        effect = min(map(results.smallest_effect, contrasts))
         arms = list(dict.fromkeys(arm for contrast in contrasts for arm in contrast.weights))
         weights = [[contrast.weights.get(arm, 0.0) for arm in arms] for contrast in contrasts]
-        confidence = 1 - results.error(len(contrasts))
-        return seeds_to_detect(effect, primary.noise, weights, confidence)
+        confidence, looks = 1 - results.error(len(contrasts)), results.declaration.looks
+        return seeds_to_decide(effect, primary.noise, weights, confidence, looks, primary.document_error)
 
     def look(self) -> LookRecord:
         """The record of this look."""

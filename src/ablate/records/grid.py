@@ -35,11 +35,17 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class ContrastRecord:
-    """A weighted sum of arms, by label."""
+    """A weighted sum of arms, by label.
+
+    Attributes:
+        smallest_effect: of its own; None: the declaration's where the unit is that of the primary metric, else the
+            metric's.
+    """
 
     name: str
     metric: str
     weights: Mapping[str, float]
+    smallest_effect: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,7 @@ def by_values(declaration: Declaration, arms: Iterable[ArmRecord]) -> Declaratio
                 names.get(contrast.name, contrast.name),
                 contrast.metric,
                 {names.get(label, label): weight for label, weight in contrast.weights.items()},
+                contrast.smallest_effect,
             )
             for contrast in declaration.contrasts
         ),

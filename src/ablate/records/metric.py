@@ -20,7 +20,7 @@ class Metric:
         meaning: one sentence for readers, shown below tables.
         unit: of its values and of the smallest effect.
         direction: which way is better.
-        smallest_effect: the least difference that matters where a lesson sets none.
+        smallest_effect: the least difference that matters where a lesson sets none; None where a lesson has to set it.
         needs_infill: whether only arms that were trained to infill have it.
         is_reference: whether it describes the data and not the trained model, so that lessons do not compare it.
         variant_of: the metric that it measures on a part of the data; None: it is measured on all.
@@ -30,7 +30,7 @@ class Metric:
     meaning: str
     unit: str
     direction: Direction
-    smallest_effect: float
+    smallest_effect: float | None
     needs_infill: bool = False
     is_reference: bool = False
     variant_of: str | None = None

@@ -21,7 +21,7 @@ def cards(lesson: Lesson) -> list[dict[str, Any]]:
             "name": contrast.name,
             "terms": _terms(contrast, lesson.results.baseline),
             "metric": contrast.metric,
-            "effect": f"{lesson.results.smallest_effect(contrast.metric):g}",
+            "effect": f"{lesson.results.smallest_effect(contrast):g}",
             "less_is_better": lesson.results.metric(contrast.metric).less_is_better,
             "verdict": lesson.verdicts[contrast.name],
             **(_drawing(lesson, comparisons[contrast.name]) if contrast.name in comparisons else {"difference": None}),
@@ -55,7 +55,7 @@ def _terms(contrast: Contrast, baseline: str) -> str:
 
 def _drawing(lesson: Lesson, comparison: Comparison) -> dict[str, Any]:
     """A comparison's numbers, and its interval in percent of the drawing's width."""
-    effect = lesson.results.smallest_effect(comparison.contrast.metric)
+    effect = lesson.results.smallest_effect(comparison.contrast)
     same_scale = [each for each in lesson.comparisons if each.contrast.metric == comparison.contrast.metric]
     ends = [abs(end) for each in same_scale for end in (each.low, each.high, each.difference) if end is not None]
     reach = min(MAX_REACH_IN_EFFECTS * effect, 1.1 * max(1.5 * effect, *ends))

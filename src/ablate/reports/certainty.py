@@ -39,7 +39,7 @@ def _interval_note(lesson: Lesson, name: str, estimate: Estimate) -> str:
 
 
 def _is_equivalent_beyond(lesson: Lesson, comparison: Comparison) -> bool:
-    effect = lesson.results.smallest_effect(comparison.contrast.metric)
+    effect = lesson.results.smallest_effect(comparison.contrast)
     ends = [abs(end) for end in (comparison.low, comparison.high) if end is not None]
     return lesson.verdict(comparison) is Verdict.EQUIVALENT and max(ends) >= effect
 
@@ -64,10 +64,21 @@ def _noise_note(lesson: Lesson, name: str, estimate: Estimate, noise: float, det
     if estimate.correlation is not None:
         correlated = f" Arms under one seed correlate at {estimate.correlation:.2f}."
     required = lesson.required_seeds if name == lesson.results.primary_metric else None
-    more = f" To detect that takes about {required} seeds." if required and required > estimate.seeds else ""
+    more = f" {seeds_for_verdicts(lesson, required)}" if required and required > estimate.seeds else ""
+    effects = dict.fromkeys(f"{lesson.results.smallest_effect(each.contrast):g}" for each in estimate.comparisons)
     return (
         f"One trial's noise: {noise:.4f} {lesson.results.metric(name).unit}.{correlated} Detectable with {POWER:.0%} "
-        f"power: {detectable:.4f}; smallest effect that matters: {lesson.results.smallest_effect(name):g}.{more}"
+        f"power: {detectable:.4f}; smallest effect that matters: {listed(list(effects))}.{more}"
+    )
+
+
+def seeds_for_verdicts(lesson: Lesson, required: int) -> str:
+    """How many seeds verdicts take."""
+    looks = lesson.results.declaration.looks
+    spent = " with these looks" if len(looks) > 1 else ""
+    return (
+        f"A verdict takes about {required} seeds{spent}: so many call an arm without a difference equivalent, and one "
+        f"with the smallest effect better or worse, in {POWER:.0%} of the cases each. Between the two it may stay open."
     )
 
 
@@ -96,11 +107,11 @@ def _document_notes(lesson: Lesson, estimate: Estimate) -> Iterator[str]:
         f"Of the variance of {widest.contrast.name}, seeds cause {seed:.0%}, documents {document:.0%}, "
         f"seed × document {interaction:.0%}."
     )
-    effect = lesson.results.smallest_effect(widest.contrast.metric)
-    if estimate.detectable_by_documents >= effect:
+    effect = min(lesson.results.smallest_effect(each.contrast) for each in known)
+    if estimate.decidable_by_documents >= effect:
         yield (
-            f"No number of seeds detects {effect:g} on these documents: with any number, differences from "
-            f"{estimate.detectable_by_documents:.4f} on are detected. Score more documents: "
+            f"No number of seeds gives every verdict on these documents: it would take a smallest effect of "
+            f"{estimate.decidable_by_documents:.4f}, and {effect:g} is declared. Score more documents: "
             f"evaluation.suites.SUITE.documents_per_source=N ({listed(list(lesson.results.grid.suites))})."
         )
 

@@ -30,20 +30,20 @@ VERDICT_CHARACTERS = 24
 
 
 def draw_forest(lesson: Lesson, width: float = WIDE) -> Figure:
-    """Draw a row per declared comparison, and a panel per metric, with ± its smallest effect as a band.
+    """Draw a row per declared comparison, and a panel per metric and smallest effect, with ± that effect as a band.
 
     Long labels are folded, so that they leave the axis its room.
     """
-    by_metric: dict[str, list[Comparison]] = {}
+    panels: dict[tuple[str, float], list[_Row]] = {}
     for comparison in lesson.comparisons[:MAX_ROWS]:
-        by_metric.setdefault(comparison.contrast.metric, []).append(comparison)
-    rows = {metric: [_Row.of(lesson, each, width) for each in of_metric] for metric, of_metric in by_metric.items()}
-    heights = [sum(row.height for row in of_metric) for of_metric in rows.values()] or [TRACK]
+        panel = comparison.contrast.metric, lesson.results.smallest_effect(comparison.contrast)
+        panels.setdefault(panel, []).append(_Row.of(lesson, comparison, width))
+    heights = [sum(row.height for row in of_panel) for of_panel in panels.values()] or [TRACK]
     with style():
         figure = Figure(figsize=(width, sum(heights) + FRAME * len(heights)), layout="constrained")
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axis, (metric, of_metric) in zip(axes, rows.items(), strict=False):
-            _draw_metric(axis, lesson, metric, of_metric)
+        for axis, ((metric, effect), of_panel) in zip(axes, panels.items(), strict=False):
+            _draw_panel(axis, lesson, metric, effect, of_panel)
     return figure
 
 
@@ -70,9 +70,8 @@ class _Row:
         return cls(comparison, label, shown, colour, 0.0, TRACK + LINE_OF_TEXT * (lines - 1))
 
 
-def _draw_metric(axis: Axes, lesson: Lesson, metric: str, rows: Sequence[_Row]) -> None:
+def _draw_panel(axis: Axes, lesson: Lesson, metric: str, effect: float, rows: Sequence[_Row]) -> None:
     """Draw one metric's comparisons from top to bottom; y is in inches."""
-    effect = lesson.results.smallest_effect(metric)
     top = 0.0
     for row in rows:
         if row.text:

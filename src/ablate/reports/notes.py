@@ -6,7 +6,7 @@ from ablate.console import counted
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.tries import error_beside, error_of_tries
-from ablate.reports.certainty import certainty_notes
+from ablate.reports.certainty import certainty_notes, seeds_for_verdicts
 from ablate.reports.tuning_notes import tuning_notes
 from ablate.reports.wording import counts, listed, nothing_to_compare
 
@@ -25,7 +25,7 @@ def note_groups(lesson: Lesson) -> dict[str, list[str]]:
             *_device_notes(lesson),
             *_task_notes(lesson),
         ],
-        CERTAINTY: list(certainty_notes(lesson)),
+        CERTAINTY: [*certainty_notes(lesson), *_explored_notes(lesson)],
         TRAINING: [
             *(f"{arm.label} is the same trial as {arm.same_as}." for arm in lesson.results.all_arms if arm.same_as),
             *tuning_notes(lesson),
@@ -55,8 +55,7 @@ def next_step(lesson: Lesson) -> str | None:
         return "One seed shows no noise, so nothing can be decided. Run more seeds: replicates=3"
     required = lesson.required_seeds
     if not lesson.is_decided and required and required > results.seeds:
-        effect = results.declaration.smallest_effect
-        return f"Undecided: it takes about {required} seeds to detect the smallest effect that matters, {effect:g}."
+        return f"Undecided. {seeds_for_verdicts(lesson, required)}"
     return None
 
 
@@ -64,6 +63,17 @@ def metric_meanings(lesson: Lesson) -> dict[str, str]:
     """Metric, without a source → what it measures."""
     names = dict.fromkeys(name.split("/")[0] for name in lesson.metrics)
     return {name: lesson.results.metric(name).meaning for name in names}
+
+
+def _explored_notes(lesson: Lesson) -> list[str]:
+    """What the intervals of metrics without a declared comparison hold for."""
+    if not any(estimate.comparisons for estimate in lesson.explored.values()):
+        return []
+    return [
+        f"Metrics without a declared comparison ({listed(list(lesson.explored))}) have no verdicts, and their "
+        "intervals are not adjusted for the number of metrics: of many, some miss the truth. A comparison that is "
+        "declared on one of them pays for it."
+    ]
 
 
 def _tasks(tasks: Mapping[str, float]) -> str:
@@ -159,7 +169,10 @@ def _gap_notes(lesson: Lesson) -> Iterator[str]:
     if results.missing:
         yield f"Interim: trials are missing (done: {counts(results.missing)}), so no verdict is final."
     if results.diverged:
-        yield f"Diverged: {counts(results.diverged)}; these arms are left out of all comparisons and means."
+        yield (
+            f"Diverged: {counts(results.diverged)}; these arms are left out of all comparisons and means. A smaller "
+            "optimizer.learning_rate may keep them; hydra.sweeper.exclude runs the grid without them."
+        )
     for arm, seed, name in results.not_finite():
         yield f"{arm}, seed {seed}: {name} is not a finite number, so the trial counts as diverged."
     for contrast in results.contrasts:

@@ -79,7 +79,13 @@ def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
     explored = [row for row in rows if row[0].metric not in lesson.declared]
     declared = [row for row in rows if row[0].metric in lesson.declared]
     if explored:
-        console.print(Text("\nOther metrics, without verdicts because nothing was declared on them", style="dim"))
+        console.print(
+            Text(
+                "\nOther metrics: no verdicts, because nothing was declared on them; intervals not adjusted for their "
+                "number",
+                style="dim",
+            )
+        )
         _print_rows(explored, header, layout, lesson, console)
     if rest := len(lesson.results.arms) - len(shown_arms):
         console.print(

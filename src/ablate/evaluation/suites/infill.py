@@ -44,7 +44,7 @@ def _exact(kind: str, lines: str) -> Metric:
         "were trained to infill, more is better.",
         "fraction of middles",
         Direction.MAXIMIZE,
-        SMALLEST_EFFECT,
+        None,
         needs_infill=True,
     )
 
