@@ -21,7 +21,7 @@ from ablate.reports.table import accounting_table, lesson_table
 from ablate.reports.written import markdown_table
 
 DOCS = Path(__file__).parent
-COMMAND = "python -m ablate -m objective=causal,prefix,mixed"
+COMMAND = "python -m ablate -m objective=causal,prefix,mixed replicates=3"
 MARKED = re.compile(r"(<!-- demo -->\n).*?(\n<!-- /demo -->)", re.DOTALL)
 
 

@@ -114,6 +114,25 @@ def test_zip_and_exclude_from_a_command(loaded: Loaded) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "looks"),
+    [
+        ([], (4, 5, 6, 8, 10, 12)),
+        (["replicates=3"], (3,)),
+        (["replicates=5", "max_replicates=8"], (5, 6, 8)),
+        (["max_replicates=6"], (4, 5, 6)),
+        (["max_replicates=2"], (2,)),
+        (["seed=0,1,2"], (3,)),
+    ],
+)
+def test_a_grid_has_four_seeds_and_looks_unless_it_says_how_many(
+    loaded: Loaded, words: list[str], looks: tuple[int, ...]
+) -> None:
+    expanded = grid(loaded, "objective=causal,mixed", *words)
+    assert expanded.looks == looks
+    assert len(expanded.seeds) == looks[-1]
+
+
 def test_a_pattern_sees_what_is_not_swept(loaded: Loaded) -> None:
     rates = "optimizer.learning_rate=1e-3,2e-3"
     assert labels(loaded, rates, exclude=[{"budget": "demo", "optimizer.learning_rate": 0.002}]) == [

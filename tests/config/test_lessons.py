@@ -133,11 +133,6 @@ def small(*overrides: str, **lesson: Any) -> list[Cell]:
             {"contrasts": {"odd": {"weights": {"causal": 1, "mixed": -1}, "metric": "infill_bpb_both"}}},
             r"only arms that are trained to infill have it, and causal is not",
         ),
-        (
-            {"primary_metric": "infill_exact_single_line"},
-            r"no default for the smallest difference that matters. Type it in its unit \(fraction of middles\), e.g. "
-            r"lesson.smallest_effect=0.05",
-        ),
     ],
 )
 def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
@@ -157,6 +152,16 @@ def test_a_contrast_on_another_unit_needs_a_smallest_effect_of_its_own(own: floa
     else:
         check_lesson(declaration, cells)
         assert {each.name: each.smallest_effect for each in declaration.contrasts}["exact"] == own
+
+
+def test_a_primary_metric_without_a_default_needs_a_smallest_effect() -> None:
+    cells = small("infill=psm", primary_metric="infill_exact_single_line")
+    with pytest.raises(
+        UsageError, match=r"Type it in its unit \(fraction of middles\), e.g. lesson.smallest_effect=0.05"
+    ):
+        declare(cells, record_arms(cells), [3])
+    cells = small("infill=psm", primary_metric="infill_exact_single_line", smallest_effect=0.1)
+    assert declare(cells, record_arms(cells), [3]).smallest_effect == 0.1
 
 
 def test_main_effects_need_a_full_factorial() -> None:

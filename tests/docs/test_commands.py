@@ -64,7 +64,11 @@ def runnable(page: Path) -> list[Command]:
 def test_commands_are_found() -> None:
     found = [command for page in PAGES for command in commands(page)]
     assert len(found) > 80
-    assert any(command.words == ["-m", "objective=causal,prefix,mixed"] for command in found if command.is_ablate)
+    assert any(
+        command.words == ["-m", "objective=causal,prefix,mixed", "replicates=3"]
+        for command in found
+        if command.is_ablate
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

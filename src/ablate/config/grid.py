@@ -54,12 +54,17 @@ class GridConfig:
     """The number of seeds of each arm, and the lesson.
 
     Each arm has `replicates` seeds. If `max_replicates` is higher, the arms of undecided comparisons get more seeds: a
-    fifth more at each look.
+    fifth more at each look. Without `replicates` each arm has 4 seeds and, without `max_replicates` too, looks at up to
+    12: three seeds seldom decide anything, and hardly show which arms are noisier.
     """
 
-    replicates: Count
+    replicates: Count | None
     max_replicates: Count | None
     lesson: LessonConfig
+
+
+# The first look and the last one of a grid that says neither.
+FIRST_LOOK, LAST_LOOK = 4, 12
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from ablate import CONF
-from ablate.config.grid import Composed, GridConfig
+from ablate.config.grid import FIRST_LOOK, LAST_LOOK, Composed, GridConfig
 from ablate.config.parse import composed_from_container
 from ablate.config.trial import TrialConfig
 from ablate.console import counted
@@ -218,16 +218,17 @@ def default_container(*overrides: str) -> dict[str, Any]:
 
 def _looks(grid: GridConfig, seed_axes: Sequence[Axis]) -> tuple[int, ...]:
     """Return the number of seeds at each look: a fifth more than at the one before, up to `max_replicates`."""
-    most = grid.max_replicates or grid.replicates
-    if most < grid.replicates:
-        raise UsageError(f"max_replicates={most}: less than replicates={grid.replicates}.")
-    if most > grid.replicates and seed_axes:
+    first = grid.replicates or min(FIRST_LOOK, grid.max_replicates or FIRST_LOOK)
+    most = grid.max_replicates or (first if grid.replicates or seed_axes else LAST_LOOK)
+    if most < first:
+        raise UsageError(f"max_replicates={most}: less than replicates={first}.")
+    if most > first and seed_axes:
         seeds = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
         raise UsageError(
             f"max_replicates={most} adds seeds while comparisons are undecided, and {seeds} fixes them. "
             "Leave one of them out: max_replicates=null."
         )
-    looks = [grid.replicates]
+    looks = [first]
     while looks[-1] < most:
         looks.append(min(most, -(-looks[-1] * 6 // 5)))
     return tuple(looks)

@@ -52,7 +52,7 @@ def next_step(lesson: Lesson) -> str | None:
     if results.missing:
         return f"Trials are missing (done: {counts(results.missing)}). The same command runs them."
     if lesson.comparisons and results.seeds == 1:
-        return "One seed shows no noise, so nothing can be decided. Run more seeds: replicates=3"
+        return "One seed shows no noise, so nothing can be decided. Leave replicates out: 4 to 12 seeds"
     required = lesson.required_seeds
     if not lesson.is_decided and required and required > results.seeds:
         return f"Undecided. {seeds_for_verdicts(lesson, required)}"
@@ -146,7 +146,7 @@ def _noise_caveats(lesson: Lesson) -> Iterator[str]:
     """Where there is no interval, or one that rests on few seeds."""
     for name, estimate in lesson.declared.items():
         if estimate.seeds == 1:
-            yield f"{name}: one seed shows no noise, so nothing can be decided. Run more seeds: replicates=3"
+            yield f"{name}: one seed shows no noise, so nothing can be decided. Leave replicates out: 4 to 12 seeds"
         elif not estimate.comparisons:
             yield f"{name}: no declared comparison has results in all its arms."
         elif estimate.noise is None:

@@ -247,7 +247,7 @@ def _check_overrides(words: list[str]) -> None:
 def overview() -> str:
     """Return the help of the program: verbs, config groups and their choices."""
     examples = {
-        "-m objective=causal,prefix,mixed": "a grid: arms × 3 seeds, then the lesson",
+        "-m objective=causal,prefix,mixed": "a grid: arms × 4 to 12 seeds, then the lesson",
         "experiment=lesson2_infill": "a lesson declared in conf/experiment",
         "-m sweeps=learning_rate objective=causal,mixed": "the same, each arm tuned before",
         "objective=mixed budget=smoke": "one trial",
