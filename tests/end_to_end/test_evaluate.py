@@ -55,6 +55,28 @@ def test_trials_are_scored_once_and_a_lesson_compares_them(folder: Path) -> None
     assert [len(trial.record().attempts) for trial in ledger.trials_of(grid)] == attempts, "nothing is scored again"
 
 
+def test_a_folder_of_transformers_scores_like_the_trial_that_it_came_from(folder: Path) -> None:
+    ledger = Ledger(folder / "runs")
+    [trial_id] = ledger.grids()[-1].arms[0].trials.values()
+    done = run_in_process(folder, "export", trial_id, "exported", "--qkv-groups", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["suites=humaneval", "evaluation.suites.humaneval.file=my problems.jsonl", "scale.window_tokens=40", *SMALL]
+    done = evaluate(folder, *words, "model=exported")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [outside] = [trial for trial in ledger.trials() if trial.record().options.get("model") == "exported"]
+    [scores] = outside.record().evaluations.values()
+    assert evaluate(folder, *words[:2], *SMALL, trial_id).returncode == 0
+    own = ledger.trial(trial_id).record()
+    [expected] = [own.evaluations[suite]["humaneval_bpb"] for suite in outside.record().evaluations]
+    assert scores["humaneval_bpb"] == pytest.approx(expected, rel=1e-5)
+    for name in ("exported", "nowhere"):
+        (folder / name / "tokenizer.json").unlink(missing_ok=True)
+        done = evaluate(folder, *words, f"model={name}")
+        assert done.returncode == 2
+        message = "has no tokenizer.json. Copy" if name == "exported" else "there is no such folder."
+        assert f"model={name}: {message}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

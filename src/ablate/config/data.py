@@ -146,10 +146,16 @@ class TokenizerConfig:
 
     `bpe` is trained on the train split, `bytes` has none to train, `gpt2` and `codegen2` (its extension, with the ids
     of the release) come with a package, `file` is the `tokenizer.json` at `path`, whose SHA-256 the grid fills in.
+    `hub` is the folder `path` of a model of transformers, with the special tokens that it has.
     """
 
-    kind: Literal["bpe", "bytes", "gpt2", "codegen2", "file"]
+    kind: Literal["bpe", "bytes", "gpt2", "codegen2", "file", "hub"]
     vocab_size: Annotated[int, Field(gt=0, le=2**31 - 1)]
     mask_sentinels: CountOrZero
     path: Annotated[str | None, OPERATIONAL]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `path` names it."""
+        return self.kind in ("file", "hub")

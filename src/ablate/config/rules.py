@@ -109,15 +109,15 @@ def _vocabulary(trial: TrialConfig) -> Iterator[str]:
 
 def _tokenizer_file(trial: TrialConfig) -> Iterator[str]:
     tokenizer = trial.tokenizer
-    if (tokenizer.path is None) == (tokenizer.kind == "file"):
+    if (tokenizer.path is None) == tokenizer.is_file:
         yield (
-            f"tokenizer.path={json.dumps(tokenizer.path)}: belongs to tokenizer=file, which needs it; this is "
+            f"tokenizer.path={json.dumps(tokenizer.path)}: belongs to tokenizer=file|hub, which need it; this is "
             f"tokenizer.kind={tokenizer.kind}."
         )
-    if tokenizer.sha256 is not None and tokenizer.kind != "file":
+    if tokenizer.sha256 is not None and not tokenizer.is_file:
         yield (
-            f"tokenizer.sha256={tokenizer.sha256}: belongs to tokenizer=file; this is tokenizer.kind={tokenizer.kind}. "
-            "Allowed: null."
+            f"tokenizer.sha256={tokenizer.sha256}: belongs to tokenizer=file|hub; this is "
+            f"tokenizer.kind={tokenizer.kind}. Allowed: null."
         )
 
 

@@ -44,7 +44,7 @@ class Resolver:
         if trial.corpus.manifest_sha256 is None:
             manifest = self._once([plain(trial.corpus), plain(trial.cleaning)], lambda: self._manifest(trial))
             trial = replace(trial, corpus=replace(trial.corpus, manifest_sha256=manifest))
-        if trial.tokenizer.kind == "file":
+        if trial.tokenizer.is_file:
             trial = self._with_tokenizer(trial)
         if trial.init_from is not None and trial.init_from_id is None:
             trial = self._with_weights(trial)

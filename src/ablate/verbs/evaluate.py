@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from ablate.verbs.arguments import Arguments, trials_labelled
 from ablate.verbs.table import PROGRAM
 
 SHOWN_METRICS = 3
+OWN = ("suites", "trial", "model", "runs_dir")
 # What may change in the config of a trial that was trained.
 FREE = ("evaluation.", "hardware")
 
@@ -43,18 +45,26 @@ def main(arguments: Arguments) -> int:
     names = [*arguments.names, *(name for name in given.get("trial", "").split(",") if name)]
     if not suites:
         raise arguments.error(f"needs suites=NAME,NAME. Allowed: {', '.join(SUITES)}")
-    if not names:
+    if not names and "model" not in given:
         raise arguments.error("takes ids of trials, grids or tunings, or labels of arms")
     for name in suites:
         if name not in SUITES:
             raise UsageError(f"suites={name}: no such suite. {nearest(name, SUITES)}")
-    overrides = {key: value for key, value in given.items() if key not in ("suites", "trial", "runs_dir")}
+    overrides = {key: value for key, value in given.items() if key not in OWN}
+    words = [f"evaluation=[{','.join(suites)}]", *(f"{key}={value}" for key, value in overrides.items())]
+    console = make_console()
+    if "model" in given:
+        if names:
+            raise arguments.error("takes either model=FOLDER or trials")
+        from ablate.verbs.outside_model import imported
+
+        ledger = Ledger(Path(given.get("runs_dir", arguments.verb.runs_dir)).expanduser().absolute())
+        folder, trial = imported(given["model"], ledger, words, arguments.flags.get("--config-dir"))
+        return evaluate(ledger, {folder: trial}, console)
     for key in overrides:
         if not key.startswith(FREE):
             raise UsageError(f"{key}={overrides[key]}: a trained trial keeps this. Allowed: evaluation.… and hardware…")
-    words = [f"evaluation=[{','.join(suites)}]", *(f"{key}={value}" for key, value in overrides.items())]
     container = composed(words, arguments.flags.get("--config-dir"))
-    console = make_console()
     folders = {folder.trial_id: folder for name in names for folder in trials_labelled(arguments.ledger, name)}
     finished = _finished(folders.values(), console)
     trials = {folder: _with_suites(folder, container, overrides) for folder in finished}
@@ -141,7 +151,8 @@ def _scored_trial(ledger: Ledger, folder: TrialFolder, trial: TrialConfig, label
     def freeze() -> None:
         ledger.freeze(TrialRecord(folder.trial_id), trial_to_container(trial))
 
-    label = labels.get(folder.trial_id, folder.trial_id)
+    options = folder.record().options
+    label = labels.get(folder.trial_id, options.get("model", folder.trial_id))
     suites = tuple(suite_ids(trial).values())
     return ScoredTrial(folder.trial_id, label, suites, Resources.of(trial.hardware), freeze)
 

@@ -237,7 +237,7 @@ _TABLE = (
     Verb(
         "evaluate",
         "score finished trials by more suites, without training",
-        ("suites=NAME[,NAME] ID … [KEY=VALUE …] [runs_dir=PATH]",),
+        ("suites=NAME[,NAME] ID … [KEY=VALUE …] [runs_dir=PATH]", "suites=NAME[,NAME] model=FOLDER [KEY=VALUE …]"),
         (
             f"evaluate suites=humaneval trial={EXAMPLE_ID}",
             "evaluate suites=humaneval,infill lesson2_infill evaluation.suites.humaneval.samples=100",
@@ -246,6 +246,7 @@ _TABLE = (
             "suites=NAME": "suites, as in evaluation=[NAME,NAME] (docs/reference/metrics.md)",
             "ID": "a finished trial, a grid, lesson or tuning, or an arm's label",
             "trial=ID": "the same",
+            "model=FOLDER": "a model of transformers instead, CodeGen or Llama; KEY=VALUE also says how it was trained",
             "KEY=VALUE": "changes a suite's parameters or the hardware: evaluation.suites.NAME.KEY=VALUE, hardware=gpu",
             **RUNS_DIR,
         },

@@ -17,6 +17,8 @@ from ablate.config.data import TokenizerConfig
 from ablate.data.tokens.fast_encoding import fast_encoding, is_too_long
 from ablate.data.tokens.text_splitter import TextSplitter
 from ablate.data.tokens.vocabulary import build, bytes_of_entries, can_split
+from ablate.errors import UsageError
+from ablate.files import read_json
 from ablate.objectives.example import STRUCTURAL_TOKENS, SpecialTokens, Tokens
 
 GPT2_END_OF_TEXT = 50256
@@ -31,10 +33,42 @@ def special_tokens(config: TokenizerConfig) -> SpecialTokens:
         structural = SpecialTokens.consecutive(CODEGEN2_SEPARATOR - 1, 0)
         numbered = tuple(range(CODEGEN2_FIRST_MASK, CODEGEN2_FIRST_MASK - masks, -1))
         return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT, "masks": numbered})
+    if config.kind == "hub":
+        return special_tokens_of_folder(config)
     if config.kind == "gpt2":
         structural = SpecialTokens.consecutive(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
         return SpecialTokens(**vars(structural) | {"end_of_text": GPT2_END_OF_TEXT})
     return SpecialTokens.consecutive(config.vocab_size - STRUCTURAL_TOKENS - masks, masks)
+
+
+def special_tokens_of_folder(config: TokenizerConfig) -> SpecialTokens:
+    """Return the special tokens of a folder by their names; those that it lacks have ids beyond the vocabulary.
+
+    `config.json` may name other ids for the ends of texts, and is not read: in CodeGen2's they are stale.
+
+    Raises:
+        UsageError: no file of the folder names the token that ends a text.
+    """
+    folder = Path(str(config.path)).expanduser()
+    try:
+        ids = {token["content"]: token["id"] for token in read_json(folder / "tokenizer.json")["added_tokens"]}
+        end = read_json(folder / "tokenizer_config.json")["eos_token"]
+        end_of_text = ids[end["content"] if isinstance(end, dict) else end]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"tokenizer.path={config.path}: no token that ends a text ({type(error).__name__}: {error}). It is "
+            "`eos_token` of tokenizer_config.json, and one of the added tokens of tokenizer.json. Give a folder that "
+            "has both, or "
+            "another tokenizer: tokenizer=gpt2|codegen2"
+        ) from None
+    absent = SpecialTokens.consecutive(config.vocab_size, config.mask_sentinels)
+    found = {id_: ids.get(name, id_) for id_, name in absent.names().items()}
+    return SpecialTokens(
+        end_of_text,
+        *(found[id_] for id_ in (absent.separator, absent.end_of_mask, absent.prefix, absent.suffix, absent.middle)),
+        modes=(found[absent.modes[0]], found[absent.modes[1]], found[absent.modes[2]]),
+        masks=tuple(found[id_] for id_ in absent.masks),
+    )
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def build(config: TokenizerConfig, texts: Callable[[], Iterable[str]]) -> tokeni
         return _byte_level(
             models.BPE({letter: byte for byte, letter in enumerate(byte_letters())}, []), use_regex=False
         )
-    if config.kind == "file":
+    if config.is_file:
         return _from_file(config)
     vocabulary = _gpt2()
     if config.kind == "codegen2":
@@ -146,6 +146,13 @@ def check_tokenizer(config: TokenizerConfig) -> None:
     Raises:
         UsageError: `vocab_size` is too small. Also raises like `build`.
     """
+    if config.kind == "hub":
+        most = max(_from_file(config).get_vocab(with_added_tokens=True).values(), default=-1)
+        if most >= config.vocab_size:
+            raise UsageError(
+                f"tokenizer.vocab_size={config.vocab_size}: {config.path} has ids up to {most}. Give the tokenizer "
+                "of this model."
+            )
     if config.kind != "file":
         return
     least, special = smallest_vocab_size(config), STRUCTURAL_TOKENS + config.mask_sentinels
@@ -158,7 +165,7 @@ def check_tokenizer(config: TokenizerConfig) -> None:
 
 def can_split(vocabulary: tokenizers.Tokenizer, kind: str) -> bool:
     """Return whether text can be split inside of tokens (see `TextSplitter`): byte-level BPE after GPT-2's regex."""
-    return kind != "file" or is_gpt2_like(json.loads(vocabulary.to_str()))
+    return kind not in ("file", "hub") or is_gpt2_like(json.loads(vocabulary.to_str()))
 
 
 def is_gpt2_like(content: dict[str, Any]) -> bool:
