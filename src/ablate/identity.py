@@ -108,6 +108,8 @@ def _drop_defaults(trial: TrialConfig, container: dict[str, Any]) -> None:
     """Drop options that change nothing at their default, and what they replace: trials without them keep their ids."""
     if trial.optimizer.z_loss == 0:
         del container["optimizer"]["z_loss"]
+    if trial.optimizer.momentum is None:
+        del container["optimizer"]["momentum"]
     if trial.schedule.flat_fraction == 0:
         del container["schedule"]["flat_fraction"]
     if trial.schedule.cooldown_fraction == 0:

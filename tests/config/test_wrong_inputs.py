@@ -229,6 +229,8 @@ VALUES = [
         "are parts of a budget, so a trial with another budget",
     ),
     ("schedule=wsd schedule.continues_at=[1k]", "at 1000 train tokens, is not finished. Run it first,"),
+    ("+optimizer.momentum=0.9", "optimizer.momentum=0.9: belongs to optimizer=muon, which needs it; this is"),
+    ("optimizer=muon optimizer.momentum=null", "optimizer.momentum=null: belongs to optimizer=muon, which needs it"),
     ("optimizer.z_loss=-1", "optimizer.z_loss=-1: should be greater than or equal to 0."),
     ("init_scheme=codegen scale.mup_base_width=64", "Type init_scheme=normal, or scale.mup_base_width=null."),
     ("init_scheme=xavier", "init_scheme=\"xavier\": should be 'normal' or 'codegen'."),

@@ -72,6 +72,16 @@ def test_two_devices_train_what_one_trains(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_muon_trains_alike_on_two_devices(make_trial: MakeTrial, tmp_path: Path, strategy: str) -> None:
+    trial = make_trial(*SHORT, "optimizer=muon")
+    expected, folder = run(trial, tmp_path / "one"), run(on(trial, 2, strategy), tmp_path / "two")
+    assert sums(folder) == sums(expected)
+    # Its orthogonalisation multiplies in bf16.
+    assert losses(folder) == pytest.approx(losses(expected), rel=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("matched_on", ["train_tokens", "loss_tokens", "flops"])
 def test_any_number_of_devices_trains_what_one_trains(make_trial: MakeTrial, tmp_path: Path, matched_on: str) -> None:
     trial = make_trial(*LONG, f"budget.matched_on={matched_on}")

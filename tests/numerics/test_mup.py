@@ -1,6 +1,7 @@
 """muP: how far training moves a model's outputs does not depend on its width."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
 from ablate.model.build import Model, build_model
 from ablate.model.hf import to_hugging_face
-from ablate.training.optimizer import adamw, rate_multipliers
+from ablate.training.optimizer import make_optimizer
 from tests.support.trials import MakeTrial
 
 WIDTHS = (32, 64, 128, 256)
@@ -33,26 +34,34 @@ def outputs(model: Model, batch: Batch) -> torch.Tensor:
 def movement(trial: TrialConfig) -> float:
     """The root mean square of what a few steps change of the logits."""
     model, batch = build_model(trial, 64), random_batch()
-    optimizer = adamw(model, trial.optimizer)
+    optimizer = make_optimizer(model, trial.optimizer)
     before = outputs(model, batch)
     for _ in range(STEPS):
-        for group, multiplier in zip(optimizer.param_groups, rate_multipliers(model), strict=True):
-            group["lr"] = RATE * multiplier
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * group["rate_multiplier"]
         optimizer.zero_grad()
         torch.autograd.backward(model.loss(batch) / 128)
         optimizer.step()
     return float((outputs(model, batch) - before).square().mean().sqrt())
 
 
-def growth(make_trial: MakeTrial, block: str, base: str) -> float:
+def growth(
+    make_trial: MakeTrial, block: str, base: str, optimizer: str = "adamw", widths: Sequence[int] = WIDTHS
+) -> float:
     """The power of the width with which the movement grows."""
     moved = [
         movement(
-            make_trial(f"block={block}", f"scale.d_model={width}", "scale.n_heads=4", f"scale.mup_base_width={base}")
+            make_trial(
+                f"block={block}",
+                f"optimizer={optimizer}",
+                f"scale.d_model={width}",
+                "scale.n_heads=4",
+                f"scale.mup_base_width={base}",
+            )
         )
-        for width in WIDTHS
+        for width in widths
     ]
-    return float(np.polyfit([math.log(width) for width in WIDTHS], [math.log(size) for size in moved], 1)[0])
+    return float(np.polyfit([math.log(width) for width in widths], [math.log(size) for size in moved], 1)[0])
 
 
 @pytest.mark.parametrize("block", ["gptj", "llama"])
@@ -60,6 +69,14 @@ def test_the_coordinate_check(make_trial: MakeTrial, block: str) -> None:
     with_mup, without = growth(make_trial, block, "32"), growth(make_trial, block, "null")
     assert abs(with_mup) < 0.2
     assert without > 0.5
+
+
+@pytest.mark.slow
+def test_the_coordinate_check_of_muon(make_trial: MakeTrial) -> None:
+    # Its products in bf16 are slow on some CPUs, so without the largest width.
+    with_mup, without = (growth(make_trial, "gptj", base, "muon", WIDTHS[:3]) for base in ("32", "null"))
+    assert abs(with_mup) < 0.2
+    assert without > 0.3
 
 
 def test_at_the_base_width_nothing_changes(make_trial: MakeTrial) -> None:

@@ -56,8 +56,9 @@ def test_a_source_of_several_readers_has_the_documents_of_all(tmp_path: Path, mo
     )
     assert list(of_source) == ["code.a", "code.b"]
     assert all(np.array_equal(of_source[name], whole[name]) for name in whole)
-    [alone] = against_baseline(["causal", "other"], "causal", "bpb_full/code.a")
-    assert list(documents.of_contrast(alone)) == ["code.a"]
+    monkeypatch.setattr("tests.support.ledgers.SOURCES", ("code.a", "codes"))
+    [contrast] = against_baseline(["causal", "other"], "causal", "bpb_full/code")
+    assert list(Documents(made(tmp_path / "other")).of_contrast(contrast)) == ["code.a"]
 
 
 def test_a_comparison_has_the_interval_over_seeds_and_documents_and_the_one_over_seeds_alone(tmp_path: Path) -> None:

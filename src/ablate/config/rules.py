@@ -121,6 +121,15 @@ def _tokenizer_file(trial: TrialConfig) -> Iterator[str]:
         )
 
 
+def _momentum(trial: TrialConfig) -> Iterator[str]:
+    optimizer = trial.optimizer
+    if (optimizer.momentum is None) == (optimizer.kind == "muon"):
+        yield (
+            f"optimizer.momentum={json.dumps(optimizer.momentum)}: belongs to optimizer=muon, which needs it; this is "
+            f"optimizer.kind={optimizer.kind}. AdamW has optimizer.beta1."
+        )
+
+
 def _schedule(trial: TrialConfig) -> Iterator[str]:
     schedule = trial.schedule
     key = "cooldown_fraction" if schedule.kind == "wsd" else "flat_fraction"
@@ -227,6 +236,7 @@ RULES: tuple[Callable[[TrialConfig], Iterator[str]], ...] = (
     _mixture_weights,
     _mixture_stages,
     _splits,
+    _momentum,
     _schedule,
     _continuation,
     _initial_values,

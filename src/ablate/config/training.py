@@ -20,12 +20,14 @@ class BudgetConfig:
 
 @typed(frozen=True, config=STRICT)
 class OptimizerConfig:
-    """AdamW on all parameters; weight decay on matrices only. `clip_norm` 0 clips nothing.
+    """AdamW on all parameters, or Muon on the blocks' matrices and AdamW on all others; weight decay on matrices only.
+
+    `clip_norm` 0 clips nothing. `momentum` is Muon's; null for AdamW.
 
     `z_loss` weighs the squared log-normaliser of the logits, which is added to the loss (PaLM, section 5).
     """
 
-    kind: Literal["adamw"]
+    kind: Literal["adamw", "muon"]
     learning_rate: Positive
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
@@ -33,6 +35,7 @@ class OptimizerConfig:
     weight_decay: NotNegative
     clip_norm: NotNegative
     z_loss: NotNegative = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
 @typed(frozen=True, config=STRICT)

@@ -1,8 +1,9 @@
 """How much memory a device needs to train a trial, before anything is allocated.
 
-Weights, gradients and AdamW's moments follow from the number of parameters and how they are sharded. Activations are
-measured by passes without data, under torch's memory tracker, on models of one and two layers and batches of one and
-two rows: they are affine in layers and in rows. The vocabulary's part follows from its shapes (`loss.chunk_bytes`).
+Weights, gradients and the optimizer's moments follow from the number of parameters and how they are sharded.
+Activations are measured by passes without data, under torch's memory tracker, on models of one and two layers and
+batches of one and two rows: they are affine in layers and in rows. The vocabulary's part follows from its shapes
+(`loss.chunk_bytes`).
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from ablate.model.loss import chunk_bytes
 
 StrategyName = Literal["single", "ddp", "fsdp"]
 
-# fp32 weights, gradients and each of AdamW's two moments.
+# fp32 weights, gradients and each moment.
 BYTES = 4
 # A CUDA context with NCCL's and cuBLAS's workspaces, and what the allocator loses to fragmentation.
 GPU_CONTEXT_BYTES, GPU_FRAGMENTATION = 10**9, 0.1
@@ -38,7 +39,7 @@ class TrainingMemory:
         weights: fp32 parameters, or this device's part of them.
         gradients: likewise. Under FSDP they are whole where a step has several micro-batches, because they are reduced
             once a step.
-        optimizer: AdamW's moments of these weights.
+        optimizer: AdamW's two moments of these weights; Muon has one of the blocks' matrices.
         gathered: what FSDP gathers: the root unit and two blocks in the dtype of the products, and one unit's fp32
             gradients on their way to the other devices.
         activations: what the backward pass reads, with its largest temporary tensors, as far as that does not lie where
@@ -72,7 +73,8 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
     """
     rows = -(-trial.budget.rows_per_step // devices)
     micro_rows = min(rows, trial.hardware.micro_batch_rows or rows)
-    parameters, root, block = _parameters(trial)
+    parameters, matrices, root, block = _parameters(trial)
+    moments = BYTES * (2 * parameters - (matrices if trial.optimizer.kind == "muon" else 0))
     whole, shards = BYTES * parameters, devices if strategy == "fsdp" else 1
     narrow_bytes = 2 if trial.precision == "bf16" else BYTES
     gradients = whole if micro_rows < rows else -(-whole // shards)
@@ -87,7 +89,7 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
     memory = TrainingMemory(
         weights=-(-whole // shards),
         gradients=gradients,
-        optimizer=-(-2 * whole // shards),
+        optimizer=-(-moments // shards),
         gathered=narrow_bytes * (root + 2 * block) + BYTES * max(root, block) if shards > 1 else 0,
         activations=activations,
         logits=max(0, at_loss - activations),
@@ -114,12 +116,13 @@ def fitting_strategy(trial: TrialConfig, *, devices: int, room_bytes: float) -> 
     return name, memory
 
 
-def _parameters(trial: TrialConfig) -> tuple[int, int, int]:
-    """Count the parameters of the model, of FSDP's root unit and of the largest block."""
+def _parameters(trial: TrialConfig) -> tuple[int, int, int, int]:
+    """Count the parameters of the model, of the blocks' matrices, of FSDP's root unit and of the largest block."""
     model = build_on_meta(trial)
     sizes = [sum(weight.numel() for weight in block.parameters()) for block in model.all_blocks()]
     parameters = sum(weight.numel() for weight in model.parameters())
-    return parameters, parameters - sum(sizes), max(sizes)
+    matrices = sum(weight.numel() for block in model.all_blocks() for weight in block.parameters() if weight.ndim > 1)
+    return parameters, matrices, parameters - sum(sizes), max(sizes)
 
 
 def _chunk_bytes(trial: TrialConfig, rows: int) -> int:

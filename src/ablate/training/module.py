@@ -23,7 +23,7 @@ from ablate.model.flops import training_flops
 from ablate.ranks import ALONE, Ranks
 from ablate.training.counters import Counters
 from ablate.training.divergence import DivergenceDetector
-from ablate.training.optimizer import adamw, rate_multipliers
+from ablate.training.optimizer import make_optimizer
 from ablate.training.schedule import learning_rate
 from ablate.training.sharding import whole
 
@@ -111,8 +111,8 @@ class TrialModule(pl.LightningModule):
         """Do nothing: the model is sharded already. Lightning requires the method where a strategy shards."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """See `adamw`."""
-        return adamw(self.model, self.trial.optimizer)
+        """See `make_optimizer`."""
+        return make_optimizer(self.model, self.trial.optimizer)
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
         """Return the batch unchanged: `model.loss` moves one micro-batch at a time."""
@@ -144,8 +144,8 @@ class TrialModule(pl.LightningModule):
         clip_grads_with_norm_(
             self.model.parameters(), self.trial.optimizer.clip_norm or float("inf"), norm * correction
         )
-        for group, multiplier in zip(optimizer.param_groups, rate_multipliers(self.model), strict=True):
-            group["lr"] = multiplier * self._learning_rate(after)
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate_multiplier"] * self._learning_rate(after)
         optimizer.step()
         self.counters = after
         self.agreed = Flags(sums.stop > 0, sums.save > 0, sums.is_writing > 0)

@@ -22,8 +22,8 @@ from ablate.training.module import TrialModule
 from ablate.training.rank_group import RankGroup
 
 FACTS = "state.json"
-# Of AdamW, for each parameter.
-STEP, MOMENTS = "step", ("exp_avg", "exp_avg_sq")
+# Of a parameter: AdamW's number of steps; AdamW's moments and Muon's, which have the parameter's shape.
+STEP, MOMENTS = "step", ("exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,15 @@ def _prepare_optimizer(module: TrialModule, names: Mapping[str, Any]) -> None:
     """Allocate the optimizer's state of each parameter that a checkpoint has it of."""
     optimizer = _optimizer(module)
     for name, weight in module.model.named_parameters():
-        if f"optimizer/{name}/{STEP}" in names:
-            moments = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in MOMENTS}
+        stored = {key for key in (STEP, *MOMENTS) if f"optimizer/{name}/{key}" in names}
+        if stored:
+            device = _local(weight.detach()).device
             optimizer.state[weight] = {
-                STEP: torch.zeros((), dtype=torch.float32, device=_local(weight.detach()).device),
-                **moments,
+                key: torch.zeros((), dtype=torch.float32, device=device)
+                if key == STEP
+                else torch.zeros_like(weight, memory_format=torch.preserve_format)
+                for key in (STEP, *MOMENTS)
+                if key in stored
             }
 
 
