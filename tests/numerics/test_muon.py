@@ -24,8 +24,8 @@ def test_muon_updates_the_matrices_of_the_blocks_and_adamw_all_else(trial: Trial
     optimizer = make_optimizer(model, trial.optimizer)
     grouped = [weight for group in optimizer.param_groups for weight in group["params"]]
     assert len(grouped) == len(set(grouped)) == len(list(model.parameters()))
-    for weight in model.parameters():
-        weight.grad = torch.randn_like(weight)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     optimizer.step()
     for name, parameter in model.named_parameters():

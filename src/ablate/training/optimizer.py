@@ -3,7 +3,7 @@
 Every parameter group has a `rate_multiplier`: its learning rate is the schedule's times that (1 without muP).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -89,8 +89,8 @@ def _groups(model: Model, config: OptimizerConfig, apart: Iterable[Tensor]) -> l
     return [_group(matrices, config.weight_decay), _group(vectors, 0.0)]
 
 
-def _group(weights: list[Tensor], weight_decay: float, rate_multiplier: float = 1.0) -> dict[str, Any]:
-    return {"params": weights, "weight_decay": weight_decay, "rate_multiplier": rate_multiplier}
+def _group(weights: Sequence[Tensor], weight_decay: float, rate_multiplier: float = 1.0) -> dict[str, Any]:
+    return {"params": list(weights), "weight_decay": weight_decay, "rate_multiplier": rate_multiplier}
 
 
 def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> optim.AdamW:
