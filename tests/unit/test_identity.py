@@ -206,7 +206,6 @@ def changed(config: Any, key: str, value: Any) -> Any:
 
 
 # Fields whose type has one value yet, and mappings: the latter are changed by hand in the tests above.
-FIXED = {"optimizer.kind"}
 NAMES: dict[str, Any] = {
     "tracking.loggers": ("csv",),
     "block.max_rotary_channels": 4,
@@ -243,7 +242,7 @@ def test_every_field_of_the_schema_is_of_its_kind(make_trial: MakeTrial) -> None
         expected = (kind is None, kind is Kind.EVALUATION or key.startswith("corpus."))
         found = (trial_id(variant) != trial_id(trial), suite_ids(variant) != suite_ids(trial))
         assert found == expected, key
-    assert left == FIXED | MAPPINGS
+    assert left == MAPPINGS
 
 
 def test_differences_are_told_by_their_keys() -> None:
