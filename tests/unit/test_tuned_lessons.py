@@ -74,13 +74,29 @@ def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, floa
     return tuning_notes(Lesson.of(GridResults(untuned_results.logs, ledger.grid("1" * 12))))
 
 
+def test_a_tuned_lesson_says_that_it_holds_for_the_chosen_values(tmp_path: Path) -> None:
+    notes = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
+    assert any(note.startswith("The verdicts hold for these values: the intervals cover other seeds") for note in notes)
+    assert not any(note.startswith("Hardly tuned") for note in notes)
+
+
+def test_arms_whose_candidates_were_nearly_all_pruned_are_named(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
+    pruned = replace(SUMMARY.arms["mixed"], cost=TuningCost(ended=1, pruned=15, failed=0, train_tokens=1e6))
+    summary = replace(SUMMARY, arms={**SUMMARY.arms, "mixed": pruned})
+    notes = tuning_notes(Lesson.of(with_changes(results, tuning=summary)))
+    [note] = [note for note in notes if note.startswith("Hardly tuned")]
+    assert "trained to the end: mixed 1 of 16." in note
+    assert "hydra.sweeper.pruner=none" in note
+
+
 def test_arms_that_were_not_tuned_say_nothing_of_it(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
     assert tuning_notes(Lesson.of(results)) == []
 
 
 def test_how_arms_were_tuned_is_told(tmp_path: Path) -> None:
-    first, second = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
+    first, _, second = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
     assert first.startswith(
         "Tuned by TPE and hyperband pruning on the validation split's bpb_full, 8 candidates per arm with seed 0"
     )
@@ -97,10 +113,10 @@ def test_a_grid_of_other_trials_is_not_what_was_tuned(tmp_path: Path) -> None:
 
 def test_verdicts_that_tuning_changes_and_does_not_change(tmp_path: Path) -> None:
     worse, alike = {"causal": 0.0, "mixed": 0.1}, {"causal": 0.0, "mixed": 0.0}
-    assert tuned(tmp_path / "one", worse, worse)[1] == (
+    assert tuned(tmp_path / "one", worse, worse)[-1] == (
         f"Tuning changes no verdict, compared with the untuned arms (grid {'0' * 12}): mixed stays worse."
     )
-    assert tuned(tmp_path / "two", worse, alike)[1] == (
+    assert tuned(tmp_path / "two", worse, alike)[-1] == (
         f"Tuning changes verdicts, compared with the untuned arms (grid {'0' * 12}): mixed was worse, is equivalent."
     )
 

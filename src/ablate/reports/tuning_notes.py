@@ -5,7 +5,8 @@ from typing import Any
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord
-from ablate.records.tuning import TunedArm
+from ablate.records.tuning import TunedArm, TuningSummary
+from ablate.reports.wording import counts
 
 SAMPLERS = {
     "tpe": "TPE",
@@ -15,6 +16,10 @@ SAMPLERS = {
     "grid": "a grid",
     "nsgaii": "NSGA-II",
 }
+
+
+# With fewer candidates trained to the end, the best one was chosen by the pruner.
+MIN_ENDED = 3
 
 
 def tuning_notes(lesson: Lesson) -> list[str]:
@@ -28,7 +33,26 @@ def tuning_notes(lesson: Lesson) -> list[str]:
     return [
         f"Tuned by {SAMPLERS[settings.sampler]}{pruning} on the validation split's {settings.metrics[0]}, "
         f"{settings.n_trials} candidates per arm with seed {settings.tune_seed}, which is not used here. Best: {best}.",
+        "The verdicts hold for these values: the intervals cover other seeds of the training, not of the tuning. "
+        f"Another tuning (e.g. hydra.sweeper.tune_seed={settings.tune_seed + 1000}) may choose other values, and arms "
+        "with the same response to them may differ by what each was given.",
+        *_hardly_tuned(tuning),
         *_comparison_with_untuned(lesson),
+    ]
+
+
+def _hardly_tuned(tuning: TuningSummary) -> list[str]:
+    """The arms of which pruning left next to no candidate to choose from."""
+    few = {
+        label: f"{arm.cost.ended} of {arm.cost.ended + arm.cost.pruned}"
+        for label, arm in tuning.arms.items()
+        if arm.cost.pruned and arm.cost.ended < MIN_ENDED
+    }
+    if not few:
+        return []
+    return [
+        f"Hardly tuned: candidates trained to the end: {counts(few)}. The others were pruned by earlier evaluations, "
+        "which favour values that start well. hydra.sweeper.pruner=none trains all of them."
     ]
 
 
