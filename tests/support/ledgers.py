@@ -123,8 +123,10 @@ def with_documents(
             path = folder.evaluation_path("eval")
             path.parent.mkdir(parents=True, exist_ok=True)
             pd.concat(tables).to_parquet(path)
-            value = float((amounts.sum(axis=1) / units.sum(axis=1)).mean())
-            folder.update(evaluations={"eval": {**scores, "bpb_full": value}})
+            ratios = (amounts.sum(axis=1) / units.sum(axis=1)).tolist()
+            of_sources = {f"bpb_full/{source}": ratio for source, ratio in zip(SOURCES, ratios, strict=True)}
+            scores = {**scores, **of_sources, "bpb_full": float(np.mean(ratios))}
+            folder.update(evaluations={"eval": scores})
     return GridResults(results.logs, results.grid)
 
 
