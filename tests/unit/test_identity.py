@@ -210,6 +210,7 @@ NAMES: dict[str, Any] = {
     "tracking.loggers": ("csv",),
     "block.max_rotary_channels": 4,
     "infill.format": "spm",
+    "hardware.price_date": "2026-11-01",
     "mixture.stages": (StageConfig(0.5, {"code": 1.0}),),
     "mixture.epochs": 2.0,
     "schedule.continues_at": (100,),

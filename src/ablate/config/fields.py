@@ -1,11 +1,12 @@
 """The types of single fields: marks, numbers, names, and parameters that belong to a named component."""
 
 import re
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 
 class Kind(Enum):
@@ -41,6 +42,14 @@ def _text(value: object) -> object:
     return f"{value}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _date(value: str) -> str:
+    """Accept a day as 2026-11-29; other text raises ValueError."""
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise ValueError("should be a date, as 2026-11-29") from None
+
+
 Count = Annotated[int, Field(gt=0), BeforeValidator(_whole)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -48,6 +57,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Label = Annotated[str, BeforeValidator(_text)]
+Date = Annotated[str, AfterValidator(_date)]
 Name = Annotated[str, Field(min_length=1)]
 # Part of file names.
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]

@@ -84,6 +84,17 @@ def _ranks(trial: TrialConfig) -> Iterator[str]:
         )
 
 
+def _price(trial: TrialConfig) -> Iterator[str]:
+    price, date = trial.hardware.price_per_device_hour, trial.hardware.price_date
+    if price is not None and date is None:
+        yield (
+            f"hardware.price_per_device_hour={price:g}: prices change, so a price needs its date. Type "
+            "hardware.price_date=YYYY-MM-DD too."
+        )
+    if price is None and date is not None:
+        yield f"hardware.price_date={date}: is the date of a price. Type hardware.price_per_device_hour=DOLLARS too."
+
+
 # Vocabulary entries that a kind's text takes, its own <|endoftext|> included, and structural tokens beside them.
 _TEXT_ENTRIES = {"bpe": (256, 9), "bytes": (256, 9), "gpt2": (50_257, 8)}
 # From 50 307 on, the release's ids are masks.
@@ -244,4 +255,5 @@ RULES: tuple[Callable[[TrialConfig], Iterator[str]], ...] = (
     _encoder_layers,
     _attention_backend,
     _ranks,
+    _price,
 )

@@ -20,6 +20,7 @@ from ablate.config.fields import (
     STRICT,
     Count,
     CountOrZero,
+    Date,
     Fraction,
     Name,
     Positive,
@@ -184,7 +185,7 @@ class HardwareConfig:
 
     `strategy: auto` trains one device by itself, several by `ddp` where the model fits on each, else by `fsdp`.
     `threads_per_trial` are the threads of each rank. `micro_batch_rows` null takes a rank's rows of a step at once;
-    `attention` is the backend.
+    `attention` is the backend. `price_per_device_hour` is in US dollars and holds on `price_date`; `plan` reads both.
     """
 
     accelerator: Literal["cpu", "gpu", "auto"]
@@ -196,6 +197,8 @@ class HardwareConfig:
     loader_workers: CountOrZero
     micro_batch_rows: Count | None
     attention: Literal["sdpa", "flex", "dense"]
+    price_per_device_hour: Positive | None = None
+    price_date: Date | None = None
 
     @property
     def ranks(self) -> int:

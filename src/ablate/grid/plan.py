@@ -1,43 +1,29 @@
-"""What the missing trials of a grid will take: tokens, FLOPs, memory and device hours, before anything is trained."""
+"""What the missing trials of a grid will take: tokens, FLOPs, memory, device hours and disk, before anything runs."""
 
-import json
+import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
-from ablate.config.parse import trial_to_container
+from ablate.config.trial import TrialConfig
 from ablate.data.batches.compute_counts import compute_counts
-from ablate.grid.cell import Cell
 from ablate.grid.grid import Grid
+from ablate.grid.hours import Hours, Speeds
 from ablate.model.build import build_on_meta
 from ablate.model.flops import training_flops
-from ablate.model.memory import TrainingMemory, fitting_strategy, full_batch
-from ablate.model.utilisation import peak_flops
-from ablate.records.ledger import Ledger
+from ablate.model.memory import BYTES, TrainingMemory, fitting_strategy, full_batch
 
 # Main memory of a GPU in bytes, as its name in `utilisation.PEAK_FLOPS` is sold: the larger A100.
 DEVICE_BYTES = {"A100": 80e9, "H100": 80e9, "H200": 141e9, "B200": 180e9}
-# MFU for the fewest, the expected and the most hours. Published 1B to 8B trainings on H100 reach 0.4 to 0.5; ablate
-# has not been measured there, hence the wide end.
-PRIOR_MFU = (0.5, 0.4, 0.2)
-# What the speed of a trial depends on, in its frozen config.
-SPEED_KEYS = ("scale", "block", "architecture", "precision", "compile", "hardware")
 
 
 @dataclass(frozen=True)
-class Hours:
-    """Device hours of training, without evaluation and data preparation.
-
-    Attributes:
-        source: `ledger` (speeds of finished trials of this shape and hardware) or `prior` (`PRIOR_MFU`).
-    """
+class Range:
+    """The lowest, expected and highest amount."""
 
     low: float
     expected: float
     high: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +37,10 @@ class ArmPlan:
         memory: bytes per device by part.
         strategy: `single`, `ddp` or `fsdp`.
         fits: whether a device has that memory; None where the device is not known.
-        hours: None where neither the ledger nor the device tells the speed.
+        hours: device hours of all of them; None where neither ledger, measurement nor device tells the speed.
+        price: US dollars of these hours; None where the price or the hours are not known.
+        checkpoint_bytes: most on disk while one trial runs: `checkpoint.keep_last` and one that is being written.
+        model_bytes: what a finished trial keeps.
     """
 
     label: str
@@ -63,83 +52,136 @@ class ArmPlan:
     strategy: str
     fits: bool | None
     hours: Hours | None
+    price: Range | None
+    checkpoint_bytes: int
+    model_bytes: int
 
 
-def plan_arms(grid: Grid, device: str | None) -> tuple[ArmPlan, ...]:
-    """Plan each arm that has missing trials at the grid's look.
+@dataclass(frozen=True)
+class Disk:
+    """Bytes on disk of the missing trials; logs and scores are small beside them.
+
+    Attributes:
+        kept: model.pt of every trial.
+        peak: these, and the checkpoints of the largest trials that run at once.
+    """
+
+    kept: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What trials of one shape need.
+
+    Attributes:
+        row_flops: of one row.
+    """
+
+    parameters: int
+    row_flops: float
+    strategy: str
+    memory: TrainingMemory
+
+
+class Planner:
+    """Plans arms; each shape is looked at once.
 
     Args:
+        speeds: tells the hours.
         device: a name in `DEVICE_BYTES`; None if not known.
     """
-    missing: dict[str, list[Cell]] = {}
+
+    def __init__(self, speeds: Speeds, device: str | None) -> None:
+        self.speeds = speeds
+        self.room_bytes = DEVICE_BYTES[device] if device else None
+        self._shapes: dict[str, _Shape] = {}
+
+    def arms(self, trials: Mapping[str, Sequence[TrialConfig]]) -> tuple[ArmPlan, ...]:
+        """Plan the trials of each arm, by its label; arms without trials are left out."""
+        return tuple(self._arm(label, of_arm) for label, of_arm in trials.items() if of_arm)
+
+    def _arm(self, label: str, trials: Sequence[TrialConfig]) -> ArmPlan:
+        first, count = trials[0], len(trials)
+        shape = self._shape(first)
+        flops, tokens = count * first.budget_rows * shape.row_flops, count * first.budget.train_tokens
+        hours = self.speeds.hours(first, shape.parameters, tokens, flops)
+        # AdamW keeps two moments of each weight.
+        state_bytes = 3 * BYTES * shape.parameters
+        return ArmPlan(
+            label=label,
+            trials=count,
+            parameters=shape.parameters,
+            train_tokens=tokens,
+            flops=flops,
+            memory=shape.memory,
+            strategy=shape.strategy,
+            fits=None if self.room_bytes is None else shape.memory.total <= self.room_bytes,
+            hours=hours,
+            price=_price(first, hours),
+            checkpoint_bytes=(first.checkpoint.keep_last + 1) * state_bytes,
+            model_bytes=BYTES * shape.parameters,
+        )
+
+    def _shape(self, trial: TrialConfig) -> _Shape:
+        parts = (trial.architecture, trial.block, trial.scale, trial.tokenizer.vocab_size, trial.precision)
+        key = repr((*parts, trial.hardware, trial.budget.rows_per_step))
+        if key not in self._shapes:
+            self._shapes[key] = self._looked_at(trial)
+        return self._shapes[key]
+
+    def _looked_at(self, trial: TrialConfig) -> _Shape:
+        model = build_on_meta(trial)
+        counts = compute_counts(full_batch(trial, 1), trial.architecture)
+        # On devices of unknown memory the first strategy is taken to fit.
+        room = math.inf if self.room_bytes is None else self.room_bytes
+        strategy, memory = fitting_strategy(trial, devices=trial.hardware.ranks, room_bytes=room)
+        parameters = sum(weight.numel() for weight in model.parameters())
+        return _Shape(parameters, training_flops(model, **vars(counts)), strategy, memory)
+
+
+def missing_trials(grid: Grid) -> dict[str, list[TrialConfig]]:
+    """Return label → the trials that are missing at the grid's look."""
+    missing: dict[str, list[TrialConfig]] = {}
     for cell in grid.missing().values():
-        missing.setdefault(cell.arm.label, []).append(cell)
-    speeds = _speeds(grid.ledger)
-    return tuple(_plan(label, cells, speeds, device) for label, cells in missing.items())
+        missing.setdefault(cell.arm.label, []).append(cell.trial)
+    return missing
 
 
-def total_hours(arms: tuple[ArmPlan, ...]) -> tuple[float, float, float] | None:
-    """Return the lowest, expected and highest device hours together; None if those of an arm are unknown."""
-    hours = [arm.hours for arm in arms if arm.hours is not None]
-    if len(hours) < len(arms):
+def total_hours(arms: Iterable[ArmPlan]) -> Range | None:
+    """Return the device hours of all arms together; None if those of an arm are unknown."""
+    return _total([arm.hours for arm in arms])
+
+
+def total_price(arms: Iterable[ArmPlan]) -> Range | None:
+    """Return the US dollars of all arms together; None if those of an arm are unknown."""
+    return _total([arm.price for arm in arms])
+
+
+def disk(arms: Sequence[ArmPlan], parallel: int | None) -> Disk:
+    """Return what the trials of all arms take on disk.
+
+    Args:
+        parallel: how many run at once; None for all.
+    """
+    kept = sum(arm.trials * arm.model_bytes for arm in arms)
+    running = [arm.checkpoint_bytes for arm in arms for _ in range(arm.trials)]
+    return Disk(kept, kept + sum(heapq.nlargest(len(running) if parallel is None else parallel, running)))
+
+
+def _total(amounts: Sequence[Hours | Range | None]) -> Range | None:
+    known = [amount for amount in amounts if amount is not None]
+    if len(known) < len(amounts):
         return None
-    return sum(each.low for each in hours), sum(each.expected for each in hours), sum(each.high for each in hours)
-
-
-def _plan(label: str, cells: list[Cell], speeds: dict[str, list[float]], device: str | None) -> ArmPlan:
-    trial = cells[0].trial
-    model = build_on_meta(trial)
-    counts = compute_counts(full_batch(trial, 1), trial.architecture)
-    rows = len(cells) * trial.budget_rows
-    flops = rows * training_flops(model, **vars(counts))
-    tokens = len(cells) * trial.budget.train_tokens
-    room = DEVICE_BYTES[device] if device else None
-    # On devices of unknown memory the first strategy is taken to fit.
-    strategy, memory = fitting_strategy(
-        trial, devices=trial.hardware.ranks, room_bytes=math.inf if room is None else room
-    )
-    return ArmPlan(
-        label=label,
-        trials=len(cells),
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        train_tokens=tokens,
-        flops=flops,
-        memory=memory,
-        strategy=strategy,
-        fits=None if room is None else memory.total <= room,
-        hours=_hours(tokens, flops, speeds.get(_speed_key(trial_to_container(trial)), []), trial.precision, device),
+    return Range(
+        sum(each.low for each in known), sum(each.expected for each in known), sum(each.high for each in known)
     )
 
 
-def _hours(tokens: int, flops: float, speeds: list[float], precision: str, device: str | None) -> Hours | None:
-    if speeds:
-        low, expected, high = (tokens / rate / 3600 for rate in (max(speeds), median(speeds), min(speeds)))
-        return Hours(low, expected, high, "ledger")
-    peak = peak_flops(device, precision) if device else None
-    if peak is None:
-        return None
-    low, expected, high = (flops / (peak * mfu) / 3600 for mfu in PRIOR_MFU)
-    return Hours(low, expected, high, "prior")
-
-
-def _speeds(ledger: Ledger) -> dict[str, list[float]]:
-    """Return the train tokens per second and device of finished trials, by what speed depends on."""
-    speeds: dict[str, list[float]] = {}
-    for config, speed in _measured(ledger):
-        speeds.setdefault(_speed_key(config), []).append(speed)
-    return speeds
-
-
-def _measured(ledger: Ledger) -> Iterator[tuple[dict[str, Any], float]]:
-    for folder in ledger.trials() if ledger.runs_dir.is_dir() else ():
-        record = folder.record_or_problem()
-        if not isinstance(record, str) and record.result is not None:
-            speed = record.result.speed.get("train_tokens_per_second_per_device")
-            if speed:
-                yield folder.frozen(), speed
-
-
-def _speed_key(config: dict[str, Any]) -> str:
-    parts = [config.get(key) for key in SPEED_KEYS]
-    shape = [config["tokenizer"]["vocab_size"], config["budget"]["rows_per_step"]]
-    return json.dumps([*parts, *shape], sort_keys=True, default=str)
+def _price(trial: TrialConfig, hours: Hours | None) -> Range | None:
+    price = trial.hardware.price_per_device_hour
+    return (
+        None
+        if price is None or hours is None
+        else Range(*(price * each for each in (hours.low, hours.expected, hours.high)))
+    )

@@ -7,6 +7,7 @@ batches of one and two rows: they are affine in layers and in rows. The vocabula
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +18,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import Batch
+from ablate.data.corpus.cache import cache_folder
 from ablate.model.build import build_model, build_on_meta
 from ablate.model.language_model import LanguageModel
 from ablate.model.loss import chunk_bytes
+from ablate.model.memory_cache import remembered
 
 StrategyName = Literal["single", "ddp", "fsdp"]
 
@@ -167,7 +170,8 @@ def _measured(trial: TrialConfig, layers: int, encoder_layers: int, rows: int) -
     is_flat = trial.hardware.accelerator != "cpu"
     key = repr((small.scale, small.block, small.architecture, small.hardware.attention, trial.precision, is_flat, rows))
     if key not in _measurements:
-        _measurements[key] = np.array(_run(small, rows, is_flat=is_flat))
+        run = partial(_run, small, rows, is_flat=is_flat)
+        _measurements[key] = np.array(remembered(cache_folder(trial.cache_dir), key, run))
     return _measurements[key]
 
 

@@ -42,7 +42,7 @@ from ablate.records.tuning import TuningRecord
 
 T = TypeVar("T")
 # The C version is ten times as fast, but not always built.
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+DUMPER, LOADER = getattr(yaml, "CSafeDumper", yaml.SafeDumper), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LEASE_RETRY_SECONDS = 0.05
 
 
@@ -109,7 +109,7 @@ class TrialFolder:
     def frozen(self) -> dict[str, Any]:
         """Return the frozen config as plain values. Raises LedgerError if it cannot be read."""
         try:
-            container = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+            container = yaml.load(self.config_path.read_text(encoding="utf-8"), Loader=LOADER)
         except (OSError, ValueError, yaml.YAMLError):
             container = None
         if not isinstance(container, dict):

@@ -73,10 +73,15 @@ def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Grid], int], con
 
 def preview(tuning: Tuning, console: Console) -> None:
     """Print the arms, their studies and how many candidates are left. Write nothing."""
+    _show_plan(tuning, ended_candidates(tuning), console)
+
+
+def ended_candidates(tuning: Tuning) -> dict[str, int]:
+    """Return label → how many candidates of the arm's study have ended. Creates no study."""
     path = tuning.ledger.tuning_path(tuning.tuning_id)
     studies = studies_of(tuning.ledger.tuning(tuning.tuning_id), tuning.ledger.runs_dir) if path.exists() else {}
     ended = {label: len(first_ended(study, tuning.n_trials)) for label, study in studies.items()}
-    _show_plan(tuning, {label: ended.get(label, 0) for label in tuning.names}, console)
+    return {label: ended.get(label, 0) for label in tuning.names}
 
 
 def tuned_grid(tuning: Tuning, studies: Mapping[str, ArmStudy]) -> Grid:

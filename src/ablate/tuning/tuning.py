@@ -124,7 +124,7 @@ class Tuning:
         )
         make_sampler(config, space)
         # Raises an error about the lesson before anything is trained.
-        tuning._plan({label: point.values for label, [point, *_] in corners.items()}, None)
+        tuning.untuned_grid()
         return tuning
 
     @cached_property
@@ -224,6 +224,10 @@ class Tuning:
             for label, trial in best.items()
         }
         return self._plan(values, TuningSummary(tuning_id=self.tuning_id, settings=self._settings(), arms=arms))
+
+    def untuned_grid(self) -> Grid:
+        """Return the grid with each arm at the first corner of its space. Raises UsageError like `tuned_grid`."""
+        return self._plan({label: point.values for label, [point, *_] in self.corners.items()}, None)
 
     def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Grid:
         arms = tuple(self.points.tuned(arm, values[arm.label]) for arm in self.expanded.arms)

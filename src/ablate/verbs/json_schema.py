@@ -7,7 +7,7 @@ from typing import Any
 from ablate.reports.lesson_json import LessonsJson
 from ablate.verbs.diff import DiffJson
 from ablate.verbs.json_output import adapter
-from ablate.verbs.plan import PlanJson
+from ablate.verbs.plan_json import PlanJson
 from ablate.verbs.status import StatusJson
 
 TYPES: dict[str, Any] = {"lessons": LessonsJson, "status": StatusJson, "diff": DiffJson, "plan": PlanJson}
