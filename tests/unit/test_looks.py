@@ -51,20 +51,20 @@ def test_documents_add_to_the_detectable_effect(tmp_path: Path) -> None:
     assert noise is not None
     assert noise.document_error > 0.01
     weights: Weights = ((-1.0, 1.0),)
-    plain = outlook(weights, [3], 0.05, replace(noise, document_error=0.0), 0.02)
-    assert outlook(weights, [3], 0.05, noise, 0.02).detectable_effect > plain.detectable_effect
+    plain = outlook(weights, [3], 0.05, replace(noise, document_error=0.0), [0.02])
+    assert outlook(weights, [3], 0.05, noise, [0.02]).detectable_effect > plain.detectable_effect
 
 
 def test_the_detectable_effect_is_that_of_the_last_look() -> None:
     [*_, last] = critical_values(BASELINE, (3, 4, 5), 0.05, True)
-    told = outlook(BASELINE, [3, 4, 5], 0.05, NOISE, 0.02)
+    told = outlook(BASELINE, [3, 4, 5], 0.05, NOISE, [0.02, 0.02])
     assert told.detectable_effect == pytest.approx(0.01 * last.minimum_detectable_effect)
 
 
 def test_looks_end_early_where_noise_is_small_and_late_where_it_is_large() -> None:
     def trials(deviation: float, document_error: float = 0.0) -> float:
         noise = replace(NOISE, deviation=deviation, document_error=document_error)
-        return outlook(BASELINE, [3, 4, 5, 6], 0.05, noise, 0.02).expected_trials
+        return outlook(BASELINE, [3, 4, 5, 6], 0.05, noise, [0.02, 0.02]).expected_trials
 
     assert trials(1e-5) == 9, "equivalent at the first look"
     assert trials(1.0) == pytest.approx(18, abs=0.5), "never decided, apart from false verdicts"
@@ -73,7 +73,9 @@ def test_looks_end_early_where_noise_is_small_and_late_where_it_is_large() -> No
 
 
 def test_an_arm_without_an_open_comparison_stops() -> None:
-    # The second contrast is twice as large, so it stays open for longer than the first.
+    # The second contrast is far larger than what matters, so it stays open.
     weights: Weights = ((-1.0, 1.0, 0.0, 0.0), (0.0, 0.0, -30.0, 30.0))
-    told = outlook(weights, [3, 6], 0.05, replace(NOISE, deviation=0.001), 0.02)
+    told = outlook(weights, [3, 6], 0.05, replace(NOISE, deviation=0.001), [0.02, 0.02])
     assert told.expected_trials == pytest.approx(2 * 3 + 2 * 6, abs=0.5)
+    coarse = outlook(weights, [3, 6], 0.05, replace(NOISE, deviation=0.001), [0.02, 2.0])
+    assert coarse.expected_trials == 4 * 3, "each contrast has its own smallest effect"

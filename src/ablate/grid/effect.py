@@ -16,7 +16,7 @@ class PlannedEffect:
     """What a grid's comparisons on its primary metric will be able to tell.
 
     Attributes:
-        smallest_effect: the declared one.
+        smallest_effect: the smallest one that is declared for a comparison.
         detectable_effect: the smallest true difference that the last look detects with 80% power; None where the
             ledger knows no noise, or arms have one seed.
         expected_trials: mean number of trials of the grid, finished ones included, if no arm differs; None where
@@ -41,7 +41,7 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
         parameters: of its arms.
     """
     declaration = grid.declaration
-    weights = _weights(grid)
+    weights, effects = _comparisons(grid)
     if not weights:
         return None
     metric = declaration.primary_metric
@@ -49,14 +49,12 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
     logs = LedgerLogs(grid.ledger)
     noise = seen_noise(logs, logs.grids(), metric, parameters=parameters, train_tokens=tokens)
     looks = [look for look in declaration.looks if look > 1]
-    planned = PlannedEffect(
-        metric, metric_of(metric).unit, declaration.smallest_effect, None, None, grid.looks[-1], noise
-    )
+    planned = PlannedEffect(metric, metric_of(metric).unit, min(effects), None, None, grid.looks[-1], noise)
     if noise is None or not looks:
         return planned
     sharing = declaration.planned_comparisons or len(declaration.contrasts)
     error = (1 - declaration.confidence) * len(weights) / sharing
-    told = outlook(weights, looks, error, noise, declaration.smallest_effect)
+    told = outlook(weights, looks, error, noise, effects)
     distinct = [arm for arm in grid.arms if arm.same_as is None]
     # Arms that no comparison has stay at the first look.
     others = len(distinct) - len(weights[0])
@@ -64,13 +62,17 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
     return replace(planned, detectable_effect=told.detectable_effect, expected_trials=trials)
 
 
-def _weights(grid: Grid) -> Weights:
-    """Return contrast → weight of each arm that is compared on the primary metric."""
+def _comparisons(grid: Grid) -> tuple[Weights, list[float]]:
+    """Return the weights of the arms in each contrast on the primary metric, and the contrasts' smallest effects."""
     owner = {arm.label: arm.same_as or arm.label for arm in grid.at(grid.looks[-1]).arms}
+    declaration = grid.declaration
     contrasts = [
-        weights
-        for contrast in grid.declaration.contrasts
-        if contrast.metric == grid.declaration.primary_metric and (weights := merged(contrast.weights, owner))
+        (weights, contrast.smallest_effect or declaration.smallest_effect)
+        for contrast in declaration.contrasts
+        if contrast.metric == declaration.primary_metric and (weights := merged(contrast.weights, owner))
     ]
-    used = dict.fromkeys(arm for weights in contrasts for arm in weights)
-    return tuple(tuple(weights.get(arm, 0.0) for arm in used) for weights in contrasts)
+    used = dict.fromkeys(arm for weights, _ in contrasts for arm in weights)
+    return (
+        tuple(tuple(weights.get(arm, 0.0) for arm in used) for weights, _ in contrasts),
+        [effect for _, effect in contrasts],
+    )

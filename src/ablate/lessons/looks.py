@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
-from scipy import stats
 
-from ablate.lessons.critical_values import POWER, CriticalValue, Floats, critical_values, of_degrees, standard_errors
+from ablate.lessons.critical_values import CriticalValue, Floats, critical_values, of_degrees, standard_errors
 from ablate.lessons.seen_noise import SeenNoise
 
 # The number of draws is limited by the numbers that they take.
@@ -33,7 +32,9 @@ class Outlook:
     expected_trials: float
 
 
-def outlook(weights: Weights, looks: Sequence[int], error: float, noise: SeenNoise, smallest_effect: float) -> Outlook:
+def outlook(
+    weights: Weights, looks: Sequence[int], error: float, noise: SeenNoise, smallest_effects: Sequence[float]
+) -> Outlook:
     """Return what a grid will be able to tell.
 
     Args:
@@ -41,13 +42,13 @@ def outlook(weights: Weights, looks: Sequence[int], error: float, noise: SeenNoi
         looks: increasing numbers of seeds, at least 2.
         error: the probability that any contrast is significant at any look while no arm differs.
         noise: of trials on the metric of the contrasts.
-        smallest_effect: the smallest difference that matters, in the metric's unit.
+        smallest_effects: of each contrast, the smallest difference that matters, in the metric's unit.
     """
     critical = critical_values(weights, tuple(looks), round(error, 9), is_rough=True)
-    by_documents = of_degrees(critical[-1].known, noise.document_degrees) + float(stats.norm.ppf(POWER))
+    by_documents = critical[-1].detectable_by_known * noise.document_error
     return Outlook(
-        hypot(critical[-1].minimum_detectable_effect * noise.deviation, by_documents * noise.document_error),
-        _expected_trials(np.array(weights), looks, critical, noise, smallest_effect),
+        hypot(critical[-1].minimum_detectable_effect * noise.deviation, by_documents),
+        _expected_trials(np.array(weights), looks, critical, noise, np.array(smallest_effects)),
     )
 
 
@@ -56,14 +57,16 @@ def _expected_trials(
     looks: Sequence[int],
     critical: Sequence[CriticalValue],
     noise: SeenNoise,
-    smallest_effect: float,
+    effects_C: Floats,
 ) -> float:
     """Simulate grids in which no arm differs, look by look as `Grid.next_look` does, and return their mean size."""
     contrasts, arms = weights_CA.shape
     random, most = np.random.default_rng(0), looks[-1]
     draws = int(np.clip(MAX_NUMBERS // (arms * most), MIN_DRAWS, MAX_DRAWS))
     sizes_C, uses_CA = np.sqrt((weights_CA**2).sum(axis=1)), weights_CA != 0
-    values_NCS = np.einsum("ca,nas->ncs", weights_CA, random.normal(scale=noise.deviation, size=(draws, arms, most)))
+    values_NCS = np.einsum(
+        "ca,nas->ncs", weights_CA, random.normal(scale=noise.deviation, size=(draws, arms, most)), optimize=True
+    )
     # All seeds are scored on the same documents.
     documents_NC = random.normal(scale=noise.document_error, size=(draws, contrasts)) if noise.document_error else 0.0
     is_open_NC = np.ones((draws, contrasts), bool)
@@ -82,7 +85,7 @@ def _expected_trials(
             of_degrees(each, noise.document_degrees) * noise.document_error
             for each in (value.known, value.known_equivalence)
         )
-        is_equivalent_NC = distance_NC + np.hypot(value.equivalence * error_NC, known_equivalence) < smallest_effect
+        is_equivalent_NC = distance_NC + np.hypot(value.equivalence * error_NC, known_equivalence) < effects_C
         is_significant_NC = distance_NC > np.hypot(value.value * error_NC, known)
         is_open_NC &= ~(is_equivalent_NC | is_significant_NC)
     return float(seeds_NA.sum(axis=1).mean())
