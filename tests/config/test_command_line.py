@@ -364,6 +364,7 @@ TOGETHER = {
     "mixture=own": "mixture.weights={code:1,english:1}",
     "mixture=text": "corpus=files corpus.sources.text.files.path=/tmp",
     "tokenizer=file": "tokenizer.path=/tmp tokenizer.vocab_size=400",
+    "tokenizer=hub": "tokenizer.path=/tmp tokenizer.vocab_size=400",
     "architecture=encoder_decoder": "objective=span_corruption",
     "objective=ul2": "scale=4m tokenizer.mask_sentinels=75",
     "objective=ul2_modes": "scale=4m tokenizer.mask_sentinels=75",
