@@ -345,7 +345,7 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
         (["tokenizer=gpt2", "tokenizer.path=x"], "tokenizer.path=.x.: belongs to tokenizer=file"),
         (
             ["tokenizer=file", "tokenizer.vocab_size=600", "tokenizer.path=null"],
-            "belongs to tokenizer=file, which needs it",
+            r"belongs to tokenizer=file\|hub, which need it",
         ),
         (["tokenizer=gpt2", f"tokenizer.sha256={'a' * 64}"], "tokenizer.sha256=a+: belongs to tokenizer=file"),
     ],
