@@ -25,7 +25,7 @@ from ablate.model.memory import full_batch, training_memory
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from ablate.training.measure import STEPS, step_seconds
-from ablate.training.optimizer import adamw
+from ablate.training.optimizer import make_optimizer
 from ablate.verbs.plan import Budget
 from tests.support.command_line import with_tiny
 from tests.support.in_process import run_in_process
@@ -73,6 +73,7 @@ def test_hours_come_from_the_ledger_before_a_measurement_before_a_prior(
     for number, rate in enumerate((1.0, 2.0, 4.0)):
         finish(ledger, trial, f"{number:012}", rate, parameters=7)
     finish(ledger, make_trial("precision=bf16", "block=llama"), "a" * 12, 100.0, parameters=7)
+    finish(ledger, make_trial("precision=bf16", "optimizer=muon"), "c" * 12, 100.0, parameters=7)
     finish(ledger, trial, "b" * 12, 100.0, parameters=8)
     assert told(trial, "H100", measures=True) == (0.5, 1.0, 2.0, "ledger")
     priced = replace(trial, hardware=replace(trial.hardware, price_per_device_hour=2.0, price_date="2026-11-01"))
@@ -92,11 +93,12 @@ def test_a_step_that_would_take_hours_is_not_measured(make_trial: MakeTrial) -> 
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
-def test_planned_bytes_on_disk_are_those_of_real_files(make_trial: MakeTrial, tmp_path: Path) -> None:
-    trial = make_trial("scale.d_model=128", "checkpoint.keep_last=2")
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_planned_bytes_on_disk_are_those_of_real_files(make_trial: MakeTrial, tmp_path: Path, kind: str) -> None:
+    trial = make_trial(f"optimizer={kind}", "scale.d_model=128", "checkpoint.keep_last=2")
     [arm] = Planner(Speeds(Ledger(tmp_path / "runs"), None), None).arms({"causal": [trial] * 3})
     model = build_model(trial, trial.tokenizer.vocab_size)
-    optimizer = adamw(model, trial.optimizer)
+    optimizer = make_optimizer(model, trial.optimizer)
     torch.autograd.backward(model.loss(full_batch(trial, 1)))
     optimizer.step()
     torch.save(model.state_dict(), tmp_path / "model.pt")

@@ -111,7 +111,7 @@ def speed_key(config: dict[str, Any]) -> str:
     """Return what the speed of a trial depends on, from its config as a plain container."""
     parts = {key: config.get(key) for key in SPEED_KEYS}
     parts["hardware"] = {key: value for key, value in config["hardware"].items() if key not in PRICE_KEYS}
-    shape = [config["tokenizer"]["vocab_size"], config["budget"]["rows_per_step"]]
+    shape = [config["tokenizer"]["vocab_size"], config["budget"]["rows_per_step"], config["optimizer"]["kind"]]
     return json.dumps([*parts.values(), *shape], sort_keys=True, default=str)
 
 

@@ -76,10 +76,12 @@ class _Shape:
 
     Attributes:
         row_flops: of one row.
+        moment_bytes: of the optimizer's moments, of all devices together.
     """
 
     parameters: int
     row_flops: float
+    moment_bytes: int
     strategy: str
     memory: TrainingMemory
 
@@ -106,8 +108,7 @@ class Planner:
         shape = self._shape(first)
         flops, tokens = count * first.budget_rows * shape.row_flops, count * first.budget.train_tokens
         hours = self.speeds.hours(first, shape.parameters, tokens, flops)
-        # AdamW keeps two moments of each weight.
-        state_bytes = 3 * BYTES * shape.parameters
+        model_bytes = BYTES * shape.parameters
         return ArmPlan(
             label=label,
             trials=count,
@@ -119,12 +120,19 @@ class Planner:
             fits=None if self.room_bytes is None else shape.memory.total <= self.room_bytes,
             hours=hours,
             price=_price(first, hours),
-            checkpoint_bytes=(first.checkpoint.keep_last + 1) * state_bytes,
-            model_bytes=BYTES * shape.parameters,
+            checkpoint_bytes=(first.checkpoint.keep_last + 1) * (model_bytes + shape.moment_bytes),
+            model_bytes=model_bytes,
         )
 
     def _shape(self, trial: TrialConfig) -> _Shape:
-        parts = (trial.architecture, trial.block, trial.scale, trial.tokenizer.vocab_size, trial.precision)
+        parts = (
+            trial.architecture,
+            trial.block,
+            trial.scale,
+            trial.tokenizer.vocab_size,
+            trial.precision,
+            trial.optimizer.kind,
+        )
         key = repr((*parts, trial.hardware, trial.budget.rows_per_step))
         if key not in self._shapes:
             self._shapes[key] = self._looked_at(trial)
@@ -137,7 +145,9 @@ class Planner:
         room = math.inf if self.room_bytes is None else self.room_bytes
         strategy, memory = fitting_strategy(trial, devices=trial.hardware.ranks, room_bytes=room)
         parameters = sum(weight.numel() for weight in model.parameters())
-        return _Shape(parameters, training_flops(model, **vars(counts)), strategy, memory)
+        shards = trial.hardware.ranks if strategy == "fsdp" else 1
+        moments = memory.optimizer * shards
+        return _Shape(parameters, training_flops(model, **vars(counts)), moments, strategy, memory)
 
 
 def missing_trials(grid: Grid) -> dict[str, list[TrialConfig]]:
