@@ -69,7 +69,7 @@ WRONG = [
     ("tokenizer.vocab_size=300", 2, "tokenizer.mask_sentinels=64 take at least 329."),
     ("--hepl", 2, "--hepl: no such flag. Did you mean --help?"),
     ("budget=smoke foo", 2, "foo: is no option. Options have the form key=value."),
-    ("~replicates", 2, "replicates: missing; it needs a value."),
+    ("~lesson.confidence", 2, "lesson.confidence: missing; it needs a value."),
     ("objective=null", 2, "objective=null: no such choice."),
     ("-m --cfg job", 2, "leave one of them out"),
     ("-m budget.matched_on=train_tokens,flops", 2, "budget.matched_on differs between arms"),

@@ -215,7 +215,7 @@ VALUES = [
     ("seed=1.5", "seed=1.5: a seed is a whole number from 0 up"),
     ("lesson.compare=all", 'lesson.compare="all": should be a list, as [a, b].'),
     ("runs_dir=null", "runs_dir=null: should be the path of a folder."),
-    ("~replicates", "replicates: missing; it needs a value."),
+    ("~lesson.confidence", "lesson.confidence: missing; it needs a value."),
     ("mixture=own", "mixture.weights: has no default; give it on the command line: mixture.weights=…"),
     ("tokenizer.vocab_size=300", "tokenizer.mask_sentinels=64 take at least 329."),
     ("schedule.flat_fraction=0.95", "Their sum must be below 1."),

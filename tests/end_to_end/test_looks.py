@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 # Two looks, at two seeds and at three; no arm is equivalent within an effect as small as that.
 LESSON = [
-    *("-m", "objective=causal,mixed", "replicates=2", "max_replicates=3"),
+    *("-m", "infill=none,psm", "replicates=2", "max_replicates=3"),
     *("lesson.name=tiny", "lesson.smallest_effect=1e-9", "lesson.primary_metric=bpb_full"),
 ]
 
@@ -51,8 +51,8 @@ def test_seeds_are_added_until_the_looks_are_spent(looked: tuple[Path, str]) -> 
     ledger = Ledger(folder / "runs")
     results = GridResults(LedgerLogs(ledger), ledger.grid(grid["grid_id"]))
     values = results.values("bpb_full")
-    assert comparison["name"] == "mixed"
-    assert comparison["difference"] == pytest.approx((values.loc["mixed"] - values.loc["causal"]).mean())
+    assert comparison["name"] == "psm"
+    assert comparison["difference"] == pytest.approx((values.loc["psm"] - values.loc["none"]).mean())
     assert (comparison["low"] + comparison["high"]) / 2 == pytest.approx(comparison["difference"])
     assert comparison["low"] < comparison["high"]
     assert grid["declaration"]["looks"] == [2, 3]

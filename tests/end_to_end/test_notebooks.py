@@ -60,7 +60,7 @@ def log_and_score(results: GridResults) -> None:
                     "source": "code",
                     "document": [f"d{number}" for number in range(4)],
                     "amount": [
-                        100 * (final + shift) for shift in (-0.1, 0.0, 0.1 if arm.label == "good" else 0.0, 0.1)
+                        100 * (final + shift) for shift in (-0.1, 0.0, 0.01 if arm.label == "good" else 0.0, 0.1)
                     ],
                     "units": 100,
                 }

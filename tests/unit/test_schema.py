@@ -93,7 +93,7 @@ GRID = {
         "primary_metric": "bpb_full",
         "smallest_effect": 0.02,
         "confidence": 0.95,
-        "contrasts": [{"name": "b", "metric": "bpb_full", "weights": {"b": 1.0, "a": -1.0}}],
+        "contrasts": [{"name": "b", "metric": "bpb_full", "weights": {"b": 1.0, "a": -1.0}, "smallest_effect": 0.01}],
         "factors": ["objective"],
         "matched_on": "train_tokens",
         "pairing": "windows",

@@ -117,7 +117,7 @@ def random_loss(
     >>> special = SpecialTokens.consecutive(0, mask_sentinels=2)
     >>> example = random_loss(np.arange(20, 28, dtype=np.int32), np.random.default_rng(0), special, loss_fraction=0.5)
     >>> example.tokens_T.tolist(), example.span_T.any(), int(example.loss_T.sum())
-    ([20, 21, 22, 23, 24, 25, 26, 27], np.False_, 4)
+    ([20, 21, 22, 23, 24, 25, 26, 27], np.False_, 3)
     """
     example = Example.from_segment(tokens_T)
     example.loss_T[:] = rng.random(len(tokens_T)) < loss_fraction

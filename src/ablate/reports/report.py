@@ -40,7 +40,7 @@ def report(
         return None
     show(lesson, console, with_notes=with_notes)
     if step := next_step(lesson):
-        console.print(f"\n{escape(step)}", highlight=False)
+        say(console, f"\n{step}")
     if folder is not None:
         _write(lesson, folder, console)
     return lesson

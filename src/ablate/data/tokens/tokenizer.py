@@ -64,8 +64,12 @@ def special_tokens_of_folder(config: TokenizerConfig) -> SpecialTokens:
     absent = SpecialTokens.consecutive(config.vocab_size, config.mask_sentinels)
     found = {id_: ids.get(name, id_) for id_, name in absent.names().items()}
     return SpecialTokens(
-        end_of_text,
-        *(found[id_] for id_ in (absent.separator, absent.end_of_mask, absent.prefix, absent.suffix, absent.middle)),
+        end_of_text=end_of_text,
+        separator=found[absent.separator],
+        end_of_mask=found[absent.end_of_mask],
+        prefix=found[absent.prefix],
+        suffix=found[absent.suffix],
+        middle=found[absent.middle],
         modes=(found[absent.modes[0]], found[absent.modes[1]], found[absent.modes[2]]),
         masks=tuple(found[id_] for id_ in absent.masks),
     )
