@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo docs test test-all check unit bench clean
 
 help:
-	@echo "make demo      compare three objectives on real text (about 6 minutes on 2 cores)"
+	@echo "make demo      compare three objectives on real text (about 7 minutes on 2 cores)"
 	@echo "make docs      write docs/reference from the code, and docs/ as a searchable site to site/"
 	@echo "make test      check format, lint and types, and run the tests that are not slow"
 	@echo "make test-all  the same with the slow tests: more kills, races and long simulations"
