@@ -43,7 +43,7 @@ test: $(VENV)/installed
 	@$(MAKE) --no-print-directory --jobs=2 check unit
 
 test-all: check
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed
 	@$(BIN)/ruff format --check .
@@ -51,7 +51,7 @@ check: $(VENV)/installed
 	@$(BIN)/mypy
 
 unit: $(VENV)/installed
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 bench: $(VENV)/installed
 	@$(BIN)/python bench/harness_overhead.py

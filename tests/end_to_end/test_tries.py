@@ -1,6 +1,8 @@
 """Ways of asking again until a verdict pleases, from the command line: each is told in the verdict, or paid for."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +76,28 @@ AGAIN: dict[str, tuple[list[str], dict[str, str], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The ledger after the first grid; trials end at once in all tests of this module."""
+    folder = tmp_path_factory.mktemp("tries")
+    write_text(folder / "text", 40, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "LocalLauncher", scoring_launcher(SCORES, METRICS))
+        assert ablate(folder, *FIRST, *COMMON).returncode == 0
+        yield folder / "runs"
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(local, "LocalLauncher", scoring_launcher(SCORES, METRICS))
-    write_text(tmp_path / "text", 40, seed=0)
-    assert ablate(tmp_path, *FIRST, *COMMON).returncode == 0
-    return tmp_path
+def ledger(first: Path, tmp_path: Path) -> Path:
+    """A ledger of its own, beside the first one, whose text and cache it uses."""
+    return Path(shutil.copytree(first, first.with_name(tmp_path.name)))
 
 
-def lesson(folder: Path, words: list[str]) -> dict[str, Any]:
+def lesson(ledger: Path, words: list[str]) -> dict[str, Any]:
     """Run a grid and return its lesson as JSON."""
+    folder = ledger.parent
     given = {word.split("=")[0] for word in words}
+    words = words if "runs_dir" in given else [*words, f"runs_dir={ledger.name}"]
     seeds = {"seed"} if "replicates" in given else set()
     rest = [word for word in FIRST + COMMON if word.split("=")[0] not in given | seeds]
     done = ablate(folder, *rest, *words)
@@ -104,9 +117,9 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", AGAIN)
-def test_asking_again_is_told(folder: Path, way: str) -> None:
+def test_asking_again_is_told(ledger: Path, way: str) -> None:
     words, expected, note = AGAIN[way]
-    found = lesson(folder, words)
+    found = lesson(ledger, words)
     assert expected.items() <= verdicts(found).items()
     assert any(note in sentence for sentence in found["notes"]), found["notes"]
 
@@ -121,37 +134,36 @@ def test_asking_again_is_told(folder: Path, way: str) -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_another_question_is_a_first_try(folder: Path, words: list[str]) -> None:
-    found = lesson(folder, words)
+def test_another_question_is_a_first_try(ledger: Path, words: list[str]) -> None:
+    found = lesson(ledger, words)
     assert found["try_number"] == 1
     assert all(each["qualifiers"] == [] for each in found["comparisons"])
 
 
-def test_tries_add_up(folder: Path) -> None:
+def test_tries_add_up(ledger: Path) -> None:
     for count, seeds in enumerate(("10,11,12", "13,14,15", "16,17,18"), start=2):
-        found = lesson(folder, [f"seed={seeds}"])
+        found = lesson(ledger, [f"seed={seeds}"])
         assert found["try_number"] == count
         assert found["error_of_tries"] == pytest.approx(1 - 0.95**count)
     assert verdicts(found)["prefix"] == "try 4: worse"
 
 
-def test_the_same_command_again_is_no_try(folder: Path) -> None:
-    assert lesson(folder, [])["try_number"] == 1
+def test_the_same_command_again_is_no_try(ledger: Path) -> None:
+    assert lesson(ledger, [])["try_number"] == 1
 
 
-def test_a_grid_that_scored_nothing_is_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "LocalLauncher", scoring_launcher(SCORES, METRICS))
-    write_text(tmp_path / "text", 40, seed=0)
-    assert ablate(tmp_path, "-m", "objective=causal,ul2", "seed=0,1", *COMMON, "tokenizer=bytes").returncode != 0
-    assert lesson(tmp_path, [])["try_number"] == 1
+def test_a_grid_that_scored_nothing_is_no_try(first: Path) -> None:
+    words = ["-m", "objective=causal,ul2", "seed=0,1", *COMMON, "tokenizer=bytes", "runs_dir=nothing"]
+    assert ablate(first.parent, *words).returncode != 0
+    assert lesson(first.with_name("nothing"), [])["try_number"] == 1
 
 
-def test_planned_comparisons_share_one_error(folder: Path, tmp_path: Path) -> None:
+def test_planned_comparisons_share_one_error(ledger: Path) -> None:
     plan = ["runs_dir=planned", "lesson.planned_comparisons=3"]
-    whole = lesson(folder, ["runs_dir=alone", "objective=causal,prefix"])
-    first = lesson(folder, [*plan, "objective=causal,prefix"])
-    second = lesson(folder, [*plan, "objective=causal,mixed"])
-    third = lesson(folder, [*plan, "objective=causal,mixed_prefix"])
+    whole = lesson(ledger, ["runs_dir=alone", "objective=causal,prefix"])
+    first = lesson(ledger, [*plan, "objective=causal,prefix"])
+    second = lesson(ledger, [*plan, "objective=causal,mixed"])
+    third = lesson(ledger, [*plan, "objective=causal,mixed_prefix"])
 
     def width(found: dict[str, Any]) -> float:
         [each] = [each for each in found["comparisons"] if each["metric"] == "bpb_full"]
@@ -163,6 +175,6 @@ def test_planned_comparisons_share_one_error(folder: Path, tmp_path: Path) -> No
     )
     assert any("Planned: 3 comparisons with causal share the error of 5%" in note for note in first["notes"])
     assert any("these are number 3" in note for note in third["notes"])
-    refused = ablate(folder, *FIRST, *COMMON, "lesson.planned_comparisons=1")
+    refused = ablate(ledger.parent, *FIRST, *COMMON, f"runs_dir={ledger.name}", "lesson.planned_comparisons=1")
     assert refused.returncode == 2
     assert "lesson.planned_comparisons=1: this grid alone has 2 comparisons." in refused.stderr
