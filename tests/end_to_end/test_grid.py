@@ -51,7 +51,7 @@ def test_a_grid_ends_in_a_lesson(finished: tuple[Path, str]) -> None:
     for line, arm in ((prefix, "prefix"), (mixed, "mixed")):
         assert line.split()[0] == arm
         assert "no better than unigram: " in line, "sixteen steps teach nothing"
-    assert step.startswith("Undecided: it takes about ")
+    assert step.startswith("Undecided. A verdict takes about ")
     assert notes == f"Notes: {Path('runs', 'grids', lesson.name, 'lesson.md')}"
     assert html == f"Page:  {Path('runs', 'grids', lesson.name, 'lesson.html')}"
     assert {path.name for path in lesson.iterdir()} == {
@@ -135,7 +135,7 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(finished: tuple[Path, str
     assert done.returncode == 1
     assert "Failed: mixed, seed 7" in done.stdout
     assert f"log: {trial}/log.txt" in done.stdout
-    assert "1 of 2 trials failed or ended early; the same command goes on with them." in done.stdout
+    assert "1 of 2 trials failed or ended early; the same command continues them." in done.stdout
     assert records(folder)["causal 7"]["status"] == "finished"
     assert f"{trial / 'model.pt'} is missing or damaged." in records(folder)["mixed 7"]["failure"]["message"]
     (trial / "model.pt").unlink()
