@@ -35,10 +35,7 @@ class Documents:
 
         Nothing with fewer than two such seeds, or fewer than two documents of a source: they say nothing of others.
         """
-        metric, _, source = contrast.metric.partition("/")
-        tables = self._by_metric.get(metric, {})
-        if source:
-            tables = {name: table for name, table in tables.items() if name == source or name.startswith(f"{source}.")}
+        tables = self._shares(contrast.metric)
         trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
         scored = {trial for table in tables.values() for trial in table.index}
         seeds = [
@@ -48,17 +45,36 @@ class Documents:
         ]
         if len(seeds) < MIN_SEEDS or any(table.shape[1] < MIN_DOCUMENTS for table in tables.values()):
             return {}
-        # A source's own metric is its ratio; the whole metric is the mean over the sources that a trial is scored on.
-        counts = sum((table.notna().any(axis="columns").astype(int) for table in tables.values()), start=0)
         contributions: dict[str, Floats] = {}
         for name, table in tables.items():
-            shares = table.fillna(0.0).div(counts, axis="index")
             of_arms = [
-                weight * shares.loc[[trials[label][seed] for seed in seeds]].to_numpy(float)
+                weight * table.loc[[trials[label][seed] for seed in seeds]].to_numpy(float)
                 for label, weight in contrast.weights.items()
             ]
             contributions[name] = np.sum(of_arms, axis=0)
         return contributions
+
+    def _shares(self, name: str) -> dict[str, pd.DataFrame]:
+        """Return source → contributions to a metric, or to that of a source: a row per trial, a column per document.
+
+        Made once for all contrasts of a metric: in a large grid there are as many of them as arms.
+        """
+        if name not in self._known_shares:
+            metric, _, source = name.partition("/")
+            tables = self._by_metric.get(metric, {})
+            if source:
+                tables = {key: table for key, table in tables.items() if key == source or key.startswith(f"{source}.")}
+            # A source's own metric is its ratio; the whole metric is the mean over a trial's sources.
+            counts = sum((table.notna().any(axis="columns").astype(int) for table in tables.values()), start=0)
+            self._known_shares[name] = {
+                key: table.fillna(0.0).div(counts, axis="index") for key, table in tables.items()
+            }
+        return self._known_shares[name]
+
+    @cached_property
+    def _known_shares(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """What `_shares` has computed, by the metric's name."""
+        return {}
 
     @cached_property
     def _by_metric(self) -> dict[str, dict[str, pd.DataFrame]]:
