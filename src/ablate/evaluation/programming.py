@@ -165,14 +165,15 @@ class Benchmark:
         waiting = []
         for problem, (prompt_T, suffix_T, _) in zip(self.problems, self._tokens, strict=True):
             numbers = [number for number in range(writing.samples) if (problem.name, number) not in found]
+            if not numbers:
+                continue
             prompt = (
                 self._infilling(problem.name, prompt_T, suffix_T, room)
                 if self.infills
                 else self._continuing(prompt_T, room)
             )
             assert prompt is not None, "checked by the caller"
-            if numbers:
-                waiting.append(Prompted(problem.name, prompt, numbers, new_tokens, writing.stop_strings))
+            waiting.append(Prompted(problem.name, prompt, numbers, new_tokens, writing.stop_strings))
         waiting.sort(key=lambda prompted: len(prompted.prompt.tokens_T))
         progress = Progress(reader.run, f"{self.suite}: samples", writing.samples * len(self.problems), len(found))
         for sample in generate(
