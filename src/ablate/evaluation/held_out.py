@@ -31,6 +31,11 @@ class HeldOutDocument:
     text: str
     seen: "SeenText | None" = None
 
+    @cached_property
+    def content(self) -> bytes:
+        """The text in UTF-8."""
+        return self.text.encode()
+
 
 @dataclass(frozen=True)
 class HeldOut:

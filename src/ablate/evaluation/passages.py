@@ -45,13 +45,13 @@ class _Place:
     end: int
 
     def halves(self) -> tuple[str, str]:
-        content = self.document.text.encode()
+        content = self.document.content
         return content[self.start : self.middle].decode(), content[self.middle : self.end].decode()
 
     def overlap(self) -> Overlap:
         if self.document.seen is None:
             return None
-        content = self.document.text.encode()
+        content = self.document.content
         first = len(content[: self.start].decode())
         return self.document.seen.within(first, first + len(content[self.start : self.end].decode()))
 
@@ -68,7 +68,7 @@ def passages(held_out: HeldOut, *, passage_bytes: int, passages_per_source: int)
     documents = held_out.measured_documents(passages_per_source)
     for source, of_source in groupby(documents, key=lambda document: document.source):
         chosen = list(of_source)
-        longest = max(len(document.text.encode()) for document in chosen)
+        longest = max(len(document.content) for document in chosen)
         if longest < passage_bytes:
             raise UsageError(
                 f"evaluation.suites.bits_per_byte.passage_bytes={passage_bytes}: longer than every document of "
@@ -106,7 +106,7 @@ def _spread(documents: Sequence[HeldOutDocument], passage_bytes: int, most: int)
 
 def _places(document: HeldOutDocument, passage_bytes: int) -> Iterator[_Place]:
     """Yield places of a document that do not overlap, in an order drawn from its hash; a short one is one place."""
-    content = document.text.encode()
+    content = document.content
     slots = max(1, len(content) // passage_bytes)
     rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, "passages")
     first = int(rng.integers(0, max(0, len(content) - slots * passage_bytes), endpoint=True))
