@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from ablate.errors import LedgerError
@@ -13,11 +14,15 @@ from ablate.lessons.aa_test import AAComparison, aa_test
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.power import required_seeds
-from ablate.records.archive import write_archive
+from ablate.records.archive import restore, write_archive
+from ablate.records.ledger import Ledger
+from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.open_logs import open_logs
+from ablate.records.trial import Status, TrialRecord
 from ablate.reports.latex import appendix_tables, primary_table
 from ablate.reports.notes import notes
 from ablate.reports.paper import write_paper
+from ablate.reports.table import lesson_table
 from ablate.reports.written import latex_text
 from ablate.versions import CODE_VERSIONS
 from tests.support.ledgers import ledger_of, make_grid, verdicts, with_changes
@@ -59,6 +64,25 @@ def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path)
     assert "appendix" not in tex
     for suffix in ("pdf", "svg", "png"):
         assert (tmp_path / "one" / "figures" / f"lesson_x_comparisons.{suffix}").stat().st_size > 3000
+
+
+def test_a_restored_archive_gives_the_same_lesson_and_replaces_nothing(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    ledger_of(results).trial(results.arms[0].trials["4"]).update(status=Status.PENDING, evaluations={})
+    archive = write_archive(results.logs, [results.grid], tmp_path / "data")
+    ledger = Ledger(tmp_path / "new")
+    kept = results.arms[0].trials["0"]
+    ledger.trial(kept).write(TrialRecord(kept, status=Status.DIVERGED))
+    assert restore(archive, ledger) == 13, "one trial was there, and one has no outcome"
+    assert ledger.trial(kept).status == Status.DIVERGED
+    assert not ledger.trial(results.arms[0].trials["4"]).record_path.exists()
+    ledger.trial(kept).write(archive.record(kept))
+    [grid] = ledger.grids()
+    old, new = Lesson.of(results), Lesson.of(GridResults(LedgerLogs(ledger), grid))
+    assert lesson_table(new).equals(lesson_table(old))
+    trial = results.arms[1].trials["0"]
+    pd.testing.assert_frame_equal(LedgerLogs(ledger).history([trial], ()), archive.history([trial], ()))
+    assert restore(archive, ledger) == 0
 
 
 def test_latex_tables_are_one_column_wide_with_the_primary_metric_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from ablate.files import read_versioned, replacing, write_json, write_text
 from ablate.records.grid import GridRecord
+from ablate.records.ledger import Ledger
 from ablate.records.logs import KEYS, Logs, one_table
 from ablate.records.provenance import Provenance
 from ablate.records.schema import FORMAT, from_json, to_json
@@ -111,6 +112,39 @@ def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Arch
         with replacing(folder / f"{name}.parquet") as scratch:
             table.to_parquet(scratch, compression="zstd", index=False)
     return Archive(folder)
+
+
+def restore(archive: Archive, ledger: Ledger) -> int:
+    """Write what a ledger lacks of an archive's trials and grids, and return how many trials that were.
+
+    Grids then go on where the archive ends: a trial that has its scores is not trained again. Weights are not in an
+    archive, so a suite that is added later trains such a trial anew.
+
+    Raises:
+        LedgerError: a record of the ledger is damaged.
+    """
+    # Oldest first, because the grid that was written last is the newest.
+    grids = sorted(archive.grids(), key=lambda grid: grid.created_at)
+    scored = {(trial, suite) for grid in grids for trial in grid.trial_ids for suite in grid.suite_ids}
+    restored = 0
+    for trial in sorted({trial for trial, _ in scored}):
+        folder = ledger.trial(trial)
+        if folder.record_path.exists() or not archive.record(trial).has_outcome:
+            continue
+        rows = archive.history([trial], ()).drop(columns="trial_id").to_dict("records")
+        lines = [json.dumps({name: value for name, value in row.items() if pd.notna(value)}) + "\n" for row in rows]
+        write_text(folder.metrics_path, "".join(lines))
+        for _, suite in sorted(pair for pair in scored if pair[0] == trial):
+            documents = archive.documents(trial, [suite])
+            if documents is not None:
+                with replacing(folder.evaluation_path(suite)) as scratch:
+                    documents.to_parquet(scratch, index=False)
+        # Last: with its record a trial counts as finished.
+        folder.write(archive.record(trial))
+        restored += 1
+    for grid in grids:
+        ledger.update_grid(grid.grid_id, lambda record, grid=grid: record or grid)
+    return restored
 
 
 def _public_trial(record: TrialRecord) -> TrialRecord:

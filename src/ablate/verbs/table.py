@@ -138,6 +138,13 @@ _TABLE = (
         runs_dir="analysis/data",
     ),
     Verb(
+        "restore",
+        "put the trials and grids of an archive into a ledger, so that grids go on where it ends",
+        ("FOLDER [runs_dir=PATH]",),
+        ("restore analysis/data", "restore paper/data runs_dir=runs"),
+        takes={"FOLDER": f"an archive, as `{PROGRAM} paper archive=FOLDER` writes", **RUNS_DIR},
+    ),
+    Verb(
         "sync",
         "upload trials to W&B, each as one run",
         ("[NAME …] [runs_dir=PATH] [project=ENTITY/PROJECT]",),
