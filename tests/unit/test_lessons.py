@@ -11,6 +11,7 @@ from rich.console import Console
 from ablate.lessons.grid_results import GridResults, IncomparableError
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ContrastRecord
+from ablate.records.provenance import Provenance
 from ablate.records.trial import Status
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
@@ -172,6 +173,22 @@ def test_arms_on_different_numbers_of_devices_are_told_apart(tmp_path: Path) -> 
     trained_on("good", 4)
     text = "".join(notes(Lesson.of(GridResults(results.logs, results.grid))))
     assert "Trained on different numbers of devices: 2 (causal, good); 4 (good)." in text
+
+
+def test_arms_on_different_processors_are_told_apart(tmp_path: Path) -> None:
+    results, trials = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+
+    def trained_on(label: str, machine: str) -> None:
+        for trial in trials[label].values():
+            about = Provenance(ablate="1", python="3", versions={}, machine=machine)
+            ledger_of(results).trial(trial).update(provenance=about)
+
+    trained_on("causal", "Xeon (family 6, model 143), 2 cores")
+    trained_on("good", "Xeon (family 6, model 143), 8 cores")
+    assert "different processors" not in "".join(notes(Lesson.of(GridResults(results.logs, results.grid))))
+    trained_on("good", "Xeon (family 6, model 85), 2 cores")
+    text = "".join(notes(Lesson.of(GridResults(results.logs, results.grid))))
+    assert "Xeon (family 6, model 143): causal (0), causal (1), causal (2); Xeon (family 6, model 85): good (0)" in text
 
 
 def test_a_table_fits_80_columns_and_breaks_labels_and_verdicts_at_words(tmp_path: Path) -> None:

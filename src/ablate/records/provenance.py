@@ -1,5 +1,6 @@
 """Provenance of a result: code, versions, machine."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -77,13 +78,11 @@ def _kept_diff(source: Path, diffs: Path) -> str | None:
 def machine() -> str:
     """Return the processor and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
+    with contextlib.suppress(OSError, KeyError):
+        # Of the first core. In a virtual machine many generations share a name, so the numbers tell them apart.
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        core = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        name = f"{core['model name']} (family {core['cpu family']}, model {core['model']})"
     return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
 
 

@@ -23,6 +23,7 @@ def note_groups(lesson: Lesson) -> dict[str, list[str]]:
             *_noise_caveats(lesson),
             *_qualifier_notes(lesson),
             *_device_notes(lesson),
+            *_processor_notes(lesson),
             *_task_notes(lesson),
         ],
         CERTAINTY: [*certainty_notes(lesson), *_explored_notes(lesson)],
@@ -127,6 +128,23 @@ def _device_notes(lesson: Lesson) -> list[str]:
     return [
         f"Trained on different numbers of devices: {'; '.join(texts)}. They add the same numbers up in another order, "
         "which moves scores as another processor does: by far less than another seed."
+    ]
+
+
+def _processor_notes(lesson: Lesson) -> list[str]:
+    """Whether trials were trained on different processors, which round differently."""
+    trials: dict[str, list[str]] = {}
+    for arm in lesson.results.arms:
+        for seed, trial in arm.trials.items():
+            about = lesson.results.records[trial].provenance
+            if about is not None:
+                trials.setdefault(about.machine.rpartition(", ")[0], []).append(f"{arm.label} ({seed})")
+    if len(trials) < 2:
+        return []
+    texts = [f"{processor}: {listed(names[:3])}{' …' * (len(names) > 3)}" for processor, names in trials.items()]
+    return [
+        f"Trained on different processors, by arm (seed): {'; '.join(texts)}. One trial on two "
+        "processors differed by 0.003 bits per byte, so smaller differences may be theirs. Train all arms on one kind."
     ]
 
 
