@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-all check unit bench clean
+.PHONY: help demo docs test test-all check unit bench study clean
 
 help:
 	@echo "make demo      compare three objectives on real text (about 7 minutes on 2 cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make check     check format, lint and types"
 	@echo "make unit      run the tests that are not slow"
 	@echo "make bench     run all benchmarks of bench/ (about an hour)"
+	@echo "make study     train what is missing of the five lessons (docs/lessons.md), in any number of sessions"
 	@echo "make clean     remove $(VENV)"
 
 # constraints.txt pins all versions; pyproject.toml has the supported ranges.
@@ -68,6 +69,9 @@ bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
 	@$(BIN)/python bench/training_speed.py --block gptj
 	@$(BIN)/python bench/training_speed.py --block llama
+
+study: $(VENV)/installed
+	@$(BIN)/python analysis/study.py
 
 clean:
 	rm -rf $(VENV)
