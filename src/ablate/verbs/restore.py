@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ablate.console import make_console, say
-from ablate.errors import LedgerError
+from ablate.errors import UsageError
 from ablate.records.archive import Archive, restore
 from ablate.records.ledger import Ledger
 from ablate.verbs.arguments import Arguments
@@ -15,7 +15,7 @@ def main(arguments: Arguments) -> int:
         raise arguments.error("takes one folder")
     archive = Archive(Path(arguments.names[0]).expanduser())
     if not archive.is_there:
-        raise LedgerError(f"{archive.where}: there is no archive here. `paper archive=FOLDER` writes one.")
+        raise UsageError(f"{archive.where}: there is no archive here. `paper archive=FOLDER` writes one.")
     ledger = Ledger(Path(arguments.settings.get("runs_dir", arguments.verb.runs_dir)).expanduser().absolute())
     ledger.check_writable()
     restored = restore(archive, ledger)
