@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["CONF", "Ledger", "lesson"]
+__all__ = ["CONF", "Ledger", "ladder", "lesson"]
 
 # Every default, as YAML: inside an installed package, or beside `src` in a checkout.
 CONF = next(
@@ -21,7 +21,7 @@ CONF = next(
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: the command line imports this package and must start without pandas.
-    if name in ("Ledger", "lesson"):
+    if name in ("Ledger", "ladder", "lesson"):
         return getattr(import_module("ablate.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""Ledgers and lessons from Python: `from ablate import Ledger, lesson`."""
+"""Ledgers, lessons and ladders from Python: `from ablate import Ledger, ladder, lesson`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ import pandas as pd
 
 from ablate.errors import FailureError, UsageError
 from ablate.grid.stale import stale_trials
-from ablate.lessons.grid_results import GridResults
+from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.ladder import Ladder
 from ablate.lessons.lesson import Lesson
 from ablate.records import ledger as records
 from ablate.records.ledger_logs import LedgerLogs
@@ -88,3 +89,36 @@ def lesson(name: str | None = None, runs_dir: str | Path = "runs") -> Lesson:
     if isinstance(found, str):
         raise FailureError(f"{results.grid_id}: no lesson. {found}")
     return found
+
+
+def ladder(
+    *names: str,
+    metric: str | None = None,
+    baseline: str | None = None,
+    over: Sequence[str] | None = None,
+    runs_dir: str | Path = "runs",
+) -> Ladder:
+    """Return the ladder of one or several grids with the same arms at several sizes or budgets.
+
+    Args:
+        names: of lessons, or ids of grids.
+        metric: its name; None for the first grid's primary metric.
+        baseline: an arm's values without those of its rung; None for those of the first grid's baseline.
+        over: the swept keys whose values make a rung; None for those of the groups `scale` and `budget`.
+        runs_dir: a ledger, or an archive such as analysis/data.
+
+    Raises:
+        UsageError: there is no such grid.
+        LedgerError: the folder has neither a ledger nor an archive.
+        FailureError: the arms of a grid cannot be compared, or no rung has the baseline's scores.
+    """
+    logs = open_logs(Path(runs_dir).expanduser().absolute())
+    found = [GridResults(logs, grid_named(logs.grids(), name, logs.where)) for name in names]
+    if not found:
+        raise UsageError("ladder: name the lessons or grids whose arms it compares, as ladder('small', 'large')")
+    try:
+        for results in found:
+            results.check_comparable()
+        return Ladder.of(found, metric, baseline, over)
+    except IncomparableError as error:
+        raise FailureError(f"{', '.join(names)}: no ladder. {error}") from None

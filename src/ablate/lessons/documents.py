@@ -54,6 +54,10 @@ class Documents:
             contributions[name] = np.sum(of_arms, axis=0)
         return contributions
 
+    def names(self, metric: str) -> dict[str, pd.Index]:
+        """Return source → documents in the order of the contributions to a metric."""
+        return {source: table.columns for source, table in self._shares(metric).items()}
+
     def _shares(self, name: str) -> dict[str, pd.DataFrame]:
         """Return source → contributions to a metric, or to that of a source: a row per trial, a column per document.
 
