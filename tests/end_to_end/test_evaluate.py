@@ -1,5 +1,6 @@
 """`evaluate`: finished trials are scored by more suites, and lessons compare arms by them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def test_trials_are_scored_once_and_a_lesson_compares_them(folder: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert "humaneval_bpb  bits per byte, less is better" in " ".join(done.stdout.split("\n"))
     assert [len(trial.record().attempts) for trial in ledger.trials_of(grid)] == attempts, "nothing is scored again"
+
+
+def test_questions_are_scored_and_prompts_that_did_not_fit_are_told(folder: Path) -> None:
+    rows = [{"text": "far away " * 60 + "the cat sat"}, {"text": "a dog ran"}]
+    write_problems(folder / "passages.jsonl", rows)
+    done = evaluate(folder, "suites=lambada", "evaluation.suites.lambada.file=passages.jsonl", "causal")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"lambada_bpb +\d\.\d{4} +cut prompts: 1 of 2", done.stdout)
 
 
 def test_a_folder_of_transformers_scores_like_the_trial_that_it_came_from(folder: Path) -> None:

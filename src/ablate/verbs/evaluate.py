@@ -162,18 +162,18 @@ def _show(ledger: Ledger, scored: Sequence[ScoredTrial], metrics: Sequence[str],
     if not scored:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for header in ("trial", "arm", "metric", "score", "sandbox"):
+    for header in ("trial", "arm", "metric", "score", "conditions"):
         table.add_column(header)
     for trial in scored:
         record = ledger.trial(trial.trial_id).record()
         place = (trial.trial_id, escape(trial.label))
         for suite in trial.suites:
-            sandbox = record.conditions.get(suite, {}).get("sandbox", "")
+            conditions = record.conditions.get(suite, {})
+            shown = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in conditions.items())
             for name in metrics:
                 if name in record.evaluations[suite]:
-                    shown = sandbox if "pass@" in name else ""
                     table.add_row(*place, name, f"{record.evaluations[suite][name]:.4f}", shown)
-                    place = ("", "")
+                    place, shown = ("", ""), ""
     console.print(table)
     say(console, f"{counted(len(scored), 'trial')} scored. Arms are compared by the command of their grid, with these")
     say(console, "suites in evaluation=[…] and lesson.primary_metric=METRIC: it scores nothing again.")

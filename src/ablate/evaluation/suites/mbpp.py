@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from ablate.evaluation.problems import Problem, Rows
+from ablate.evaluation.benchmark_file import Rows
+from ablate.evaluation.problems import Problem
 from ablate.evaluation.problems import mbpp as read
 from ablate.evaluation.programming_suite import bits_metric, passing, programming_suite
 
