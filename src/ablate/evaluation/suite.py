@@ -37,6 +37,11 @@ class Row(NamedTuple):
 Scorer = Callable[["ModelReader"], Iterable[Row]]
 
 
+def no_sources(parameters: Parameters) -> Collection[str]:
+    """Return (): the suite's metrics have no sources but those of the corpus."""
+    return ()
+
+
 def no_metric(parameters: Parameters) -> Mapping[str, str]:
     """Return {}: the suite has all its metrics whatever its parameters are."""
     return {}
@@ -55,6 +60,7 @@ class Suite(Component):
             have no sources and no validation split.
         operational: parameters that say where something is, and do not count for the suite's id.
         missing: of given parameters, the metrics that the suite will not have, and what to type to have them.
+        sources: of given parameters, the sources that a suite without a corpus has.
     """
 
     function: Callable[..., Scorer]
@@ -63,6 +69,7 @@ class Suite(Component):
     reads_corpus: bool = True
     operational: frozenset[str] = frozenset()
     missing: Callable[[Parameters], Mapping[str, str]] = no_metric
+    sources: Callable[[Parameters], Collection[str]] = no_sources
 
 
 class SuiteRegistry(Registry[Suite]):
@@ -92,6 +99,7 @@ def suite(
     reads_corpus: bool = True,
     operational: Collection[str] = (),
     missing: Callable[[Parameters], Mapping[str, str]] = no_metric,
+    sources: Callable[[Parameters], Collection[str]] = no_sources,
 ) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
     """Register the function below as a suite under its own name.
 
@@ -103,6 +111,7 @@ def suite(
         reads_corpus: see `Suite`.
         operational: see `Suite`.
         missing: see `Suite`.
+        sources: see `Suite`.
     """
 
     def register(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
@@ -116,6 +125,7 @@ def suite(
             reads_corpus,
             frozenset(operational),
             missing,
+            sources,
         )
         SUITES.add(component)
         return function
@@ -171,12 +181,16 @@ def metric_of(name: str) -> Metric:
     return metrics_of(SUITES)[name.split("/")[0]]
 
 
-def scored_names(names: Iterable[str], sources: Collection[str]) -> dict[str, str]:
-    """Each name of a metric that lessons may compare, with and without a source, and the suite that scores it."""
-    return {
-        name: suite
-        for suite in names
-        for metric in SUITES[suite].metrics
-        if not metric.is_reference
-        for name in (metric.name, *(f"{metric.name}/{source}" for source in sources if SUITES[suite].reads_corpus))
-    }
+def scored_names(trial: TrialConfig) -> dict[str, str]:
+    """Each name of a metric that lessons may compare, with and without a source, and the suite that scores it.
+
+    The sources are those of the trial; the suites are all.
+    """
+    names: dict[str, str] = {}
+    for name, suite in SUITES.items():
+        own = suite.sources(trial.evaluation.suites.get(name, {}))
+        for metric in suite.metrics:
+            if not metric.is_reference:
+                sources = trial.corpus.metric_sources if suite.reads_corpus else own
+                names |= dict.fromkeys((metric.name, *(f"{metric.name}/{source}" for source in sources)), name)
+    return names

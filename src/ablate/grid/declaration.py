@@ -172,7 +172,7 @@ def _check_smallest_effect(contrast: ContrastRecord, primary: str) -> None:
 def check_metric(key: str, name: str, trials: dict[str, TrialConfig]) -> None:
     """Raise UsageError for a metric that these arms will not have."""
     for label, trial in trials.items():
-        metrics = scored_names(SUITES, trial.corpus.metric_sources)
+        metrics = scored_names(trial)
         if name not in metrics:
             raise UsageError(f"{key}={name}: no such metric. {nearest(name, metrics)}")
         suites = trial.evaluation.suites

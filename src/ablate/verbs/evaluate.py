@@ -29,6 +29,8 @@ from ablate.verbs.arguments import Arguments, trials_labelled
 from ablate.verbs.table import PROGRAM
 
 SHOWN_METRICS = 3
+# Its tasks stand behind its name.
+HARNESS = "lm_eval"
 OWN = ("suites", "trial", "model", "runs_dir")
 # What may change in the config of a trial that was trained.
 FREE = ("evaluation.", "hardware")
@@ -41,7 +43,7 @@ def main(arguments: Arguments) -> int:
         UsageError: no suite or trial, an unknown one, or parameters that a suite does not take.
     """
     given = arguments.settings
-    suites = [name for name in given.get("suites", "").split(",") if name]
+    suites, tasks = _suites_and_tasks(given.get("suites", ""))
     names = [*arguments.names, *(name for name in given.get("trial", "").split(",") if name)]
     if not suites:
         raise arguments.error(f"needs suites=NAME,NAME. Allowed: {', '.join(SUITES)}")
@@ -51,6 +53,8 @@ def main(arguments: Arguments) -> int:
         if name not in SUITES:
             raise UsageError(f"suites={name}: no such suite. {nearest(name, SUITES)}")
     overrides = {key: value for key, value in given.items() if key not in OWN}
+    if tasks:
+        overrides["evaluation.suites.lm_eval.tasks"] = f"[{','.join(tasks)}]"
     words = [f"evaluation=[{','.join(suites)}]", *(f"{key}={value}" for key, value in overrides.items())]
     console = make_console()
     if "model" in given:
@@ -70,6 +74,13 @@ def main(arguments: Arguments) -> int:
     trials = {folder: _with_suites(folder, container, overrides) for folder in finished}
     _tell_of_missing_infill(trials, console)
     return evaluate(arguments.ledger, trials, console)
+
+
+def _suites_and_tasks(words: str) -> tuple[list[str], list[str]]:
+    """Return the names of suites, and of tasks of lm-evaluation-harness: those after `lm_eval:`."""
+    suites, is_harness, tasks = words.partition(f"{HARNESS}:")
+    names = [name for name in suites.split(",") if name]
+    return [*names, HARNESS] if is_harness else names, [task for task in tasks.split(",") if task]
 
 
 def evaluate(ledger: Ledger, trials: Mapping[TrialFolder, TrialConfig], console: Console) -> int:

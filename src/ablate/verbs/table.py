@@ -249,10 +249,10 @@ _TABLE = (
         ("suites=NAME[,NAME] ID … [KEY=VALUE …] [runs_dir=PATH]", "suites=NAME[,NAME] model=FOLDER [KEY=VALUE …]"),
         (
             f"evaluate suites=humaneval trial={EXAMPLE_ID}",
-            "evaluate suites=humaneval,infill lesson2_infill evaluation.suites.humaneval.samples=100",
+            "evaluate suites=humaneval,lm_eval:arc_easy lesson2_infill evaluation.suites.humaneval.samples=100",
         ),
         takes={
-            "suites=NAME": "suites, as in evaluation=[NAME,NAME] (docs/reference/metrics.md)",
+            "suites=NAME": "suites, as in evaluation=[NAME,NAME]; after lm_eval: tasks of lm-evaluation-harness",
             "ID": "a finished trial, a grid, lesson or tuning, or an arm's label",
             "trial=ID": "the same",
             "model=FOLDER": "a model of transformers instead, CodeGen or Llama; KEY=VALUE also says how it was trained",
