@@ -17,6 +17,7 @@ from ablate.grid.resolve import Resolver
 from ablate.reports import report
 from tests.support.text import write_text
 from tests.support.trials import MakeTrial, small_container
+from tests.support.yaml import parsed_once
 
 # Machines are noisy: no test fails for being slow, and a failure is the same one everywhere.
 settings.register_profile("ablate", deadline=None, derandomize=True)
@@ -31,6 +32,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_finish() -> None:
     """Leave what is imported by now, half a million objects, out of every search for garbage."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _yaml_is_parsed_once() -> Iterator[None]:
+    with parsed_once():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from ablate import CONF
 from ablate.errors import UsageError
 from ablate.grid.axis import Axis, combinations
 from ablate.grid.compose import Composer, container_of
-from ablate.grid.expand import Expanded, expand
+from ablate.grid.expand import Expanded, default_container, expand
+from tests.support import trials
 
 Loaded = tuple[ConfigLoader, DictConfig]
 
@@ -43,6 +44,7 @@ def labels(loaded: Loaded, *words: str, **shape: Any) -> list[str]:
 @pytest.mark.parametrize(
     "words",
     [
+        [],
         ["objective=causal,mixed", "optimizer.learning_rate=1e-3,2e-3", "budget=smoke"],
         ["scale=demo,4m", "scale.n_layers=2,3", "lesson.question='a, b'"],
         ["precision=fp32,bf16", "compile=true,false", "lesson.question=null"],
@@ -61,6 +63,17 @@ def test_arms_are_composed_as_hydra_would(loaded: Loaded, words: list[str]) -> N
     for chosen in every:
         overrides = [axis.overrides[index] for axis, index in zip(axes, chosen, strict=True)]
         assert container_of(composer.arm(chosen)[0]) == container_of(loader.load_sweep_config(master, overrides))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["objective=mixed", "scale.d_model=64", "init_from='22292e012950'", "optimizer.learning_rate=1e-3"],
+        ["+mixture.epochs=2", "evaluation=[bits_per_byte]", "evaluation.suites.bits_per_byte.passage_bytes=60"],
+    ],
+)
+def test_trials_of_the_tests_are_composed_as_hydra_would(words: list[str]) -> None:
+    assert trials.container_of(*words) == default_container(*words)
 
 
 def test_values_cost_no_composing(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError
 from ablate.grid.cell import Cell
 from ablate.grid.declaration import check_lesson, declare
-from ablate.grid.expand import Arm, Seeds, default_container
+from ablate.grid.expand import Arm, Seeds
 from ablate.identity import trial_id
 from ablate.records.grid import ArmRecord
 from tests.support.in_process import run_in_process
+from tests.support.trials import container_of
 
 LESSONS = sorted(path.stem for path in (CONF / "experiment").glob("lesson*.yaml"))
 AT_SCALE = [
@@ -53,7 +54,7 @@ def cells_of(name: str, *overrides: str) -> list[Cell]:
     cells = []
     for options in arms_of(name):
         axes = [f"{key}={value}" for key, value in options.items()]
-        container = default_container(f"experiment={name}", *overrides, *axes)
+        container = container_of(f"experiment={name}", *overrides, *axes)
         container["corpus"]["manifest_sha256"] = container["corpus"]["manifest_sha256"] or "0" * 64
         composed = composed_from_container(container)
         arm = Arm(" / ".join(options.values()), options, {}, (), composed)
@@ -106,7 +107,7 @@ def test_main_effects_of_lesson_5_are_three_and_so_are_its_interactions() -> Non
 
 
 def small(*overrides: str, **lesson: Any) -> list[Cell]:
-    container = default_container(*overrides)
+    container = container_of(*overrides)
     container["lesson"] |= lesson
     composed = composed_from_container(container)
     arms = [Arm(label, {"objective": label}, {}, (), composed) for label in ("causal", "mixed", "prefix")]

@@ -8,18 +8,17 @@ from torch.nn import functional
 from ablate.config.parse import composed_from_container
 from ablate.data.batches.train_batches import TrainBatches
 from ablate.data.tokens.shards import Shards
-from ablate.grid.expand import default_container
 from ablate.model.attention import AttentionMask
 from ablate.model.blocks import BlockShape, EncoderOutput
 from ablate.model.decoder import Decoder
 from ablate.model.flops import training_flops
 from ablate.model.loss import nll_and_first_choices, summed_nll
 from ablate.model.rotary import rotary_angles, rotate
-from tests.support.trials import MakeTrial
+from tests.support.trials import MakeTrial, container_of
 
 
 def test_codegen2_1b_has_its_shape() -> None:
-    trial = composed_from_container(default_container("scale=1b", "tokenizer.vocab_size=51200")).trial
+    trial = composed_from_container(container_of("scale=1b", "tokenizer.vocab_size=51200")).trial
     with torch.device("meta"):
         decoder = Decoder.from_config(trial, trial.tokenizer.vocab_size)
     assert len(decoder.blocks) == 16
@@ -47,7 +46,7 @@ def test_each_scale_has_its_shape(
     scale: str, vocabulary: int, parameters: int, heads: tuple[int, int], rotary: int
 ) -> None:
     overrides = (f"scale={scale}", f"tokenizer.vocab_size={vocabulary}", "tokenizer.mask_sentinels=100")
-    trial = composed_from_container(default_container(*overrides)).trial
+    trial = composed_from_container(container_of(*overrides)).trial
     with torch.device("meta"):
         decoder = Decoder.from_config(trial, vocabulary)
     assert (trial.scale.n_heads, trial.head_width) == heads
@@ -56,7 +55,7 @@ def test_each_scale_has_its_shape(
 
 
 def test_rotary_positions_take_all_channels_of_a_llama_head() -> None:
-    trial = composed_from_container(default_container("scale=3.7b", "block=llama")).trial
+    trial = composed_from_container(container_of("scale=3.7b", "block=llama")).trial
     assert trial.rotary_width == 256
 
 

@@ -6,8 +6,14 @@ from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from ablate import CONF
+from ablate.config.options import groups
 from ablate.config.trial import TrialConfig
-from ablate.grid.expand import default_container
 
 # By dotted key; keys of suites that a trial does not name are skipped.
 SMALL: dict[str, Any] = {
@@ -51,12 +57,30 @@ MakeTrial = Callable[..., TrialConfig]
 
 
 @cache
+def _of_choices(*overrides: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def _is_plain(override: str) -> bool:
+    """Whether Hydra sets one value for an override, after all choices of config groups."""
+    key, _, value = override.partition("=")
+    return key not in groups() and not key.startswith(("+", "~")) and not value.startswith(("[", "{"))
+
+
+@cache
 def _composed(*overrides: str) -> dict[str, Any]:
-    return default_container(*overrides)
+    config = _of_choices(*(override for override in overrides if not _is_plain(override))).copy()
+    for override in OverridesParser.create().parse_overrides([word for word in overrides if _is_plain(word)]):
+        value = override.value()
+        OmegaConf.update(config, override.key_or_group, getattr(value, "text", value))
+    container: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return container  # type: ignore[no-any-return]
 
 
 def container_of(*overrides: str) -> dict[str, Any]:
-    """A copy of our own YAML under these overrides; the same overrides are composed once, because Hydra is slow."""
+    """A copy of what `default_container` returns, for which Hydra composes each choice of config groups once."""
     return copy.deepcopy(_composed(*overrides))
 
 

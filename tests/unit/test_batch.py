@@ -11,11 +11,10 @@ from ablate.data.batches.compute_counts import compute_counts
 from ablate.data.batches.train_batches import TrainBatch, TrainBatches, chained_digest
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.tokenizer import special_tokens
-from ablate.grid.expand import default_container
 from ablate.model.attention import attention_mask_BTT
 from ablate.objectives.example import Example
 from ablate.objectives.objective import Objective, RowTransform
-from tests.support.trials import ARMS, MakeTrial
+from tests.support.trials import ARMS, MakeTrial, container_of
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -72,7 +71,7 @@ def test_a_batch_is_as_long_as_its_longest_row_needs(make_trial: MakeTrial, shar
 def test_the_room_of_a_scale_holds_what_rows_write(scale: str, arm: str) -> None:
     """Of one-document windows at most 2% are cut: a cut takes the end of a span that the context lost."""
     level = ["infill.level=token"] if "infill" in arm else []
-    trial = composed_from_container(default_container(*arm.split(), *level, f"scale={scale}")).trial
+    trial = composed_from_container(container_of(*arm.split(), *level, f"scale={scale}")).trial
     special = special_tokens(trial.tokenizer)
     rows = RowTransform(Objective.of(trial), special, 0)
     window = np.arange(trial.scale.window_tokens, dtype=np.int32)

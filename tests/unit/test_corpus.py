@@ -15,15 +15,14 @@ from ablate.data.corpus.reading import read_part
 from ablate.data.corpus.recipe import check_readers
 from ablate.data.tokens.shards import open_shards, shard_folder
 from ablate.errors import FailureError, UsageError
-from ablate.grid.expand import default_container
 from tests.support.text import write_text
-from tests.support.trials import MakeTrial
+from tests.support.trials import MakeTrial, container_of
 
 QUIET = Progress(disable=True)
 
 
 def trial_on(sources: dict[str, Any], cache: Path, *overrides: str, **changes: Any) -> TrialConfig:
-    container = default_container(*overrides)
+    container = container_of(*overrides)
     container["cache_dir"] = str(cache)
     shares = {"val_fraction": 0.2, "test_fraction": 0.2, "manifest_sha256": None}
     container["corpus"] = {"sources": sources, **shares, **changes}
@@ -245,7 +244,7 @@ def test_an_unknown_reader_and_unknown_parameters_are_rejected(tmp_path: Path) -
 
 def test_the_wheels_corpus_has_the_text_of_its_manifest(tmp_path: Path) -> None:
     """Real packages: at least 60 test documents of code and of English, in groups of their own, and no markup."""
-    trial = composed_from_container(default_container("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
+    trial = composed_from_container(container_of("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
     assert trial.corpus.manifest_sha256 is not None
     corpus = prepared_corpus(trial, QUIET)
     documents = {(split, source): list(corpus.of(split, source)) for split in SPLITS for source in ("code", "english")}

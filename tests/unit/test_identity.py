@@ -10,9 +10,8 @@ from ablate.config.data import StageConfig
 from ablate.config.fields import Kind
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
 from ablate.evaluation.suite import suite_ids
-from ablate.grid.expand import default_container
 from ablate.identity import differences, kind_of, kind_of_key, semantic, trial_id
-from tests.support.trials import MakeTrial
+from tests.support.trials import MakeTrial, container_of
 
 # An id here changes only on purpose: with a default, a definition or a code version. Then every ledger starts anew.
 GOLDEN = {
@@ -25,7 +24,7 @@ GOLDEN = {
 
 @cache
 def default_id(*overrides: str) -> str:
-    return trial_id(composed_from_container(default_container(*overrides)).trial)
+    return trial_id(composed_from_container(container_of(*overrides)).trial)
 
 
 @pytest.mark.parametrize("override", GOLDEN)

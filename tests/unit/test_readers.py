@@ -20,7 +20,7 @@ from ablate.data.corpus.readers.parquet import Parquet
 from ablate.data.corpus.readers.reader import Problem, RawDocument, Reader
 from ablate.data.corpus.recipe import check_readers, reader_of
 from ablate.errors import FailureError, UsageError
-from ablate.grid.expand import default_container
+from tests.support.trials import container_of
 
 COLUMNS: dict[str, Any] = {
     "text_column": "text",
@@ -184,7 +184,7 @@ HUB_ROWS: dict[str, tuple[str, dict[str, Any], RawDocument]] = {
 
 def preset(name: str) -> CorpusConfig:
     mixture = "mixture=code" if name in ("stack_dedup", "starcoderdata") else "mixture=text"
-    return composed_from_container(default_container(f"corpus={name}", mixture)).trial.corpus
+    return composed_from_container(container_of(f"corpus={name}", mixture)).trial.corpus
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_every_preset_has_all_parameters_of_its_readers(group: str) -> None:
             filled = {key: "x" if OmegaConf.is_missing(given, key) else given[key] for key in given}
             plain: Any = OmegaConf.to_container(OmegaConf.create(filled))
             reader = ReaderConfig(plain.pop("reader"), plain)
-            config = composed_from_container(default_container()).trial.corpus
+            config = composed_from_container(container_of()).trial.corpus
             check_readers(replace(config, sources={source: {label: reader}}))
 
 

@@ -26,8 +26,8 @@ from ablate.data.tokens.vocabulary import (
     tokenizer_sha256,
 )
 from ablate.errors import FailureError, UsageError
-from ablate.grid.expand import default_container
 from tests.support.tokenizers import SAMPLE, config_of
+from tests.support.trials import container_of
 
 STRUCTURE = "<|endoftext|> <mask_1><sep><eom> <pre>x<suf>y<mid> <mode_R> "
 # More spaces than CodeGen has a token for.
@@ -306,7 +306,7 @@ def test_gaps_between_a_file_s_ids_count(tmp_path: Path) -> None:
 
 def test_shards_identify_a_tokenizer_file_by_its_hash() -> None:
     trial = composed_from_container(
-        default_container("tokenizer=file", "tokenizer.path=a", "tokenizer.vocab_size=600")
+        container_of("tokenizer=file", "tokenizer.path=a", "tokenizer.vocab_size=600")
     ).trial
     trial = replace(trial, corpus=replace(trial.corpus, manifest_sha256="0" * 64))
 
@@ -352,7 +352,7 @@ def test_files_are_checked(made: dict[str, Tokenizer], tmp_path: Path) -> None:
 )
 def test_vocabularies_that_do_not_fit_are_rejected(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        composed_from_container(default_container(*overrides))
+        composed_from_container(container_of(*overrides))
 
 
 def test_byte_letters_are_those_of_the_library() -> None:

@@ -1,6 +1,6 @@
 """Compose arms: Hydra composes each choice of config groups once; then the values that differ are set.
 
-Hydra takes 50 to 100 ms for a configuration of this size. Setting a value on a composed one takes 3 ms.
+Hydra takes 130 ms of CPU for a configuration of this size. Setting a value on a composed one takes 3 ms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,7 +88,9 @@ class Composer:
         return self._options[key]
 
     def _by_hydra(self, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
-        config = self.loader.load_sweep_config(self.master, overrides)
+        # Without swept keys, the sweeper was created with this very configuration.
+        is_master = list(self.master.hydra.overrides.task) == overrides
+        config = self.master.copy() if is_master else self.loader.load_sweep_config(self.master, overrides)
         choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items() if choice}
         with open_dict(config):
             config.pop("hydra")
