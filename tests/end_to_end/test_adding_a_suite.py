@@ -1,13 +1,12 @@
 """Suites added to trained trials: ours, and that of docs/tutorial/adding-a-suite.md from a package outside of ours."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ablate.records.ledger import Ledger, TrialFolder
 from tests.support.command_line import ablate
-from tests.support.in_process import run_in_process
+from tests.support.in_process import Completed, run_in_process
 from tests.support.packages import run_with_package, write_tutorial_package
 from tests.support.text import write_text
 
@@ -66,7 +65,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, *arguments: str) -> Completed:
     return run_with_package(folder, "--config-dir", str(folder), *arguments)
 
 

@@ -4,14 +4,14 @@ import json
 import os
 import re
 import signal
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.command_line import ablate, start, wait_for
+from tests.support.command_line import ablate, start, wait_for, with_tiny
+from tests.support.forked import fork
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
@@ -178,12 +178,13 @@ def running_trial(folder: Path) -> tuple[Path, int]:
 def test_a_killed_trial_is_told_while_the_others_go_on(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     grid = ["-m", "objective=causal", "seed=31,32", "budget.train_tokens=20000", "hardware.parallel_trials=1"]
-    process = start(folder, *grid)
+    command = fork(folder, *with_tiny(folder, *grid))
     trial, pid = running_trial(folder)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: json.loads((trial / "record.json").read_text())["status"] == "failed", 30)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 1, out + err
+    done = command.wait(120)
+    out = done.stdout
+    assert done.returncode == 1, out + done.stderr
     assert "process exited without reporting an error (killed by SIGKILL, or out of memory?)" in out
     assert "1 of 2 trials failed" in out
     assert count(folder, "finished", ("31", "32")) == 1
@@ -220,38 +221,37 @@ def test_a_terminated_grid_leaves_no_trial_behind_and_goes_on_where_it_was(finis
 
 def test_a_second_command_waits_for_what_the_first_one_runs(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    grid = ["-m", "objective=causal", "seed=52", "budget.train_tokens=20000"]
-    first = start(folder, *grid)
+    words = with_tiny(folder, "-m", "objective=causal", "seed=52", "budget.train_tokens=20000")
+    first = fork(folder, *words)
     trial, pid = running_trial(folder)
     # It stands still until the second command waits, however long that takes to start.
     os.kill(pid, signal.SIGSTOP)
-    second = start(folder, *grid)
+    second = fork(folder, *words)
     try:
-        lines = iter(second.stdout.readline, "") if second.stdout else iter(())
-        before = list(takewhile(lambda line: "Waiting for 1 trial that other processes run" not in line, lines))
+        wait_for(lambda: "Waiting for 1 trial that other processes run" in second.printed())
     finally:
         os.kill(pid, signal.SIGCONT)
-    (out, err), (after, errors) = first.communicate(timeout=120), second.communicate(timeout=120)
-    assert (first.returncode, second.returncode) == (0, 0), out + err + "".join(before) + after + errors
-    assert any("run by another process" in line for line in before)
-    lesson = out[out.index("What does this one arm reach?") :]
-    assert after.endswith(lesson), "both print the same lesson"
+    assert "run by another process" in second.printed()
+    one, other = first.wait(120), second.wait(120)
+    assert (one.returncode, other.returncode) == (0, 0), one.stdout + one.stderr + other.stdout + other.stderr
+    lesson = one.stdout[one.stdout.index("What does this one arm reach?") :]
+    assert other.stdout.endswith(lesson), "both print the same lesson"
     assert len(json.loads((trial / "record.json").read_text())["attempts"]) == 1
 
 
 def test_a_second_command_takes_over_what_the_first_one_lost(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     grid = ["-m", "objective=causal", "seed=53", "budget.train_tokens=30000", "checkpoint.every_steps=20"]
-    first = start(folder, *grid)
+    first = fork(folder, *with_tiny(folder, *grid))
     trial, pid = running_trial(folder)
-    second = start(folder, *grid)
+    second = fork(folder, *with_tiny(folder, *grid))
     wait_for(lambda: list((trial / "checkpoints").glob("step-*")))
     # The machine of the first one goes away, with everything on it.
     os.kill(first.pid, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
-    out, err = second.communicate(timeout=120)
-    first.communicate(timeout=60)
-    assert second.returncode == 0, out + err
+    done = second.wait(120)
+    first.wait(60)
+    assert done.returncode == 0, done.stdout + done.stderr
     attempts = json.loads((trial / "record.json").read_text())["attempts"]
     assert [attempt["ended"] for attempt in attempts] == ["died", "finished"]
     assert attempts[1]["from_step"] >= 20

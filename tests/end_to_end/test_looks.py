@@ -52,7 +52,7 @@ def test_seeds_are_added_until_the_looks_are_spent(looked: tuple[Path, str]) -> 
     results = GridResults(LedgerLogs(ledger), ledger.grid(grid["grid_id"]))
     values = results.values("bpb_full")
     assert comparison["name"] == "psm"
-    assert comparison["difference"] == pytest.approx((values.loc["psm"] - values.loc["none"]).mean())
+    assert comparison["difference"] == pytest.approx(values.loc["psm"].mean() - values.loc["none"].mean())
     assert (comparison["low"] + comparison["high"]) / 2 == pytest.approx(comparison["difference"])
     assert comparison["low"] < comparison["high"]
     assert grid["declaration"]["looks"] == [2, 3]

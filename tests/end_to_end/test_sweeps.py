@@ -19,7 +19,8 @@ from ablate.records.optuna import storage
 from ablate.records.optuna.studies import studies_of
 from ablate.records.schema import read
 from ablate.records.tuning import TuningRecord
-from tests.support.command_line import ablate, command
+from tests.support.command_line import ablate, command, with_tiny
+from tests.support.forked import fork
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
@@ -198,14 +199,9 @@ def _wait_for_trials(folder: Path, *, at_least: int) -> None:
 def test_two_commands_share_a_sweep(swept: tuple[Path, str], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "shared" / "text")).parent
     words = [*SHORT_SWEEP, f"hydra.sweeper.storage=sqlite:///{folder}/studies.db"]
-    both = [
-        subprocess.Popen(
-            command(folder, *words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(2)
-    ]
-    printed = [process.communicate(timeout=240)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], printed
+    both = [fork(folder, *with_tiny(folder, *words)) for _ in range(2)]
+    done = [each.wait() for each in both]
+    assert [each.returncode for each in done] == [0, 0], done
     for trials in studies(folder).values():
         assert len(trials) == 2
         assert {trial.state for trial in trials} == {TrialState.COMPLETE}

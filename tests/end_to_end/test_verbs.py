@@ -1,7 +1,9 @@
 """The verbs about a ledger, from the command line, on a grid with a finished, a failed and a diverged trial."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import ablate, start, wait_for
+from tests.support.command_line import ablate, wait_for, with_tiny
+from tests.support.forked import fork
 from tests.support.in_process import run_in_process
 from tests.support.text import write_text
 
@@ -108,7 +111,8 @@ def test_status_is_for_people_and_programs(ledger: tuple[Path, dict[str, str]]) 
 
 def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[str, str]]) -> None:
     folder, _ = ledger
-    process = start(folder, "objective=prefix", "seed=9", "budget.train_tokens=4000000", "runs_dir=elsewhere")
+    words = with_tiny(folder, "objective=prefix", "seed=9", "budget.train_tokens=4000000", "runs_dir=elsewhere")
+    command = fork(folder, *words)
     leases: list[Path] = []
 
     def is_running() -> bool:
@@ -118,9 +122,9 @@ def test_status_sees_a_trial_run_and_its_process_die(ledger: tuple[Path, dict[st
 
     wait_for(is_running)
     pid = int(json.loads(leases[0].read_text())["pid"])
-    for number in (process.pid, pid):
-        subprocess.run(["kill", "-9", str(number)], check=True)
-    process.communicate(timeout=60)
+    for number in (command.pid, pid):
+        os.kill(number, signal.SIGKILL)
+    command.wait(60)
     time.sleep(0.5)
     [trial] = statuses(folder, "runs_dir=elsewhere").values()
     assert (trial["status"], "exited without reporting an error" in trial["failure"]) == ("failed", True)

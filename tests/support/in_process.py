@@ -16,6 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from ablate.__main__ import main
 from ablate.scheduling.processes import start_server
 
+# What commands, and not only their trials, import. The fork server of the tests runs for all of them.
+COMMANDS = ("ablate.grid.command", "ablate.tuning.run", "ablate.reports.report")
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -32,8 +35,7 @@ def run_in_process(folder: Path, *arguments: str, environment: Mapping[str, str]
     Trials run in children of the test process's fork server, which has the environment of its start. Use a subprocess
     where signals, the environment of trials or two commands at once are the point.
     """
-    # The server runs for all commands that follow, so it also imports what only tuning needs.
-    start_server("optuna")
+    start_server(*COMMANDS)
     out, err = io.StringIO(), io.StringIO()
     with (
         patch.object(sys, "argv", ["ablate", *arguments]),

@@ -1,12 +1,12 @@
 """Packages that register components of their own, as the tutorials build them."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.support.command_line import command
+from tests.support.command_line import with_tiny
+from tests.support.forked import fork
+from tests.support.in_process import Completed
 from tests.support.text import write_text
 
 
@@ -41,10 +41,6 @@ def _block(document: str, name: str) -> str:
     return match[1]
 
 
-def run_with_package(folder: Path, *arguments: str, package: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def run_with_package(folder: Path, *arguments: str, package: Path | None = None) -> Completed:
     """Run a command in a folder, with the package that lies there or elsewhere installed."""
-    path = os.pathsep.join([str(package or folder), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path}
-    return subprocess.run(
-        command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=240, env=environment
-    )
+    return fork(folder, *with_tiny(folder, *arguments), packages=[package or folder]).wait()

@@ -118,9 +118,11 @@ def compare(
         contributions: of documents, by contrast. The intervals of others cover other seeds alone.
     """
     means = {str(arm): float(mean) for arm, mean in values.mean(axis="columns").items()}
-    estimate = Estimate((), means, values.shape[1], correlation(values.dropna(axis="columns")))
-    series = [(contrast, of_seeds) for contrast in contrasts if len(of_seeds := _series(contrast, values))]
-    resolution = ROUNDING * float(np.nanmax(np.abs(values.to_numpy(float)), initial=0.0))
+    table = values.to_numpy(float)
+    rows = dict(zip(means, table, strict=True))
+    estimate = Estimate((), means, values.shape[1], correlation(table[:, ~np.isnan(table).any(axis=0)]))
+    series = [(contrast, of_seeds) for contrast in contrasts if len(of_seeds := _series(contrast, rows))]
+    resolution = ROUNDING * float(np.nanmax(np.abs(table), initial=0.0))
     counts = sorted({len(of_seeds) for _, of_seeds in series})
     noises = {seeds: noise for seeds in counts if (noise := _Noise.of(series, seeds, resolution)) is not None}
     comparisons = [
@@ -132,7 +134,7 @@ def compare(
     if not noises:
         return replace(estimate, comparisons=tuple(comparisons))
     most = max(noises)
-    weights = _weights(noises[most].informative, [str(arm) for arm in values.index])
+    weights = _weights(noises[most].informative, list(rows))
     critical = _critical_values(weights, [*looks, *counts], confidence)
     # A contrast that was decided at an earlier look keeps the interval that it had there.
     errors = [
@@ -195,11 +197,11 @@ class _Noise:
         )
 
 
-def _series(contrast: Contrast, values: pd.DataFrame) -> Floats:
+def _series(contrast: Contrast, rows: Mapping[str, Floats]) -> Floats:
     """Return a contrast's value under each seed that all of its arms have."""
-    if not all(arm in values.index for arm in contrast.weights):
+    if not contrast.weights.keys() <= rows.keys():
         return np.empty(0)
-    sums: Floats = np.array(list(contrast.weights.values())) @ values.loc[list(contrast.weights)].to_numpy(float)
+    sums: Floats = np.array(list(contrast.weights.values())) @ np.array([rows[arm] for arm in contrast.weights])
     return sums[~np.isnan(sums)]
 
 
@@ -240,12 +242,12 @@ def _critical_values(
     return dict(zip(distinct, critical_values(weights, distinct, round(1 - confidence, 9), is_rough), strict=True))
 
 
-def correlation(values: pd.DataFrame) -> float | None:
+def correlation(values_AS: Floats) -> float | None:
     """Return the intraclass correlation of arms under one seed, from the mean squares of the two-way table.
 
-    None with fewer than two distinct arms or two seeds, or without variance.
+    `values_AS` has no NaN. None with fewer than two distinct arms or two seeds, or without variance.
     """
-    table = np.unique(values.to_numpy(float), axis=0)
+    table = np.unique(values_AS, axis=0)
     arms, seeds = table.shape
     if arms < 2 or seeds < 2:
         return None
