@@ -227,4 +227,4 @@ def test_wrong_parameters_are_rejected(
 def test_every_benchmark_is_registered() -> None:
     names = {name for name, suite in SUITES.items() if not suite.reads_corpus}
     programs = {"humaneval", "humaneval_single_line", "humaneval_multi_line", "humaneval_random_span", "mbpp"}
-    assert names == programs | {"boolq", "defect_detection", "lambada", "piqa", "xsum"}
+    assert names == programs | {"boolq", "defect_detection", "lambada", "lm_eval", "piqa", "xsum"}

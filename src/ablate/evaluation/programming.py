@@ -195,9 +195,11 @@ class Benchmark:
 
         # Parquet stores UTF-8, and a model may write half of a character.
         texts = [sample.text.encode(errors="replace").decode() for sample in samples]
+        prompts = {problem.name: problem.prompt for problem in self.problems}
         rows = [
             {
                 **(vars(sample) | {"text": text}),
+                "prompt": prompts[sample.problem],
                 "outcome": str(verdict.outcome),
                 "reason": verdict.reason,
                 "sandbox": verdict.level,

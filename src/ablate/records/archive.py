@@ -87,6 +87,9 @@ class Archive:
         scores = table[(table["trial_id"] == trial_id) & table["suite_id"].isin(suites)]
         return None if scores.empty else scores.drop(columns=["trial_id", "suite_id"]).reset_index(drop=True)
 
+    def programs(self, trial_id: str, suite: str) -> None:
+        """Return None: an archive keeps no programs."""
+
 
 def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Archive:
     """Write records, logs and scores of these grids to a folder and return them as `Logs`."""

@@ -87,6 +87,17 @@ class LedgerLogs:
                 self._add_problem(f"{path}: is damaged ({error}); its scores per document are left out.")
         return pd.concat(tables, ignore_index=True) if tables else None
 
+    def programs(self, trial_id: str, suite: str) -> pd.DataFrame | None:
+        """Return the programs that a trial wrote for a suite."""
+        path = self.ledger.trial(trial_id).evaluation_path(suite).with_suffix(".programs.parquet")
+        try:
+            return _read_columns(path, None)
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException) as error:
+            self._add_problem(f"{path}: is damaged ({error}); its programs are left out.")
+            return None
+
 
 def _read_columns(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     file = pq.ParquetFile(path)

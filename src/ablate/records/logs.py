@@ -45,6 +45,12 @@ class Logs(Protocol):
     def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return `metric`, `source`, `document`, `amount`, `units` per scored document; None if they were not kept."""
 
+    def programs(self, trial_id: str, suite: str) -> pd.DataFrame | None:
+        """Return the programs that a trial wrote for a suite of this id; None if they were not kept.
+
+        `problem`, `sample`, `text`, `prompt`, `outcome`, `reason` and more, by problem and sample.
+        """
+
 
 def one_table(
     parts: Sequence[pd.DataFrame], scores: Mapping[str, Scores], columns: Sequence[str] | None

@@ -15,6 +15,7 @@ from ablate.records.grid import LookRecord
 from ablate.reports.arm_fields import differing_fields
 from ablate.reports.cards import cards, interval, signed
 from ablate.reports.curves import curve_labels, curve_panels
+from ablate.reports.flipped import flipped
 from ablate.reports.forest import MAX_ROWS, NARROW, draw_forest
 from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg
 from ablate.reports.notes import CAVEATS, METRICS, metric_meanings, note_groups
@@ -103,6 +104,7 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "headers": headers(lesson)[1:],
         "scores": whole,
         "scores_of_sources": of_sources,
+        "flipped": flipped(lesson),
         "caveats": [_code_parts(note) for note in groups.get(CAVEATS, [])],
         "notes": {
             heading: [_code_parts(note) for note in of_group]

@@ -73,6 +73,9 @@ class OfflineWandbLogs:
     def documents(self, trial_id: str, suites: Collection[str]) -> None:
         """Return None: W&B keeps no scores of documents."""
 
+    def programs(self, trial_id: str, suite: str) -> None:
+        """Return None: W&B keeps no programs."""
+
     def _siblings(self, trial_id: str) -> list[str]:
         grids = [grid.trial_ids for grid in self.declared.grids()]
         return sorted({trial_id}.union(*(trials for trials in grids if trial_id in trials)))
@@ -152,6 +155,9 @@ class ProjectLogs:
 
     def documents(self, trial_id: str, suites: Collection[str]) -> None:
         """Return None: W&B keeps no scores of documents."""
+
+    def programs(self, trial_id: str, suite: str) -> None:
+        """Return None: W&B keeps no programs."""
 
     def _run(self, trial_id: str) -> "_Run":
         if trial_id not in self._runs:
