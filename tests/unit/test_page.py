@@ -126,6 +126,13 @@ def test_a_lesson_without_a_finished_or_begun_trial_is_shown(tmp_path: Path) -> 
     assert "pending" in text
 
 
+def test_a_suite_without_scores_hides_no_interval_of_another(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "bad": 0.1})
+    text = page([Lesson.of(with_changes(results, suites={**results.grid.suites, "humaneval": "unscored"}))])
+    assert 'missing <span class="tag">0/3 done</span>' in text
+    assert "Comparisons" in text
+
+
 def test_an_interval_beyond_the_drawing_is_an_arrow(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "near": -0.05, "far": 3.0})
     text = page([Lesson.of(results)])

@@ -64,7 +64,8 @@ class _Row:
         label = label_text(_label(lesson, comparison.contrast))
         shown = label_text(str(verdict), VERDICT_CHARACTERS)
         lines = 1 + max(label.count("\n"), shown.count("\n"))
-        colour = COLOUR_OF[verdict.verdict]
+        # Also a comparison with values is without a verdict where another suite has no scores.
+        colour = COLOUR_OF.get(verdict.verdict, COLOUR_OF[Verdict.UNDECIDED])
         if width < WIDE:
             return cls(comparison, label, shown, colour, LINE_OF_TEXT * lines + 0.1, LINE_OF_TEXT * lines + 0.4)
         return cls(comparison, label, shown, colour, 0.0, TRACK + LINE_OF_TEXT * (lines - 1))
