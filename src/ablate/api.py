@@ -8,7 +8,8 @@ import pandas as pd
 
 from ablate.errors import FailureError, UsageError
 from ablate.grid.stale import stale_trials
-from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.comparable import IncomparableError, check_comparable
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.ladder import Ladder
 from ablate.lessons.lesson import Lesson
 from ablate.records import ledger as records
@@ -118,7 +119,7 @@ def ladder(
         raise UsageError("ladder: name the lessons or grids whose arms it compares, as ladder('small', 'large')")
     try:
         for results in found:
-            results.check_comparable()
+            check_comparable(results)
         return Ladder.of(found, metric, baseline, over)
     except IncomparableError as error:
         raise FailureError(f"{', '.join(names)}: no ladder. {error}") from None

@@ -17,7 +17,7 @@ from ablate.grid.cell import Cell
 from ablate.grid.declaration import check_lesson, declare
 from ablate.grid.expand import Arm, Seeds
 from ablate.identity import trial_id
-from ablate.records.grid import ArmRecord
+from ablate.records.grid import ArmRecord, LadderRecord
 from tests.support.in_process import run_in_process
 from tests.support.trials import container_of
 
@@ -140,6 +140,54 @@ def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], mess
     cells = small(**lesson)
     with pytest.raises(UsageError, match=message):
         check_lesson(declare(cells, record_arms(cells), [3]), cells)
+
+
+def rungs(baseline: str | None = None, **ladder: Any) -> list[Cell]:
+    """Two objectives at two budgets."""
+    cells = []
+    for arm in ("causal", "prefix"):
+        for tokens in (9_600, 19_200):
+            container = default_container(f"objective={arm}", f"budget.train_tokens={tokens}")
+            container["lesson"] |= {"ladder": {"over": ["budget"], "fits": ["slope"]} | ladder, "baseline": baseline}
+            composed = composed_from_container(container)
+            options = {"objective": arm, "budget.train_tokens": str(tokens)}
+            label = f"{arm} / train_tokens={tokens}"
+            cells.append(Cell(Arm(label, options, {}, (), composed), Seeds(0, 0), composed.trial, label))
+    return cells
+
+
+@pytest.mark.parametrize("baseline", [None, "prefix", "prefix / 19200"])
+def test_a_ladder_compares_the_arms_of_each_rung(baseline: str | None) -> None:
+    cells = rungs(baseline)
+    declaration = declare(cells, record_arms(cells), [3])
+    check_lesson(declaration, cells)
+    one, other = ("causal", "prefix") if baseline is None else ("prefix", "causal")
+    assert [contrast.weights for contrast in declaration.contrasts] == [
+        {f"{other} / train_tokens={tokens}": 1.0, f"{one} / train_tokens={tokens}": -1.0} for tokens in (9_600, 19_200)
+    ]
+    assert declaration.pairing == "windows"
+    assert declaration.ladder == LadderRecord(("budget",), ("slope",))
+
+
+@pytest.mark.parametrize(
+    ("lesson", "message"),
+    [
+        ({"over": ["scale"]}, r"lesson.ladder.over: scale does not have several values here. Allowed: budget.train_"),
+        (
+            {"over": ["budget", "objective"]},
+            r"over=\[budget,objective\]: names all swept keys, so each rung has one arm",
+        ),
+        (
+            {"targets": {"1b": 1e20}},
+            r"lesson.ladder.targets: only the fit `compute` predicts. Type lesson.ladder.fits=",
+        ),
+    ],
+    ids=["not swept", "no arms", "targets"],
+)
+def test_ladders_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
+    cells = rungs(**lesson)
+    with pytest.raises(UsageError, match=message):
+        declare(cells, record_arms(cells), [3])
 
 
 @pytest.mark.parametrize("own", [None, 0.05])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.comparable import IncomparableError
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ContrastRecord
 from ablate.records.provenance import Provenance

@@ -23,6 +23,23 @@ class ContrastConfig:
     smallest_effect: Positive | None = None
 
 
+Fit = Literal["slope", "compute", "epochs"]
+
+
+@typed(frozen=True, config=STRICT)
+class LadderConfig:
+    """Compares arms at each of several sizes and budgets, the rungs, and fits what moves with compute.
+
+    `over` lists the swept keys, or groups, whose values make a rung. `slope` fits a line through each effect over log10
+    of the compute, `compute` a power law through each arm's loss, and predicts the effects at `targets` (name: training
+    FLOPs); `epochs` fits how much repeated text is worth.
+    """
+
+    over: Annotated[tuple[Name, ...], Field(min_length=1)]
+    fits: Annotated[tuple[Fit, ...], Field(min_length=1)]
+    targets: Annotated[dict[Label, Positive], Field(default_factory=dict)]
+
+
 Comparison = Literal["baseline", "main_effects", "interactions"]
 
 
@@ -35,7 +52,8 @@ class LessonConfig:
     ones. All of them share the error rate. `baseline` is the label of an arm (null: the first). `smallest_effect` is
     the smallest difference that matters, in the primary metric's unit (null: the metric's default).
     `planned_comparisons` is how many comparisons the baseline's trials are to serve over all grids, later ones too: the
-    error is divided by it (null: each grid has the whole error).
+    error is divided by it (null: each grid has the whole error). With a `ladder`, each arm is compared with the
+    baseline of its own rung.
     """
 
     name: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] | None
@@ -47,6 +65,7 @@ class LessonConfig:
     compare: tuple[Comparison, ...]
     contrasts: dict[Name, ContrastConfig]
     planned_comparisons: Count | None
+    ladder: LadderConfig | None
 
 
 @typed(frozen=True, config=STRICT)

@@ -13,6 +13,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ablate.errors import UsageError
 from ablate.grid.axis import Axis
+from ablate.grid.interpolation import register
+
+register()
 
 
 class Composer:

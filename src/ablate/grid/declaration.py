@@ -7,10 +7,11 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import SUITES, checked_suites, metric_of, scored_names
 from ablate.grid.cell import Cell
+from ablate.grid.ladder import baselines, declared_ladder, labelled
 from ablate.identity import semantic
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.objectives.objective import Objective
-from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, values_of
+from ablate.records.grid import ArmRecord, ContrastRecord, Declaration, arm_and_rung, is_of_rung
 
 # Arms that differ in one of these groups read different windows.
 DATA_GROUPS = ("corpus", "mixture", "tokenizer", "scale")
@@ -37,7 +38,9 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
     [baseline, *_] = [cell.trial for cell in cells if cell.arm.label == label]
     check_metric("lesson.primary_metric", lesson.primary_metric, {label: baseline})
     factors = tuple(cells[0].arm.options)
-    groups = {factor.split(".")[0] for factor in factors}
+    ladder = declared_ladder(lesson, factors, arms)
+    # Arms of different rungs are not paired anyway.
+    groups = {key.split(".")[0] for key in factors if ladder is None or not is_of_rung(key, ladder.over)}
     return Declaration(
         name=lesson.name,
         question=lesson.question,
@@ -51,6 +54,7 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         pairing="seed_only" if groups & set(DATA_GROUPS) else "windows",
         looks=tuple(looks),
         planned_comparisons=_planned(lesson, contrasts),
+        ladder=ladder,
     )
 
 
@@ -76,12 +80,11 @@ def _planned(lesson: LessonConfig, contrasts: Sequence[ContrastRecord]) -> int |
 
 
 def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:
-    baseline = _baseline(lesson, arms)
     for kind in lesson.compare:
         if kind == "baseline":
-            [owner] = [arm.same_as or arm.label for arm in arms if arm.label == baseline]
-            distinct = [arm.label for arm in arms if arm.same_as is None]
-            yield from against_baseline(distinct, owner, lesson.primary_metric)
+            for baseline, of_rung in baselines(lesson, arms):
+                distinct = [arm.label for arm in of_rung if arm.same_as is None]
+                yield from against_baseline(distinct, baseline.same_as or baseline.label, lesson.primary_metric)
         else:
             of_factors = main_effects if kind == "main_effects" else interactions
             options = {arm.label: arm.options for arm in arms}
@@ -93,7 +96,7 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
                     "lesson.contrasts."
                 ) from None
     for name, contrast in lesson.contrasts.items():
-        weights = {_labelled(f"lesson.contrasts.{name}", arm, arms): weight for arm, weight in contrast.weights.items()}
+        weights = {labelled(f"lesson.contrasts.{name}", arm, arms): weight for arm, weight in contrast.weights.items()}
         total = sum(weights.values())
         if abs(total) > 1e-9 or not any(weights.values()):
             raise UsageError(
@@ -103,15 +106,7 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
 
 
 def _baseline(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> str:
-    return _labelled("lesson.baseline", lesson.baseline, arms) if lesson.baseline else arms[0].label
-
-
-def _labelled(key: str, name: str, arms: Sequence[ArmRecord]) -> str:
-    """Return the label of the arm that a key names by its label or by its values alone. Raises UsageError."""
-    for arm in arms:
-        if name in (arm.label, values_of(arm.options)):
-            return arm.label
-    raise UsageError(f"{key}={name}: no arm has this label. {nearest(name, [values_of(arm.options) for arm in arms])}")
+    return baselines(lesson, arms)[0][0].label
 
 
 def check_lesson(declaration: Declaration, cells: Sequence[Cell]) -> None:
@@ -196,6 +191,15 @@ def _left(suite: str) -> str:
 
 
 def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:
+    """Reject arms, with a ladder those of one rung, that can't be matched."""
+    rungs: dict[str, list[Cell]] = {}
+    for cell in cells:
+        rungs.setdefault(arm_and_rung(cell.arm.options, declaration.over)[1], []).append(cell)
+    for of_rung in rungs.values():
+        _check_rung(declaration, of_rung)
+
+
+def _check_rung(declaration: Declaration, cells: Sequence[Cell]) -> None:
     tokens = {cell.arm.label: _budget_tokens(cell.trial) for cell in cells}
     shapes = {(cell.trial.scale, cell.trial.block, cell.trial.tokenizer.vocab_size) for cell in cells}
     if len(shapes) > 1 and declaration.matched_on == "flops":
@@ -207,7 +211,8 @@ def _check_budgets(declaration: Declaration, cells: Sequence[Cell]) -> None:
         counts = ", ".join(f"{label} {count:,}" for label, count in tokens.items())
         raise UsageError(
             f"The arms' budgets differ by more than 1%, so no lesson could compare them: {counts} tokens. "
-            "Give them the same budget.train_tokens, or run them as separate grids."
+            "Give them the same budget.train_tokens, run them as separate grids, or compare the arms of each budget "
+            "by itself: lesson.ladder (docs/ladders.md)."
         )
 
 

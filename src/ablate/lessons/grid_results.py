@@ -1,30 +1,22 @@
-"""The results of a grid's trials as tables, and whether its arms can be compared."""
+"""The results of a grid's trials as tables."""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from ablate.lessons.contrast import Contrast, merged
-from ablate.records.grid import ArmRecord, Declaration, GridRecord
+from ablate.records.grid import ArmRecord, Declaration, GridRecord, arm_and_rung
 from ablate.records.logs import Logs
 from ablate.records.metric import Metric
 from ablate.records.seen import Seen
 from ablate.records.trial import Scores, Status, TrainResult, TrialRecord
 
-MAX_UNMATCHED_FRACTION = 0.01
-# The fraction of the shorter arm that the last digest logged by both arms must cover.
-MIN_CHECKED_FRACTION = 0.9
 # A metric, and what a unigram model of the training mixture reaches on it.
 UNIGRAM_METRIC, UNIGRAM = "bpb_full", "bpb_full_unigram"
-
-
-class IncomparableError(RuntimeError):
-    """The arms can't be compared."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +80,22 @@ class GridResults:
         """The label of the arm that others are compared with."""
         return self.grid.baseline.same_as or self.grid.baseline.label
 
+    @cached_property
+    def baselines(self) -> frozenset[str]:
+        """The labels of the baselines: with a ladder one on each rung."""
+        if self.declaration.ladder is None:
+            return frozenset({self.baseline})
+        over, name = self.declaration.over, self.baseline_name
+        return frozenset(
+            arm.same_as or arm.label for arm in self.all_arms if arm_and_rung(arm.options, over)[0] == name
+        )
+
+    @property
+    def baseline_name(self) -> str:
+        """How tables call what others are compared with: the baseline's label, with a ladder without its rung."""
+        over = self.declaration.over
+        return arm_and_rung(self.grid.baseline.options, over)[0] if over else self.baseline
+
     def is_post_hoc(self, contrast: Contrast) -> bool:
         """Whether trials of all of its arms were scored before the lesson was declared."""
         known = set(self.grid.known_before)
@@ -113,7 +121,8 @@ class GridResults:
         """Trial id → record."""
         return {trial: self.logs.record(trial) for arm in self.arms for trial in arm.trials.values()}
 
-    def _trials(self) -> Iterator[tuple[ArmRecord, str, TrialRecord]]:
+    def of_trials(self) -> Iterator[tuple[ArmRecord, str, TrialRecord]]:
+        """Yield arm, seed and record of each trial."""
         for arm in self.arms:
             for seed, trial in arm.trials.items():
                 yield arm, seed, self.records[trial]
@@ -179,28 +188,28 @@ class GridResults:
         """(arm, seed, metric) of every score that is not finite."""
         return [
             (arm.label, seed, name)
-            for arm, seed, record in self._trials()
+            for arm, seed, record in self.of_trials()
             for name, value in self.scores(record).items()
             if not math.isfinite(value)
         ]
 
     def metrics(self) -> list[str]:
         """The names of all metrics, the primary one first."""
-        scored = {name for _, _, record in self._trials() for name in self.scores(record)}
+        scored = {name for _, _, record in self.of_trials() for name in self.scores(record)}
         names = [name for name in scored if not self.metric(name).is_reference]
         primary = self.primary_metric
         return sorted(names, key=lambda name: (name != primary, name.split("/")[0] != primary, name))
 
     def unigram(self) -> dict[str, float]:
         """Label → `bpb_full` of a unigram model of the arm's training mixture."""
-        scores = ((arm.label, self.scores(record)) for arm, _, record in self._trials())
+        scores = ((arm.label, self.scores(record)) for arm, _, record in self.of_trials())
         return {label: of_trial[UNIGRAM] for label, of_trial in scores if UNIGRAM in of_trial}
 
     @cached_property
     def no_better_than_unigram(self) -> frozenset[str]:
         """The labels of arms whose mean `bpb_full` is not below that of a unigram model of their training mixture."""
         excess: dict[str, list[float]] = {}
-        for arm, _, record in self._trials():
+        for arm, _, record in self.of_trials():
             scores = self.scores(record)
             if UNIGRAM in scores and UNIGRAM_METRIC in scores:
                 excess.setdefault(arm.label, []).append(scores[UNIGRAM_METRIC] - scores[UNIGRAM])
@@ -235,7 +244,7 @@ class GridResults:
 
     def _results(self) -> Iterator[tuple[ArmRecord, TrainResult]]:
         """The train result of each scored trial."""
-        for arm, _, record in self._trials():
+        for arm, _, record in self.of_trials():
             if record.result and self.scores(record):
                 yield arm, record.result
 
@@ -252,58 +261,3 @@ class GridResults:
         for arm, source, fraction, epochs in means.itertuples(index=False):
             reading.setdefault(arm, {})[source] = (fraction, epochs)
         return reading
-
-    def check_comparable(self) -> None:
-        """Check that the arms had the same budget and data.
-
-        Raises:
-            IncomparableError: budgets differ by more than 1%, or, where the declaration pairs windows, arms read
-                different windows under one seed.
-        """
-        matched_on = self.declaration.matched_on
-        accounting = self.accounting()
-        if accounting.empty:
-            return
-        counts = accounting[matched_on]
-        if counts.max() > (1 + MAX_UNMATCHED_FRACTION) * counts.min():
-            budgets = ", ".join(f"{arm} {count:,.0f}" for arm, count in counts.items())
-            raise IncomparableError(
-                f"The arms differ by {counts.max() / counts.min() - 1:.1%} in {matched_on}, on which the lesson is "
-                f"matched: {budgets}. At most {MAX_UNMATCHED_FRACTION:.0%} is allowed."
-            )
-        if self.declaration.pairing == "windows":
-            self._check_paired()
-
-    def _check_paired(self) -> None:
-        by_seed: dict[str, list[tuple[ArmRecord, TrialRecord]]] = {}
-        ends: dict[str, set[tuple[int, str]]] = {}
-        for arm, seed, record in self._trials():
-            if record.result and self.scores(record):
-                by_seed.setdefault(seed, []).append((arm, record))
-                counters = record.result.counters
-                ends.setdefault(seed, set()).add((counters.train_tokens, counters.windows))
-        for seed, of_seed in by_seed.items():
-            # Arms with equal tokens have equal last digests. Logs are compared only where tokens differ.
-            if len(ends[seed]) > 1:
-                self._check_logs_paired(seed, of_seed)
-
-    def _check_logs_paired(self, seed: str, of_seed: list[tuple[ArmRecord, TrialRecord]]) -> None:
-        chains = []
-        for arm, record in of_seed:
-            rows = self.logs.history([record.trial_id], (), ["data/train_tokens", "data/windows"])
-            tokens = rows["data/train_tokens"].astype(int)
-            chains.append((arm.label, dict(zip(tokens, rows["data/windows"].astype(str), strict=True))))
-        for (arm_a, a), (arm_b, b) in combinations(chains, 2):
-            shared = a.keys() & b.keys()
-            shorter = min(max(a), max(b))
-            if not shared or max(shared) < MIN_CHECKED_FRACTION * shorter:
-                raise IncomparableError(
-                    f"With seed {seed} the arms {arm_a} and {arm_b} were logged at different steps, so it is "
-                    "unknown whether they read the same windows. Run both with the same tracking.log_every_steps, "
-                    "in another runs_dir."
-                )
-            if a[max(shared)] != b[max(shared)]:
-                raise IncomparableError(
-                    f"With seed {seed} the arms {arm_a} and {arm_b} read different windows, so they are not paired. "
-                    "If the data is what you compare, sweep its group (corpus, mixture, tokenizer or scale)."
-                )

@@ -6,61 +6,59 @@ one fit hold for all of its arms at once (Bonferroni).
 Shapes: `R` rungs, `A` arms, `S` seeds, `D` documents, `K` draws.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from ablate.lessons.contrast import Contrast
+from ablate.lessons.comparable import IncomparableError
 from ablate.lessons.critical_values import Floats
-from ablate.lessons.documents import Documents
-from ablate.lessons.fits import (
-    Curve,
-    Fitted,
-    Line,
-    Range,
-    RungNoise,
-    Sizes,
-    degrees_of,
-    draw_means,
-)
-from ablate.lessons.grid_results import GridResults, IncomparableError
-from ablate.records.grid import ArmRecord, values_of
+from ablate.lessons.fits import Curve, Fitted, Line, Range, RungNoise, Sizes, degrees_of, draw_means
+from ablate.lessons.grid_results import GridResults
+from ablate.lessons.rungs import Rung, documents_of, rungs_of
+from ablate.lessons.verdict import Verdict
+from ablate.records.grid import RUNG_KEYS, arm_and_rung
 
-# Swept keys of these groups make rungs, unless a ladder says which do.
-RUNG_GROUPS = ("scale", "budget")
 MIN_SEEDS = 2
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One size and budget.
+class LadderRow:
+    """One number of a ladder.
 
     Attributes:
-        label: its swept values; the grid's id where nothing was swept but arms.
-        sizes: what the baseline computed, as a mean over its trials.
-        parameters: of the baseline's model.
-        values_AS: a row per arm, a column per seed, NaN where there is no score.
-        documents_AD: what documents contribute to an arm's mean over seeds: a row per arm, a column per source and
-            document; empty where it is not known.
+        fit: `effect`, which is measured, or what was fitted.
+        quantity: what the number is.
+        range: None where there is none; `note` says why.
+        verdict: on a predicted effect.
+        note: what weakens it.
     """
 
-    label: str
-    sizes: Sizes
-    parameters: float
-    values_AS: pd.DataFrame
-    documents_AD: pd.DataFrame
+    fit: str
+    arm: str
+    quantity: str
+    range: Range | None
+    verdict: Verdict | None = None
+    note: str = ""
 
-    @property
-    def flops(self) -> float:
-        """The training FLOPs of the baseline."""
-        return float(self.sizes.flops_R[0])
 
-    def paired(self, arms: Sequence[str]) -> pd.DataFrame:
-        """The values under the seeds that all of these arms have."""
-        return self.values_AS.reindex(list(arms)).dropna(axis="columns")
+def table_of(rows: Iterable[LadderRow]) -> pd.DataFrame:
+    """Return a table with a row per number; `ladder.csv` holds the same."""
+    return pd.DataFrame(
+        {
+            "fit": row.fit,
+            "arm": row.arm,
+            "quantity": row.quantity,
+            "value": row.range and row.range.value,
+            "low": row.range and row.range.low,
+            "high": row.range and row.range.high,
+            "verdict": row.verdict and str(row.verdict),
+            "note": row.note,
+        }
+        for row in rows
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,11 @@ class Slope:
     at_largest: Range | None = None
     bends: bool = False
     problem: str | None = None
+
+    @property
+    def note(self) -> str:
+        """What weakens the slope."""
+        return self.problem or ("bends: the mean slope over these rungs" if self.bends else "")
 
 
 @dataclass(frozen=True)
@@ -118,18 +121,20 @@ class Ladder:
             grids: with the same arms but for their size and budget.
             metric: its name; None for the first grid's primary metric.
             baseline: an arm's values without those of the rung; None for those of the first grid's baseline.
-            over: the swept keys whose values make a rung; None for those of the groups `scale` and `budget`.
+            over: the swept keys whose values make a rung, or their groups; None for those that the first grid declared,
+                or without a declaration `scale` and `budget`.
 
         Raises:
             IncomparableError: no rung has the baseline.
         """
         metric = metric or grids[0].primary_metric
+        over = over or grids[0].declaration.over or RUNG_KEYS
         if baseline is None:
             [record] = [arm for arm in grids[0].all_arms if arm.label == grids[0].grid.baseline.label]
-            baseline = _arm_and_rung(record, over)[0]
-        rungs = [rung for results in grids for rung in _rungs(results, metric, baseline, over)]
+            baseline = arm_and_rung(record.options, over)[0]
+        rungs = [rung for results in grids for rung in rungs_of(results, metric, baseline, over)]
         if not rungs:
-            found = list(dict.fromkeys(_arm_and_rung(arm, over)[0] for grid in grids for arm in grid.all_arms))
+            found = list(dict.fromkeys(arm_and_rung(arm.options, over)[0] for grid in grids for arm in grid.all_arms))
             raise IncomparableError(
                 f"No rung has scores of the baseline {baseline} on {metric}. The arms are: {', '.join(found)}."
             )
@@ -171,20 +176,16 @@ class Ladder:
             arm, effects, Range.of(slope_K, self.error), Range.of(at_largest_K, self.error), bends=fitted.is_bad
         )
 
+    def rows(self) -> Iterator["LadderRow"]:
+        """Each arm's effect at each rung, and its slope."""
+        for slope in self.slopes:
+            for rung, effect in slope.effects.items():
+                yield LadderRow("effect", slope.arm, f"at {rung}", effect)
+            yield LadderRow("slope", slope.arm, "per 10× compute", slope.slope, note=slope.note)
+
     def table(self) -> pd.DataFrame:
-        """Return a row per arm and quantity, in the metric's unit: the effect at each rung, then the line's numbers."""
-        rows = [
-            {"arm": slope.arm, "quantity": quantity, **vars(found), "note": note}
-            for slope in self.slopes
-            for quantity, found, note in [
-                *((f"effect at {rung}", effect, "") for rung, effect in slope.effects.items()),
-                ("slope", slope.slope, "bends" if slope.bends else slope.problem or ""),
-                ("at_largest", slope.at_largest, ""),
-            ]
-            if found is not None or note
-            for found in [found or Range(np.nan, np.nan, np.nan)]
-        ]
-        return pd.DataFrame(rows, columns=["arm", "quantity", "value", "low", "high", "note"])
+        """Return `rows` as a table, in the metric's unit."""
+        return table_of(self.rows())
 
     def drawn(self, arms: Sequence[str]) -> "Drawn | None":
         """Draw the means of some arms at the rungs that have them all; None where there is no such rung."""
@@ -192,7 +193,7 @@ class Ladder:
         if not rungs:
             return None
         values = [rung.paired(arms).to_numpy(float) for rung in rungs]
-        documents = _documents(rungs, arms)
+        documents = documents_of(rungs, arms)
         noises = tuple(
             RungNoise(value_AS - value_AS.mean(axis=1, keepdims=True), None if documents is None else documents[index])
             for index, value_AS in enumerate(values)
@@ -215,6 +216,11 @@ class Drawn:
     degrees: float
 
     @property
+    def largest(self) -> Rung:
+        """The rung of most compute."""
+        return self.rungs[-1]
+
+    @property
     def sizes(self) -> Sizes:
         """Of all rungs."""
         of_rungs = [rung.sizes for rung in self.rungs]
@@ -227,64 +233,3 @@ class Drawn:
     def fitted(self, curve: Curve, value_KR: Floats) -> Fitted:
         """Fit a curve through the rungs."""
         return Fitted.of(curve, self.sizes, value_KR, self.degrees)
-
-
-def _arm_and_rung(arm: ArmRecord, over: Sequence[str] | None) -> tuple[str, str]:
-    """The values of an arm, and those of its rung."""
-    of_rung = [key for key in arm.options if (key in over if over is not None else key.split(".")[0] in RUNG_GROUPS)]
-    rung = {key: arm.options[key] for key in of_rung}
-    return values_of({key: value for key, value in arm.options.items() if key not in rung}), " / ".join(rung.values())
-
-
-def _rungs(results: GridResults, metric: str, baseline: str, over: Sequence[str] | None) -> Iterator[Rung]:
-    """The rungs of one grid that have the baseline's scores."""
-    labels: dict[str, dict[str, str]] = {}
-    for arm in results.all_arms:
-        name, rung = _arm_and_rung(arm, over)
-        labels.setdefault(rung, {})[name] = arm.same_as or arm.label
-    values, documents = results.values(metric), Documents(results)
-    for rung, of_rung in labels.items():
-        scored = {name: label for name, label in of_rung.items() if label in values.index}
-        if baseline not in scored:
-            continue
-        table = values.loc[list(scored.values())].set_axis(list(scored)).dropna(axis="columns", how="all")
-        means = {name: _of_documents(documents, metric, label) for name, label in scored.items()}
-        known = pd.DataFrame(means).T if all(mean is not None for mean in means.values()) else pd.DataFrame()
-        sizes, parameters = _sizes(results, scored[baseline])
-        yield Rung(rung or results.grid_id, sizes, parameters, table, known)
-
-
-def _sizes(results: GridResults, label: str) -> tuple[Sizes, float]:
-    """What the trials of an arm computed, as means, and the parameters of its model."""
-    found = [result for trial in results.trials_of(label) if (result := results.records[trial].result) is not None]
-    counters = [result.counters for result in found]
-    flops, tokens = (float(np.mean([getattr(each, name) for each in counters])) for name in ("flops", "train_tokens"))
-    # A source that is read less than once is read for the first time throughout.
-    first = [sum(read.fraction / max(1.0, read.epochs) for read in result.reading.values()) or 1.0 for result in found]
-    sizes = Sizes(np.array([flops]), np.array([tokens]), np.array([tokens * float(np.mean(first))]))
-    return sizes, float(np.mean([result.parameters for result in found]))
-
-
-def _of_documents(documents: Documents, metric: str, label: str) -> pd.Series | None:
-    """What documents contribute to an arm's mean over seeds, by source and document; None where it is not known."""
-    contributions = documents.of_contrast(Contrast(label, metric, {label: 1.0}))
-    if not contributions:
-        return None
-    names = documents.names(metric)
-    return pd.concat(
-        {source: pd.Series(of_source.mean(axis=0), names[source]) for source, of_source in contributions.items()}
-    )
-
-
-def _documents(rungs: Sequence[Rung], arms: Sequence[str]) -> list[Floats] | None:
-    """The contributions of documents, `[A, D]` for each rung, over the documents of all rungs; 0 where one lacks one.
-
-    None where a rung does not know them.
-    """
-    tables = [rung.documents_AD for rung in rungs]
-    if any(table.empty for table in tables):
-        return None
-    columns = tables[0].columns
-    for table in tables[1:]:
-        columns = columns.union(table.columns)
-    return [table.reindex(index=list(arms), columns=columns).fillna(0.0).to_numpy(float) for table in tables]

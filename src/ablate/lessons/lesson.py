@@ -6,10 +6,13 @@ from functools import cached_property
 
 import pandas as pd
 
+from ablate.lessons.comparable import IncomparableError, check_comparable
 from ablate.lessons.contrast import Contrast
 from ablate.lessons.documents import Documents
 from ablate.lessons.estimate import Comparison, Estimate, compare, seeds_to_decide
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.ladder import Ladder
+from ablate.lessons.predictions import Predictions
 from ablate.lessons.verdict import QualifiedVerdict, Verdict, verdict
 from ablate.records.grid import ComparisonRecord, LookRecord
 
@@ -62,9 +65,9 @@ class Lesson:
             stale: trial id → changes of the code since the trial ran.
 
         Raises:
-            IncomparableError: see `GridResults.check_comparable`.
+            IncomparableError: see `check_comparable`.
         """
-        results.check_comparable()
+        check_comparable(results)
         declaration, contrasts, documents = results.declaration, results.contrasts, Documents(results)
         declared: dict[str, Estimate] = {}
         explored: dict[str, Estimate] = {}
@@ -146,6 +149,22 @@ class Lesson:
             "post hoc": results.is_declared and results.is_post_hoc(contrast),
         }
         return QualifiedVerdict(verdict, tuple(name for name, holds in qualifiers.items() if holds))
+
+    @cached_property
+    def ladder(self) -> Predictions | None:
+        """What the declared fits over sizes and budgets say, on the primary metric; None without a declared ladder.
+
+        None too while no rung has scores of the baseline.
+        """
+        results, declared = self.results, self.results.declaration.ladder
+        if declared is None:
+            return None
+        try:
+            ladder = Ladder.of([results])
+        except IncomparableError:
+            return None
+        less_is_better = results.metric(results.primary_metric).less_is_better
+        return Predictions(ladder, declared, results.declaration.smallest_effect, less_is_better)
 
     @cached_property
     def required_seeds(self) -> int | None:
@@ -240,5 +259,5 @@ class Lesson:
     def _row_verdict(self, name: str, contrasts: Sequence[str]) -> QualifiedVerdict | None:
         if name in contrasts:
             return self.verdicts[name]
-        is_baseline = name == self.results.baseline and name not in self.verdicts
+        is_baseline = name in self.results.baselines and name not in self.verdicts
         return QualifiedVerdict(Verdict.BASELINE) if is_baseline else None

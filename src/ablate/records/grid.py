@@ -1,7 +1,7 @@
 """The record of a grid: its arms, what it was declared to decide, and what was seen of it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ablate.records.metric import Metric
 from ablate.records.provenance import Provenance
@@ -13,6 +13,10 @@ from ablate.records.tuning import TuningSummary
 def values_of(options: Mapping[str, str]) -> str:
     """Return the swept values of an arm, without their keys."""
     return " / ".join(options.values()) or "trial"
+
+
+# What makes a rung of a ladder, unless the ladder says so: the groups of swept keys.
+RUNG_KEYS = ("scale", "budget")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,21 @@ class ContrastRecord:
     smallest_effect: float | None = None
 
 
+@dataclass(frozen=True)
+class LadderRecord:
+    """How arms are compared over several sizes and budgets.
+
+    Attributes:
+        over: the swept keys, or groups of them, whose values make a rung.
+        fits: what is fitted through the rungs: `slope`, `compute`, `epochs`.
+        targets: name of a size → training FLOPs, at which `compute` predicts.
+    """
+
+    over: tuple[str, ...]
+    fits: tuple[str, ...]
+    targets: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
     """What a grid is to decide, fixed before it runs.
@@ -59,6 +78,7 @@ class Declaration:
         pairing: `windows` where arms read the same windows under a seed, else `seed_only`.
         looks: the numbers of seeds at which verdicts may be given.
         planned_comparisons: the number of comparisons, over all grids with this baseline, that share the error.
+        ladder: None for a grid whose arms are all compared at one size.
     """
 
     primary_metric: str
@@ -73,6 +93,32 @@ class Declaration:
     question: str | None = None
     baseline: str | None = None
     planned_comparisons: int | None = None
+    ladder: LadderRecord | None = None
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """The swept keys, or groups, that make rungs; none without a ladder."""
+        return self.ladder.over if self.ladder else ()
+
+
+def is_of_rung(key: str, over: Sequence[str]) -> bool:
+    """Whether a swept key, or its group, is among those whose values make a rung."""
+    return key in over or key.split(".")[0] in over
+
+
+def arm_and_rung(options: Mapping[str, str], over: Sequence[str]) -> tuple[str, str]:
+    """Return the values of an arm without those of its rung, and those of its rung."""
+    of_rung = {key: value for key, value in options.items() if is_of_rung(key, over)}
+    others = {key: value for key, value in options.items() if key not in of_rung}
+    return values_of(others), " / ".join(of_rung.values())
+
+
+def by_rung(arms: Iterable[ArmRecord], over: Sequence[str]) -> dict[str, list[ArmRecord]]:
+    """Return rung → its arms; with nothing in `over` all arms are on one."""
+    rungs: dict[str, list[ArmRecord]] = {}
+    for arm in arms:
+        rungs.setdefault(arm_and_rung(arm.options, over)[1], []).append(arm)
+    return rungs
 
 
 def by_values(declaration: Declaration, arms: Iterable[ArmRecord]) -> Declaration:

@@ -154,4 +154,4 @@ def _numbers(comparison: Comparison) -> str:
 
 def _label(lesson: Lesson, contrast: Contrast) -> str:
     is_arm = any(arm.label == contrast.name for arm in lesson.results.arms)
-    return f"{contrast.name} − {lesson.results.baseline}" if is_arm else contrast.name
+    return f"{contrast.name} − {lesson.results.baseline_name}" if is_arm else contrast.name

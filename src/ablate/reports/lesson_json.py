@@ -78,6 +78,30 @@ class ComparisonJson:
 
 
 @dataclass(frozen=True)
+class LadderRowJson:
+    """A number of a declared ladder, on the primary metric.
+
+    Attributes:
+        fit: `effect`, which is measured, or the declared fit.
+        quantity: what the number is.
+        value: null where there is none; `note` says why.
+        low: end of the interval, which holds for all arms of a fit at once.
+        high: the other end.
+        verdict: on a predicted effect.
+        note: what weakens it, or whether the ranking holds.
+    """
+
+    fit: Literal["effect", "slope", "compute", "epochs"]
+    arm: str
+    quantity: str
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: VerdictName | None
+    note: str
+
+
+@dataclass(frozen=True)
 class LessonJson:
     """A grid's lesson.
 
@@ -89,6 +113,7 @@ class LessonJson:
         try_number: how often its questions have been asked in this ledger, with this time.
         error_of_tries: the probability of a false verdict in any of these tries.
         error_beside: the same over all grids that made comparisons with its baseline's trials, and this one.
+        ladder: what the declared fits over sizes and budgets say; empty without a ladder.
         notes: caveats, as sentences.
     """
 
@@ -111,6 +136,7 @@ class LessonJson:
     metrics: tuple[MetricJson, ...]
     arms: tuple[ArmJson, ...]
     comparisons: tuple[ComparisonJson, ...]
+    ladder: tuple[LadderRowJson, ...]
     notes: tuple[str, ...]
 
 
@@ -149,6 +175,7 @@ def lesson_json(results: GridResults, stale: Mapping[str, Sequence[str]]) -> Les
         metrics=tuple(_metrics(results, lesson)),
         arms=tuple(_arms(results, lesson)),
         comparisons=tuple(_comparisons(lesson)) if lesson else (),
+        ladder=tuple(_ladder(lesson)) if lesson else (),
         notes=tuple(notes(lesson)) if lesson else (),
     )
 
@@ -203,3 +230,19 @@ def _comparisons(lesson: Lesson) -> list[ComparisonJson]:
             )
         )
     return comparisons
+
+
+def _ladder(lesson: Lesson) -> list[LadderRowJson]:
+    return [
+        LadderRowJson(
+            fit=row.fit,  # type: ignore[arg-type]
+            arm=row.arm,
+            quantity=row.quantity,
+            value=row.range.value if row.range else None,
+            low=row.range.low if row.range else None,
+            high=row.range.high if row.range else None,
+            verdict=row.verdict.value if row.verdict else None,  # type: ignore[arg-type]
+            note=row.note,
+        )
+        for row in (lesson.ladder.rows() if lesson.ladder else ())
+    ]

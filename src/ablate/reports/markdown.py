@@ -1,6 +1,7 @@
 """A lesson as one Markdown file, lesson.md."""
 
 from ablate.lessons.lesson import Lesson
+from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import note_groups
 from ablate.reports.table import accounting_table, lesson_table
 from ablate.reports.wording import direction, question
@@ -22,6 +23,7 @@ def markdown(lesson: Lesson) -> str:
             "",
             markdown_table(bold, numbers_from=2),
             "",
+            *ladder_section(lesson),
             *note_sections(lesson, level=2),
             "## What each arm read and computed",
             "",
@@ -32,6 +34,14 @@ def markdown(lesson: Lesson) -> str:
             "",
         ]
     )
+
+
+def ladder_section(lesson: Lesson) -> list[str]:
+    """The lines of a declared ladder; none without one."""
+    table = ladder_table(lesson)
+    if table.empty:
+        return []
+    return ["## " + ladder_title(lesson), "", markdown_table(table, numbers_from=3), ""]
 
 
 def note_sections(lesson: Lesson, level: int) -> list[str]:

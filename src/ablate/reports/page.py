@@ -18,6 +18,8 @@ from ablate.reports.curves import curve_labels, curve_panels
 from ablate.reports.flipped import flipped
 from ablate.reports.forest import MAX_ROWS, NARROW, draw_forest
 from ablate.reports.inline_svg import OF_ARMS, OF_VERDICTS, inline_svg
+from ablate.reports.ladder_figure import draw_ladder
+from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import CAVEATS, METRICS, metric_meanings, note_groups
 from ablate.reports.table import accounting_table, headers, text_rows
 from ablate.reports.wording import direction, listed, question, typographic
@@ -100,6 +102,7 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "declared_looks": declaration.looks,
         "cards": cards(lesson),
         "figures": _figures(lesson, anchor),
+        "ladder": _ladder(lesson),
         "legend": curve_labels(lesson),
         "headers": headers(lesson)[1:],
         "scores": whole,
@@ -173,6 +176,15 @@ def _look(look: LookRecord) -> dict[str, Any]:
     }
 
 
+def _ladder(lesson: Lesson) -> dict[str, Any] | None:
+    """The title and the table of a declared ladder; None without one."""
+    table = ladder_table(lesson)
+    if table.empty:
+        return None
+    rows = [[typographic(str(cell)) for cell in row] for row in table.to_numpy()]
+    return {"title": ladder_title(lesson), "rows": [list(map(str, table.columns)), *rows]}
+
+
 def _provenance(lesson: Lesson) -> list[tuple[str, str]]:
     """Commits, versions and machines of the trials; where they differ, each value once."""
     values: dict[str, dict[str, dict[str, None]]] = {}
@@ -196,7 +208,9 @@ def _provenance(lesson: Lesson) -> list[tuple[str, str]]:
 
 def _figures(lesson: Lesson, anchor: str) -> dict[str, list[dict[str, Any]]]:
     """The comparisons and the panels of curves, where there is something to draw."""
-    figures: dict[str, list[dict[str, Any]]] = {"comparisons": [], "curves": []}
+    figures: dict[str, list[dict[str, Any]]] = {"comparisons": [], "curves": [], "ladder": []}
+    if (ladder := draw_ladder(lesson)) is not None:
+        figures["ladder"].append(inline_svg(ladder, f"{anchor}-ladder", OF_ARMS))
     if count := len(lesson.comparisons):
         about = f"the first {MAX_ROWS} of {count}" if count > MAX_ROWS else ""
         svg = inline_svg(draw_forest(lesson, NARROW), f"{anchor}-comparisons", OF_VERDICTS)

@@ -10,10 +10,12 @@ from rich.markup import escape
 from ablate.console import say
 from ablate.files import write_text
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.ladder import table_of
 from ablate.lessons.lesson import Lesson
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
+from ablate.reports.ladder_figure import draw_ladder
 from ablate.reports.markdown import markdown
 from ablate.reports.notes import next_step
 from ablate.reports.page import write_page
@@ -29,7 +31,7 @@ def report(
     *,
     with_notes: bool = False,
 ) -> Lesson | None:
-    """Print the lesson, and write `lesson.md`, `lesson.csv`, `lesson.html` and the figures if there is a folder.
+    """Print the lesson, and write its tables, its page and its figures if there is a folder.
 
     Returns:
         The lesson; None, with a printed reason, where arms can't be compared or nothing is finished.
@@ -55,6 +57,10 @@ def _write(lesson: Lesson, folder: Path, console: Console) -> None:
         save(draw_curves(lesson), folder, "curves", ("png", "pdf"))
         if lesson.comparisons:
             save(draw_forest(lesson), folder, "comparisons", ("png", "pdf"))
+        if lesson.ladder:
+            write_text(folder / "ladder.csv", table_of(lesson.ladder.rows()).to_csv(index=False))
+        if ladder := draw_ladder(lesson):
+            save(ladder, folder, "ladder", ("png", "pdf"))
     except OSError as error:
         # A colleague's ledger may be read-only.
         say(console, f"\nThe lesson's files could not be written ({error.strerror}).")

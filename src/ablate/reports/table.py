@@ -43,7 +43,7 @@ COLUMNS = (
     ),
     Column(lambda _: "mean", lambda row: "" if row.mean is None else f"{row.mean:.4f}"),
     Column(
-        lambda lesson: f"− {lesson.results.baseline}" if _compares_arms_only(lesson) else "difference",
+        lambda lesson: f"− {lesson.results.baseline_name}" if _compares_arms_only(lesson) else "difference",
         lambda row: "" if row.comparison is None else f"{row.comparison.difference:+.4f}",
     ),
     Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ablate.lessons.lesson import Lesson, LessonRow
 from ablate.lessons.verdict import Verdict
+from ablate.reports.ladder_table import HEADERS, ladder_rows, ladder_title
 from ablate.reports.notes import note_groups
 from ablate.reports.table import headers, text_rows
 from ablate.reports.wording import direction, fold, question
@@ -95,6 +96,23 @@ def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
     if declared:
         console.print(Text(f"\n{_declaration(lesson)}", style="dim"))
         _print_rows(declared, header, layout, lesson, console)
+    _print_ladder(lesson, console)
+
+
+def _print_ladder(lesson: Lesson, console: Console) -> None:
+    """Print what the declared fits say, a line per number with what it means below a verdict."""
+    rows = ladder_rows(lesson)
+    if not rows:
+        return
+    console.print(Text(f"\n{ladder_title(lesson)}", style="bold"))
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for place, header in enumerate(HEADERS):
+        table.add_column(header, justify="right" if header in ("estimate", "interval") else "left", ratio=None)
+        table.columns[place].overflow = "fold"
+    table.add_row(*(Text(header, style="dim") for header in HEADERS))
+    for row, (*cells, verdict) in rows:
+        table.add_row(*map(Text, cells), Text(verdict, style=STYLES.get(row.verdict, "") if row.verdict else ""))
+    console.print(table)
 
 
 def _is_shown(row: LessonRow, lesson: Lesson, arms: set[str]) -> bool:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.comparable import IncomparableError
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord
 from ablate.records.tuning import TunedArm, TuningSummary

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ablate.lessons.grid_results import GridResults, IncomparableError
+from ablate.lessons.comparable import IncomparableError
+from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 
 
