@@ -147,7 +147,7 @@ def rungs(baseline: str | None = None, **ladder: Any) -> list[Cell]:
     cells = []
     for arm in ("causal", "prefix"):
         for tokens in (9_600, 19_200):
-            container = default_container(f"objective={arm}", f"budget.train_tokens={tokens}")
+            container = container_of(f"objective={arm}", f"budget.train_tokens={tokens}")
             container["lesson"] |= {"ladder": {"over": ["budget"], "fits": ["slope"]} | ladder, "baseline": baseline}
             composed = composed_from_container(container)
             options = {"objective": arm, "budget.train_tokens": str(tokens)}

@@ -46,8 +46,8 @@ def test_trials_tables_and_verdicts_in_three_lines(tmp_path: Path) -> None:
 def test_a_ladder_of_lessons_from_their_names(tmp_path: Path) -> None:
     make_grid(tmp_path, {"causal": 0.0, "mixed": 0.5}, name="my_lesson")
     table = ladder("my_lesson", runs_dir=tmp_path / "runs").table().set_index("quantity")
-    assert table.loc["effect at 000000000000", "value"] == pytest.approx(0.5, abs=0.01)
-    assert table.loc["slope", "note"] == "a slope takes two rungs"
+    assert table.loc["at 000000000000", "value"] == pytest.approx(0.5, abs=0.01)
+    assert table.loc["per 10× compute", "note"] == "a slope takes two rungs"
     with pytest.raises(FailureError, match=r"no ladder\. No rung has scores of the baseline prefix"):
         ladder("my_lesson", baseline="prefix", runs_dir=tmp_path / "runs")
     with pytest.raises(UsageError, match="name the lessons or grids"):

@@ -102,6 +102,7 @@ GRID = {
         "question": "Is it good?",
         "baseline": "a",
         "planned_comparisons": 12,
+        "ladder": {"over": ["scale"], "fits": ["slope", "compute"], "targets": {"1b": 5e20}},
     },
     "suites": {"bits_per_byte": "e" * 12},
     "metrics": [
