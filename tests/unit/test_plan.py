@@ -171,6 +171,9 @@ def test_a_plan_says_what_fits_and_ends_with_1_above_the_budget(tmp_path: Path) 
     assert plan["price"]["high"] == pytest.approx(2.5 * plan["hours"]["high"])
     assert (plan["most_trials"], plan["most_price"]["low"]) == (6, pytest.approx(1.5 * plan["price"]["low"]))
     assert plan["effect"]["detectable_effect"] is None, "the ledger is empty"
+    assert "The corpus is not prepared, so every trial counts as missing." in " ".join(done.stderr.split())
+    assert not list(tmp_path.rglob("*.parquet")), "no corpus was read"
+    assert not list(tmp_path.rglob("corpora")), "no corpus was read"
     assert run_in_process(tmp_path, *words, "--device", "H100", "--budget", "0usd").returncode == 1
     assert not (tmp_path / "runs").exists()
 

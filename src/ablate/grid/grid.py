@@ -64,6 +64,7 @@ class Grid:
         say: Callable[[str], None],
         *,
         reads_again: bool = False,
+        reads_corpus: bool = True,
         tuning: TuningSummary | None = None,
     ) -> "Grid":
         """Checks every cell.
@@ -73,6 +74,7 @@ class Grid:
             command: what the user typed.
             say: told what takes long.
             reads_again: takes files of a corpus as they are now that changed since they were read.
+            reads_corpus: whether a corpus that is not prepared is read, which may take hours.
             tuning: how its arms were tuned.
 
         Raises:
@@ -80,7 +82,7 @@ class Grid:
             FailureError: a corpus that can't be read.
         """
         runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
-        resolved = Resolver(runs_dir, say, reads_again)
+        resolved = Resolver(runs_dir, say, reads_again, reads_corpus)
         cells = []
         suites: dict[str, dict[str, str]] = {}
         # All of them, before the first corpus is read.

@@ -1,5 +1,6 @@
 """Fill in the content hashes of the corpus, tokenizer and weights that a configuration names by path."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ class Resolver:
         runs_dir: the ledger, which holds the trials that `init_from` may name.
         say: prints a line before a slow step.
         reads_again: read a corpus again if its files have changed.
+        reads_corpus: whether a corpus that is not prepared is read; else its trials get ids that no trial has.
     """
 
     runs_dir: Path
     say: Callable[[str], None]
     reads_again: bool = False
+    reads_corpus: bool = True
     _hashes: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, trial: TrialConfig) -> TrialConfig:
@@ -75,6 +78,9 @@ class Resolver:
         from ablate.data.corpus.corpus import corpus_folder, prepared_corpus
         from ablate.data.corpus.progress import shown_progress
 
+        if not corpus_folder(trial).is_dir() and not self.reads_corpus:
+            self.say("The corpus is not prepared, so every trial counts as missing.")
+            return hashlib.sha256(f"not read: {plain(trial.corpus)} {plain(trial.cleaning)}".encode()).hexdigest()
         if not corpus_folder(trial).is_dir():
             self.say("Reading the corpus to hash its text …")
         with shown_progress() as progress:

@@ -96,7 +96,9 @@ class AblateSweeper(Sweeper):
         verb = import_module(f"ablate.verbs.{self.verb}")
         # Only this command accepts text that has changed since it was prepared.
         reads_again = self.verb == "data" and self.names[:1] == ["prepare"]
-        grid = Grid.of(expanded, self.command, say, reads_again=reads_again)
+        # A plan needs the text only to know finished trials, and without a prepared corpus there are none.
+        reads_corpus = self.verb != "plan"
+        grid = Grid.of(expanded, self.command, say, reads_again=reads_again, reads_corpus=reads_corpus)
         if code := verb.of_grid(grid, self.names, self._launcher, console):
             raise SystemExit(code)
 
