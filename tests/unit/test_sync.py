@@ -20,6 +20,7 @@ from ablate.records.wandb.upload import Run, Upload
 from ablate.records.wandb.writer import RunDescription
 from ablate.scheduling.run_description import describe_run
 from ablate.verbs import sync
+from tests.support.forked import fork
 from tests.support.in_process import run_in_process
 from tests.support.ledgers import ledger_of, make_grid, with_changes
 from tests.support.trials import MakeTrial
@@ -62,10 +63,8 @@ def finish(folder: TrialFolder) -> None:
 
 
 def upload(folder: TrialFolder, server: WandbServer, *words: str) -> str:
-    command = [sys.executable, "-m", "ablate", "sync", *words, f"runs_dir={folder.path.parent}"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **server.environment}, capture_output=True, text=True, timeout=200
-    )
+    words = ("sync", *words, f"runs_dir={folder.path.parent}")
+    done = fork(folder.path.parent, *words, environment=server.environment).wait()
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
