@@ -99,18 +99,18 @@ def test_the_manifest_depends_on_the_text_and_not_on_its_path(
         assert texts(original, split) == texts(renamed_corpus, split)
 
 
-@pytest.mark.parametrize("bucket_bytes", [3_000, 100_000_000])
+@pytest.mark.parametrize("bucket_bytes", [10_000, 100_000_000])
 def test_parts_buckets_and_workers_do_not_change_the_shards(
     text: dict[str, Path], prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket_bytes: int
 ) -> None:
     sources = {"code": files(text["code"]), "english": files(text["english"])}
     expected = open_shards(with_manifest(trial_on(sources, tmp_path / "cache")))
     monkeypatch.setattr("ablate.data.corpus.recipe._BUCKET_BYTES", bucket_bytes)
-    monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 2_000)
+    monkeypatch.setattr("ablate.data.corpus.readers.paths.PART_BYTES", 6_000)
     # Below this no process is started.
     monkeypatch.setattr("ablate.data.corpus.preparation._ALONE_BYTES", 0)
     shards = open_shards(with_manifest(trial_on(sources, tmp_path / "other", "preparation.workers=2")))
-    assert (len(list((shards.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 3_000)
+    assert (len(list((shards.folder / "tokens").glob("*.code.bin"))) > 1) == (bucket_bytes == 10_000)
     assert shards.facts.fingerprint == expected.facts.fingerprint
     for split in ("validation", "test"):
         found, wanted = (
@@ -242,19 +242,28 @@ def test_an_unknown_reader_and_unknown_parameters_are_rejected(tmp_path: Path) -
         check_readers(trial_on({"a": {"files": files(tmp_path)["files"] | {"excluded": []}}}, tmp_path).corpus)
 
 
-def test_the_wheels_corpus_has_the_text_of_its_manifest(tmp_path: Path) -> None:
+LABELS = {"code": {"sympy", "networkx"}, "english": {"bible", "wikipedia"}}
+
+
+@pytest.mark.parametrize("sources", [["english"], pytest.param(["code", "english"], marks=pytest.mark.slow)])
+def test_the_wheels_corpus_has_the_text_of_its_manifest(sources: list[str], tmp_path: Path) -> None:
     """Real packages: at least 60 test documents of code and of English, in groups of their own, and no markup."""
-    trial = composed_from_container(container_of("corpus=wheels", f"cache_dir='{tmp_path}'")).trial
+    words = ("corpus=wheels", f"cache_dir='{tmp_path}'", f"preparation.workers={len(sources)}")
+    trial = composed_from_container(container_of(*words)).trial
     assert trial.corpus.manifest_sha256 is not None
+    assert trial.corpus.sources.keys() == LABELS.keys()
+    if sources != list(LABELS):
+        read = {name: trial.corpus.sources[name] for name in sources}
+        trial = replace(trial, corpus=replace(trial.corpus, sources=read, manifest_sha256=None))
     corpus = prepared_corpus(trial, QUIET)
-    documents = {(split, source): list(corpus.of(split, source)) for split in SPLITS for source in ("code", "english")}
-    for source, labels in {"code": {"sympy", "networkx"}, "english": {"bible", "wikipedia"}}.items():
+    documents = {(split, source): list(corpus.of(split, source)) for split in SPLITS for source in sources}
+    for source in sources:
         assert len(documents["test", source]) >= 60
         assert len(documents["validation", source]) >= 50
         groups = [{document.group for document in documents[split, source]} - {""} for split in SPLITS]
         assert sum(map(len, groups)) == len(set.union(*groups)) > 60, "no package and no book is in two splits"
         for split in SPLITS:
-            assert {document.label for document in documents[split, source]} == labels
+            assert {document.label for document in documents[split, source]} == LABELS[source]
     train = documents["train", "english"]
     wikipedia = [document.text for document in train if document.name.startswith("wikipedia")]
     assert len(wikipedia) > 60
