@@ -65,7 +65,8 @@ def one_table(
     if not parts:
         return pd.DataFrame(columns=list(KEYS))
     table = pd.concat(parts, ignore_index=True)
-    last = table.drop_duplicates("trial_id", keep="last").reset_index().set_index("trial_id")["index"]
+    kept = table["trial_id"].drop_duplicates(keep="last")
+    last = pd.Series(kept.index, index=kept.to_numpy())
     scored = pd.DataFrame.from_dict(dict(scores), orient="index").add_prefix("test/")
     scored = scored.loc[scored.index.intersection(last.index)]
     table = table.join(scored.set_index(last.loc[scored.index].to_numpy()))
