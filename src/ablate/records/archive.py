@@ -12,7 +12,7 @@ The same logs give the same bytes.
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -146,8 +146,13 @@ def restore(archive: Archive, ledger: Ledger) -> int:
         folder.write(archive.record(trial))
         restored += 1
     for grid in grids:
-        ledger.update_grid(grid.grid_id, lambda record, grid=grid: record or grid)
+        ledger.update_grid(grid.grid_id, partial(_first, grid))
     return restored
+
+
+def _first(archived: GridRecord, record: GridRecord | None) -> GridRecord:
+    """What a ledger has of a grid, else what the archive has."""
+    return record or archived
 
 
 def _public_trial(record: TrialRecord) -> TrialRecord:
