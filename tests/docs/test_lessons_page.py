@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.lessons_page import DOCS, filled
+from lessons_page import DOCS, filled
 
 
 @pytest.mark.slow
