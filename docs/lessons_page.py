@@ -55,23 +55,15 @@ def _cell(lesson: Lesson, comparison: Comparison) -> str:
 
 
 def text_of(lesson: Lesson) -> str:
-    """Return the table, and a line about seeds and arms."""
+    """Return the table, and a line about it."""
     return f"{markdown_table(by_size(lesson), numbers_from=3)}\n\n{'. '.join(_facts(lesson))}.\n"
 
 
 def _facts(lesson: Lesson) -> Iterator[str]:
     results = lesson.results
     yield f"`{results.primary_metric}` unless said otherwise"
-    slopes = ", ".join(_slope(slope) for slope in Ladder.of([results]).slopes if slope.slope is not None)
-    if slopes:
-        yield f"Slope, the change for ten times the compute: {slopes}"
     if results.missing:
         yield "Trials are still missing"
-
-
-def _slope(slope: Slope) -> str:
-    assert slope.slope is not None
-    return typographic(f"`{slope.arm}` {slope.slope.value:+.3f} [{slope.slope.low:+.3f}, {slope.slope.high:+.3f}]")
 
 
 def draw_prices() -> Figure:
