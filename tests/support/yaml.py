@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
 
@@ -21,8 +22,8 @@ def parsed_once() -> Iterator[None]:
     """Inside the block, Hydra parses each different text once. It reads some thirty files for each configuration."""
     load = OmegaConf.load
 
-    def load_parsed(file: str | IO[str]) -> Any:
-        return load(file) if isinstance(file, str) else OmegaConf.create(_parsed(file.read()) or {})
+    def load_parsed(file: str | Path | IO[str]) -> Any:
+        return load(file) if isinstance(file, (str, Path)) else OmegaConf.create(_parsed(file.read()) or {})
 
     with patch.object(OmegaConf, "load", load_parsed):
         yield
