@@ -86,14 +86,9 @@ class Documents:
 
         NaN where a trial has no score of a document.
         """
-        tables = [
-            documents.assign(trial=trial)
-            for trial in self.results.records
-            if (documents := self.results.logs.documents(trial, self.results.grid.suite_ids)) is not None
-        ]
-        if not tables:
+        rows = self.results.documents()
+        if rows.empty:
             return {}
-        rows = pd.concat(tables, ignore_index=True)
         trials = rows["trial"].unique()
         by_metric: dict[str, dict[str, pd.DataFrame]] = {}
         for (metric, source), of_source in rows.groupby(["metric", "source"], sort=False):

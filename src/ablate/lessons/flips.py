@@ -105,14 +105,9 @@ class FlipFinder:
     @cached_property
     def _fractions(self) -> dict[str, pd.DataFrame]:
         """Metric → fraction of right tries: a row per trial, a column per problem."""
-        tables = [
-            documents.assign(trial=trial)
-            for trial in self.results.records
-            if (documents := self.results.logs.documents(trial, self.results.grid.suite_ids)) is not None
-        ]
-        if not tables:
+        rows = self.results.documents()
+        if rows.empty:
             return {}
-        rows = pd.concat(tables, ignore_index=True)
         rows["fraction"] = rows["amount"] / rows["units"]
         return {
             str(metric): of_metric.pivot_table("fraction", "trial", "document", sort=False)

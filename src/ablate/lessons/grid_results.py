@@ -215,6 +215,15 @@ class GridResults:
                 excess.setdefault(arm.label, []).append(scores[UNIGRAM_METRIC] - scores[UNIGRAM])
         return frozenset(label for label, of_arm in excess.items() if np.mean(of_arm) >= 0)
 
+    def documents(self) -> pd.DataFrame:
+        """The scores of all documents: the columns of `Logs.documents` and `trial`; empty where none were kept."""
+        tables = [
+            documents.assign(trial=trial)
+            for trial in self.records
+            if (documents := self.logs.documents(trial, self.grid.suite_ids)) is not None
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
     def history(self, labels: Collection[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The log of these arms: `arm`, `seed`, the swept options, `trial_id`, `step`, metrics (see `Logs`)."""
         rows = {
