@@ -68,7 +68,9 @@ def _facts(lesson: Lesson) -> Iterator[str]:
 
 def draw_prices() -> Figure:
     """Draw what each objective of `PRICES` that was run costs at each size, with the smallest effect as a band."""
-    lessons = {name: ablate.lesson(name, ARCHIVE) for name, _ in PRICES.values() if name in declared()}
+    known = declared()
+    names = dict.fromkeys(name for name, _ in PRICES.values() if name in known)
+    lessons = {name: ablate.lesson(name, ARCHIVE) for name in names}
     ladders = {name: Ladder.of([lesson.results], PRICE_METRIC) for name, lesson in lessons.items()}
     first = next(iter(ladders))
     with style():
