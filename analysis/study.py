@@ -16,9 +16,10 @@ EXPERIMENTS = (
     ("lesson1_prefix_lm",),
     ("lesson3_mixed_objective",),
     ("learning_rates",),
-    ("lesson2_infill",),
     ("lesson5_multi_epoch",),
+    ("useful_epochs",),
     ("lesson4_data_mixture",),
+    ("lesson2_infill",),
     ("lesson1_prefix_lm", "budget.matched_on=loss_tokens", "lesson.name=lesson1_equal_loss_tokens"),
 )
 

@@ -78,7 +78,7 @@ def draw_prices() -> Figure:
         axis = figure.add_subplot()
         for place, (label, (name, arm)) in enumerate(PRICES.items()):
             for slope in ladders[name].slopes if name in ladders else []:
-                if slope.arm == arm and slope.effects:
+                if slope.name == arm and slope.effects:
                     _draw_price(axis, label, ladders[name], slope, place)
         smallest = lessons[first].results.declaration.smallest_effect
         axis.axhspan(-smallest, smallest, color=QUIET, alpha=0.12, linewidth=0)

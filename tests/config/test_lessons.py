@@ -97,12 +97,15 @@ def test_an_experiment_is_a_grid_without_m_and_takes_overrides(tmp_path: Path) -
 
 def test_main_effects_of_lesson_5_are_five_and_its_interactions_seven() -> None:
     cells = cells_of("lesson5_multi_epoch", "lesson.compare=[main_effects,interactions]")
-    declared = [contrast.name for contrast in declare(cells, record_arms(cells), [5]).contrasts]
-    names = [name for name in declared if not name.startswith(("0.6M", "1.4M"))]
+    composed = cells[0].arm.composed
+    lesson = replace(composed.grid.lesson, ladder=None, baseline=None, contrasts={})
+    arm = replace(cells[0].arm, composed=replace(composed, grid=replace(composed.grid, lesson=lesson)))
+    cells = [replace(cells[0], arm=arm), *cells[1:]]
+    names = [contrast.name for contrast in declare(cells, record_arms(cells), [5]).contrasts]
     assert names[:5] == [
         *(f"mixture.epochs: {epochs} − null" for epochs in (4, 16, 64)),
         "objective: mixed − causal",
-        "scale: demo − 600k",
+        "scale: 1.4m − 600k",
     ]
     assert len(names) == 12
 
@@ -143,13 +146,17 @@ def test_declarations_that_mean_nothing_are_refused(lesson: dict[str, Any], mess
         check_lesson(declare(cells, record_arms(cells), [3]), cells)
 
 
-def rungs(baseline: str | None = None, **ladder: Any) -> list[Cell]:
+def rungs(baseline: str | None = None, contrasts: dict[str, Any] | None = None, **ladder: Any) -> list[Cell]:
     """Two objectives at two budgets."""
     cells = []
     for arm in ("causal", "prefix"):
         for tokens in (9_600, 19_200):
             container = container_of(f"objective={arm}", f"budget.train_tokens={tokens}")
-            container["lesson"] |= {"ladder": {"over": ["budget"], "fits": ["slope"]} | ladder, "baseline": baseline}
+            container["lesson"] |= {
+                "ladder": {"over": ["budget"], "fits": ["slope"]} | ladder,
+                "baseline": baseline,
+                "contrasts": contrasts or {},
+            }
             composed = composed_from_container(container)
             options = {"objective": arm, "budget.train_tokens": str(tokens)}
             label = f"{arm} / train_tokens={tokens}"
@@ -170,10 +177,38 @@ def test_a_ladder_compares_the_arms_of_each_rung(baseline: str | None) -> None:
     assert declaration.ladder == LadderRecord(("budget",), ("slope",))
 
 
+def test_a_ladder_of_one_rung_is_none() -> None:
+    cells = rungs(over=["scale"])
+    assert declare(cells, record_arms(cells), [3]).ladder is None
+
+
+def test_a_named_comparison_is_made_at_each_rung() -> None:
+    contrasts = {
+        "price": {"weights": {"prefix": 1, "causal": -1}, "smallest_effect": 0.1},
+        "continued": {"weights": {"prefix": 1, "causal": -1}, "metric": "bpb_full"},
+        "apart": {"weights": {"prefix / 9600": 1, "causal / 9600": -1}},
+    }
+    cells = rungs(contrasts=contrasts)
+    declaration = declare(cells, record_arms(cells), [3])
+    named = {contrast.name: contrast for contrast in declaration.contrasts[2:]}
+    assert list(named) == ["9600, price", "19200, price", "9600, continued", "19200, continued", "apart"]
+    assert named["19200, price"].weights == {"prefix / train_tokens=19200": 1, "causal / train_tokens=19200": -1}
+    assert (named["9600, price"].smallest_effect, named["9600, continued"].metric) == (0.1, "bpb_full")
+    # Slopes are of the primary metric, and of what is compared at each rung.
+    assert declaration.ladder is not None
+    assert declaration.ladder.contrasts == {"price": {"prefix": 1, "causal": -1}}
+
+
+def test_a_rung_without_an_arm_of_a_named_comparison_is_refused() -> None:
+    cells = rungs(contrasts={"price": {"weights": {"prefix": 1, "causal": -1}}})[:-1]
+    with pytest.raises(UsageError, match=r"lesson.contrasts.price: the rung 19200 has no arm prefix. It has: causal."):
+        declare(cells, record_arms(cells), [3])
+
+
 @pytest.mark.parametrize(
     ("lesson", "message"),
     [
-        ({"over": ["scale"]}, r"lesson.ladder.over: scale does not have several values here. Allowed: budget.train_"),
+        ({"over": ["sacle"]}, r"lesson.ladder.over: sacle is no key of a trial. Did you mean scale\?"),
         (
             {"over": ["budget", "objective"]},
             r"over=\[budget,objective\]: names all swept keys, so each rung has one arm",
@@ -183,7 +218,7 @@ def test_a_ladder_compares_the_arms_of_each_rung(baseline: str | None) -> None:
             r"lesson.ladder.targets: only the fit `compute` predicts. Type lesson.ladder.fits=",
         ),
     ],
-    ids=["not swept", "no arms", "targets"],
+    ids=["no key", "no arms", "targets"],
 )
 def test_ladders_that_mean_nothing_are_refused(lesson: dict[str, Any], message: str) -> None:
     cells = rungs(**lesson)

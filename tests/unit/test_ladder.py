@@ -76,6 +76,22 @@ def test_the_slope_is_the_effect_of_ten_times_the_compute(tmp_path: Path) -> Non
     assert not good.bends
 
 
+def test_declared_contrasts_take_the_place_of_arms_minus_baseline(tmp_path: Path) -> None:
+    grid = make_ladder(tmp_path, {"causal": (0, 0, 0), "one": (-0.1, -0.2, -0.3), "two": (-0.1, -0.1, -0.1)})
+    assert grid.declaration.ladder is not None
+    contrasts = {"one − two": {"one": 1.0, "two": -1.0}}
+    declaration = replace(grid.declaration, ladder=replace(grid.declaration.ladder, contrasts=contrasts))
+    ladder = Ladder.of([with_changes(grid, declaration=declaration)])
+    [slope] = ladder.slopes
+    assert slope.name == "one − two"
+    assert [effect.value for effect in slope.effects.values()] == pytest.approx([0, -0.1, -0.2], abs=0.003)
+    assert slope.slope is not None
+    assert slope.slope.value == pytest.approx(-0.1, abs=0.003)
+    # Another baseline asks another question.
+    others = Ladder.of([with_changes(grid, declaration=declaration)], baseline="two").slopes
+    assert [slope.name for slope in others] == ["causal", "one"]
+
+
 def test_an_effect_that_bends_is_said_to(tmp_path: Path) -> None:
     [bent] = Ladder.of([make_ladder(tmp_path, {"causal": (0, 0, 0), "bent": (-0.3, -0.1, -0.1)})]).slopes
     assert bent.bends

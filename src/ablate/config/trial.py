@@ -91,6 +91,8 @@ class ScaleConfig:
     `mup_base_width` turns muP on (null: off). Learning rates, initial values, attention and output are scaled such
     that a learning rate tuned at `d_model = mup_base_width` carries over to this `d_model`, at the same number of
     layers and heads.
+
+    `usual_learning_rate` is one that suits this shape. `optimizer=adamw` and `muon` refer to it; others have their own.
     """
 
     n_layers: Count
@@ -101,6 +103,7 @@ class ScaleConfig:
     init_std: Positive
     activation_checkpointing: Annotated[Checkpointing, OPERATIONAL]
     mup_base_width: Count | None
+    usual_learning_rate: Annotated[Positive, OPERATIONAL]
 
     @property
     def width_multiplier(self) -> float:

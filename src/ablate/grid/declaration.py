@@ -7,7 +7,8 @@ from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import SUITES, checked_suites, metric_of, scored_names
 from ablate.grid.cell import Cell
-from ablate.grid.ladder import baselines, declared_ladder, labelled
+from ablate.grid.ladder import baselines, declared_ladder
+from ablate.grid.named_contrasts import named_contrasts
 from ablate.identity import semantic
 from ablate.lessons.contrast import Contrast, against_baseline, interactions, main_effects
 from ablate.objectives.objective import Objective
@@ -29,16 +30,12 @@ def declare(cells: Sequence[Cell], arms: Sequence[ArmRecord], looks: Sequence[in
         UsageError: a baseline or contrast with an unknown arm, or a primary metric that no suite scores.
     """
     lesson = cells[0].arm.composed.grid.lesson
-    named = {name: contrast.smallest_effect for name, contrast in lesson.contrasts.items()}
-    contrasts = tuple(
-        ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights), named.get(contrast.name))
-        for contrast in _contrasts(lesson, arms)
-    )
+    factors = tuple(cells[0].arm.options)
+    ladder = declared_ladder(lesson, factors, arms)
+    contrasts = (*_compared(lesson, arms), *named_contrasts(lesson, arms))
     label = _baseline(lesson, arms)
     [baseline, *_] = [cell.trial for cell in cells if cell.arm.label == label]
     check_metric("lesson.primary_metric", lesson.primary_metric, {label: baseline})
-    factors = tuple(cells[0].arm.options)
-    ladder = declared_ladder(lesson, factors, arms)
     # Arms of different rungs are not paired anyway.
     groups = {key.split(".")[0] for key in factors if ladder is None or not is_of_rung(key, ladder.over)}
     return Declaration(
@@ -79,7 +76,13 @@ def _planned(lesson: LessonConfig, contrasts: Sequence[ContrastRecord]) -> int |
     return planned
 
 
-def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:
+def _compared(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[ContrastRecord]:
+    """The comparisons of `lesson.compare`."""
+    for contrast in _of_kinds(lesson, arms):
+        yield ContrastRecord(contrast.name, contrast.metric, dict(contrast.weights))
+
+
+def _of_kinds(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Contrast]:
     for kind in lesson.compare:
         if kind == "baseline":
             for baseline, of_rung in baselines(lesson, arms):
@@ -95,14 +98,6 @@ def _contrasts(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> Iterator[Cont
                     f"lesson.compare={kind}: takes {error}. Leave exclude and zip out, or name your comparisons in "
                     "lesson.contrasts."
                 ) from None
-    for name, contrast in lesson.contrasts.items():
-        weights = {labelled(f"lesson.contrasts.{name}", arm, arms): weight for arm, weight in contrast.weights.items()}
-        total = sum(weights.values())
-        if abs(total) > 1e-9 or not any(weights.values()):
-            raise UsageError(
-                f"lesson.contrasts.{name}: its weights must sum to 0 and not all be 0; they sum to {total:g}."
-            )
-        yield Contrast(name, contrast.metric or lesson.primary_metric, weights)
 
 
 def _baseline(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> str:

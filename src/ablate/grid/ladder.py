@@ -1,16 +1,20 @@
 """The ladder that a grid declares, and the baseline of each of its rungs."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ablate.config.grid import LessonConfig
+from ablate.config.trial import TrialConfig
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import metric_of
 from ablate.records.grid import ArmRecord, LadderRecord, arm_and_rung, by_rung, is_of_rung, values_of
 from ablate.records.metric import Direction
 
+TRIAL_KEYS = tuple(field.name for field in fields(TrialConfig))
+
 
 def declared_ladder(lesson: LessonConfig, factors: Sequence[str], arms: Sequence[ArmRecord]) -> LadderRecord | None:
-    """Return the ladder that a lesson declares; None where it declares none.
+    """Return the ladder that a lesson declares; None where it declares none, or where no key of it has several values.
 
     Args:
         lesson: the grid's lesson.
@@ -25,11 +29,13 @@ def declared_ladder(lesson: LessonConfig, factors: Sequence[str], arms: Sequence
     if ladder is None:
         return None
     for key in ladder.over:
-        if not any(is_of_rung(factor, [key]) for factor in factors):
+        if key.split(".")[0] not in TRIAL_KEYS:
             raise UsageError(
-                f"lesson.ladder.over: {key} does not have several values here. {nearest(key, factors)} "
-                "The rungs of a ladder are the values of swept keys."
+                f"lesson.ladder.over: {key} is no key of a trial. {nearest(key, TRIAL_KEYS)} The rungs of a ladder are "
+                "the values of swept keys."
             )
+    if not any(is_of_rung(factor, ladder.over) for factor in factors):
+        return None
     if all(is_of_rung(factor, ladder.over) for factor in factors):
         raise UsageError(
             f"lesson.ladder.over=[{','.join(ladder.over)}]: names all swept keys, so each rung has one arm and nothing "
@@ -51,7 +57,17 @@ def declared_ladder(lesson: LessonConfig, factors: Sequence[str], arms: Sequence
             "lesson.ladder.targets: only the fit `compute` predicts. Type lesson.ladder.fits=[slope,compute], or leave "
             "the targets out."
         )
-    return LadderRecord(ladder.over, ladder.fits, ladder.targets)
+    return LadderRecord(ladder.over, ladder.fits, ladder.targets, _at_each_rung(lesson, ladder.over, arms))
+
+
+def _at_each_rung(lesson: LessonConfig, over: Sequence[str], arms: Sequence[ArmRecord]) -> dict[str, dict[str, float]]:
+    """The named comparisons on the primary metric whose arms are named without their rung."""
+    names = {arm_and_rung(arm.options, over)[0] for arm in arms}
+    return {
+        name: dict(contrast.weights)
+        for name, contrast in lesson.contrasts.items()
+        if contrast.metric in (None, lesson.primary_metric) and names.issuperset(contrast.weights)
+    }
 
 
 def baselines(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> list[tuple[ArmRecord, list[ArmRecord]]]:
@@ -61,15 +77,16 @@ def baselines(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> list[tuple[Arm
         UsageError: no arm, or none of some rung, is the baseline.
     """
     name = lesson.baseline
-    if lesson.ladder is None:
+    over = lesson.ladder.over if lesson.ladder else ()
+    if len(by_rung(arms, over)) == 1:
         label = labelled("lesson.baseline", name, arms) if name else arms[0].label
         return [(next(arm for arm in arms if arm.label == label), list(arms))]
-    names = {arm.label: arm_and_rung(arm.options, lesson.ladder.over)[0] for arm in arms}
+    names = {arm.label: arm_and_rung(arm.options, over)[0] for arm in arms}
     if name is not None and name not in names.values():
         name = names[labelled("lesson.baseline", name, arms)]
     chosen = name or names[arms[0].label]
     found = []
-    for rung, of_rung in by_rung(arms, lesson.ladder.over).items():
+    for rung, of_rung in by_rung(arms, over).items():
         baseline = next((arm for arm in of_rung if names[arm.label] == chosen), None)
         if baseline is None:
             raise UsageError(f"lesson.ladder: the rung {rung} has no arm {chosen}, the baseline of the others.")

@@ -1,18 +1,19 @@
 """A ladder: the same arms at several sizes and budgets, and how their scores and effects move with compute.
 
-An effect is an arm minus the baseline of the same rung, paired by seed. What is fitted through the rungs is in
-`fits.py`. Intervals cover other seeds and, where the scores of documents were kept, other held-out documents; those of
-one fit hold for all of its arms at once (Bonferroni).
+An effect is an arm minus the baseline of the same rung, or a declared sum of the arms of one rung, paired by seed. What
+is fitted through the rungs is in `fits.py`. Intervals cover other seeds and, where the scores of documents were kept,
+other held-out documents; those of one fit hold for all of its effects at once (Bonferroni).
 Shapes: `R` rungs, `A` arms, `S` seeds, `D` documents, `K` draws.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from ablate.console import counted
 from ablate.lessons.comparable import IncomparableError
 from ablate.lessons.critical_values import Floats
 from ablate.lessons.fits import Curve, Fitted, Line, Range, RungNoise, Sizes, degrees_of, draw_means
@@ -63,12 +64,13 @@ def table_of(rows: Iterable[LadderRow]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Slope:
-    """How an arm's effect, arm minus baseline, moves with compute.
+    """How an effect moves with compute.
 
     The straight line through the rungs is a summary, and no law: where the effect bends, `bends` says so, and the slope
     is still the mean one over these rungs.
 
     Attributes:
+        name: of an arm, whose effect is its difference to the baseline, or of a declared contrast.
         effects: by rung, with the interval of each one alone.
         slope: change of the effect for ten times the compute; None with fewer than two rungs.
         at_largest: the line's value at the largest rung.
@@ -76,7 +78,7 @@ class Slope:
         problem: why there is no slope.
     """
 
-    arm: str
+    name: str
     effects: Mapping[str, Range]
     slope: Range | None = None
     at_largest: Range | None = None
@@ -99,6 +101,7 @@ class Ladder:
         arms: all arms, in the order of their first appearance.
         rungs: by compute, the smallest first.
         confidence: the probability that all intervals of one fit hold.
+        contrasts: the effects, name → weight of each arm; empty for each arm minus the baseline.
     """
 
     metric: str
@@ -106,6 +109,7 @@ class Ladder:
     arms: tuple[str, ...]
     rungs: tuple[Rung, ...]
     confidence: float = 0.95
+    contrasts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -127,6 +131,9 @@ class Ladder:
         Raises:
             IncomparableError: no rung has the baseline.
         """
+        declared = grids[0].declaration.ladder
+        is_declared = baseline is None and over is None and metric in (None, grids[0].primary_metric)
+        contrasts = declared.contrasts if declared and is_declared else {}
         metric = metric or grids[0].primary_metric
         over = over or grids[0].declaration.over or RUNG_KEYS
         if baseline is None:
@@ -140,7 +147,7 @@ class Ladder:
             )
         arms = dict.fromkeys(str(arm) for rung in rungs for arm in rung.values_AS.index)
         rungs.sort(key=lambda rung: rung.flops)
-        return cls(metric, baseline, tuple(arms), tuple(rungs), grids[0].declaration.confidence)
+        return cls(metric, baseline, tuple(arms), tuple(rungs), grids[0].declaration.confidence, contrasts)
 
     @property
     def others(self) -> list[str]:
@@ -149,39 +156,43 @@ class Ladder:
 
     @property
     def error(self) -> float:
-        """The error of each arm's interval."""
+        """The error of each interval of a curve."""
         return (1 - self.confidence) / max(1, len(self.others))
 
     def rungs_of(self, arms: Sequence[str]) -> list[Rung]:
         """The rungs where all of these arms have two seeds in common."""
         return [rung for rung in self.rungs if rung.paired(arms).shape[1] >= MIN_SEEDS]
 
+    @property
+    def effects(self) -> Mapping[str, Mapping[str, float]]:
+        """Name → weight of each arm, of the declared contrasts or of each other arm minus the baseline."""
+        return self.contrasts or {arm: {arm: 1.0, self.baseline: -1.0} for arm in self.others}
+
     @cached_property
     def slopes(self) -> list[Slope]:
-        """The slope of each arm's effect in log10 compute."""
-        return [self._slope(arm) for arm in self.others]
+        """The slope of each effect in log10 compute."""
+        return [self._slope(name, weights) for name, weights in self.effects.items()]
 
-    def _slope(self, arm: str) -> Slope:
-        drawn = self.drawn([arm, self.baseline])
+    def _slope(self, name: str, weights: Mapping[str, float]) -> Slope:
+        drawn = self.drawn(list(weights))
         if drawn is None:
-            return Slope(arm, {}, problem=f"no rung has {MIN_SEEDS} seeds of both arms")
-        effect_KR = drawn.value_KRA[:, :, 0] - drawn.value_KRA[:, :, 1]
-        ranges = [Range.of(effect_K, self.error) for effect_K in effect_KR.T]
+            return Slope(name, {}, problem=f"no rung has {MIN_SEEDS} seeds of {counted(len(weights), 'arm')}")
+        effect_KR = drawn.value_KRA @ np.array(list(weights.values()))
+        error = (1 - self.confidence) / len(self.effects)
+        ranges = [Range.of(effect_K, error) for effect_K in effect_KR.T]
         effects = {rung.label: effect for rung, effect in zip(drawn.rungs, ranges, strict=True)}
         if len({rung.flops for rung in drawn.rungs}) < 2:
-            return Slope(arm, effects, problem="a slope takes two rungs")
+            return Slope(name, effects, problem="a slope takes two rungs")
         fitted = drawn.fitted(Line(drawn.rungs[-1].flops), effect_KR)
         at_largest_K, slope_K = fitted.parameter_KP.T
-        return Slope(
-            arm, effects, Range.of(slope_K, self.error), Range.of(at_largest_K, self.error), bends=fitted.is_bad
-        )
+        return Slope(name, effects, Range.of(slope_K, error), Range.of(at_largest_K, error), bends=fitted.is_bad)
 
     def rows(self) -> Iterator["LadderRow"]:
-        """Each arm's effect at each rung, and its slope."""
+        """Each effect at each rung, and its slope."""
         for slope in self.slopes:
             for rung, effect in slope.effects.items():
-                yield LadderRow("effect", slope.arm, f"at {rung}", effect)
-            yield LadderRow("slope", slope.arm, "per 10× compute", slope.slope, note=slope.note)
+                yield LadderRow("effect", slope.name, f"at {rung}", effect)
+            yield LadderRow("slope", slope.name, "per 10× compute", slope.slope, note=slope.note)
 
     def table(self) -> pd.DataFrame:
         """Return `rows` as a table, in the metric's unit."""

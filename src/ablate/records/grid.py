@@ -60,11 +60,14 @@ class LadderRecord:
         over: the swept keys, or groups of them, whose values make a rung.
         fits: what is fitted through the rungs: `slope`, `compute`, `epochs`.
         targets: name of a size → training FLOPs, at which `compute` predicts.
+        contrasts: named comparisons on the primary metric that are made at each rung: name → weight of each arm, whose
+            name is without its rung. Empty where each arm is compared with the baseline.
     """
 
     over: tuple[str, ...]
     fits: tuple[str, ...]
     targets: Mapping[str, float] = field(default_factory=dict)
+    contrasts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,12 @@ def draw_ladder(lesson: Lesson) -> Figure | None:
         _draw_effects(axes[-1], predictions)
         for axis in axes:
             _frame(axis, predictions)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
+        handles = {
+            label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)), frameon=False
+        )
     return figure
 
 
@@ -53,21 +57,23 @@ def _draw_effects(axis: Axes, predictions: Predictions) -> None:
     axis.axhline(0, color=QUIET, linewidth=0.8)
     axis.axhspan(-predictions.smallest_effect, predictions.smallest_effect, color=LINE, alpha=0.5, linewidth=0)
     flops = {rung.label: rung.flops for rung in ladder.rungs}
-    for slope in ladder.slopes:
-        colour = COLOURS[ladder.arms.index(slope.arm) % len(COLOURS)]
+    for place, slope in enumerate(ladder.slopes, start=1):
+        # Arms have the colours of their curves.
+        colour = COLOURS[(ladder.arms.index(slope.name) if slope.name in ladder.arms else place) % len(COLOURS)]
         places = [flops[rung] for rung in slope.effects]
         ranges = list(slope.effects.values())
         values = [effect.value for effect in ranges]
         spread = [[effect.value - effect.low for effect in ranges], [effect.high - effect.value for effect in ranges]]
-        label = label_text(slope.arm)
+        label = label_text(slope.name)
         axis.errorbar(places, values, spread, fmt="o", color=colour, markersize=4.5, linewidth=1.4, label=label)
-        curve = curves.get(slope.arm, ArmCurve(slope.arm, None))
+        curve = curves.get(slope.name, ArmCurve(slope.name, None))
         if curve.fitted is not None and curve.of_baseline is not None:
             _draw_band(axis, predictions, curve.fitted, curve.of_baseline, colour)
         elif slope.slope is not None and slope.at_largest is not None:
             decades = np.log10(np.array(places) / places[-1])
             axis.plot(places, slope.at_largest.value + slope.slope.value * decades, color=colour, linewidth=1.2)
-    axis.set_ylabel(f"effect on {ladder.metric}, − {label_text(ladder.baseline)}")
+    minus = "" if ladder.contrasts else f", − {label_text(ladder.baseline)}"
+    axis.set_ylabel(f"effect on {ladder.metric}{minus}")
 
 
 def _draw_band(axis: Axes, predictions: Predictions, fitted: Fitted, minus: Fitted | None, colour: str) -> None:
