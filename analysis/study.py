@@ -18,8 +18,8 @@ EXPERIMENTS = (
     ("learning_rates",),
     ("lesson5_multi_epoch",),
     ("useful_epochs",),
-    ("lesson4_data_mixture",),
     ("lesson2_infill",),
+    ("lesson4_data_mixture",),
     ("lesson1_prefix_lm", "budget.matched_on=loss_tokens", "lesson.name=lesson1_equal_loss_tokens"),
 )
 
