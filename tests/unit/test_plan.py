@@ -16,7 +16,7 @@ from ablate.data.batches.compute_counts import compute_counts
 from ablate.errors import UsageError
 from ablate.grid import hours as hours_module
 from ablate.grid.fit import remedy
-from ablate.grid.hours import Speeds
+from ablate.grid.hours import Speeds, speed_key
 from ablate.grid.plan import Disk, Planner, Range, disk
 from ablate.model import memory
 from ablate.model.build import build_model, build_on_meta
@@ -78,6 +78,12 @@ def test_hours_come_from_the_ledger_before_a_measurement_before_a_prior(
     assert told(trial, "H100", measures=True) == (0.5, 1.0, 2.0, "ledger")
     priced = replace(trial, hardware=replace(trial.hardware, price_per_device_hour=2.0, price_date="2026-11-01"))
     assert told(priced, None, measures=False) == (0.5, 1.0, 2.0, "ledger"), "a price changes no speed"
+
+
+def test_speeds_hold_for_other_learning_rates_and_initial_values(make_trial: MakeTrial) -> None:
+    shape = speed_key(trial_to_container(make_trial()))
+    assert shape == speed_key(trial_to_container(make_trial("scale.usual_learning_rate=0.1", "scale.init_std=0.1")))
+    assert shape != speed_key(trial_to_container(make_trial("scale.n_layers=3")))
 
 
 def test_steps_are_measured_without_a_corpus(make_trial: MakeTrial) -> None:

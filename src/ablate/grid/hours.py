@@ -18,9 +18,10 @@ from ablate.records.ledger import Ledger, TrialFolder
 # MFU for the fewest, the expected and the most hours. Published 1B to 8B trainings on H100 reach 0.4 to 0.5; ablate
 # has not been measured there, hence the wide end.
 PRIOR_MFU = (0.5, 0.4, 0.2)
-# What the speed of a trial depends on, in its frozen config, and what of its hardware has no part in it.
+# What the speed of a trial depends on, in its frozen config, and what of its hardware and scale has no part in it.
 SPEED_KEYS = ("scale", "block", "architecture", "precision", "compile", "hardware")
 PRICE_KEYS = ("price_per_device_hour", "price_date")
+VALUE_KEYS = ("init_std", "usual_learning_rate")
 # Finished trials whose configs are read: more would tell no more of the speed.
 MOST_READ = 200
 # The longest step that is worth measuring.
@@ -111,6 +112,7 @@ def speed_key(config: dict[str, Any]) -> str:
     """Return what the speed of a trial depends on, from its config as a plain container."""
     parts = {key: config.get(key) for key in SPEED_KEYS}
     parts["hardware"] = {key: value for key, value in config["hardware"].items() if key not in PRICE_KEYS}
+    parts["scale"] = {key: value for key, value in config["scale"].items() if key not in VALUE_KEYS}
     shape = [config["tokenizer"]["vocab_size"], config["budget"]["rows_per_step"], config["optimizer"]["kind"]]
     return json.dumps([*parts.values(), *shape], sort_keys=True, default=str)
 
