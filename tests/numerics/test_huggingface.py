@@ -1,9 +1,6 @@
 """Our blocks against transformers' models, on the same weights; no network."""
 
-import importlib.util
-import inspect
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +23,7 @@ from ablate.model.hf import from_hugging_face, to_hugging_face
 from ablate.model.hf_config import config_of, qkv_groups_of, shape_of_config, shape_of_trial
 from ablate.model.hf_weights import shapes_of, weight_files
 from ablate.objectives.prompt import Prompt
+from tests.support.codegen2 import codegen2_module
 from tests.support.trials import MakeTrial
 
 VOCABULARY = 340
@@ -132,21 +130,8 @@ def test_logits_from_cached_keys_are_those_of_transformers(make_trial: MakeTrial
 
 @pytest.fixture
 def in_eight_groups() -> Iterator[ModuleType]:
-    """transformers' own CodeGen, but for the number of its groups, as CodeGen2's release changes it."""
-    from transformers.models.codegen import modeling_codegen
-
-    source = inspect.getsource(modeling_codegen)
-    assert source.count("self.mp_num = 4") == 1
-    name = "transformers.models.codegen.modeling_codegen_in_eight_groups"
-    spec = importlib.util.spec_from_loader(name, loader=None, origin=modeling_codegen.__file__)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = modeling_codegen.__file__
-    # transformers looks classes up by the modules that they are in.
-    sys.modules[name] = module
-    exec(compile(source.replace("self.mp_num = 4", "self.mp_num = 8"), name, "exec"), module.__dict__)
-    yield module
-    del sys.modules[name]
+    with codegen2_module() as module:
+        yield module
 
 
 @pytest.mark.parametrize("heads", [8, 16])

@@ -40,6 +40,9 @@ def imported(
         raise UsageError(f"model={model}: there is no such folder. Give one that save_pretrained wrote.")
     config = read_config(folder)
     given = {word.partition("=")[0] for word in words}
+    if "tokenizer" in given:
+        # The folder's own is not read.
+        given.add("tokenizer.path")
     defaults = [word for word in _defaults(folder, config) if word.partition("=")[0] not in given]
     if "tokenizer" not in given and not (folder / "tokenizer.json").is_file():
         raise UsageError(
