@@ -101,6 +101,8 @@ def test_a_folder_of_transformers_scores_like_the_trial_that_it_came_from(folder
         (["suites=humaneval", "causal", "evaluation.suites.humaneval.file=nowhere"], "nowhere: there is no such file."),
         (["suites=lm_eval:", "causal"], "tasks=[] scores nothing. Type suites=lm_eval:arc_easy,hellaswag"),
         (["suites=boolq,lm_eval:arc_easy,mbpp", "causal"], "tasks: mbpp runs programs that the model wrote"),
+        (["suites=boolq", "causal", "launcher=slrum"], "launcher=slrum"),
+        (["suites=boolq", "causal", "launcher.partition=gpu"], "launcher.partition: unknown key of launcher=local"),
         (["suites=mbpp", "causal"], "file=null: no package has this benchmark. Fetch mbpp.jsonl"),
     ],
 )

@@ -14,6 +14,7 @@ from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.metrics import read_metrics
 from ablate.records.trial import Status
 from ablate.verbs.status import TrialStatus
+from tests.support.benchmarks import write_problems
 from tests.support.command_line import ablate, start, wait_for
 from tests.support.in_process import run_in_process
 from tests.support.slurm_cluster import Cluster, running_cluster, why_not
@@ -203,3 +204,21 @@ def test_what_slurm_rejects_is_told_and_cancel_leaves_saved_trials(grid: Grid) -
     assert folder.checkpoints.newest_step
     ended(grid.start())
     grid.check(2)
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_a_job_per_trial(cluster: Cluster, tmp_path: Path) -> None:
+    grid = Grid(tmp_path, cluster)
+    done = ablate(tmp_path, "-m", "seed=0,1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    write_problems(tmp_path / "passages.jsonl", [{"text": "the cat sat"}, {"text": "a dog ran"}])
+    words = ["evaluate", "suites=lambada", "evaluation.suites.lambada.file=passages.jsonl", *SLURM]
+    done = run_in_process(tmp_path, *words, grid.ledger.grids()[0].grid_id)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for trial in grid.ledger.trials():
+        record = trial.record()
+        assert record.status == Status.FINISHED
+        assert any("lambada_bpb" in scores for scores in record.evaluations.values())
+        submission = record.attempts[-1].submission
+        assert submission is not None
+        assert submission.launcher == "slurm"

@@ -14,6 +14,7 @@ import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablate import CONF
@@ -21,6 +22,8 @@ from ablate.errors import UsageError, UserError
 from ablate.grid.expand import default_container
 from ablate.grid.reword import reworded
 from ablate.grid.words import with_quoted_text
+from ablate.scheduling.launcher import Launcher
+from ablate.scheduling.launchers import make_launcher
 from ablate.scheduling.launchers.hydra import quoted, run
 
 # Flags by which Hydra prints something and runs nothing.
@@ -76,6 +79,26 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> dict[st
     overrides = [_with_home(word) for word in overrides]
     with _rewording(overrides):
         return default_container(*with_quoted_text(overrides), *_searchpath(config_dir))
+
+
+def composed_launcher(overrides: Sequence[str]) -> Launcher:
+    """Return one of our launchers by overrides of `launcher`, for a verb that runs no grid.
+
+    Raises:
+        UsageError: Hydra could not compose them, or they name a launcher of another package.
+    """
+    words = with_quoted_text([with_launcher(word) for word in overrides])
+    GlobalHydra.instance().clear()
+    with _rewording(overrides), initialize_config_dir(str(CONF), version_base="1.3"):
+        node = hydra.compose("config", words, return_hydra_config=True).hydra.launcher
+        parameters: Any = OmegaConf.to_container(node, resolve=True)
+    name = parameters.pop("launcher", None)
+    if name is None:
+        raise UsageError(
+            f"{' '.join(overrides)}: only grids run on it. Type launcher=local, launcher=slurm or launcher=ray"
+        )
+    del parameters["_target_"]
+    return make_launcher(name, parameters)
 
 
 def _with_home(word: str) -> str:

@@ -14,12 +14,13 @@ from ablate.config.trial import TrialConfig
 from ablate.console import counted, make_console, say
 from ablate.errors import UsageError, nearest
 from ablate.evaluation.suite import SUITES, checked_suites, metrics_of, suite_ids
-from ablate.grid.command import composed
+from ablate.grid.command import composed, composed_launcher
 from ablate.grid.resolve import with_absolute_files
 from ablate.objectives.objective import Objective
 from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import TrialRecord
 from ablate.scheduling.job import Resources
+from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.launchers.local import LocalLauncher
 from ablate.scheduling.reconcile import as_reconciled, was_finished
 from ablate.scheduling.report import report_unfinished
@@ -52,11 +53,12 @@ def main(arguments: Arguments) -> int:
     for name in suites:
         if name not in SUITES:
             raise UsageError(f"suites={name}: no such suite. {nearest(name, SUITES)}")
-    overrides = {key: value for key, value in given.items() if key not in OWN}
+    console = make_console()
+    launcher = _launcher([f"{key}={value}" for key, value in given.items() if _names_launcher(key)])
+    overrides = {key: value for key, value in given.items() if key not in OWN and not _names_launcher(key)}
     if tasks:
         overrides["evaluation.suites.lm_eval.tasks"] = f"[{','.join(tasks)}]"
     words = [f"evaluation=[{','.join(suites)}]", *(f"{key}={value}" for key, value in overrides.items())]
-    console = make_console()
     if "model" in given:
         if names:
             raise arguments.error("takes either model=FOLDER or trials")
@@ -64,7 +66,7 @@ def main(arguments: Arguments) -> int:
 
         ledger = Ledger(Path(given.get("runs_dir", arguments.verb.runs_dir)).expanduser().absolute())
         folder, trial = imported(given["model"], ledger, words, arguments.flags.get("--config-dir"))
-        return evaluate(ledger, {folder: trial}, console)
+        return evaluate(ledger, {folder: trial}, console, launcher)
     for key in overrides:
         if not key.startswith(FREE):
             raise UsageError(f"{key}={overrides[key]}: a trained trial keeps this. Allowed: evaluation.… and hardware…")
@@ -73,7 +75,20 @@ def main(arguments: Arguments) -> int:
     finished = _finished(folders.values(), console)
     trials = {folder: _with_suites(folder, container, overrides) for folder in finished}
     _tell_of_missing_infill(trials, console)
-    return evaluate(arguments.ledger, trials, console)
+    return evaluate(arguments.ledger, trials, console, launcher)
+
+
+def _names_launcher(key: str) -> bool:
+    return key.partition(".")[0] == "launcher"
+
+
+def _launcher(words: Sequence[str]) -> Launcher | None:
+    """Return the launcher that the words name, None if there are none. Raises UserError if it cannot be used here."""
+    if not words:
+        return None
+    launcher = composed_launcher(words)
+    launcher.check()
+    return launcher
 
 
 def _suites_and_tasks(words: str) -> tuple[list[str], list[str]]:
@@ -83,8 +98,15 @@ def _suites_and_tasks(words: str) -> tuple[list[str], list[str]]:
     return [*names, HARNESS] if is_harness else names, [task for task in tasks.split(",") if task]
 
 
-def evaluate(ledger: Ledger, trials: Mapping[TrialFolder, TrialConfig], console: Console) -> int:
-    """Score trials by the suites of these configs, which have the trials' own ids, and print the scores."""
+def evaluate(
+    ledger: Ledger, trials: Mapping[TrialFolder, TrialConfig], console: Console, launcher: Launcher | None = None
+) -> int:
+    """Score trials by the suites of these configs, which have the trials' own ids, and print the scores.
+
+    Args:
+        launcher: where they are scored, a job per trial; None for processes of this machine, as many at once as
+            `hardware.parallel_trials`.
+    """
     ledger.check_writable()
     labels = _labels(ledger)
     scored = [_scored_trial(ledger, folder, trial, labels) for folder, trial in trials.items()]
@@ -93,7 +115,7 @@ def evaluate(ledger: Ledger, trials: Mapping[TrialFolder, TrialConfig], console:
     source = ScoringSource(ledger, scored, metrics[:SHOWN_METRICS])
     if source.total:
         parallel = max(trial.hardware.parallel_trials for trial in trials.values())
-        Scheduler(LocalLauncher(parallel=parallel), console).run(source)
+        Scheduler(launcher or LocalLauncher(parallel=parallel), console).run(source)
     unfinished = {trial.trial_id: trial.label for trial in scored if not source.is_scored(trial)}
     report_unfinished(unfinished, len(scored), ledger, console)
     _show(ledger, [trial for trial in scored if trial.trial_id not in unfinished], metrics, console)

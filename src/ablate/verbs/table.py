@@ -257,6 +257,7 @@ _TABLE = (
             "trial=ID": "the same",
             "model=FOLDER": "a model of transformers instead, CodeGen or Llama; KEY=VALUE also says how it was trained",
             "KEY=VALUE": "changes a suite's parameters or the hardware: evaluation.suites.NAME.KEY=VALUE, hardware=gpu",
+            "launcher=NAME": "where: local (default), slurm or ray, with launcher.KEY=VALUE; a job per trial",
             **RUNS_DIR,
         },
     ),
