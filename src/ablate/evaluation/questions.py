@@ -52,6 +52,11 @@ class Question:
         return self.prompt + self.answers[self.right]
 
 
+def yes_or_no(name: str, text: str, question: str, *, is_yes: bool) -> Question:
+    """Return a question about a text that stands before it."""
+    return Question(name, f"{text}\nQuestion: {question}\nAnswer:", (" no", " yes"), int(is_yes))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model gives to an answer: its bits, and whether greedy decoding would write it."""

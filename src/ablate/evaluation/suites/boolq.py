@@ -4,14 +4,13 @@ from collections.abc import Iterator
 
 from ablate.evaluation.benchmark_file import HubSplit, Rows
 from ablate.evaluation.question_suite import choice_metrics, question_suite
-from ablate.evaluation.questions import Question
+from ablate.evaluation.questions import Question, yes_or_no
 
 
 def passages(rows: Rows) -> Iterator[Question]:
     """Yield a question per passage."""
     for number, row in enumerate(rows):
-        prompt = f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:"
-        yield Question(f"BoolQ/{number}", prompt, (" no", " yes"), int(row["answer"]))
+        yield yes_or_no(f"BoolQ/{number}", row["passage"], f"{row['question']}?", is_yes=row["answer"])
 
 
 boolq = question_suite(

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 from ablate.evaluation.benchmark_file import HubSplit, Rows
 from ablate.evaluation.question_suite import choice_metrics, question_suite
-from ablate.evaluation.questions import Question
+from ablate.evaluation.questions import Question, yes_or_no
 
 
 def functions(rows: Rows) -> Iterator[Question]:
     """Yield a question per function."""
     for row in rows:
-        prompt = f"{row['func']}\nQuestion: Is this function defective?\nAnswer:"
-        yield Question(f"Devign/{row['id']}", prompt, (" no", " yes"), int(row["target"]))
+        yield yes_or_no(f"Devign/{row['id']}", row["func"], "Is this function defective?", is_yes=row["target"])
 
 
 defect_detection = question_suite(
