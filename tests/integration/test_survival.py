@@ -1,10 +1,14 @@
-"""A small sample of the kill matrix and of the race, and a larger one (slow); their files run the whole of both."""
+"""A small sample of the kill matrix, of the race and of killed evaluations, and a larger one (slow).
+
+Their files run the whole of them.
+"""
 
 import random
 from pathlib import Path
 
 import pytest
 
+from tests.integration.evaluation_kills import EvaluationKills
 from tests.integration.kill_matrix import Matrix
 from tests.integration.race import Race
 
@@ -41,3 +45,11 @@ def test_commands_beside_each_other_finish_each_cell_once(
     # A command whose trial's process was killed does not try it again; it fails if no other has taken it up yet.
     assert codes.count(0) + codes.count(1) == processes
     assert codes.count(1) <= race.killed_trials
+
+
+@pytest.mark.parametrize(("kills", "samples"), [(3, 4), pytest.param(20, 12, marks=pytest.mark.slow)])
+def test_an_evaluation_that_is_killed_ends_as_if_nobody_had_killed_it(tmp_path: Path, kills: int, samples: int) -> None:
+    evaluation = EvaluationKills(tmp_path, random.Random(1), samples)
+    evaluation.run(kills)
+    assert evaluation.problems == []
+    assert sum(evaluation.kills.values()) == kills
