@@ -197,16 +197,12 @@ def test_a_budget_is_compared_with_what_is_expected() -> None:
 
 def test_the_plan_of_a_tuning_counts_its_candidates(tmp_path: Path) -> None:
     write_text(tmp_path / "text", 40, seed=0)
-    words = (
-        "plan",
-        "-m",
-        "objective=causal,prefix",
-        "sweeps=learning_rate",
-        "hydra.sweeper.n_trials=5",
-        "replicates=2",
-    )
+    words = ("plan", "-m", "objective=causal,prefix", "sweeps=learning_rate", "replicates=2")
+    words += ("hydra.sweeper.n_trials=5",)
     done = run_in_process(tmp_path, *with_tiny(tmp_path, *words), "--json")
     assert done.returncode == 0, done.stderr
+    assert " ".join(done.stderr.split()).count("The corpus is not prepared") == 1
+    assert not list(tmp_path.rglob("corpora")), "no corpus was read"
     plan = json.loads(done.stdout)
     assert [(arm["label"], arm["trials"]) for arm in plan["candidates"]] == [("causal", 5), ("prefix", 5)]
     assert [arm["trials"] for arm in plan["arms"]] == [2, 2]

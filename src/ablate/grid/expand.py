@@ -4,6 +4,7 @@ import itertools
 import shlex
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -77,6 +78,11 @@ class Expanded:
     arms: tuple[Arm, ...]
     seeds: tuple[Seeds, ...]
     looks: tuple[int, ...]
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder of the ledger, which is the same for all arms."""
+        return Path(self.arms[0].composed.runs_dir).expanduser().absolute()
 
 
 def expand(

@@ -1,7 +1,7 @@
 """A grid's cells: checked, identified, merged where two arms are one trial, frozen and recorded."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -61,10 +61,8 @@ class Grid:
         cls,
         expanded: Expanded,
         command: str,
-        say: Callable[[str], None],
+        resolver: Resolver,
         *,
-        reads_again: bool = False,
-        reads_corpus: bool = True,
         tuning: TuningSummary | None = None,
     ) -> "Grid":
         """Checks every cell.
@@ -72,17 +70,14 @@ class Grid:
         Args:
             expanded: arms and seeds.
             command: what the user typed.
-            say: told what takes long.
-            reads_again: takes files of a corpus as they are now that changed since they were read.
-            reads_corpus: whether a corpus that is not prepared is read, which may take hours.
+            resolver: adds the hashes that a trial's id needs.
             tuning: how its arms were tuned.
 
         Raises:
             UsageError: a cell that can't run, or cells that are scored in different ways.
             FailureError: a corpus that can't be read.
         """
-        runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
-        resolved = Resolver(runs_dir, say, reads_again, reads_corpus)
+        runs_dir = resolver.runs_dir
         cells = []
         suites: dict[str, dict[str, str]] = {}
         # All of them, before the first corpus is read.
@@ -90,7 +85,7 @@ class Grid:
             check(arm.composed.trial)
             check_init_from(arm.composed.trial, runs_dir)
         for arm in expanded.arms:
-            trial = resolved(arm.composed.trial)
+            trial = resolver(arm.composed.trial)
             suites[arm.label] = suite_ids(trial)
             of_arm = [Cell(arm, seeds, seeded := seeds.on(trial), trial_id(seeded)) for seeds in expanded.seeds]
             if len({cell.trial_id for cell in of_arm}) < len(of_arm):

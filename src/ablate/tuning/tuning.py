@@ -50,7 +50,7 @@ class Tuning:
         ledger: has the trials and the record.
         storage: of the studies.
         pruner: as studies store it.
-        say: prints what takes long.
+        resolver: adds the hashes that a trial's id needs.
     """
 
     command: str
@@ -63,7 +63,7 @@ class Tuning:
     ledger: Ledger
     storage: str
     pruner: dict[str, Any]
-    say: Say
+    resolver: Resolver
 
     @classmethod
     def of(
@@ -76,6 +76,8 @@ class Tuning:
         say: Say,
         exclude: Sequence[Any] = (),
         zips: Sequence[Sequence[str]] = (),
+        *,
+        reads_corpus: bool = True,
     ) -> "Tuning":
         """Check every arm at every corner of the space, and that a lesson will be possible.
 
@@ -88,6 +90,7 @@ class Tuning:
             say: prints what takes long.
             exclude: patterns of arms to leave out.
             zips: keys that vary together.
+            reads_corpus: see `Resolver`.
 
         Raises:
             UsageError: the tuning or its lesson is not possible.
@@ -100,9 +103,9 @@ class Tuning:
         )
         _check_seeds(expanded, config.tune_seed)
         grid = expanded.arms[0].composed.grid
-        runs_dir = Path(expanded.arms[0].composed.runs_dir).expanduser().absolute()
         metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
-        points = PointFactory(loader, master, Resolver(runs_dir, say), Seeds(config.tune_seed, config.tune_seed))
+        resolver = Resolver(expanded.runs_dir, say, reads_corpus=reads_corpus)
+        points = PointFactory(loader, master, resolver, Seeds(config.tune_seed, config.tune_seed))
         varied = {arm.label: checked_corners(arm, space, points) for arm in expanded.arms}
         check_tunable(varied, space, metrics)
         corners = {
@@ -117,10 +120,10 @@ class Tuning:
             expanded,
             points,
             corners,
-            Ledger(runs_dir),
-            storage_of(config.storage, runs_dir),
+            Ledger(expanded.runs_dir),
+            storage_of(config.storage, expanded.runs_dir),
             pruner,
-            say,
+            resolver,
         )
         make_sampler(config, space)
         # Raises an error about the lesson before anything is trained.
@@ -231,7 +234,7 @@ class Tuning:
 
     def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Grid:
         arms = tuple(self.points.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
-        return Grid.of(replace(self.expanded, arms=arms), self.command, self.say, tuning=tuning)
+        return Grid.of(replace(self.expanded, arms=arms), self.command, self.resolver, tuning=tuning)
 
 
 def _tuned_space(loader: ConfigLoader, arguments: list[str], config: TuningConfig) -> tuple[list[str], Space]:

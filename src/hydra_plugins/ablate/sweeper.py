@@ -92,13 +92,13 @@ class AblateSweeper(Sweeper):
         self._check_machine([arm.composed.trial for arm in expanded.arms], say)
         # Most invalid options are rejected by now, before the slow import of NumPy.
         from ablate.grid.grid import Grid
+        from ablate.grid.resolve import Resolver
 
         verb = import_module(f"ablate.verbs.{self.verb}")
         # Only this command accepts text that has changed since it was prepared.
         reads_again = self.verb == "data" and self.names[:1] == ["prepare"]
-        # A plan needs the text only to know finished trials, and without a prepared corpus there are none.
-        reads_corpus = self.verb != "plan"
-        grid = Grid.of(expanded, self.command, say, reads_again=reads_again, reads_corpus=reads_corpus)
+        resolver = Resolver(expanded.runs_dir, say, reads_again=reads_again, reads_corpus=self._reads_corpus)
+        grid = Grid.of(expanded, self.command, resolver)
         if code := verb.of_grid(grid, self.names, self._launcher, console):
             raise SystemExit(code)
 
@@ -117,10 +117,16 @@ class AblateSweeper(Sweeper):
             say,
             exclude=self.exclude,
             zips=self.zip,
+            reads_corpus=self._reads_corpus,
         )
         self._check_machine([arm.composed.trial for arm in tuning.expanded.arms], say)
         if code := verb.of_tuning(tuning, self.names, self._launcher, console):
             raise SystemExit(code)
+
+    @property
+    def _reads_corpus(self) -> bool:
+        # A plan needs the text only to know finished trials, and without a prepared corpus there are none.
+        return self.verb != "plan"
 
     def _check_machine(self, trials: Sequence["TrialConfig"], say: Callable[[str], None]) -> None:
         """Check that this machine can run the trials, or that their jobs can be submitted from it."""
