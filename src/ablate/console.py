@@ -1,8 +1,9 @@
-"""The terminal, and numbers for it. Imports nothing of ablate."""
+"""The terminal, and numbers and lists for it. Imports nothing of ablate."""
 
 import codecs
 import io
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,3 +70,10 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def listed(labels: Sequence[str], limit: int = 6) -> str:
+    """Labels in a sentence; the first ones where there are many."""
+    if len(labels) <= limit:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: limit - 1])} and {len(labels) - limit + 1:,} more"

@@ -8,9 +8,12 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from ablate.config.trial import TrialConfig
+from ablate.data.batches.batch import full_batch
 from ablate.model import memory
+from ablate.model.activations import _bytes
 from ablate.model.build import build_model
 from ablate.model.memory import TrainingMemory, training_memory
+from ablate.model.shape_cache import forget
 from tests.support.trials import MakeTrial
 
 SHAPE = [
@@ -24,16 +27,16 @@ SHAPE = [
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    memory._measurements.clear()
+    forget()
     yield
-    memory._measurements.clear()
+    forget()
 
 
 def allocated(trial: TrialConfig, rows: int, *, micro_batches: int) -> int:
     """The peak of real steps of micro-batches, fp32, with AdamW's moments in place."""
     model = build_model(trial, trial.tokenizer.vocab_size)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    batch = memory.full_batch(trial, rows)
+    batch = full_batch(trial, rows)
     tracker = MemTracker()
     tracker.track_external(model)
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16", cache_enabled=False)
@@ -49,7 +52,7 @@ def allocated(trial: TrialConfig, rows: int, *, micro_batches: int) -> int:
         optimizer.zero_grad()
     tracker.__exit__(None, None, None)
     gc.collect()
-    return memory._bytes(tracker, "peak")
+    return _bytes(tracker, "peak")
 
 
 @pytest.mark.parametrize(

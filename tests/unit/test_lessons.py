@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ablate.console import listed
 from ablate.lessons.comparable import IncomparableError
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
@@ -21,7 +22,7 @@ from ablate.reports.notes import note_groups, notes
 from ablate.reports.page import page as html_page
 from ablate.reports.report import report
 from ablate.reports.terminal import show
-from ablate.reports.wording import fold, listed
+from ablate.reports.wording import fold
 from tests.support.ledgers import change_counts, folder_of, ledger_of, make_grid, verdicts, with_changes
 
 

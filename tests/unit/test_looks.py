@@ -8,7 +8,8 @@ import pytest
 
 from ablate.lessons.critical_values import critical_values
 from ablate.lessons.looks import Weights, outlook
-from ablate.lessons.seen_noise import SeenNoise, seen_noise
+from ablate.lessons.noise import SeenNoise
+from ablate.lessons.seen_noise import seen_noise
 from tests.support.ledgers import make_grid, with_changes, with_documents
 
 BASELINE: Weights = ((-1.0, 1.0, 0.0), (-1.0, 0.0, 1.0))

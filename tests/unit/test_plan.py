@@ -1,6 +1,8 @@
 """What `plan` predicts, against a model that is really there, real files and finished trials."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.config.parse import trial_to_container
 from ablate.config.trial import TrialConfig
+from ablate.data.batches.batch import full_batch
 from ablate.data.batches.compute_counts import compute_counts
 from ablate.errors import UsageError
 from ablate.grid import hours as hours_module
 from ablate.grid.fit import remedy
 from ablate.grid.hours import Speeds, speed_key
 from ablate.grid.plan import Disk, Planner, Range, disk
-from ablate.model import memory
+from ablate.model import activations
 from ablate.model.build import build_model, build_on_meta
 from ablate.model.flops import training_flops
-from ablate.model.memory import full_batch, training_memory
+from ablate.model.memory import training_memory
+from ablate.model.shape_cache import forget
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from ablate.training.measure import STEPS, step_seconds
@@ -150,17 +154,17 @@ def test_a_shape_is_measured_once_also_by_two_commands(
     make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = make_trial(cache_dir=str(tmp_path))
-    memory._measurements.clear()
+    forget()
     first = training_memory(trial, devices=1, strategy="single")
-    monkeypatch.setattr(memory, "_run", lambda *_, **__: pytest.fail("measured again"))
-    memory._measurements.clear()
+    monkeypatch.setattr(activations, "_run", lambda *_, **__: pytest.fail("measured again"))
+    forget()
     assert training_memory(trial, devices=1, strategy="single") == first
     # A file of another version of the model, or a torn one, counts as none.
-    (tmp_path / "memory.json").write_text('{"version": "another", "bytes": {}}')
-    memory._measurements.clear()
-    monkeypatch.setattr(memory, "_run", lambda *_, **__: (1, 1))
+    (tmp_path / "shapes.json").write_text('{"version": "another", "numbers": {}}')
+    forget()
+    monkeypatch.setattr(activations, "_run", lambda *_, **__: (1, 1))
     assert training_memory(trial, devices=1, strategy="single").activations == 0
-    memory._measurements.clear()
+    forget()
 
 
 def test_a_plan_says_what_fits_and_ends_with_1_above_the_budget(tmp_path: Path) -> None:
@@ -184,6 +188,19 @@ def test_a_plan_says_what_fits_and_ends_with_1_above_the_budget(tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_plan_of_known_shapes_imports_no_torch(tmp_path: Path) -> None:
+    words = with_tiny(tmp_path, "plan", "-m", "objective=causal,prefix", "hardware=gpu", "precision=bf16")
+    assert run_in_process(tmp_path, *words, "--device", "H100").returncode == 0
+    program = (
+        f"import sys; sys.argv = ['ablate', *{words!r}, '--device', 'H100']\n"
+        "from ablate.__main__ import main\n"
+        "code = main()\n"
+        "print('HEAVY', sorted({'torch', 'scipy', 'pandas', 'pyarrow'} & set(sys.modules)), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert "HEAVY [] 0" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_budget_is_compared_with_what_is_expected() -> None:
     some = Range(1.0, 2.0, 3.0)
     assert Budget.of("2h").has(some, None)
@@ -197,9 +214,8 @@ def test_a_budget_is_compared_with_what_is_expected() -> None:
 
 def test_the_plan_of_a_tuning_counts_its_candidates(tmp_path: Path) -> None:
     write_text(tmp_path / "text", 40, seed=0)
-    words = ("plan", "-m", "objective=causal,prefix", "sweeps=learning_rate", "replicates=2")
-    words += ("hydra.sweeper.n_trials=5",)
-    done = run_in_process(tmp_path, *with_tiny(tmp_path, *words), "--json")
+    grid = ("objective=causal,prefix", "sweeps=learning_rate", "hydra.sweeper.n_trials=5", "replicates=2")
+    done = run_in_process(tmp_path, *with_tiny(tmp_path, "plan", "-m", *grid), "--json")
     assert done.returncode == 0, done.stderr
     assert " ".join(done.stderr.split()).count("The corpus is not prepared") == 1
     assert not list(tmp_path.rglob("corpora")), "no corpus was read"

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ablate.model.build import build_model
-from ablate.model.utilisation import all_pairs_flops, device_peak_flops, peak_flops
+from ablate.model.peak_flops import peak_flops
+from ablate.model.utilisation import all_pairs_flops, device_peak_flops
 from ablate.ranks import Rank
 from ablate.training.counters import Counters
 from ablate.training.module import TrialModule

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 from ablate.evaluation.suite import metric_of
 from ablate.grid.grid import Grid
 from ablate.lessons.contrast import merged
-from ablate.lessons.looks import Weights, outlook
-from ablate.lessons.seen_noise import SeenNoise, seen_noise
-from ablate.records.ledger_logs import LedgerLogs
+from ablate.lessons.noise import SeenNoise
+from ablate.records.ledger import Ledger
+
+if TYPE_CHECKING:
+    from ablate.lessons.looks import Weights
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
         return None
     metric = declaration.primary_metric
     tokens = median(cell.trial.budget.train_tokens for cell in grid.cells)
-    logs = LedgerLogs(grid.ledger)
-    noise = seen_noise(logs, logs.grids(), metric, parameters=parameters, train_tokens=tokens)
+    noise = _noise(grid.ledger, metric, parameters, tokens)
     looks = [look for look in declaration.looks if look > 1]
     planned = PlannedEffect(metric, metric_of(metric).unit, min(effects), None, None, grid.looks[-1], noise)
     if noise is None or not looks:
         return planned
+    # Imports scipy.
+    from ablate.lessons.looks import outlook
+
     sharing = declaration.planned_comparisons or len(declaration.contrasts)
     error = (1 - declaration.confidence) * len(weights) / sharing
     told = outlook(weights, looks, error, noise, effects)
@@ -62,7 +67,18 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
     return replace(planned, detectable_effect=told.detectable_effect, expected_trials=trials)
 
 
-def _comparisons(grid: Grid) -> tuple[Weights, list[float]]:
+def _noise(ledger: Ledger, metric: str, parameters: float, tokens: float) -> SeenNoise | None:
+    if not (grids := ledger.grids([])):
+        return None
+    # Import scipy and pandas.
+    from ablate.lessons.seen_noise import seen_noise
+    from ablate.records.ledger_logs import LedgerLogs
+
+    logs = LedgerLogs(ledger)
+    return seen_noise(logs, grids, metric, parameters=parameters, train_tokens=tokens)
+
+
+def _comparisons(grid: Grid) -> tuple["Weights", list[float]]:
     """Return the weights of the arms in each contrast on the primary metric, and the contrasts' smallest effects."""
     owner = {arm.label: arm.same_as or arm.label for arm in grid.at(grid.looks[-1]).arms}
     declaration = grid.declaration

@@ -12,7 +12,7 @@ from ablate.config.trial import TrialConfig
 from ablate.console import short
 from ablate.errors import UsageError
 from ablate.grid.machine import measured_gflops
-from ablate.model.utilisation import peak_flops
+from ablate.model.peak_flops import peak_flops
 from ablate.records.ledger import Ledger, TrialFolder
 
 # MFU for the fewest, the expected and the most hours. Published 1B to 8B trainings on H100 reach 0.4 to 0.5; ablate
@@ -54,7 +54,7 @@ class Speeds:
 
     Args:
         ledger: its finished trials tell speeds; it need not exist.
-        device: the GPU that trials run on, a name in `utilisation.PEAK_FLOPS`; None if not known.
+        device: the GPU that trials run on, a name in `peak_flops.PEAK_FLOPS`; None if not known.
         measures: whether to measure shapes on this machine that the ledger knows nothing of.
     """
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.compute_counts import compute_counts
 from ablate.grid.grid import Grid
 from ablate.grid.hours import Hours, Speeds
-from ablate.model.build import build_on_meta
-from ablate.model.flops import training_flops
-from ablate.model.memory import BYTES, TrainingMemory, fitting_strategy, full_batch
+from ablate.model.memory import BYTES, TrainingMemory, fitting_strategy
+from ablate.model.size import ModelSize, model_size
 
-# Main memory of a GPU in bytes, as its name in `utilisation.PEAK_FLOPS` is sold: the larger A100.
+# Main memory of a GPU in bytes, as its name in `peak_flops.PEAK_FLOPS` is sold: the larger A100.
 DEVICE_BYTES = {"A100": 80e9, "H100": 80e9, "H200": 141e9, "B200": 180e9}
 
 
@@ -75,12 +73,10 @@ class _Shape:
     """What trials of one shape need.
 
     Attributes:
-        row_flops: of one row.
         moment_bytes: of the optimizer's moments, of all devices together.
     """
 
-    parameters: int
-    row_flops: float
+    size: ModelSize
     moment_bytes: int
     strategy: str
     memory: TrainingMemory
@@ -106,13 +102,13 @@ class Planner:
     def _arm(self, label: str, trials: Sequence[TrialConfig]) -> ArmPlan:
         first, count = trials[0], len(trials)
         shape = self._shape(first)
-        flops, tokens = count * first.budget_rows * shape.row_flops, count * first.budget.train_tokens
-        hours = self.speeds.hours(first, shape.parameters, tokens, flops)
-        model_bytes = BYTES * shape.parameters
+        flops, tokens = count * first.budget_rows * shape.size.row_flops, count * first.budget.train_tokens
+        hours = self.speeds.hours(first, shape.size.parameters, tokens, flops)
+        model_bytes = BYTES * shape.size.parameters
         return ArmPlan(
             label=label,
             trials=count,
-            parameters=shape.parameters,
+            parameters=shape.size.parameters,
             train_tokens=tokens,
             flops=flops,
             memory=shape.memory,
@@ -139,15 +135,11 @@ class Planner:
         return self._shapes[key]
 
     def _looked_at(self, trial: TrialConfig) -> _Shape:
-        model = build_on_meta(trial)
-        counts = compute_counts(full_batch(trial, 1), trial.architecture)
         # On devices of unknown memory the first strategy is taken to fit.
         room = math.inf if self.room_bytes is None else self.room_bytes
         strategy, memory = fitting_strategy(trial, devices=trial.hardware.ranks, room_bytes=room)
-        parameters = sum(weight.numel() for weight in model.parameters())
         shards = trial.hardware.ranks if strategy == "fsdp" else 1
-        moments = memory.optimizer * shards
-        return _Shape(parameters, training_flops(model, **vars(counts)), moments, strategy, memory)
+        return _Shape(model_size(trial), memory.optimizer * shards, strategy, memory)
 
 
 def missing_trials(grid: Grid) -> dict[str, list[TrialConfig]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ablate.config.data import CorpusConfig, ReaderConfig
 from ablate.config.parse import plain
 from ablate.config.trial import EvaluationConfig, TrialConfig
+from ablate.data.corpus.recipe import corpus_folder
 from ablate.errors import UsageError
 from ablate.evaluation.suite import SUITES
 from ablate.identity import digest12
@@ -74,15 +75,15 @@ class Resolver:
         return self._hashes[name]
 
     def _manifest(self, trial: TrialConfig) -> str:
-        # Imports pyarrow, which planning does not need otherwise.
-        from ablate.data.corpus.corpus import corpus_folder, prepared_corpus
-        from ablate.data.corpus.progress import shown_progress
-
         if not corpus_folder(trial).is_dir() and not self.reads_corpus:
             self.say("The corpus is not prepared, so every trial counts as missing.")
             return hashlib.sha256(f"not read: {plain(trial.corpus)} {plain(trial.cleaning)}".encode()).hexdigest()
         if not corpus_folder(trial).is_dir():
             self.say("Reading the corpus to hash its text …")
+        # Imports pyarrow and scipy.
+        from ablate.data.corpus.corpus import prepared_corpus
+        from ablate.data.corpus.progress import shown_progress
+
         with shown_progress() as progress:
             return prepared_corpus(trial, progress, again=self.reads_again).manifest_sha256
 

@@ -10,7 +10,7 @@ from math import hypot
 import numpy as np
 
 from ablate.lessons.critical_values import CriticalValue, Floats, critical_values, of_degrees, standard_errors
-from ablate.lessons.seen_noise import SeenNoise
+from ablate.lessons.noise import SeenNoise
 
 # The number of draws is limited by the numbers that they take.
 MAX_NUMBERS, MIN_DRAWS, MAX_DRAWS = 4_000_000, 200, 4_000

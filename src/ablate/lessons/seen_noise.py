@@ -13,37 +13,13 @@ import numpy as np
 from ablate.lessons.critical_values import Floats
 from ablate.lessons.documents import Documents
 from ablate.lessons.grid_results import GridResults
+from ablate.lessons.noise import SeenNoise
 from ablate.lessons.variance import variance_components
 from ablate.records.grid import GridRecord
 from ablate.records.logs import Logs
 
 # Trials count as one scale where parameters, or tokens, differ by less than this factor.
 SAME_SCALE = 1.1
-
-
-@dataclass(frozen=True)
-class SeenNoise:
-    """The noise of finished trials.
-
-    Attributes:
-        deviation: standard deviation of one trial without the seed's effect on all arms, in the metric's unit.
-        degrees: degrees of freedom that it is estimated with.
-        document_error: the standard error that other documents add to a comparison; 0 where that is unknown.
-        document_degrees: its degrees of freedom.
-        parameters: of the trials.
-        train_tokens: of one trial.
-        grids: how many grids it comes from.
-        is_same_scale: whether parameters and train tokens are those that were asked for, within 10%.
-    """
-
-    deviation: float
-    degrees: int
-    document_error: float
-    document_degrees: float
-    parameters: int
-    train_tokens: int
-    grids: int
-    is_same_scale: bool
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,17 @@
 """How much memory a device needs to train a trial, before anything is allocated.
 
 Weights, gradients and the optimizer's moments follow from the number of parameters and how they are sharded.
-Activations are measured by passes without data, under torch's memory tracker, on models of one and two layers and
-batches of one and two rows: they are affine in layers and in rows. The vocabulary's part follows from its shapes
-(`loss.chunk_bytes`).
+Activations are measured by passes without data (`activations.py`). The vocabulary's part follows from its shapes
+(`loss.chunk_bytes`). A shape that is in the cache needs no import of torch.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
+from typing import Literal
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import Batch
 from ablate.data.corpus.cache import cache_folder
-from ablate.model.build import build_model, build_on_meta
-from ablate.model.language_model import LanguageModel
-from ablate.model.loss import chunk_bytes
-from ablate.model.memory_cache import remembered
+from ablate.model.shape_cache import remembered
+from ablate.model.size import model_size
 
 StrategyName = Literal["single", "ddp", "fsdp"]
 
@@ -74,14 +63,28 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
         strategy: `single` and `ddp` hold everything on each device (ddp reduces gradients where they lie:
             `gradient_as_bucket_view`), `fsdp` shards weights, gradients and moments.
     """
+    hardware, kind, rows = trial.hardware, trial.optimizer.kind, trial.budget.rows_per_step
+    shape = (trial.scale, trial.block, trial.architecture, trial.tokenizer.vocab_size, trial.precision, kind, rows)
+    placed = (hardware.accelerator, hardware.attention, hardware.micro_batch_rows, devices, strategy)
+    key = repr(("memory", *shape, *placed))
+
+    def compute() -> list[int]:
+        return list(vars(_computed(trial, devices, strategy)).values())
+
+    return TrainingMemory(*remembered(cache_folder(trial.cache_dir), key, compute))
+
+
+def _computed(trial: TrialConfig, devices: int, strategy: StrategyName) -> TrainingMemory:
+    from ablate.model.activations import activation_bytes
+
     rows = -(-trial.budget.rows_per_step // devices)
     micro_rows = min(rows, trial.hardware.micro_batch_rows or rows)
-    parameters, matrices, root, block = _parameters(trial)
-    moments = BYTES * (2 * parameters - (matrices if trial.optimizer.kind == "muon" else 0))
-    whole, shards = BYTES * parameters, devices if strategy == "fsdp" else 1
+    size = model_size(trial)
+    moments = BYTES * (2 * size.parameters - (size.matrices if trial.optimizer.kind == "muon" else 0))
+    whole, shards = BYTES * size.parameters, devices if strategy == "fsdp" else 1
     narrow_bytes = 2 if trial.precision == "bf16" else BYTES
     gradients = whole if micro_rows < rows else -(-whole // shards)
-    kept, peak = _activation_bytes(trial, micro_rows)
+    kept, peak = activation_bytes(trial, micro_rows)
     at_loss = kept + _chunk_bytes(trial, micro_rows)
     if micro_rows < rows:
         # Gradients are there from the second micro-batch on, and that of the embedding is added at the end.
@@ -93,7 +96,7 @@ def training_memory(trial: TrialConfig, *, devices: int, strategy: StrategyName)
         weights=-(-whole // shards),
         gradients=gradients,
         optimizer=-(-moments // shards),
-        gathered=narrow_bytes * (root + 2 * block) + BYTES * max(root, block) if shards > 1 else 0,
+        gathered=narrow_bytes * (size.root + 2 * size.block) + BYTES * max(size.root, size.block) if shards > 1 else 0,
         activations=activations,
         logits=max(0, at_loss - activations),
         overhead=0,
@@ -119,94 +122,9 @@ def fitting_strategy(trial: TrialConfig, *, devices: int, room_bytes: float) -> 
     return name, memory
 
 
-def _parameters(trial: TrialConfig) -> tuple[int, int, int, int]:
-    """Count the parameters of the model, of the blocks' matrices, of FSDP's root unit and of the largest block."""
-    model = build_on_meta(trial)
-    sizes = [sum(weight.numel() for weight in block.parameters()) for block in model.all_blocks()]
-    parameters = sum(weight.numel() for weight in model.parameters())
-    matrices = sum(weight.numel() for block in model.all_blocks() for weight in block.parameters() if weight.ndim > 1)
-    return parameters, matrices, parameters - sum(sizes), max(sizes)
-
-
 def _chunk_bytes(trial: TrialConfig, rows: int) -> int:
+    from ablate.model.loss import chunk_bytes
+
     device_type = "cpu" if trial.hardware.accelerator == "cpu" else "cuda"
     positions = rows * trial.scale.context_tokens
     return chunk_bytes(positions, trial.tokenizer.vocab_size, trial.scale.d_model, trial.precision, device_type)
-
-
-def _activation_bytes(trial: TrialConfig, rows: int) -> tuple[int, int]:
-    """Return the bytes that the backward pass reads, and its peak with temporary tensors."""
-    layers, encoder_layers = trial.scale.n_layers, trial.architecture.encoder_layers
-    encoder = min(1, encoder_layers)
-
-    def of_rows(rows: int) -> NDArray[np.int64]:
-        shallow = _measured(trial, 1, encoder, rows)
-        deeper = shallow + (layers - 1) * (_measured(trial, 2, encoder, rows) - shallow)
-        if encoder_layers > 1:
-            deeper = deeper + (encoder_layers - 1) * (_measured(trial, 1, 2, rows) - shallow)
-        return deeper
-
-    one = of_rows(1)
-    kept, peak = (one + (rows - 1) * (of_rows(2) - one)).tolist()
-    return kept, peak
-
-
-# By what the bytes depend on: many arms of a grid share it.
-_measurements: dict[str, NDArray[np.int64]] = {}
-
-
-def _measured(trial: TrialConfig, layers: int, encoder_layers: int, rows: int) -> NDArray[np.int64]:
-    """Measure a model of so many layers: bytes after its forward pass, and at the peak of its backward pass."""
-    small = replace(
-        trial,
-        scale=replace(trial.scale, n_layers=layers),
-        architecture=replace(trial.architecture, encoder_layers=encoder_layers),
-        # sdpa's kernel keeps what FlexAttention keeps: queries, keys, values, the output and a number per query.
-        hardware=replace(
-            trial.hardware, attention="dense" if trial.hardware.attention == "dense" else "sdpa", accelerator="cpu"
-        ),
-    )
-    # On a CPU in bf16, attention keeps its weights.
-    is_flat = trial.hardware.accelerator != "cpu"
-    key = repr((small.scale, small.block, small.architecture, small.hardware.attention, trial.precision, is_flat, rows))
-    if key not in _measurements:
-        run = partial(_run, small, rows, is_flat=is_flat)
-        _measurements[key] = np.array(remembered(cache_folder(trial.cache_dir), key, run))
-    return _measurements[key]
-
-
-def _run(trial: TrialConfig, rows: int, *, is_flat: bool) -> tuple[int, int]:
-    """Run a model of 8 vocabulary entries forward and backward without data, its gradients in place."""
-    fake, device, is_narrow = FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"), trial.precision == "bf16"
-    with torch.device("meta"):
-        model: LanguageModel[Any] = build_model(trial, 8)
-    with fake:
-        model.to_empty(device=device)
-        for weight in model.parameters():
-            weight.grad = torch.zeros_like(weight)
-    # Masks depend on numbers, so they are real. Outside autocast they take the kernel that a GPU has for bf16.
-    with torch.autocast("cpu", torch.bfloat16, enabled=is_narrow and not is_flat):
-        prepared = model.prepared(full_batch(trial, rows))
-    tracker = MemTracker()
-    tracker.track_external(model)
-    with fake, tracker, torch.autocast("cpu", torch.bfloat16, enabled=is_narrow, cache_enabled=False):
-        before = _bytes(tracker, "current")
-        hidden_NC = model.hidden_with_loss(prepared)
-        after = _bytes(tracker, "current")
-        torch.autograd.backward(hidden_NC, torch.empty_like(hidden_NC))
-    return after - before, _bytes(tracker, "peak") - before
-
-
-def _bytes(tracker: MemTracker, moment: str) -> int:
-    return sum(kinds["Total"] for kinds in tracker.get_tracker_snapshot(moment).values())
-
-
-def full_batch(trial: TrialConfig, rows: int) -> Batch:
-    """Return rows of one segment that all have loss; an encoder reads their first halves."""
-    length = trial.scale.context_tokens
-    zeros = np.zeros((rows, length), np.int32)
-    ones, index = zeros + 1, zeros[:, 0]
-    span = zeros.copy()
-    if trial.architecture.has_encoder:
-        span[:, : length // 2] = 1
-    return Batch(zeros, zeros, ones.astype(np.float32), ones, ones.cumsum(1, dtype=np.int32) - 1, span, index, index)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from ablate.console import listed
 from ablate.lessons.critical_values import POWER
 from ablate.lessons.estimate import Comparison, Estimate
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.verdict import Verdict
 from ablate.reports.noise_tables import variance_fractions
-from ablate.reports.wording import listed
 
 # Comparisons whose interval over seeds alone is written in a note; lesson.csv has all.
 MAX_WRITTEN = 6

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from ablate.console import counted
+from ablate.console import counted, listed
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.tries import error_beside, error_of_tries
 from ablate.reports.certainty import certainty_notes, seeds_for_verdicts
 from ablate.reports.tuning_notes import tuning_notes
-from ablate.reports.wording import counts, listed, nothing_to_compare
+from ablate.reports.wording import counts, nothing_to_compare
 
 CAVEATS, CERTAINTY, TRAINING, METRICS = "Caveats", "How certain the verdicts are", "Training", "Metrics"
 # With fewer seeds, more noise in one arm than the intervals allow for would not be noticed.

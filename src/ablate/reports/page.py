@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ablate.console import listed
 from ablate.files import write_text
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import LookRecord
@@ -22,7 +23,7 @@ from ablate.reports.ladder_figure import draw_ladder
 from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import CAVEATS, METRICS, metric_meanings, note_groups
 from ablate.reports.table import accounting_table, headers, text_rows
-from ablate.reports.wording import direction, listed, question, typographic
+from ablate.reports.wording import direction, question, typographic
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies

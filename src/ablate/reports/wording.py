@@ -1,8 +1,9 @@
-"""Words that all reports of a lesson share: its question, directions, lists of labels."""
+"""Words that all reports of a lesson share: its question, directions, counts of missing trials."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from ablate.console import listed
 from ablate.lessons.comparable import IncomparableError
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
@@ -39,13 +40,6 @@ def question(lesson: Lesson) -> str:
 def direction(lesson: Lesson, metric: str) -> str:
     """Which values of a metric are better."""
     return f"{'less' if lesson.results.metric(metric).less_is_better else 'more'} is better"
-
-
-def listed(labels: Sequence[str], limit: int = 6) -> str:
-    """Labels in a sentence; the first ones where there are many."""
-    if len(labels) <= limit:
-        return ", ".join(labels)
-    return f"{', '.join(labels[: limit - 1])} and {len(labels) - limit + 1:,} more"
 
 
 def counts(of_arms: Mapping[str, str]) -> str:

@@ -10,11 +10,12 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ablate.config.trial import TrialConfig
+from ablate.data.batches.batch import full_batch
 from ablate.data.batches.compute_counts import compute_counts
 from ablate.data.batches.train_batches import TrainBatch
 from ablate.errors import UsageError
 from ablate.model.build import build_model
-from ablate.model.memory import full_batch, training_memory
+from ablate.model.memory import training_memory
 from ablate.training.memory import available_bytes
 from ablate.training.module import TrialModule
 from ablate.training.strategy import uses_gpu

@@ -112,19 +112,8 @@ class Tuning:
             arm.label: [point for _, point in varied[arm.label]] or [points.make(arm, {})] for arm in expanded.arms
         }
         pruner = checked_pruner(config, expanded.arms[0].composed.trial.evaluation.val_evaluations)
-        tuning = cls(
-            command,
-            config,
-            space,
-            metrics,
-            expanded,
-            points,
-            corners,
-            Ledger(expanded.runs_dir),
-            storage_of(config.storage, expanded.runs_dir),
-            pruner,
-            resolver,
-        )
+        ledger, storage = Ledger(expanded.runs_dir), storage_of(config.storage, expanded.runs_dir)
+        tuning = cls(command, config, space, metrics, expanded, points, corners, ledger, storage, pruner, resolver)
         make_sampler(config, space)
         # Raises an error about the lesson before anything is trained.
         tuning.untuned_grid()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ablate.console import counted, make_console, say
+from ablate.console import counted, listed, make_console, say
 from ablate.errors import LedgerError, UsageError
 from ablate.grid.grid import Grid
 from ablate.grid.stale import stale_trials
@@ -17,7 +17,6 @@ from ablate.records.ledger_logs import LedgerLogs
 from ablate.records.logs import Logs
 from ablate.records.tuning import TuningRecord
 from ablate.reports.report import report
-from ablate.reports.wording import listed
 from ablate.scheduling.launcher import Launcher
 from ablate.verbs.arguments import Arguments, grid_named
 from ablate.verbs.json_output import print_json

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.console import counted, say, short
+from ablate.console import counted, listed, say, short
 from ablate.grid.effect import PlannedEffect
 from ablate.grid.hours import PRIOR_MFU, Hours
 from ablate.grid.plan import ArmPlan, Range, total_hours
@@ -26,7 +26,7 @@ def show(plan: PlanJson, console: Console, *, wants_fit: bool) -> None:
     console.print(_table(plan.arms, "to run"))
     every = (*plan.candidates, *plan.arms)
     for memory, labels in _by_memory(every).items():
-        say(console, f"Memory per device, {', '.join(labels)}: {memory}.")
+        say(console, f"Memory per device, {listed(labels)}: {memory}.")
     for text in _sentences(plan, every, wants_fit=wants_fit):
         say(console, text)
 

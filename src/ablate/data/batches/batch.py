@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.config.trial import TrialConfig
 from ablate.objectives.example import Example
 
 # Half the size of torch's integers: loader workers send batches to the trainer.
@@ -113,3 +114,14 @@ def pack(
     truncated_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
     places = np.array(tasks, np.int32), np.array(sources, np.int32)
     return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, spans_BT, *places), truncated_tokens
+
+
+def full_batch(trial: TrialConfig, rows: int) -> Batch:
+    """Return rows of one segment that all have loss; an encoder reads their first halves."""
+    length = trial.scale.context_tokens
+    zeros = np.zeros((rows, length), np.int32)
+    ones, index = zeros + 1, zeros[:, 0]
+    span = zeros.copy()
+    if trial.architecture.has_encoder:
+        span[:, : length // 2] = 1
+    return Batch(zeros, zeros, ones.astype(np.float32), ones, ones.cumsum(1, dtype=np.int32) - 1, span, index, index)

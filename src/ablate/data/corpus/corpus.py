@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from ablate.config.data import CorpusConfig
 from ablate.config.trial import TrialConfig
-from ablate.data.corpus.cache import cache_folder, link, locked, read_checked, remove
+from ablate.data.corpus.cache import link, locked, read_checked, remove
 from ablate.data.corpus.document import SPLITS, Document, Split, read_documents
 from ablate.data.corpus.merging import find_near_duplicates, merge_bucket
 from ablate.data.corpus.overlap import find_seen_grams, seen_in_train, write_held_out_grams
@@ -29,7 +29,7 @@ from ablate.data.corpus.preparation import prepare
 from ablate.data.corpus.preparation_step import PreparationStep
 from ablate.data.corpus.readers.tokens import MegatronShards
 from ablate.data.corpus.reading import read_part
-from ablate.data.corpus.recipe import Recipe, recipe_name
+from ablate.data.corpus.recipe import Recipe, corpus_folder
 from ablate.data.corpus.statistics import Row, Statistics
 from ablate.errors import FailureError
 from ablate.files import file_sha256, read_json, write_json
@@ -122,11 +122,6 @@ class Corpus:
     def of(self, split: Split, source: str) -> Iterator[Document]:
         """Yield the documents of one source in one split, in the order of their hashes."""
         return chain.from_iterable(read_documents(path, split=split, source=source) for path in self.buckets)
-
-
-def corpus_folder(trial: TrialConfig) -> Path:
-    """Return the folder of the trial's corpus, whether it exists or not."""
-    return cache_folder(trial.cache_dir) / "corpora" / recipe_name(trial.corpus, trial.cleaning)
 
 
 def prepared_corpus(trial: TrialConfig, progress: Progress, *, again: bool = False) -> Corpus:

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from ablate.config.data import CleaningConfig, CorpusConfig
 from ablate.config.parse import checked_parameters, plain
-from ablate.data.corpus.cache import read_checked
+from ablate.config.trial import TrialConfig
+from ablate.data.corpus.cache import cache_folder, read_checked
 from ablate.data.corpus.readers import READERS
 from ablate.data.corpus.readers.reader import Part, Reader
 from ablate.data.corpus.readers.tokens import MegatronShards
@@ -104,6 +105,11 @@ def recipe_name(corpus: CorpusConfig, cleaning: CleaningConfig) -> str:
     """Return 16 hex digits of SHA-256 over everything in the configuration that decides what is read and kept."""
     content = [CACHE_FORMAT, CODE_VERSIONS["data"], plain(replace(corpus, manifest_sha256=None)), plain(cleaning)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def corpus_folder(trial: TrialConfig) -> Path:
+    """Return the folder of the trial's corpus, whether it exists or not."""
+    return cache_folder(trial.cache_dir) / "corpora" / recipe_name(trial.corpus, trial.cleaning)
 
 
 def check_readers(config: CorpusConfig) -> None:

@@ -21,10 +21,11 @@ from ablate.config.data import TokenizerConfig
 from ablate.config.parse import plain
 from ablate.config.trial import TrialConfig
 from ablate.data.corpus.cache import cache_folder, link, locked, read_checked
-from ablate.data.corpus.corpus import Corpus, corpus_folder, prepared_corpus
+from ablate.data.corpus.corpus import Corpus, prepared_corpus
 from ablate.data.corpus.document import Document, Split, read_documents, write_documents
 from ablate.data.corpus.preparation import prepare
 from ablate.data.corpus.preparation_step import PreparationStep
+from ablate.data.corpus.recipe import corpus_folder
 from ablate.data.corpus.token_file import TokenFile
 from ablate.data.tokens.card import TokenStatistics, card
 from ablate.data.tokens.pretokenized import PretokenizedFiles, PretokenizedSource

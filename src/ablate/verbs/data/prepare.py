@@ -7,8 +7,9 @@ from rich.console import Console
 
 from ablate.config.trial import TrialConfig
 from ablate.console import say
-from ablate.data.corpus.corpus import Corpus, corpus_folder
+from ablate.data.corpus.corpus import Corpus
 from ablate.data.corpus.progress import shown_progress
+from ablate.data.corpus.recipe import corpus_folder
 from ablate.data.corpus.token_file import shard_sha256
 from ablate.data.tokens.shards import Shards, open_shards, shard_folder
 from ablate.errors import FailureError
