@@ -3,10 +3,11 @@
     python tests/integration/evaluation_kills.py [--kills 20] [--samples 12] [--seed 0]
 
 A tiny trial writes programs for three problems in HumanEval's form and for their lines, and the programs run in the
-sandbox. Each kill hits the command, the trial's supervisor, its worker, or all of them, and the same command starts
-again. Moments are random within equal parts of the work, which is counted in samples and verdicts on disk. In the end
-the scores, programs and verdicts must be those of the run that nobody killed, each sample must be stored once, and what
-was stored at a kill must still be there.
+sandbox. An evaluation is killed up to three times and continued until it is done; then another one begins. Each kill
+hits the command, the trial's supervisor, its worker, or all of them, and the same command starts again. Moments are
+random within equal parts of the work, which is counted in samples and verdicts on disk. In the end the scores, programs
+and verdicts must be those of the run that nobody killed, each sample must be stored once, and what was stored at a kill
+must still be there.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ from tests.support.forked import fork
 from tests.support.text import write_text
 
 SUITES = ("humaneval", "humaneval_single_line")
+KILLS_PER_EVALUATION = 3
 LIMIT_SECONDS = 300
 LOOK_SECONDS = 0.005
 
@@ -68,6 +70,7 @@ class EvaluationKills:
         samples: of each problem.
         start: starts the command; by default in a child of the tests' fork server.
         kills: by process, how often.
+        evaluations: how many were killed.
         problems: what differs from a run that nobody killed.
     """
 
@@ -76,6 +79,7 @@ class EvaluationKills:
     samples: int
     start: Callable[..., Command] = fork
     kills: Counter[str] = field(default_factory=Counter)
+    evaluations: int = 0
     problems: list[str] = field(default_factory=list)
 
     def run(self, kills: int) -> None:
@@ -88,15 +92,21 @@ class EvaluationKills:
         self._start("undisturbed").wait(LIMIT_SECONDS)
         expected, work = self._result("undisturbed"), self._work("undisturbed")
         assert work[0] == self.samples * 9, "three problems and their six lines"
-        shutil.rmtree(self.folder / "cache" / "verdicts")
-        for number in range(kills):
-            self._kill(int(sum(work) * (number + self.chance.random()) / (kills + 1)))
-        # A command does not try a trial again whose process was killed: a second one does.
-        for _ in range(2):
-            if not expected["scores"].keys() <= self._trial("runs").record().evaluations.keys():
-                self._start("runs").wait(LIMIT_SECONDS)
-        found = self._result("runs")
-        self.problems += [f"{part} differs" for part, value in expected.items() if found[part] != value]
+        suites = expected["scores"].keys()
+        while sum(self.kills.values()) < kills:
+            runs = f"killed-{self.evaluations}"
+            self.evaluations += 1
+            shutil.copytree(self.folder / "runs", self.folder / runs)
+            shutil.rmtree(self.folder / "cache" / "verdicts")
+            planned = min(KILLS_PER_EVALUATION, kills - sum(self.kills.values()))
+            for number in range(planned):
+                self._kill(runs, suites, int(sum(work) * (number + self.chance.random()) / (planned + 1)))
+            # A command does not try a trial again whose process was killed: a second one does.
+            for _ in range(2):
+                if not self._is_scored(runs, suites):
+                    self._start(runs).wait(LIMIT_SECONDS)
+            found = self._result(runs)
+            self.problems += [f"{runs}: {part} differs" for part, value in expected.items() if found[part] != value]
 
     def _start(self, runs: str) -> Command:
         words = [f"suites={','.join(SUITES)}", f"runs_dir={runs}", "evaluation.rows_per_batch=2"]
@@ -121,22 +131,29 @@ class EvaluationKills:
         lines = sum(len(content.splitlines()) for content in self._stored(runs).values())
         return lines, sum(1 for _ in (self.folder / "cache" / "verdicts").glob("*/*.json"))
 
-    def _kill(self, moment: int) -> None:
-        """Start the command, wait until this much work is done, and kill a process."""
-        command, deadline = self._start("runs"), time.monotonic() + LIMIT_SECONDS
-        trial = self._trial("runs")
-        while sum(self._work("runs")) < moment or not list(trial.path.glob("lease.*")):
+    def _is_scored(self, runs: str, suites: Collection[str]) -> bool:
+        return set(suites) <= self._trial(runs).record().evaluations.keys()
+
+    def _kill(self, runs: str, suites: Collection[str], moment: int) -> None:
+        """Start the command, wait until this much work is done, and kill a process, unless all is done by then."""
+        command, deadline = self._start(runs), time.monotonic() + LIMIT_SECONDS
+        trial = self._trial(runs)
+        while sum(self._work(runs)) < moment or not list(trial.path.glob("lease.*")):
+            if self._is_scored(runs, suites):
+                # After the death of a command its trial goes on, and may be done before the next kill.
+                command.wait(LIMIT_SECONDS)
+                return
             assert time.monotonic() < deadline, "the command does not go on"
             time.sleep(LOOK_SECONDS)
         processes = self._processes(command, trial)
         name = self.chance.choice(["all", *sorted(processes)])
         for pid in processes.values() if name == "all" else [processes[name]]:
             os.kill(pid, signal.SIGKILL)
-        stored = self._stored("runs")
+        stored = self._stored(runs)
         self.kills[name] += 1
         command.wait(LIMIT_SECONDS)
         for file, lines in stored.items():
-            if not self._stored("runs")[file].startswith(lines):
+            if not self._stored(runs)[file].startswith(lines):
                 self.problems.append(f"{file}: samples that were stored at kill {sum(self.kills.values())} are gone")
 
     def _processes(self, command: Command, trial: TrialFolder) -> dict[str, int]:
@@ -188,7 +205,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         kills = EvaluationKills(Path(folder), random.Random(given.seed), given.samples, start_interpreter)
         kills.run(given.kills)
-    print(f"killed {sum(kills.kills.values())} times: {dict(kills.kills)}; {time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started
+    print(f"{kills.evaluations} evaluations, {sum(kills.kills.values())} kills: {dict(kills.kills)}; {seconds:.0f} s")
     print("\n".join(kills.problems) or "Scores, samples and verdicts are those of a run that nobody killed.")
     return int(bool(kills.problems))
 
