@@ -86,10 +86,10 @@ def lesson(name: str | None = None, runs_dir: str | Path = "runs") -> Lesson:
     if not grids:
         raise UsageError(f"{logs.where}: no grid was run here. Give the folder: lesson(runs_dir='PATH')")
     results = GridResults(logs, grids[0] if name is None else grid_named(grids, name, logs.where))
-    found = lesson_or_gap(results, stale_trials(results))
-    if isinstance(found, str):
-        raise FailureError(f"{results.grid_id}: no lesson. {found}")
-    return found
+    lesson_or_reason = lesson_or_gap(results, stale_trials(results))
+    if isinstance(lesson_or_reason, str):
+        raise FailureError(f"{results.grid_id}: no lesson. {lesson_or_reason}")
+    return lesson_or_reason
 
 
 def ladder(
@@ -114,12 +114,12 @@ def ladder(
         FailureError: the arms of a grid cannot be compared, or no rung has the baseline's scores.
     """
     logs = open_logs(Path(runs_dir).expanduser().absolute())
-    found = [GridResults(logs, grid_named(logs.grids(), name, logs.where)) for name in names]
-    if not found:
+    grids = [GridResults(logs, grid_named(logs.grids(), name, logs.where)) for name in names]
+    if not grids:
         raise UsageError("ladder: name the lessons or grids whose arms it compares, as ladder('small', 'large')")
     try:
-        for results in found:
+        for results in grids:
             check_comparable(results)
-        return Ladder.of(found, metric, baseline, over)
+        return Ladder.of(grids, metric, baseline, over)
     except IncomparableError as error:
         raise FailureError(f"{', '.join(names)}: no ladder. {error}") from None

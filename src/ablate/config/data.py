@@ -61,7 +61,7 @@ class MixtureConfig:
         """The part of the whole budget's rows that a source has, through all stages."""
         weights = [self.weights, *(stage.weights for stage in self.stages)]
         borders = [0.0, *(stage.from_fraction for stage in self.stages), 1.0]
-        shares = [given.get(source, 0.0) / sum(given.values()) for given in weights]
+        shares = [of_stage.get(source, 0.0) / sum(of_stage.values()) for of_stage in weights]
         return sum((end - start) * share for (start, end), share in zip(pairwise(borders), shares, strict=True))
 
 

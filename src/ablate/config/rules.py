@@ -71,15 +71,17 @@ def _attention_backend(trial: TrialConfig) -> Iterator[str]:
 
 def _ranks(trial: TrialConfig) -> Iterator[str]:
     hardware = trial.hardware
-    given = f"hardware.devices={hardware.devices}" + (f" hardware.nodes={hardware.nodes}" if hardware.nodes > 1 else "")
+    layout = f"hardware.devices={hardware.devices}" + (
+        f" hardware.nodes={hardware.nodes}" if hardware.nodes > 1 else ""
+    )
     if hardware.strategy == "single" and hardware.ranks > 1:
         yield (
-            f"hardware.strategy=single: takes one device, and {given} are {hardware.ranks}. Type "
+            f"hardware.strategy=single: takes one device, and {layout} are {hardware.ranks}. Type "
             "hardware.strategy=auto, or hardware.devices=1 hardware.nodes=1."
         )
     if hardware.ranks > trial.budget.rows_per_step:
         yield (
-            f"{given}: {hardware.ranks} ranks share the rows of a step, and each needs at least one "
+            f"{layout}: {hardware.ranks} ranks share the rows of a step, and each needs at least one "
             f"(budget.rows_per_step={trial.budget.rows_per_step}). Take at most {trial.budget.rows_per_step} devices."
         )
 
@@ -154,20 +156,20 @@ def _schedule(trial: TrialConfig) -> Iterator[str]:
 
 def _continuation(trial: TrialConfig) -> Iterator[str]:
     schedule, mixture = trial.schedule, trial.mixture
-    given = f"schedule.continues_at=[{', '.join(map(str, schedule.continues_at))}]"
+    setting = f"schedule.continues_at=[{', '.join(map(str, schedule.continues_at))}]"
     if not schedule.continues_at:
         return
     borders = [*schedule.continues_at, trial.budget.train_tokens]
     if schedule.kind != "wsd":
-        yield f"{given}: continues a stable phase, and schedule.kind={schedule.kind} has none. Type schedule=wsd."
+        yield f"{setting}: continues a stable phase, and schedule.kind={schedule.kind} has none. Type schedule=wsd."
     elif borders != sorted(set(borders)):
-        yield f"{given}: must rise, below budget.train_tokens={trial.budget.train_tokens}."
+        yield f"{setting}: must rise, below budget.train_tokens={trial.budget.train_tokens}."
     elif schedule.continues_at[-1] > (1 - schedule.cooldown_fraction) * schedule.decay_tokens:
         start = round((1 - schedule.cooldown_fraction) * schedule.decay_tokens)
-        yield f"{given}: the cooldown begins at {start} train tokens, before that. Continue at {start} or earlier."
+        yield f"{setting}: the cooldown begins at {start} train tokens, before that. Continue at {start} or earlier."
     if mixture.epochs is not None or mixture.stages or trial.objective.stages:
         yield (
-            f"{given}: mixture.epochs, mixture.stages and objective.stages are parts of a budget, so a trial with "
+            f"{setting}: mixture.epochs, mixture.stages and objective.stages are parts of a budget, so a trial with "
             "another budget has read other rows. Leave them out."
         )
 

@@ -76,9 +76,9 @@ class HubSplit:
             if self.split in file.name and Path(file.name.removesuffix(".gz")).suffix in FORMATS
         )
         if len(files) != 1:
-            found = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
+            names = ", ".join(str(file.relative_to(folder)) for file in files) or "none"
             raise UsageError(
-                f"{folder}: needs one file of the split {self.split} ({', '.join(FORMATS)}), and has {found}. "
+                f"{folder}: needs one file of the split {self.split} ({', '.join(FORMATS)}), and has {names}. "
                 "Type the path of a file."
             )
         return files[0]

@@ -204,8 +204,8 @@ class _Batch:
 
     def _extend(self, rows: Sequence[int], logits_BV: Tensor) -> None:
         """Choose the next token of some rows, and finish those that it ends."""
-        held = [self.rows[row] for row in rows]
-        uniform_B = torch.tensor([row.draws_T[len(row.tokens)] for row in held if row is not None])
+        chosen_rows = [self.rows[row] for row in rows]
+        uniform_B = torch.tensor([row.draws_T[len(row.tokens)] for row in chosen_rows if row is not None])
         chosen = choose(logits_BV, uniform_B, self.sampling).tolist()
         for number, token in zip(rows, chosen, strict=True):
             row = self.rows[number]

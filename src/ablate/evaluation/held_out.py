@@ -78,14 +78,14 @@ class HeldOut:
             per_source = min(per_source, self.trial.evaluation.val_documents_per_source)
         chosen: dict[str, list[HeldOutDocument]] = {source: [] for source in corpus.scored_sources}
         for source, labels in corpus.sources.items():
-            wanted = per_source * len(labels)
+            missing = per_source * len(labels)
             for document in self.shards.held_out(self.split, source):
                 of_source = chosen[name := corpus.scored_source(source, document.label)]
                 if len(of_source) < per_source:
                     seen = SeenText.of(document)
                     of_source.append(HeldOutDocument(name, document.name, document.text, seen))
-                    wanted -= 1
-                if wanted == 0:
+                    missing -= 1
+                if missing == 0:
                     break
         return [document for documents in chosen.values() for document in documents]
 

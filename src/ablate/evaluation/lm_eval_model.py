@@ -73,20 +73,20 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # The package has no type
             keys.append((name, count[name]))
             count[name] += 1
         file = SampleFile(self.reader.run.path(".samples.jsonl"))
-        found = {(sample.problem, sample.sample): sample.text for sample in self.reader.ranks.on_first(file.read)}
-        progress = Progress(self.reader.run, "lm_eval: samples", len(keys), sum(key in found for key in keys))
+        texts = {(sample.problem, sample.sample): sample.text for sample in self.reader.ranks.on_first(file.read)}
+        progress = Progress(self.reader.run, "lm_eval: samples", len(keys), sum(key in texts for key in keys))
         of_arguments: dict[str, list[tuple[str, int, str, Mapping[str, Any]]]] = {}
         for (name, number), request in zip(keys, requests, strict=True):
-            if (name, number) not in found:
+            if (name, number) not in texts:
                 text, arguments = request.args
                 of_arguments.setdefault(digest12(arguments), []).append((name, number, text, arguments))
         for waiting in of_arguments.values():
             for kept in self._written(waiting):
                 if self.reader.ranks.is_first:
                     file.append([kept])
-                found[kept.problem, kept.sample] = kept.text
+                texts[kept.problem, kept.sample] = kept.text
                 progress.advance()
-        return [found[key] for key in keys]
+        return [texts[key] for key in keys]
 
     def _written(self, waiting: Sequence[tuple[str, int, str, Mapping[str, Any]]]) -> Iterator[StoredSample]:
         """Yield the samples of requests (name, number, context, arguments) that share their arguments."""

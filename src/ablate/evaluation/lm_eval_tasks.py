@@ -117,16 +117,16 @@ class HarnessTasks:
 def _task_rows(task: str, samples: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """Yield the rows of a task; of several filters, those of the first."""
     first = samples[0]["filter"]
-    found = False
+    has_metric = False
     for sample in samples:
         if sample["filter"] != first:
             continue
         # With the text's hash, documents of changed data are not taken for those of the former.
         document = f"{sample['doc_id']}/{sample['doc_hash'][:12]}"
         for metric, amount, units in _amounts(sample):
-            found = True
+            has_metric = True
             yield Row(f"lm_eval_{metric}", task, document, amount, units)
-    if not found:
+    if not has_metric:
         raise UsageError(
             f"lm_eval:{task}: is scored by {', '.join(samples[0]['metrics'])}. Allowed are tasks with "
             f"{', '.join((*OF_DOCUMENTS, BITS_PER_BYTE))}."
@@ -145,8 +145,8 @@ def _amounts(sample: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     is_choice = "acc" in sample["metrics"] and isinstance(sample["target"], int) and len(answers) > 1
     if is_choice and 0 <= sample["target"] < len(answers) and all(map(str.strip, answers)):
         question = Question("", "", tuple(answers), sample["target"])
-        found = [
+        scored = [
             Answer(-log_likelihood / math.log(2), len(answer.encode()), is_first)
             for answer, (log_likelihood, is_first) in zip(answers, scores, strict=True)
         ]
-        yield from (row for row in metric_amounts(question, found) if row[0] in OF_CHOICES)
+        yield from (row for row in metric_amounts(question, scored) if row[0] in OF_CHOICES)

@@ -96,12 +96,12 @@ def passages(held_out: HeldOut, *, passage_bytes: int, passages_per_source: int)
 def _spread(documents: Sequence[HeldOutDocument], passage_bytes: int, most: int) -> list[_Place]:
     """Return up to `most` places, from the documents in turn."""
     waiting = [_places(document, passage_bytes) for document in documents]
-    found: list[_Place] = []
-    while waiting and len(found) < most:
+    chosen: list[_Place] = []
+    while waiting and len(chosen) < most:
         turn = [(places, place) for places in waiting if (place := next(places, None)) is not None]
-        found += [place for _, place in turn]
+        chosen += [place for _, place in turn]
         waiting = [places for places, _ in turn]
-    return found[:most]
+    return chosen[:most]
 
 
 def _places(document: HeldOutDocument, passage_bytes: int) -> Iterator[_Place]:

@@ -136,12 +136,12 @@ class Benchmark:
         writing, tokenizer = self.writing, self.held_out.tokenizer
         file = SampleFile(reader.run.path(".samples.jsonl"))
         stored = reader.ranks.on_first(file.read)
-        found = {(sample.problem, sample.sample): sample for sample in stored}
+        samples = {(sample.problem, sample.sample): sample for sample in stored}
         new_tokens = max(1, min(writing.max_new_tokens, reader.context_tokens // 2))
         room = reader.context_tokens - new_tokens - STRUCTURE_TOKENS
         waiting = []
         for problem, (prompt_T, suffix_T, _) in zip(self.problems, self._tokens, strict=True):
-            numbers = [number for number in range(writing.samples) if (problem.name, number) not in found]
+            numbers = [number for number in range(writing.samples) if (problem.name, number) not in samples]
             if not numbers:
                 continue
             prompt = (
@@ -152,7 +152,7 @@ class Benchmark:
             assert prompt is not None, "checked by the caller"
             waiting.append(Prompted(problem.name, prompt, numbers, new_tokens, writing.stop_strings))
         waiting.sort(key=lambda prompted: len(prompted.prompt.tokens_T))
-        progress = Progress(reader.run, f"{self.suite}: samples", writing.samples * len(self.problems), len(found))
+        progress = Progress(reader.run, f"{self.suite}: samples", writing.samples * len(self.problems), len(samples))
         for sample in generate(
             reader.model,
             tokenizer,
@@ -164,9 +164,9 @@ class Benchmark:
             kept = StoredSample(sample.problem_id, sample.sample_index, sample.text, sample.finished_by)
             if reader.ranks.is_first:
                 file.append([kept])
-            found[kept.problem, kept.sample] = kept
+            samples[kept.problem, kept.sample] = kept
             progress.advance()
-        return [found[problem.name, number] for problem in self.problems for number in range(writing.samples)]
+        return [samples[problem.name, number] for problem in self.problems for number in range(writing.samples)]
 
     def _checked(self, reader: "ModelReader", samples: Sequence[StoredSample]) -> "list[Verdict]":
         """Run the programs of all samples, equal ones once, and keep them with their verdicts beside the scores."""

@@ -95,13 +95,13 @@ def bits_metric(name: str, meaning: str, *, needs_infill: bool = False) -> Metri
 
 def passing(suite: str, noun: str, *, needs_infill: bool = False) -> tuple[Metric, ...]:
     """Return the metrics pass@k of a suite."""
-    one = f"fraction of the programs that the model writes that pass the tests of {noun}."
+    of_one_program = f"fraction of the programs that the model writes that pass the tests of {noun}."
     return tuple(
         Metric(
             f"{suite}_pass@{k}",
             f"probability that one of {k} programs passes the tests of {noun} (unbiased estimator, Chen et al. 2021)."
             if k > 1
-            else one,
+            else of_one_program,
             "fraction of problems",
             Direction.MAXIMIZE,
             0.01,

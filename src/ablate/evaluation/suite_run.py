@@ -37,11 +37,13 @@ class Progress:
     """Reports how many of some things are done, and the time left, every few seconds.
 
     Args:
+        noun: what is counted, as the report names it.
+        total: how many there are.
         done: how many an earlier run did.
     """
 
-    def __init__(self, run: SuiteRun, what: str, total: int, done: int = 0) -> None:
-        self._run, self._what, self._total, self._done, self._first = run, what, total, done, done
+    def __init__(self, run: SuiteRun, noun: str, total: int, done: int = 0) -> None:
+        self._run, self._noun, self._total, self._done, self._first = run, noun, total, done, done
         self._started = self._reported = time.monotonic()
         self._say("")
 
@@ -55,4 +57,4 @@ class Progress:
             self._say(f", {clock(seconds)} left")
 
     def _say(self, left: str) -> None:
-        self._run.report(f"{self._what}: {self._done:,} of {self._total:,}{left}")
+        self._run.report(f"{self._noun}: {self._done:,} of {self._total:,}{left}")

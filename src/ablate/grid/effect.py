@@ -59,12 +59,12 @@ def planned_effect(grid: Grid, parameters: float) -> PlannedEffect | None:
 
     sharing = declaration.planned_comparisons or len(declaration.contrasts)
     error = (1 - declaration.confidence) * len(weights) / sharing
-    told = outlook(weights, looks, error, noise, effects)
+    forecast = outlook(weights, looks, error, noise, effects)
     distinct = [arm for arm in grid.arms if arm.same_as is None]
     # Arms that no comparison has stay at the first look.
     others = len(distinct) - len(weights[0])
-    trials = told.expected_trials + others * grid.looks[0]
-    return replace(planned, detectable_effect=told.detectable_effect, expected_trials=trials)
+    trials = forecast.expected_trials + others * grid.looks[0]
+    return replace(planned, detectable_effect=forecast.detectable_effect, expected_trials=trials)
 
 
 def _noise(ledger: Ledger, metric: str, parameters: float, tokens: float) -> SeenNoise | None:

@@ -137,9 +137,9 @@ def expand(
     looks = _looks(arms[0].composed.grid, seed_axes) if is_grid else (1,)
     seeds = _seeds(seed_axes, looks[-1], first_seed)
     if seed_axes and "replicates" in [axis.key for axis in axes] and len(seeds) != looks[0] and is_grid:
-        given = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
+        seed_settings = ", ".join(f"{axis.key}={','.join(axis.values)}" for axis in seed_axes)
         raise UsageError(
-            f"replicates={looks[0]} and {given} contradict each other: {counted(len(seeds), 'seed')} per arm. "
+            f"replicates={looks[0]} and {seed_settings} contradict each other: {counted(len(seeds), 'seed')} per arm. "
             "Leave one of them out."
         )
     return Expanded(tuple(arms), seeds, (len(seeds),) if seed_axes else looks)
@@ -175,7 +175,7 @@ def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> Non
     """Raise UsageError for overrides that cannot be meant together."""
     keys = [axis.key for axis in axes]
     for axis in axes:
-        given = f"{axis.key}={','.join(axis.values)}"
+        setting = f"{axis.key}={','.join(axis.values)}"
         if axis.key in ("trial_id", "candidate"):
             raise UsageError(f"{axis.key}: set by ablate. To run a trial again, repeat its overrides.")
         if keys.count(axis.key) > 1:
@@ -186,12 +186,12 @@ def _check_axes(axes: list[Axis], arguments: list[str], *, is_grid: bool) -> Non
             )
         if axis.is_swept and axis.key.split(".")[0] in GRID_WIDE:
             raise UsageError(
-                f"{given}: applies to the whole grid. Give one value. If the comma belongs to it, quote it twice: "
+                f"{setting}: applies to the whole grid. Give one value. If the comma belongs to it, quote it twice: "
                 f"{with_quotes(axis.key, _typed(axis.key, arguments))}"
             )
         if axis.key == "mixture.weights" and not _is_own_mixture(axes):
             raise UsageError(
-                f"{given}: would be merged into the weights of the mixture. For weights of your own: {OWN_WEIGHTS} "
+                f"{setting}: would be merged into the weights of the mixture. For weights of your own: {OWN_WEIGHTS} "
                 "To change one weight: mixture.weights.SOURCE=NUMBER"
             )
     if is_grid:

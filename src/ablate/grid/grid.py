@@ -124,7 +124,7 @@ class Grid:
             return {}
 
     @cached_property
-    def asked(self) -> tuple[Cell, ...]:
+    def cells_of_look(self) -> tuple[Cell, ...]:
         """The cells with the seeds of this look."""
         number = {seeds: index for index, seeds in enumerate(dict.fromkeys(cell.seeds for cell in self.cells))}
         return tuple(cell for cell in self.cells if number[cell.seeds] < self.stopped.get(cell.arm.label, self.seeds))
@@ -132,10 +132,10 @@ class Grid:
     @cached_property
     def trials(self) -> dict[str, Cell]:
         """Each trial of this look once, under the first cell that names it."""
-        found: dict[str, Cell] = {}
-        for cell in self.asked:
-            found.setdefault(cell.trial_id, cell)
-        return found
+        cells: dict[str, Cell] = {}
+        for cell in self.cells_of_look:
+            cells.setdefault(cell.trial_id, cell)
+        return cells
 
     @cached_property
     def arms(self) -> tuple[ArmRecord, ...]:
@@ -144,7 +144,7 @@ class Grid:
         same_as: dict[str, str] = {}
         owner: dict[str, str] = {}
         first_cells: dict[str, Cell] = {}
-        for cell in self.asked:
+        for cell in self.cells_of_look:
             label = cell.arm.label
             first_cells.setdefault(label, cell)
             trials.setdefault(label, {})[str(cell.seeds)] = cell.trial_id

@@ -85,13 +85,13 @@ def baselines(lesson: LessonConfig, arms: Sequence[ArmRecord]) -> list[tuple[Arm
     if name is not None and name not in names.values():
         name = names[labelled("lesson.baseline", name, arms)]
     chosen = name or names[arms[0].label]
-    found = []
+    pairs = []
     for rung, of_rung in by_rung(arms, over).items():
         baseline = next((arm for arm in of_rung if names[arm.label] == chosen), None)
         if baseline is None:
             raise UsageError(f"lesson.ladder: the rung {rung} has no arm {chosen}, the baseline of the others.")
-        found.append((baseline, of_rung))
-    return found
+        pairs.append((baseline, of_rung))
+    return pairs
 
 
 def labelled(key: str, name: str, arms: Sequence[ArmRecord]) -> str:

@@ -63,16 +63,16 @@ def seen_by(ledger: Ledger, grid: GridRecord, earlier: Iterable[GridRecord]) -> 
     name, own = grid.declaration.name, set(grid.questions)
     used = set(grid.baseline.trials.values())
     tries, beside, left_out = [], [], []
-    for one in sorted(earlier, key=lambda one: one.created_at):
-        is_try = bool(own & set(one.questions)) or (name is not None and one.declaration.name == name)
-        of_baseline = [arm for arm in one.arms if used & set(arm.trials.values())]
-        if not (is_try or of_baseline) or not any(map(has_outcome, one.trial_ids)):
+    for record in sorted(earlier, key=lambda record: record.created_at):
+        is_try = bool(own & set(record.questions)) or (name is not None and record.declaration.name == name)
+        of_baseline = [arm for arm in record.arms if used & set(arm.trials.values())]
+        if not (is_try or of_baseline) or not any(map(has_outcome, record.trial_ids)):
             continue
         if is_try:
-            tries.append(one.grid_id)
+            tries.append(record.grid_id)
         for arm in of_baseline:
             left_out += [seed for seed, trial in arm.trials.items() if trial not in used and has_outcome(trial)]
-        others = len(set(one.questions) - own)
+        others = len(set(record.questions) - own)
         if of_baseline and others:
-            beside.append(Beside(one.grid_id, others, one.declaration.planned_comparisons))
+            beside.append(Beside(record.grid_id, others, record.declaration.planned_comparisons))
     return Seen(tuple(tries), tuple(beside), tuple(dict.fromkeys(left_out))) if tries or beside or left_out else None

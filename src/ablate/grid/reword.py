@@ -168,8 +168,8 @@ def _likely(last: str, known: Iterable[str], siblings: Container[str]) -> list[s
 
 def _chosen(words: Sequence[str]) -> dict[str, list[str]]:
     """Return the choices of the config groups that a command sets."""
-    given = {group: value.strip("[]").split(",") for group, _, value in (word.partition("=") for word in words)}
-    return {group: names for group, names in given.items() if set(names) <= set(choices_of(group))}
+    chosen = {group: value.strip("[]").split(",") for group, _, value in (word.partition("=") for word in words)}
+    return {group: names for group, names in chosen.items() if set(names) <= set(choices_of(group))}
 
 
 def choices_only() -> list[str]:

@@ -119,7 +119,7 @@ def show_cells(grid: Grid, missing: dict[str, Cell], console: Console) -> None:
     work = f"{len(missing)} to run" + (f" ({short(total)} tokens)" if missing else "")
     heading = f"[bold]Grid {grid.grid_id}[/]: {shape}, {counted(len(grid.trials), 'trial')}, {work}."
     say(console, f"{heading} Ledger: {escape(str(grid.ledger.runs_dir))}", markup=True)
-    per_cell = len(grid.asked) <= MOST_ROWS
+    per_cell = len(grid.cells_of_look) <= MOST_ROWS
     table = Table(box=None, pad_edge=False, header_style="dim")
     for header in ["arm", "seed", "trial", "state"] if per_cell else ["arm", "trials", "state"]:
         table.add_column(header)

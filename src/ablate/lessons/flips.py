@@ -89,15 +89,15 @@ class FlipFinder:
             means = {
                 label: table.loc[[self._arm(label).trials[seed] for seed in seeds]].mean() for label in (arm, other)
             }
-            found = []
+            flips = []
             for label, missed in ((arm, other), (other, arm)):
                 solved = means[label][(means[label] > 0) & (means[missed] == 0)]
                 # A stable sort: equal fractions stay in the order of the problems.
                 ordered = solved.sort_values(ascending=False, kind="stable")
                 for number, (problem, fraction) in enumerate(ordered.items()):
                     programs = self._programs(metric, (label, missed), seeds) if number < most_programs else None
-                    found.append(_flip(str(problem), label, missed, float(fraction), programs))
-            yield Flips(metric, arm, other, found)
+                    flips.append(_flip(str(problem), label, missed, float(fraction), programs))
+            yield Flips(metric, arm, other, flips)
 
     def _arm(self, label: str) -> ArmRecord:
         return next(arm for arm in self.results.arms if arm.label == label)
@@ -120,7 +120,7 @@ class FlipFinder:
         suite = self.results.grid.suites.get(metric.removesuffix(PASS))
         if suite is None:
             return {}
-        found = {}
+        programs: dict[str, pd.DataFrame] = {}
         for label in labels:
             key = (suite, label, *seeds)
             if key not in self._known_programs:
@@ -129,8 +129,8 @@ class FlipFinder:
                 self._known_programs[key] = pd.concat(kept, ignore_index=True) if kept else None
             table = self._known_programs[key]
             if table is not None:
-                found[label] = table
-        return found
+                programs[label] = table
+        return programs
 
     @cached_property
     def _known_programs(self) -> dict[tuple[str, ...], pd.DataFrame | None]:

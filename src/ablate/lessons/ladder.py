@@ -141,9 +141,9 @@ class Ladder:
             baseline = arm_and_rung(record.options, over)[0]
         rungs = [rung for results in grids for rung in rungs_of(results, metric, baseline, over)]
         if not rungs:
-            found = list(dict.fromkeys(arm_and_rung(arm.options, over)[0] for grid in grids for arm in grid.all_arms))
+            labels = list(dict.fromkeys(arm_and_rung(arm.options, over)[0] for grid in grids for arm in grid.all_arms))
             raise IncomparableError(
-                f"No rung has scores of the baseline {baseline} on {metric}. The arms are: {', '.join(found)}."
+                f"No rung has scores of the baseline {baseline} on {metric}. The arms are: {', '.join(labels)}."
             )
         arms = dict.fromkeys(str(arm) for rung in rungs for arm in rung.values_AS.index)
         rungs.sort(key=lambda rung: rung.flops)

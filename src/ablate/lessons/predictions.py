@@ -80,8 +80,8 @@ class Predictions:
             if curve.fitted is None:
                 yield LadderRow("compute", curve.arm, "curve", None, note=curve.problem)
                 continue
-            for name, found in curve.fitted.parameters(self.ladder.error).items():
-                yield LadderRow("compute", curve.arm, name, found)
+            for name, interval in curve.fitted.parameters(self.ladder.error).items():
+                yield LadderRow("compute", curve.arm, name, interval)
             for target, flops in self.declared.targets.items():
                 yield from self._prediction(curve, target, flops)
 
@@ -124,17 +124,17 @@ class Predictions:
             if curve.fitted is None:
                 yield LadderRow("epochs", curve.arm, "curve", None, note=curve.problem)
                 continue
-            for name, found in curve.fitted.parameters(self.ladder.error).items():
-                is_open = name == "R_star" and (found.low <= REPETITIONS[0] or found.high >= REPETITIONS[-1])
+            for name, interval in curve.fitted.parameters(self.ladder.error).items():
+                is_open = name == "R_star" and (interval.low <= REPETITIONS[0] or interval.high >= REPETITIONS[-1])
                 note = f"open: {REPETITIONS[0]:g} to {REPETITIONS[-1]:g} are tried" if is_open else ""
-                yield LadderRow("epochs", curve.arm, name, found, note=note)
+                yield LadderRow("epochs", curve.arm, name, interval, note=note)
 
     def _curve(self, arm: str, fit: str) -> ArmCurve:
         pair = [arm] if arm == self.ladder.baseline else [arm, self.ladder.baseline]
         drawn = self.ladder.drawn(pair)
         if drawn is None or len(drawn.rungs) < MIN_RUNGS[fit]:
-            found = 0 if drawn is None else len(drawn.rungs)
-            return ArmCurve(arm, drawn, problem=f"too few rungs: {found}, it takes {MIN_RUNGS[fit]}")
+            rungs = 0 if drawn is None else len(drawn.rungs)
+            return ArmCurve(arm, drawn, problem=f"too few rungs: {rungs}, it takes {MIN_RUNGS[fit]}")
         if fit == "epochs" and (problem := _repetition_problem(drawn)):
             return ArmCurve(arm, drawn, problem=problem)
         sizes, flops = drawn.sizes, drawn.largest.flops

@@ -66,13 +66,15 @@ def rungs_of(results: GridResults, metric: str, baseline: str, over: Sequence[st
 
 def _sizes(results: GridResults, label: str) -> tuple[Sizes, float]:
     """What the trials of an arm computed, as means, and the parameters of its model."""
-    found = [result for trial in results.trials_of(label) if (result := results.records[trial].result) is not None]
-    counters = [result.counters for result in found]
+    trained = [result for trial in results.trials_of(label) if (result := results.records[trial].result) is not None]
+    counters = [result.counters for result in trained]
     flops, tokens = (float(np.mean([getattr(each, name) for each in counters])) for name in ("flops", "train_tokens"))
     # A source that is read less than once is read for the first time throughout.
-    first = [sum(read.fraction / max(1.0, read.epochs) for read in result.reading.values()) or 1.0 for result in found]
+    first = [
+        sum(read.fraction / max(1.0, read.epochs) for read in result.reading.values()) or 1.0 for result in trained
+    ]
     sizes = Sizes(np.array([flops]), np.array([tokens]), np.array([tokens * float(np.mean(first))]))
-    return sizes, float(np.mean([result.parameters for result in found]))
+    return sizes, float(np.mean([result.parameters for result in trained]))
 
 
 def _of_documents(documents: Documents, metric: str, label: str) -> pd.Series | None:

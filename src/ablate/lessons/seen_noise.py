@@ -111,10 +111,10 @@ def _residual_squares(values_AS: Floats) -> float:
 def _documents(results: GridResults, metric: str) -> tuple[float, float] | None:
     """Return the largest standard error that other documents add to a contrast, and its degrees of freedom."""
     contrasts = {contrast.name: replace(contrast, metric=metric) for contrast in results.contrasts}
-    found = []
+    deviations = []
     for name, contributions in Documents(results).contributions(list(contrasts.values())).items():
         values = results.paired_values(contrasts[name])
         of_seeds_S = np.array(list(contrasts[name].weights.values())) @ values.to_numpy(float)
         variance = variance_components(of_seeds_S, contributions)
-        found.append((sqrt(variance.document), variance.document_degrees))
-    return max(found, default=None)
+        deviations.append((sqrt(variance.document), variance.document_degrees))
+    return max(deviations, default=None)

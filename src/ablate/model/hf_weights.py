@@ -131,7 +131,7 @@ def check_weights(folder: Path, trial: TrialConfig) -> None:
     Raises:
         UsageError: a file that cannot be read, or weights that are missing, left over, or of another shape or type.
     """
-    stored = {name: found for path in weight_files(folder) for name, *found in _stored(path) if is_weight(name)}
+    stored = {name: place for path in weight_files(folder) for name, *place in _stored(path) if is_weight(name)}
     expected = shapes_of(trial)
     missing = expected.keys() - stored.keys()
     if read_config(folder).get("tie_word_embeddings"):

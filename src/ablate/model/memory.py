@@ -113,9 +113,9 @@ def fitting_strategy(trial: TrialConfig, *, devices: int, room_bytes: float) -> 
         devices: number of devices of all nodes.
         room_bytes: memory of each of them.
     """
-    wanted = trial.hardware.strategy
+    strategy = trial.hardware.strategy
     automatic: tuple[StrategyName, ...] = ("single",) if devices == 1 else ("ddp", "fsdp")
-    for name in automatic if wanted == "auto" else (wanted,):
+    for name in automatic if strategy == "auto" else (strategy,):
         memory = training_memory(trial, devices=devices, strategy=name)
         if memory.total <= room_bytes:
             break

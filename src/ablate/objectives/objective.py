@@ -184,8 +184,8 @@ def _checked_stages(config: ObjectiveConfig) -> list[tuple[float, dict[str, floa
     for _, where, by_label in stages:
         total = sum(by_label.values())
         if abs(total - 1) > 1e-9:
-            given = ", ".join(f"{label} {probability:g}" for label, probability in by_label.items()) or "no task"
-            raise UsageError(f"{where}: the probabilities must sum to 1; given {given}, which is {total:g}.")
+            weights = ", ".join(f"{label} {probability:g}" for label, probability in by_label.items()) or "no task"
+            raise UsageError(f"{where}: the probabilities must sum to 1; given {weights}, which is {total:g}.")
     fractions = [fraction for fraction, _, _ in stages]
     if fractions != sorted(set(fractions)):
         listed = ", ".join(f"{fraction:g}" for fraction in fractions[1:])

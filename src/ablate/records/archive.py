@@ -79,7 +79,7 @@ class Archive:
         by_trial = dict(list(self._history.groupby("trial_id", sort=False)))
         parts = [by_trial[trial].dropna(axis="columns", how="all") for trial in trial_ids if trial in by_trial]
         scores = {trial: self.record(trial).scores(suites) for trial in trial_ids}
-        return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
+        return one_table(parts, {trial: of_trial for trial, of_trial in scores.items() if of_trial}, columns)
 
     def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return the scores per document; None if they were not kept."""

@@ -54,7 +54,7 @@ class LedgerLogs:
         """Return the table of these trials."""
         parts = [part for trial in trial_ids if (part := self._rows(trial, columns)) is not None]
         scores = {trial: self.record(trial).scores(suites) for trial in trial_ids}
-        return one_table(parts, {trial: found for trial, found in scores.items() if found}, columns)
+        return one_table(parts, {trial: of_trial for trial, of_trial in scores.items() if of_trial}, columns)
 
     def _rows(self, trial_id: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
         folder = self.ledger.trial(trial_id)
@@ -101,7 +101,7 @@ class LedgerLogs:
 
 def _read_columns(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     file = pq.ParquetFile(path)
-    wanted = None if columns is None else [name for name in ("step", *columns) if name in file.schema_arrow.names]
+    present = None if columns is None else [name for name in ("step", *columns) if name in file.schema_arrow.names]
     # Threads cost more than they save on files of this size.
-    rows: pd.DataFrame = file.read(wanted, use_threads=False).to_pandas(use_threads=False)
+    rows: pd.DataFrame = file.read(present, use_threads=False).to_pandas(use_threads=False)
     return rows

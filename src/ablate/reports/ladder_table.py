@@ -28,14 +28,14 @@ def ladder_title(lesson: Lesson) -> str:
 
 
 def _cells(row: LadderRow) -> list[str]:
-    found = row.range
+    interval = row.range
     is_effect = row.fit == "slope" or row.quantity.startswith("−")
     sign = "+" if is_effect else ""
     return [
         row.fit,
         row.arm,
         row.quantity,
-        "" if found is None else f"{found.value:{sign}.4f}",
-        "" if found is None else f"[{found.low:{sign}.4f}, {found.high:{sign}.4f}]",
+        "" if interval is None else f"{interval.value:{sign}.4f}",
+        "" if interval is None else f"[{interval.low:{sign}.4f}, {interval.high:{sign}.4f}]",
         "; ".join(filter(None, [str(row.verdict or ""), row.note])),
     ]

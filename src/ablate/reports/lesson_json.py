@@ -152,15 +152,15 @@ class LessonsJson:
 
 def lesson_json(results: GridResults, stale: Mapping[str, Sequence[str]]) -> LessonJson:
     """Return a grid's lesson as JSON types; one without an estimate says why."""
-    found = lesson_or_gap(results, stale)
-    lesson = None if isinstance(found, str) else found
+    lesson_or_reason = lesson_or_gap(results, stale)
+    lesson = None if isinstance(lesson_or_reason, str) else lesson_or_reason
     declaration = results.declaration
     return LessonJson(
         grid_id=results.grid_id,
         name=declaration.name,
         question=question(lesson) if lesson else declaration.question,
         command=results.grid.command,
-        no_lesson=found if isinstance(found, str) else None,
+        no_lesson=lesson_or_reason if isinstance(lesson_or_reason, str) else None,
         is_complete=not results.missing,
         is_decided=lesson is not None and lesson.is_decided,
         primary_metric=declaration.primary_metric,

@@ -17,11 +17,11 @@ def choose_strategy(trial: TrialConfig, ranks: Ranks) -> StrategyName:
     Raises:
         UsageError: the model does not fit the strategy.
     """
-    count, given = ranks.rank.count, trial.hardware.strategy
-    if given == "auto" and count == 1:
+    count, strategy = ranks.rank.count, trial.hardware.strategy
+    if strategy == "auto" and count == 1:
         return "single"
-    if given != "auto" and (count == 1 or not uses_gpu(trial)):
-        return given
+    if strategy != "auto" and (count == 1 or not uses_gpu(trial)):
+        return strategy
     # One answer on all ranks, also where their devices differ.
     room = min(ranks.gather(_device_bytes(trial, ranks)))
     name = ranks.on_first(lambda: _that_fits(trial, count, room))
@@ -33,11 +33,11 @@ def _that_fits(trial: TrialConfig, count: int, room: float) -> StrategyName:
     name, memory = fitting_strategy(trial, devices=count, room_bytes=room)
     if memory.total <= room:
         return name
-    given = trial.hardware.strategy
-    others = "hardware.strategy=fsdp, " if given == "ddp" else ""
+    strategy = trial.hardware.strategy
+    others = "hardware.strategy=fsdp, " if strategy == "ddp" else ""
     raise UsageError(
-        f"hardware.strategy={given}: a step takes about {memory.total / 1e9:.1f} GB on each of {count} devices, which "
-        f"have {room / 1e9:.1f} GB. Take {others}a smaller hardware.micro_batch_rows, more devices, "
+        f"hardware.strategy={strategy}: a step takes about {memory.total / 1e9:.1f} GB on each of {count} devices, "
+        f"which have {room / 1e9:.1f} GB. Take {others}a smaller hardware.micro_batch_rows, more devices, "
         "scale.activation_checkpointing=full, or a smaller scale."
     )
 

@@ -173,7 +173,7 @@ def _show_best(tuning: Tuning, studies: Mapping[str, ArmStudy], console: Console
     for label, study in studies.items():
         cost = _cost(tuning.ledger, study)
         best = study.study.best_trials if study.trials(TrialState.COMPLETE) else []
-        for place, trial in enumerate(sorted(best, key=lambda one: one.values)[:MOST_ROWS]):
+        for place, trial in enumerate(sorted(best, key=lambda trial: trial.values)[:MOST_ROWS]):
             values = texts(trial.user_attrs["values"])
             costs = [str(cost.ended), str(cost.pruned), str(cost.failed), short(cost.train_tokens)]
             table.add_row(

@@ -90,9 +90,9 @@ class Dimension:
         config, parts, left = self.config, [], 1.0
         assert config.simplex
         for place, quantile in enumerate(quantiles, start=1):
-            taken = left * (1 - (1 - quantile) ** (1 / (len(config.simplex) - place)))
-            parts.append(taken)
-            left -= taken
+            part = left * (1 - (1 - quantile) ** (1 / (len(config.simplex) - place)))
+            parts.append(part)
+            left -= part
         room = 1 - config.least * len(config.simplex)
         weights = [config.least + room * part for part in [*parts, left]]
         return {key: _rounded(weight) for key, weight in zip(self.keys, weights, strict=True)}

@@ -63,8 +63,8 @@ def _bad_value(name: str, arguments: list[str]) -> str:
     """Return the message for a flag without its value, or a switch with one."""
     [flag] = [flag for verb in VERBS.values() for flag in verb.all_flags if name in flag.names][:1]
     if not flag.value:
-        given = next((word for word in arguments if word.startswith(f"{name}=")), name)
-        return f"{given}: takes no value. Type {name}"
+        typed = next((word for word in arguments if word.startswith(f"{name}=")), name)
+        return f"{typed}: takes no value. Type {name}"
     return f"{name}: needs a value. Type {name} {flag.choices[0] if flag.choices else flag.value}"
 
 
@@ -72,8 +72,8 @@ def _bad_choice(error: click.BadParameter, arguments: list[str]) -> str:
     assert isinstance(error.param, click.Option)
     assert isinstance(error.param.type, click.Choice)
     name, choices = error.param.opts[0], list(error.param.type.choices)
-    given = [word for before, word in pairwise(["", *arguments]) if name in (before, word.partition("=")[0])]
-    value = given[-1].removeprefix(f"{name}=")
+    typed = [word for before, word in pairwise(["", *arguments]) if name in (before, word.partition("=")[0])]
+    value = typed[-1].removeprefix(f"{name}=")
     return f"{name} {value}: no such choice. {nearest(value, choices)} Type {name} {choices[0]}"
 
 

@@ -43,29 +43,29 @@ def main(arguments: Arguments) -> int:
     Raises:
         UsageError: no suite or trial, an unknown one, or parameters that a suite does not take.
     """
-    given = arguments.settings
-    suites, tasks = _suites_and_tasks(given.get("suites", ""))
-    names = [*arguments.names, *(name for name in given.get("trial", "").split(",") if name)]
+    settings = arguments.settings
+    suites, tasks = _suites_and_tasks(settings.get("suites", ""))
+    names = [*arguments.names, *(name for name in settings.get("trial", "").split(",") if name)]
     if not suites:
         raise arguments.error(f"needs suites=NAME,NAME. Allowed: {', '.join(SUITES)}")
-    if not names and "model" not in given:
+    if not names and "model" not in settings:
         raise arguments.error("takes ids of trials, grids or tunings, or labels of arms")
     for name in suites:
         if name not in SUITES:
             raise UsageError(f"suites={name}: no such suite. {nearest(name, SUITES)}")
     console = make_console()
-    launcher = _launcher([f"{key}={value}" for key, value in given.items() if _names_launcher(key)])
-    overrides = {key: value for key, value in given.items() if key not in OWN and not _names_launcher(key)}
+    launcher = _launcher([f"{key}={value}" for key, value in settings.items() if _names_launcher(key)])
+    overrides = {key: value for key, value in settings.items() if key not in OWN and not _names_launcher(key)}
     if tasks:
         overrides["evaluation.suites.lm_eval.tasks"] = f"[{','.join(tasks)}]"
     words = [f"evaluation=[{','.join(suites)}]", *(f"{key}={value}" for key, value in overrides.items())]
-    if "model" in given:
+    if "model" in settings:
         if names:
             raise arguments.error("takes either model=FOLDER or trials")
         from ablate.verbs.outside_model import imported
 
-        ledger = Ledger(Path(given.get("runs_dir", arguments.verb.runs_dir)).expanduser().absolute())
-        folder, trial = imported(given["model"], ledger, words, arguments.flags.get("--config-dir"))
+        ledger = Ledger(Path(settings.get("runs_dir", arguments.verb.runs_dir)).expanduser().absolute())
+        folder, trial = imported(settings["model"], ledger, words, arguments.flags.get("--config-dir"))
         return evaluate(ledger, {folder: trial}, console, launcher)
     for key in overrides:
         if not key.startswith(FREE):

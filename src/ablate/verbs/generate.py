@@ -115,9 +115,9 @@ def _written(folder: TrialFolder, trial: TrialConfig, request: Request) -> tuple
 def _tokens(request: Request, prompt_tokens: int, context_tokens: int) -> int:
     """Return how many tokens to write. The last one is not read. Raises UsageError where they do not fit."""
     room = context_tokens - prompt_tokens + 1
-    given = f"the prompt has {prompt_tokens} tokens with its special ones, and the model reads {context_tokens}"
+    lengths = f"the prompt has {prompt_tokens} tokens with its special ones, and the model reads {context_tokens}"
     if room < 1:
-        raise UsageError(f"--prompt: {given}. Shorten the text by {counted(1 - room, 'token')}.")
+        raise UsageError(f"--prompt: {lengths}. Shorten the text by {counted(1 - room, 'token')}.")
     if request.max_tokens is not None and request.max_tokens > room:
-        raise UsageError(f"--max-tokens {request.max_tokens}: {given}. Type at most --max-tokens {room}.")
+        raise UsageError(f"--max-tokens {request.max_tokens}: {lengths}. Type at most --max-tokens {room}.")
     return request.max_tokens or min(room, DEFAULT_TOKENS)

@@ -39,12 +39,12 @@ def imported(
     if not folder.is_dir():
         raise UsageError(f"model={model}: there is no such folder. Give one that save_pretrained wrote.")
     config = read_config(folder)
-    given = {word.partition("=")[0] for word in words}
-    if "tokenizer" in given:
+    set_keys = {word.partition("=")[0] for word in words}
+    if "tokenizer" in set_keys:
         # The folder's own is not read.
-        given.add("tokenizer.path")
-    defaults = [word for word in _defaults(folder, config) if word.partition("=")[0] not in given]
-    if "tokenizer" not in given and not (folder / "tokenizer.json").is_file():
+        set_keys.add("tokenizer.path")
+    defaults = [word for word in _defaults(folder, config) if word.partition("=")[0] not in set_keys]
+    if "tokenizer" not in set_keys and not (folder / "tokenizer.json").is_file():
         raise UsageError(
             f"model={model}: has no tokenizer.json. Copy the model's into the folder, or name another tokenizer: "
             "tokenizer=gpt2, tokenizer=codegen2, or tokenizer=hub tokenizer.path=FOLDER"

@@ -58,19 +58,20 @@ class Stream:
         content = f"{shards.facts.fingerprint}\n{self.sources}\n{window_tokens}\n{packing}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
-    def _order(self, index: int, wanted: int) -> EpochOrder:
+    def _order(self, index: int, budget_rows: int) -> EpochOrder:
         source, rows = self.sources[index], self._rows[index].count
         epochs, cap = self.trial.mixture.epochs, self.trial.mixture.epoch_cap(source)
-        read = rows if epochs is None else max(1, ceil(wanted / epochs))
+        read = rows if epochs is None else max(1, ceil(budget_rows / epochs))
         if read > rows:
             raise UsageError(
                 f"mixture.epochs={epochs:g}: needs {read:,} rows of {source}, which has {rows:,}. Give at least "
-                f"mixture.epochs={ceil(100 * wanted / rows) / 100:g}, or a smaller budget.train_tokens."
+                f"mixture.epochs={ceil(100 * budget_rows / rows) / 100:g}, or a smaller budget.train_tokens."
             )
-        if cap is not None and wanted > cap * read:
+        if cap is not None and budget_rows > cap * read:
             raise UsageError(
-                f"mixture.max_epochs={cap:g}: the budget reads {source} {wanted / read:.2f} times ({wanted:,} rows of "
-                f"{read:,}). Give {source} a smaller weight, a smaller budget.train_tokens, or a larger max_epochs."
+                f"mixture.max_epochs={cap:g}: the budget reads {source} {budget_rows / read:.2f} times "
+                f"({budget_rows:,} rows of {read:,}). Give {source} a smaller weight, a smaller "
+                "budget.train_tokens, or a larger max_epochs."
             )
         return EpochOrder(rows, read, f"{self.trial.data_seed}/{source}")
 
@@ -89,7 +90,8 @@ class Stream:
             raise FailureError(
                 f"mixture.max_epochs={cap:g}: row {row:,} would read {name} more often. The trial ends by its "
                 f"{self.trial.budget.matched_on} and so reads more rows than the budget's {self.trial.budget_rows:,}. "
-                f"Give {name} a smaller weight, a smaller budget.train_tokens, or a larger max_epochs."
+                f"Give {name} a smaller weight, a smaller "
+                "budget.train_tokens, or a larger max_epochs."
             )
         return source, order.index(rank)
 

@@ -88,8 +88,8 @@ class SeenText:
 
 def write_held_out_grams(work: Path, folder: Path, number: int, advance: Advance) -> None:
     """Write the distinct grams of all held-out documents."""
-    found = [grams(document.text) for path in _merged(work) for document in _held_out([path])]
-    np.save(folder / "grams.npy", np.unique(np.concatenate([np.zeros(0, np.uint64), *found])))
+    grams_of_documents = [grams(document.text) for path in _merged(work) for document in _held_out([path])]
+    np.save(folder / "grams.npy", np.unique(np.concatenate([np.zeros(0, np.uint64), *grams_of_documents])))
     advance(1)
 
 

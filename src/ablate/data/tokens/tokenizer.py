@@ -62,16 +62,16 @@ def special_tokens_of_folder(config: TokenizerConfig) -> SpecialTokens:
             "another tokenizer: tokenizer=gpt2|codegen2"
         ) from None
     absent = SpecialTokens.consecutive(config.vocab_size, config.mask_sentinels)
-    found = {id_: ids.get(name, id_) for id_, name in absent.names().items()}
+    id_of = {id_: ids.get(name, id_) for id_, name in absent.names().items()}
     return SpecialTokens(
         end_of_text=end_of_text,
-        separator=found[absent.separator],
-        end_of_mask=found[absent.end_of_mask],
-        prefix=found[absent.prefix],
-        suffix=found[absent.suffix],
-        middle=found[absent.middle],
-        modes=(found[absent.modes[0]], found[absent.modes[1]], found[absent.modes[2]]),
-        masks=tuple(found[id_] for id_ in absent.masks),
+        separator=id_of[absent.separator],
+        end_of_mask=id_of[absent.end_of_mask],
+        prefix=id_of[absent.prefix],
+        suffix=id_of[absent.suffix],
+        middle=id_of[absent.middle],
+        modes=(id_of[absent.modes[0]], id_of[absent.modes[1]], id_of[absent.modes[2]]),
+        masks=tuple(id_of[id_] for id_ in absent.masks),
     )
 
 

@@ -34,29 +34,29 @@ class Program:
 
         Raises SyntaxError for tests that are not Python.
         """
-        used, made = _names(self.tests)
-        _, given = _names(self.setup)
-        return sorted({*self.functions, *(used - made - given - vars(builtins).keys())})
+        used, bound = _names(self.tests)
+        _, in_setup = _names(self.setup)
+        return sorted({*self.functions, *(used - bound - in_setup - vars(builtins).keys())})
 
 
 def _names(code: str) -> tuple[set[str], set[str]]:
     """Return the names that code reads and those that it binds, in any scope."""
-    used, made = set[str](), set[str]()
+    used, bound = set[str](), set[str]()
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Name(name, ast.Load()):
                 used.add(name)
             case ast.Name(name):
-                made.add(name)
+                bound.add(name)
             case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
-                made.add(name)
+                bound.add(name)
             case ast.arg(name):
-                made.add(name)
+                bound.add(name)
             case ast.Import(names) | ast.ImportFrom(names=names):
-                made |= {(alias.asname or alias.name).split(".")[0] for alias in names}
+                bound |= {(alias.asname or alias.name).split(".")[0] for alias in names}
             case ast.ExceptHandler(name=str(name)):
-                made.add(name)
-    return used, made
+                bound.add(name)
+    return used, bound
 
 
 @dataclass(frozen=True)

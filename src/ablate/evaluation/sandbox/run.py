@@ -121,9 +121,9 @@ def _are_asleep(*processes: Process) -> bool:
     try:
         for process in processes:
             top = psutil.Process(process.pid)
-            for one in (top, *top.children(recursive=True)):
-                for thread in one.threads():
-                    status = Path(f"/proc/{one.pid}/task/{thread.id}/stat").read_text().rpartition(")")[2].split()[0]
+            for member in (top, *top.children(recursive=True)):
+                for thread in member.threads():
+                    status = Path(f"/proc/{member.pid}/task/{thread.id}/stat").read_text().rpartition(")")[2].split()[0]
                     if status in "RD":
                         return False
     except (psutil.Error, OSError):

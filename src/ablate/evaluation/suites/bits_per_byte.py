@@ -85,8 +85,8 @@ def passage_count(trial: TrialConfig, passages_per_source: int | None) -> int:
 
 def _data(trial: TrialConfig) -> Any:
     """Return what identifies the passages: the corpus, and what the configuration leaves to the window and budget."""
-    given = trial.evaluation.suites["bits_per_byte"]
-    length, count = given.get("passage_bytes"), given.get("passages_per_source")
+    options = trial.evaluation.suites["bits_per_byte"]
+    length, count = options.get("passage_bytes"), options.get("passages_per_source")
     return [
         corpus_content(trial),
         None if length else passage_length(trial, None),

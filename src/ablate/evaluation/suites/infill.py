@@ -173,17 +173,17 @@ def _spread(
     documents: Sequence[HeldOutDocument], kind: str, most_bytes: int, most: int
 ) -> Iterator[tuple[HeldOutDocument, "Gap"]]:
     """Yield up to `most` different gaps of a kind, from the documents in turn."""
-    found: set[tuple[str, Gap]] = set()
+    yielded: set[tuple[str, Gap]] = set()
     # A document of few lines draws the same gap again; twice the turns find nearly all of them.
     for turn in range(2 * -(-most // len(documents))):
         for document in documents:
-            if len(found) == most:
+            if len(yielded) == most:
                 return
             # The first turn has the key that one middle per document has.
             rng = keyed_rng(EVALUATION_SEED, key64(document.text) >> 1, kind if turn == 0 else f"{kind}{turn}")
             gap = KINDS[kind](document.text, rng, most_bytes)
-            if gap is not None and (document.name, gap) not in found:
-                found.add((document.name, gap))
+            if gap is not None and (document.name, gap) not in yielded:
+                yielded.add((document.name, gap))
                 yield document, gap
 
 

@@ -82,18 +82,18 @@ class OfflineWandbLogs:
 
     def _read(self, trial_ids: Iterable[str]) -> None:
         """Read the files of these trials, each once."""
-        wanted = [trial for trial in dict.fromkeys(trial_ids) if trial not in self._runs]
-        if not wanted:
+        unread = [trial for trial in dict.fromkeys(trial_ids) if trial not in self._runs]
+        if not unread:
             return
         if not self._paths:
             raise LedgerError(
                 f"{self.folder}: contains no offline run of W&B. Trials write one each with tracking=offline, the "
                 "default."
             )
-        paths = [path for trial in wanted for path in self._paths.get(trial, [])]
+        paths = [path for trial in unread for path in self._paths.get(trial, [])]
         read = dict(zip(paths, _read_all(paths), strict=True))
         self.problems += [problem for attempt in read.values() for problem in attempt.problems]
-        for trial in wanted:
+        for trial in unread:
             self._runs[trial] = _Run.of([read[path] for path in self._paths.get(trial, [])])
 
     @cached_property

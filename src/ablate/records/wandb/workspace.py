@@ -33,22 +33,22 @@ def workspace(entity: str, project: str, grids: Sequence[GridRecord]) -> Any:
     )
 
 
-def spec(made: Any) -> str:
+def spec(workspace: Any) -> str:
     """Return the workspace as the JSON that W&B stores, with its random names replaced by numbers."""
-    content = json.loads(made._to_model().model_dump_json(by_alias=True))
+    content = json.loads(workspace._to_model().model_dump_json(by_alias=True))
     return json.dumps(_numbered(content, {}), indent=2, ensure_ascii=False)
 
 
-def save(made: Any) -> str:
+def save(workspace: Any) -> str:
     """Save the workspace and return its address. Raises LedgerError without a login."""
     try:
-        made.save()
+        workspace.save()
     except Exception as error:
         raise LedgerError(
             f"The dashboard could not be saved ({error}). Log in (wandb login), and give the project of your trials: "
             "project=ENTITY/PROJECT"
         ) from error
-    return str(made.url)
+    return str(workspace.url)
 
 
 def _library() -> tuple[Any, Any]:

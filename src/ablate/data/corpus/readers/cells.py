@@ -26,13 +26,13 @@ def rows_of(table: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         table: a table or record batch.
         columns: names of columns. A dot selects a field of a nested column. Columns that the table lacks are absent.
     """
-    arrays = dict(found for column in columns if (found := _found(table, column)) is not None)
+    arrays = dict(named_array for column in columns if (named_array := _column(table, column)) is not None)
     values = {name: _cells(array) for name, array in arrays.items()}
     for row in range(table.num_rows):
         yield {name: cells[row] for name, cells in values.items()}
 
 
-def _found(table: Any, column: str) -> tuple[str, Any] | None:
+def _column(table: Any, column: str) -> tuple[str, Any] | None:
     """Return the column by its name; of a field in cells that are no structs, the column above it."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -106,8 +106,8 @@ def decode(content: Any, other: Callable[[Any], Any]) -> Any:
             return {decode(key, other): decode(item, other) for key, item in inner}
         if kind in SEQUENCES:
             return SEQUENCES[kind]([decode(item, other) for item in inner])
-        if kind == "type" and isinstance(found := getattr(builtins, inner), type):
-            return found
+        if kind == "type" and isinstance(builtin := getattr(builtins, inner), type):
+            return builtin
         if kind in TEXTS:
             module, _, reader = TEXTS[kind]
             read = getattr(import_module(module), kind)

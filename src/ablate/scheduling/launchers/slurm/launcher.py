@@ -80,9 +80,9 @@ class SlurmLauncher:
         if not is_installed():
             raise UsageError(NOT_HERE)
         partitions = call(["sinfo", "-h", "-o", "%R"]).split()
-        wanted = self._options.partition
-        if wanted is not None and (unknown := sorted(set(wanted.split(",")) - set(partitions))):
-            raise UsageError(f"launcher.partition={wanted}: no such partition. {nearest(unknown[0], partitions)}")
+        partition = self._options.partition
+        if partition is not None and (unknown := sorted(set(partition.split(",")) - set(partitions))):
+            raise UsageError(f"launcher.partition={partition}: no such partition. {nearest(unknown[0], partitions)}")
 
     def preview(self, jobs: Sequence[Job]) -> str:
         """Return the scripts that the jobs would be submitted with."""
