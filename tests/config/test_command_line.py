@@ -17,10 +17,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from ablate import CONF, __version__
 from ablate.config.options import groups
 from ablate.config.parse import composed_from_container, trial_from_container, trial_to_container
+from ablate.config.quoting import quoted
 from ablate.grid.check import check
 from ablate.grid.expand import default_container
 from ablate.scheduling.job import Job
-from ablate.scheduling.launchers.hydra import job_overrides, quoted
+from ablate.scheduling.launchers.hydra import job_overrides
 from ablate.verbs.commands import answer
 from ablate.verbs.flag import HYDRA_FLAGS
 from ablate.verbs.table import VERBS, Composes, Verb

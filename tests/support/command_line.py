@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ablate.scheduling.launchers.hydra import quoted
+from ablate.config.quoting import quoted
 from tests.support.in_process import Completed, run_in_process
 
 TINY = [

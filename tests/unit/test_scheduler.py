@@ -17,11 +17,12 @@ from rich.console import Console
 from ablate.errors import LedgerError, UsageError
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Status, Submission, TrialRecord
+from ablate.scheduling.hydra_task import run
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
 from ablate.scheduling.launchers import LAUNCHERS, launcher_class, make_launcher
 from ablate.scheduling.launchers.command import CommandHandles, state_elsewhere
-from ablate.scheduling.launchers.hydra import HydraLauncher, run
+from ablate.scheduling.launchers.hydra import HydraLauncher
 from ablate.scheduling.processes import Interrupts
 from ablate.scheduling.reconcile import as_reconciled, reconcile
 from ablate.scheduling.scheduler import Scheduler

@@ -62,8 +62,9 @@ Name = Annotated[str, Field(min_length=1)]
 # Part of file names.
 SourceName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")]
 
-# Unknown keys and wrong types are rejected, not dropped or converted.
-STRICT = ConfigDict(extra="forbid", strict=True)
+# Unknown keys and wrong types are rejected, not dropped or converted. Most commands validate few of the types, so each
+# is built when it is first used.
+STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 def fold(*own_keys: str) -> Any:

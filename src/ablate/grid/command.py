@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra import initialize_config_dir
@@ -18,13 +18,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablate import CONF
+from ablate.config.quoting import quoted
 from ablate.errors import UsageError, UserError
 from ablate.grid.expand import default_container
 from ablate.grid.reword import reworded
 from ablate.grid.words import with_quoted_text
-from ablate.scheduling.launcher import Launcher
-from ablate.scheduling.launchers import make_launcher
-from ablate.scheduling.launchers.hydra import quoted, run
+from ablate.scheduling.hydra_task import run
+
+if TYPE_CHECKING:
+    from ablate.scheduling.launcher import Launcher
 
 # Flags by which Hydra prints something and runs nothing.
 PRINTING = ("--cfg", "--info")
@@ -81,7 +83,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> dict[st
         return default_container(*with_quoted_text(overrides), *_searchpath(config_dir))
 
 
-def composed_launcher(overrides: Sequence[str]) -> Launcher:
+def composed_launcher(overrides: Sequence[str]) -> "Launcher":
     """Return one of our launchers by overrides of `launcher`, for a verb that runs no grid.
 
     Raises:
@@ -98,6 +100,8 @@ def composed_launcher(overrides: Sequence[str]) -> Launcher:
             f"{' '.join(overrides)}: only grids run on it. Type launcher=local, launcher=slurm or launcher=ray"
         )
     del parameters["_target_"]
+    from ablate.scheduling.launchers import make_launcher
+
     return make_launcher(name, parameters)
 
 

@@ -17,13 +17,14 @@ from omegaconf import DictConfig
 from ablate import CONF
 from ablate.config.grid import FIRST_LOOK, LAST_LOOK, Composed, GridConfig
 from ablate.config.parse import composed_from_container
+from ablate.config.quoting import with_quotes
 from ablate.config.trial import TrialConfig
 from ablate.console import counted
 from ablate.errors import UsageError
 from ablate.grid.axis import SEED_KEYS, Axis, combinations
 from ablate.grid.compose import Composer, container_of
 from ablate.grid.exclusion import Exclusion
-from ablate.grid.reword import OWN_WEIGHTS, with_quotes
+from ablate.grid.unknown_key import OWN_WEIGHTS
 from ablate.records.grid import values_of
 
 # Keys of the whole grid, which cannot differ between arms.

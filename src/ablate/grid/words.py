@@ -14,10 +14,9 @@ from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
 from ablate.config.grid import GridConfig
+from ablate.config.quoting import quoted
 from ablate.config.trial import TrialConfig
 from ablate.config.tuning import TuningConfig
-from ablate.data.corpus.readers import READERS
-from ablate.scheduling.launchers.hydra import quoted
 
 # Keys of the whole grid, so a comma in their value separates nothing; as in those below `lesson`.
 WHOLE = ("runs_dir", "cache_dir")
@@ -89,4 +88,7 @@ def _texts_of(owner: Any) -> frozenset[str]:
 
 @cache
 def _texts_of_readers() -> frozenset[str]:
+    # Few commands set a reader's parameter, and the import costs 60 ms.
+    from ablate.data.corpus.readers import READERS
+
     return frozenset[str]().union(*(_texts_of(cast("Hashable", reader)) for reader in READERS.values()))

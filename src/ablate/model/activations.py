@@ -34,8 +34,8 @@ def activation_bytes(trial: TrialConfig, rows: int) -> tuple[int, int]:
             deeper = deeper + (encoder_layers - 1) * (_measured(trial, 1, 2, rows) - shallow)
         return deeper
 
-    one = of_rows(1)
-    kept, peak = (one + (rows - 1) * (of_rows(2) - one)).tolist()
+    of_first_row = of_rows(1)
+    kept, peak = (of_first_row + (rows - 1) * (of_rows(2) - of_first_row)).tolist()
     return kept, peak
 
 

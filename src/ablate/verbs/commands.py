@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from ablate import CONF, __version__
 from ablate.config.options import choices_of, groups, keys
 from ablate.errors import UsageError, nearest
+from ablate.grid.unknown_key import check_names
 from ablate.verbs.completion import complete_word, completer
 from ablate.verbs.flag import HYDRA_FLAGS, PRINTING, Flag
 from ablate.verbs.table import INSTEAD, OVERRIDES, PROGRAM, VERBS, Composes, Verb
@@ -210,6 +211,9 @@ def _dispatch(verb: Verb, words: list[str], flags: dict[str, Any]) -> int:
         raise UsageError(f"{verb.name} {names[0]}: unknown. {nearest(names[0], verb.choices)}")
     overrides = [word for word in words if word not in names]
     _check_overrides(overrides)
+    # Other folders have choices and keys of their own.
+    if "--config-dir" not in hydra and not any("searchpath" in word for word in overrides):
+        check_names(overrides)
     from ablate.grid.command import run_hydra
 
     typed = [name if value is True else f"{name}={value}" for name, value in own.items()]

@@ -1,12 +1,12 @@
 """The Hydra plugin that runs a verb on a grid or a tuning."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher as HydraPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -14,8 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.ablate.launcher import AblateLauncher
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ablate.config.trial import TrialConfig
     from ablate.scheduling.launcher import Launcher
 
@@ -57,27 +55,22 @@ class AblateSweeper(Sweeper):
         self.config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep Hydra's context and create the launcher."""
+        """Keep Hydra's context and its launcher plugin."""
         self.hydra_context = hydra_context
         self.config = config
-        plugin = Plugins.instance().instantiate_launcher(
+        self._plugin = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self._launcher = _launcher(plugin)
 
     def sweep(self, arguments: list[str]) -> None:
         """Expand and check the grid or tuning, and run the verb on it. Raises SystemExit if the verb fails."""
-        from ablate.console import make_console
         from ablate.grid.expand import expand, has_interval, with_params
         from ablate.grid.words import with_quoted_text
 
-        console = make_console()
-        # With these options, stdout is for programs.
-        say = make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print
         arguments = with_quoted_text(with_params(arguments, self.params))
         loader = self.hydra_context.config_loader
         if self.tuning["space"] or has_interval(loader, arguments):
-            self._tune(arguments, import_module(f"ablate.verbs.{self.verb}"), console, say)
+            self._tune(arguments, import_module(f"ablate.verbs.{self.verb}"))
             return
         expanded = expand(
             loader,
@@ -87,22 +80,24 @@ class AblateSweeper(Sweeper):
             is_grid=self.is_grid or bool(self.params),
             exclude=self.exclude,
             zips=self.zip,
-            say=say,
+            say=self._say,
         )
-        self._check_machine([arm.composed.trial for arm in expanded.arms], say)
-        # Most invalid options are rejected by now, before the slow import of NumPy.
+        self._check_machine([arm.composed.trial for arm in expanded.arms])
+        # Most invalid options are rejected by now, before the slow imports of NumPy and Rich.
+        from ablate.console import make_console
         from ablate.grid.grid import Grid
         from ablate.grid.resolve import Resolver
 
         verb = import_module(f"ablate.verbs.{self.verb}")
         # Only this command accepts text that has changed since it was prepared.
         reads_again = self.verb == "data" and self.names[:1] == ["prepare"]
-        resolver = Resolver(expanded.runs_dir, say, reads_again=reads_again, reads_corpus=self._reads_corpus)
+        resolver = Resolver(expanded.runs_dir, self._say, reads_again=reads_again, reads_corpus=self._reads_corpus)
         grid = Grid.of(expanded, self.command, resolver)
-        if code := verb.of_grid(grid, self.names, self._launcher, console):
+        if code := verb.of_grid(grid, self.names, self._launcher, make_console()):
             raise SystemExit(code)
 
-    def _tune(self, arguments: list[str], verb: ModuleType, console: "Console", say: Callable[[str], None]) -> None:
+    def _tune(self, arguments: list[str], verb: ModuleType) -> None:
+        from ablate.console import make_console
         from ablate.errors import UsageError
         from ablate.tuning.tuning import Tuning
 
@@ -114,13 +109,13 @@ class AblateSweeper(Sweeper):
             arguments,
             self.tuning,
             self.command,
-            say,
+            self._say,
             exclude=self.exclude,
             zips=self.zip,
             reads_corpus=self._reads_corpus,
         )
-        self._check_machine([arm.composed.trial for arm in tuning.expanded.arms], say)
-        if code := verb.of_tuning(tuning, self.names, self._launcher, console):
+        self._check_machine([arm.composed.trial for arm in tuning.expanded.arms])
+        if code := verb.of_tuning(tuning, self.names, self._launcher, make_console()):
             raise SystemExit(code)
 
     @property
@@ -128,7 +123,25 @@ class AblateSweeper(Sweeper):
         # A plan needs the text only to know finished trials, and without a prepared corpus there are none.
         return self.verb != "plan"
 
-    def _check_machine(self, trials: Sequence["TrialConfig"], say: Callable[[str], None]) -> None:
+    @cached_property
+    def _launcher(self) -> "Launcher":
+        """The launcher that our plugin names, or an adapter around any other Hydra launcher."""
+        plugin = self._plugin
+        if isinstance(plugin, AblateLauncher):
+            from ablate.scheduling.launchers import make_launcher
+
+            return make_launcher(plugin.launcher, {key: _plain(value) for key, value in plugin.parameters.items()})
+        from ablate.scheduling.launchers.hydra import HydraLauncher
+
+        return HydraLauncher(plugin)
+
+    def _say(self, text: str) -> None:
+        from ablate.console import make_console
+
+        # With these options, stdout is for programs.
+        make_console(stderr=not {"--json", "--markdown"}.isdisjoint(self.names)).print(text)
+
+    def _check_machine(self, trials: Sequence["TrialConfig"]) -> None:
         """Check that this machine can run the trials, or that their jobs can be submitted from it."""
         from ablate.grid.machine import check_detach, check_machine
 
@@ -138,18 +151,7 @@ class AblateSweeper(Sweeper):
             check_detach(self._launcher)
         self._launcher.check()
         if self._launcher.name == "local":
-            check_machine(trials, say)
-
-
-def _launcher(plugin: HydraPlugin) -> "Launcher":
-    """Return the launcher that our plugin names, or an adapter around any other Hydra launcher."""
-    if isinstance(plugin, AblateLauncher):
-        from ablate.scheduling.launchers import make_launcher
-
-        return make_launcher(plugin.launcher, {key: _plain(value) for key, value in plugin.parameters.items()})
-    from ablate.scheduling.launchers.hydra import HydraLauncher
-
-    return HydraLauncher(plugin)
+            check_machine(trials, self._say)
 
 
 def _plain(value: Any) -> Any:

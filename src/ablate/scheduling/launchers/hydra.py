@@ -1,44 +1,16 @@
 """Any of Hydra's launchers, batch by batch: each job travels as overrides and runs the frozen trial."""
 
-import signal
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher as HydraPlugin
 
-from ablate.records.ledger import Ledger
-from ablate.records.trial import Status
-from ablate.records.tuning import CandidateRef
+from ablate.config.quoting import quoted
 from ablate.scheduling.job import Job
 from ablate.scheduling.launcher import Handle, JobState, Phase
 from ablate.scheduling.launchers.command import CommandLauncher
 from ablate.scheduling.processes import Interrupts, handling, raise_interrupt
-
-
-def run(config: Any) -> None:
-    """Run the trial that a job's overrides name, as it was frozen. Hydra's launchers import this function by name.
-
-    The rest of what Hydra has composed is ignored: a YAML file that is edited while a job waits cannot change a trial.
-    """
-    # Paid in the job, not by a command whose options are wrong.
-    from ablate.scheduling.supervisor import supervise
-
-    candidate = None if config.candidate is None else CandidateRef(**config.candidate)
-    job = Job(config.trial_id, Path(config.runs_dir), candidate=candidate)
-    if not supervise(job):
-        is_stopped = Ledger(job.runs_dir).trial(job.trial_id).status == Status.PENDING
-        if is_stopped and signal.getsignal(signal.SIGTERM) is raise_interrupt:
-            # The launcher runs its jobs in the command's own process, so the signal was meant for all of them.
-            raise KeyboardInterrupt
-        raise RuntimeError(f"the trial {config.trial_id} did not finish; its record says why")
-
-
-def quoted(value: str) -> str:
-    """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def job_overrides(job: Job) -> list[str]:
