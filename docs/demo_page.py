@@ -16,8 +16,8 @@ from ablate.records.open_logs import open_logs
 from ablate.reports.curves import draw_curves
 from ablate.reports.figure import save
 from ablate.reports.forest import draw_forest
-from ablate.reports.notes import notes
-from ablate.reports.table import accounting_table, lesson_table
+from ablate.reports.notes import METRICS, note_groups
+from ablate.reports.table import accounting_table, headline_table, lesson_table
 from ablate.reports.written import markdown_table
 
 DOCS = Path(__file__).parent
@@ -26,20 +26,27 @@ MARKED = re.compile(r"(<!-- demo -->\n).*?(\n<!-- /demo -->)", re.DOTALL)
 
 
 def page(lesson: Lesson, remark: str) -> str:
-    """The whole lesson, what it cost, and where it ran."""
-    table = lesson_table(lesson)
+    """The lesson's headline metrics, what it cost, and where it ran."""
+    headlines = [metric for metric in lesson.metrics if lesson.is_headline(metric)]
+    details = len(lesson.metrics) - len(headlines)
+    sentences = [
+        *(sentence for heading, group in note_groups(lesson).items() if heading != METRICS for sentence in group),
+        *(f"`{metric}`: {lesson.results.metric(metric).meaning}" for metric in headlines),
+    ]
+    table = headline_table(lesson)
     table = table.assign(verdict=[f"**{verdict}**" if verdict else "" for verdict in table["verdict"]])
     return f"""# The demo's lesson
 
 <!-- Written by `python docs/demo_page.py`. Do not edit. -->
 
-`make demo` trains three objectives × three seeds of a 1.4M-parameter decoder: nine trials. This is its whole lesson,
-written from its ledger by `python docs/demo_page.py runs`. The last decimals differ between machines, because other
-processors and thread counts add floating-point numbers in another order.
+`make demo` trains three objectives × three seeds of a 1.4M-parameter decoder: nine trials. This is its lesson,
+written from its ledger by `python docs/demo_page.py runs`. The `lesson.csv` of the grid has {details} more metrics, of
+single sources and parts of the text. The last decimals differ between machines, because other processors and thread
+counts add floating-point numbers in another order.
 
 {markdown_table(table, numbers_from=2)}
 
-{chr(10).join(f"- {note}" for note in notes(lesson))}
+{chr(10).join(f"- {sentence}" for sentence in sentences)}
 
 ![Each arm's difference to the baseline with its interval, beside the smallest effect that matters](demo-forest.png)
 
@@ -86,12 +93,12 @@ def main(runs_dir: Path, remark: str) -> None:
     save(draw_curves(lesson), DOCS, "demo-curves", ["png"])
     readme = DOCS.parent / "README.md"
     text, count = MARKED.subn(
-        lambda found: found[1] + readme_table(lesson) + found[2], readme.read_text(encoding="utf-8")
+        lambda marked: marked[1] + readme_table(lesson) + marked[2], readme.read_text(encoding="utf-8")
     )
     assert count == 1, "README.md has no <!-- demo --> … <!-- /demo -->"
     readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    given = dict(enumerate(sys.argv))
-    main(Path(given.get(1, "runs")), given.get(2, ""))
+    arguments = dict(enumerate(sys.argv))
+    main(Path(arguments.get(1, "runs")), arguments.get(2, ""))

@@ -296,8 +296,24 @@ def test_intervals_of_explored_metrics_say_that_they_are_not_adjusted(tmp_path: 
     results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
     lesson = Lesson.of(results)
     assert any(note.startswith("Metrics without a declared comparison (bpb_full/code)") for note in notes(lesson))
-    words = " ".join(shown(lesson, tmp_path, width=80).split())
+    words = " ".join(shown(lesson, tmp_path, width=80, with_notes=True).split())
     assert "no verdicts, because nothing was declared on them; intervals not adjusted for their number" in words
+
+
+def test_single_sources_stand_behind_the_headline_metrics(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "good": -0.1})
+    lesson = Lesson.of(results)
+    brief = shown(lesson, tmp_path, width=80)
+    assert "bpb_full/code" not in brief
+    hint = "1 more metric, of sources and parts of the text: lesson.csv; --notes prints those of bpb_full"
+    assert hint in " ".join(brief.split())
+    complete = shown(lesson, tmp_path, width=80, with_notes=True)
+    assert "bpb_full/code" in complete
+    assert "more metric" not in complete
+    headlines, details = markdown(lesson).split("## Single sources and parts of the text")
+    assert "| bpb_full | good |" in headlines
+    assert "| bpb_full/code |" not in headlines
+    assert "| bpb_full/code | good |" in details
 
 
 def test_seeds_that_a_verdict_takes_count_the_declared_looks(tmp_path: Path) -> None:

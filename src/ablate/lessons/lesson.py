@@ -95,6 +95,11 @@ class Lesson:
         """All metrics, those with declared contrasts first."""
         return list(dict.fromkeys([*self.declared, *self.explored]))
 
+    def is_headline(self, metric: str) -> bool:
+        """Whether a metric is declared, or measured on all data: not on a single source or a part of the text."""
+        is_whole = "/" not in metric and self.results.metric(metric).variant_of is None
+        return is_whole or metric in self.declared
+
     @property
     def comparisons(self) -> list[Comparison]:
         """The estimates of all declared contrasts whose arms have results."""

@@ -3,7 +3,7 @@
 from ablate.lessons.lesson import Lesson
 from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import note_groups
-from ablate.reports.table import accounting_table, lesson_table
+from ablate.reports.table import accounting_table, detail_table, headline_table
 from ablate.reports.wording import direction, question
 from ablate.reports.written import markdown_table
 
@@ -11,7 +11,7 @@ from ablate.reports.written import markdown_table
 def markdown(lesson: Lesson) -> str:
     """The lesson's table, notes, budgets and curves."""
     results, declaration = lesson.results, lesson.results.declaration
-    table, accounting = lesson_table(lesson), accounting_table(lesson)
+    table, details, accounting = headline_table(lesson), detail_table(lesson), accounting_table(lesson)
     bold = table.assign(verdict=[f"**{verdict}**" if verdict else "" for verdict in table["verdict"]])
     return "\n".join(
         [
@@ -32,6 +32,8 @@ def markdown(lesson: Lesson) -> str:
             *([] if accounting.empty else [markdown_table(accounting, numbers_from=1), ""]),
             "![Loss curves](curves.png)",
             "",
+            *([] if details.empty else ["## Single sources and parts of the text", ""]),
+            *([] if details.empty else [markdown_table(details, numbers_from=2), ""]),
         ]
     )
 

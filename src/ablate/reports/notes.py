@@ -70,8 +70,9 @@ def _explored_notes(lesson: Lesson) -> list[str]:
     """What the intervals of metrics without a declared comparison hold for."""
     if not any(estimate.comparisons for estimate in lesson.explored.values()):
         return []
+    names = listed(sorted(lesson.explored, key=lesson.is_headline, reverse=True))
     return [
-        f"Metrics without a declared comparison ({listed(list(lesson.explored))}) have no verdicts, and their "
+        f"Metrics without a declared comparison ({names}) have no verdicts, and their "
         "intervals are not adjusted for the number of metrics: of many, some miss the truth. A comparison that is "
         "declared on one of them pays for it."
     ]

@@ -84,7 +84,7 @@ def _tuning_sections(tunings: "Sequence[TuningStudies]") -> list[dict[str, Any]]
 def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str, Any]:
     """The template's values of one lesson."""
     results, declaration = lesson.results, lesson.results.declaration
-    whole, of_sources = _scores(lesson)
+    scores, detail_scores = _scores(lesson)
     accounting, groups = accounting_table(lesson), note_groups(lesson)
     arms = [arm.label for arm in results.arms]
     return {
@@ -106,8 +106,8 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "ladder": _ladder(lesson),
         "legend": curve_labels(lesson),
         "headers": headers(lesson)[1:],
-        "scores": whole,
-        "scores_of_sources": of_sources,
+        "scores": scores,
+        "detail_scores": detail_scores,
         "flipped": flipped(lesson),
         "caveats": [_code_parts(note) for note in groups.get(CAVEATS, [])],
         "notes": {
@@ -148,14 +148,15 @@ def _direction(lesson: Lesson, metric: str) -> str:
 
 
 def _scores(lesson: Lesson) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The table's rows by metric: of whole metrics and those with declared contrasts, and of single sources."""
+    """The table's rows by metric: of the headline metrics, and of all others."""
     groups: dict[str, list[Any]] = {}
     for row, (name, label, *numbers, _) in text_rows(lesson):
         groups.setdefault(name, []).append((label, [typographic(number) for number in numbers], row.verdict))
     scores: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for name, rows in groups.items():
-        is_of_source = "/" in name and name not in lesson.declared
-        scores[is_of_source].append({"metric": name, "direction": _direction(lesson, name), "rows": rows})
+        scores[not lesson.is_headline(name)].append(
+            {"metric": name, "direction": _direction(lesson, name), "rows": rows}
+        )
     return scores
 
 

@@ -1,6 +1,6 @@
 """A lesson's table: its columns, as text and as numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import pandas as pd
@@ -63,19 +63,32 @@ def headers(lesson: Lesson) -> list[str]:
     return [column.header(lesson) for column in COLUMNS]
 
 
-def text_rows(lesson: Lesson, *, declared_only: bool = False) -> list[tuple[LessonRow, list[str]]]:
+def text_rows(lesson: Lesson) -> list[tuple[LessonRow, list[str]]]:
     """The rows that have a number or a verdict, with their cells as text."""
     return [
         (row, [column.text(row) for column in COLUMNS])
         for row in lesson.rows()
         if (row.mean, row.comparison, row.verdict) != (None, None, None)
-        and (row.metric in lesson.declared or not declared_only)
     ]
 
 
 def lesson_table(lesson: Lesson, *, declared_only: bool = False) -> pd.DataFrame:
     """The table as text: all metrics, or those with declared contrasts."""
-    rows = [cells for _, cells in text_rows(lesson, declared_only=declared_only)]
+    return _table(lesson, lesson.declared if declared_only else lesson.metrics)
+
+
+def headline_table(lesson: Lesson) -> pd.DataFrame:
+    """The table of the headline metrics as text."""
+    return _table(lesson, list(filter(lesson.is_headline, lesson.metrics)))
+
+
+def detail_table(lesson: Lesson) -> pd.DataFrame:
+    """The table of all other metrics as text: single sources, and parts of the text."""
+    return _table(lesson, [metric for metric in lesson.metrics if not lesson.is_headline(metric)])
+
+
+def _table(lesson: Lesson, metrics: Container[str]) -> pd.DataFrame:
+    rows = [cells for row, cells in text_rows(lesson) if row.metric in metrics]
     return pd.DataFrame(rows, columns=headers(lesson))
 
 

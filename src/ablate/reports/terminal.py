@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ablate.console import counted
 from ablate.lessons.lesson import Lesson, LessonRow
 from ablate.lessons.verdict import Verdict
 from ablate.reports.ladder_table import HEADERS, ladder_rows, ladder_title
@@ -61,7 +62,7 @@ class _Layout:
 def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
     """Print the question, the notes if wanted, the metrics without and then those with declared comparisons.
 
-    Single sources and variants of a metric are shown for the primary metric alone; the files have all. Labels and
+    The notes come with the primary metric on single sources and parts of the text; the files have all. Labels and
     verdicts are wrapped at words, so the table fits 80 columns.
     """
     console.print(Text(f"\n{question(lesson)}", style="bold"))
@@ -72,7 +73,16 @@ def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
             item.add_row("•", Text(sentence))
             console.print(item)
     shown_arms = set(lesson.shown_arms(MAX_ARMS))
-    rows = [(row, cells) for row, (_, *cells) in text_rows(lesson) if _is_shown(row, lesson, shown_arms)]
+    hidden = [
+        metric
+        for metric in lesson.metrics
+        if not (lesson.is_headline(metric) or (with_notes and _is_of_primary(metric, lesson)))
+    ]
+    rows = [
+        (row, cells)
+        for row, (_, *cells) in text_rows(lesson)
+        if row.metric not in hidden and (row.arm is None or row.arm in shown_arms)
+    ]
     if not rows:
         return
     header = ["", *("\n".join(fold(text, MAX_HEADER_WIDTH)) for text in headers(lesson)[2:])]
@@ -88,6 +98,12 @@ def show(lesson: Lesson, console: Console, *, with_notes: bool = False) -> None:
             )
         )
         _print_rows(explored, header, layout, lesson, console)
+    if hidden:
+        primary = lesson.results.primary_metric
+        more = f"; --notes prints those of {primary}" if any(_is_of_primary(name, lesson) for name in hidden) else ""
+        console.print(
+            Text(f"\n{counted(len(hidden), 'more metric')}, of sources and parts of the text: lesson.csv{more}", "dim")
+        )
     if rest := len(lesson.results.arms) - len(shown_arms):
         console.print(
             f"\nShown: the baseline and the {len(shown_arms) - 1} best arms. lesson.md and lesson.csv have "
@@ -115,16 +131,11 @@ def _print_ladder(lesson: Lesson, console: Console) -> None:
     console.print(table)
 
 
-def _is_shown(row: LessonRow, lesson: Lesson, arms: set[str]) -> bool:
-    if row.arm is not None and row.arm not in arms:
-        return False
-    whole, _, source = row.metric.partition("/")
-    variant_of = lesson.results.metric(whole).variant_of
-    is_detail = bool(source) or variant_of is not None
+def _is_of_primary(metric: str, lesson: Lesson) -> bool:
+    """Whether a metric is the primary one on a single source or a part of the text."""
+    whole, _, source = metric.partition("/")
     primary = lesson.results.primary_metric.split("/")[0]
-    return (
-        not is_detail or row.metric in lesson.declared or (whole == primary or (not source and variant_of == primary))
-    )
+    return whole == primary or (not source and lesson.results.metric(whole).variant_of == primary)
 
 
 def _declaration(lesson: Lesson) -> str:

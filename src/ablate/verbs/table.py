@@ -118,7 +118,10 @@ _TABLE = (
         Composes.GRID,
         takes={"NAME": "a grid's id or a lesson's name (default: the newest grid; with --html, all)", **LOGS},
         flags=(
-            Flag(("--notes",), "print the notes too: caveats, intervals, training and what each metric measures"),
+            Flag(
+                ("--notes",),
+                "print the notes too (caveats, intervals, training, meanings), and the primary metric on each source",
+            ),
             Flag(("--html",), "write one page with everything, lessons.html, instead of printing tables"),
             JSON,
         ),
