@@ -93,7 +93,7 @@ def semantic(trial: TrialConfig) -> dict[str, Any]:
     if limit is not None and limit < trial.block.partial_rotary_factor * trial.head_width:
         # A smaller factor says the same.
         container["block"]["partial_rotary_factor"] = trial.rotary_width / trial.head_width
-    container["block"]["key_value_heads"] = trial.block.key_value_heads or trial.scale.n_heads
+    container["block"]["key_value_heads"] = trial.key_value_heads
     if trial.init_from_id is not None:
         # No parameters are drawn.
         container["init_seed"] = None

@@ -111,6 +111,24 @@ class ScaleConfig:
         return self.d_model / (self.mup_base_width or self.d_model)
 
 
+def mlp_width(scale: ScaleConfig, block: BlockConfig) -> int:
+    """Return the channels between the MLP's matrices: a multiple of 8."""
+    return round(block.mlp_ratio * scale.d_model / 8) * 8
+
+
+def key_value_heads(scale: ScaleConfig, block: BlockConfig) -> int:
+    """Return the number of key and value heads; as many as query heads where the block sets none."""
+    return block.key_value_heads or scale.n_heads
+
+
+def decoder_weights(scale: ScaleConfig, block: BlockConfig, vocab_size: int) -> int:
+    """Return the number of weights in a decoder's matrices, embedding and head included."""
+    heads = scale.n_heads + 2 * key_value_heads(scale, block)
+    attention = heads * (scale.d_model // scale.n_heads) + scale.d_model
+    mlp = (3 if block.kind == "llama" else 2) * mlp_width(scale, block)
+    return scale.d_model * (scale.n_layers * (attention + mlp) + 2 * vocab_size)
+
+
 @typed(frozen=True, config=STRICT)
 class TaskConfig:
     """One task of an objective; its parameters are checked against the task's signature.
@@ -279,10 +297,10 @@ class TrialConfig:
 
     @property
     def mlp_width(self) -> int:
-        """Channels between the MLP's matrices: a multiple of 8."""
-        return round(self.block.mlp_ratio * self.scale.d_model / 8) * 8
+        """Channels between the MLP's matrices."""
+        return mlp_width(self.scale, self.block)
 
     @property
     def key_value_heads(self) -> int:
-        """Number of key and value heads; as many as query heads where the block sets none."""
-        return self.block.key_value_heads or self.scale.n_heads
+        """Number of key and value heads."""
+        return key_value_heads(self.scale, self.block)
