@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from ablate.errors import LedgerError, UsageError
-from ablate.records.ledger import Ledger
+from ablate.records.ledger import Ledger, TrialFolder
 from ablate.records.trial import Status, Submission, TrialRecord
 from ablate.scheduling.hydra_task import run
 from ablate.scheduling.job import Job
@@ -27,6 +27,7 @@ from ablate.scheduling.processes import Interrupts
 from ablate.scheduling.reconcile import as_reconciled, reconcile
 from ablate.scheduling.scheduler import Scheduler
 from ablate.scheduling.source import IsTaken
+from ablate.scheduling.watch import Watch
 from ablate.verbs.status import TrialStatus
 from tests.support.sources import Source
 
@@ -449,6 +450,24 @@ def test_a_job_that_cannot_be_submitted_leaves_its_trial_pending(ledger: Ledger,
         Scheduler(launcher, Console(file=io.StringIO())).run(Source(ledger, ["a", "b"]))
     assert launcher.cancelled == ["a"]
     assert [ledger.trial(trial).status for trial in "ab"] == [Status.PENDING, Status.PENDING]
+
+
+def test_the_display_reads_a_record_only_after_it_changed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    for trial in "ab":
+        ledger.trial(trial).update(status=Status.PENDING)
+    out = io.StringIO()
+    watch = Watch(Source(ledger, ["a", "b", "c"]), Console(file=out))
+    read = TrialFolder.record
+    reads: list[str] = []
+    monkeypatch.setattr(TrialFolder, "record", lambda folder: (reads.append(folder.trial_id), read(folder))[1])
+    for _ in range(3):
+        watch.look()
+    assert sorted(trial for trial in reads if trial != "c") == ["a", "b"]
+    ledger.trial("a").write(TrialRecord("a", status=Status.FINISHED))
+    reads.clear()
+    watch.look()
+    assert "b" not in reads
+    assert "finished" in out.getvalue()
 
 
 def test_an_interrupt_while_a_batch_is_collected_leaves_its_trials_pending(ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ from rich.table import Column
 
 from ablate.console import clock, say, short
 from ablate.errors import LedgerError
+from ablate.records.ledger import TrialFolder
 from ablate.records.metrics import TRAINING_LOSS, last_metrics
 from ablate.records.trial import Status, TrialRecord
 from ablate.scheduling.source import Shown, TrialSource
@@ -34,6 +35,7 @@ class Watch:
         self._ended: set[str] = set()
         # Of trials that will not run again: the tokens that they were trained on.
         self._done: dict[str, float] = {}
+        self._records: dict[str, tuple[tuple[int, ...], TrialRecord]] = {}
         self._stop = threading.Event()
         # A second of slack: the ledger may lie on a host whose clock is behind.
         self._since = time.time() - 1
@@ -88,7 +90,7 @@ class Watch:
             if trial_id in self._done:
                 continue
             folder = self._source.ledger.trial(trial_id)
-            record = folder.record()
+            record = self._record(folder)
             if record.status == Status.RUNNING:
                 # The log of a trial that is scored again says nothing of this.
                 newest = {} if record.is_scoring else last_metrics(folder.metrics_path)
@@ -108,6 +110,17 @@ class Watch:
                     self._done[trial_id] = trained
         activity = activities[0] if activities else STARTING
         self._progress.update(self._all, completed=done, detail=self._detail(done, tokens, speed, losses, activity))
+
+    def _record(self, folder: TrialFolder) -> TrialRecord:
+        """Return a trial's record. Its file is replaced at each change, and read only then."""
+        try:
+            status = folder.record_path.stat()
+        except FileNotFoundError:
+            return folder.record()
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        if folder.trial_id not in self._records or self._records[folder.trial_id][0] != stamp:
+            self._records[folder.trial_id] = stamp, folder.record()
+        return self._records[folder.trial_id][1]
 
     def _detail(self, done: float, tokens: float, speed: float, losses: list[float], activity: str) -> str:
         budgets = [shown.budget_tokens for shown in list(self._source.shown.values())]
