@@ -10,6 +10,7 @@ The same logs give the same bytes.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -56,12 +57,16 @@ class Archive:
         return {trial_id: from_json(TrialRecord, record) for trial_id, record in trials.items()}
 
     @cached_property
-    def _history(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "history.parquet")
+    def _histories(self) -> dict[str, pd.DataFrame]:
+        """Trial id → log."""
+        table = pd.read_parquet(self.folder / "history.parquet")
+        return {str(trial): of_trial for trial, of_trial in table.groupby("trial_id", sort=False)}
 
     @cached_property
-    def _documents(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "documents.parquet")
+    def _documents(self) -> dict[str, pd.DataFrame]:
+        """Trial id → scores per document of all suites."""
+        table = pd.read_parquet(self.folder / "documents.parquet")
+        return {str(trial): of_trial for trial, of_trial in table.groupby("trial_id", sort=False)}
 
     def grids(self) -> list[GridRecord]:
         """Return all grids, sorted by the names of their lessons."""
@@ -76,15 +81,17 @@ class Archive:
         self, trial_ids: Sequence[str], suites: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the table of these trials."""
-        by_trial = dict(list(self._history.groupby("trial_id", sort=False)))
-        parts = [by_trial[trial].dropna(axis="columns", how="all") for trial in trial_ids if trial in by_trial]
+        histories = [self._histories[trial] for trial in trial_ids if trial in self._histories]
+        parts = [rows.dropna(axis="columns", how="all") for rows in histories]
         scores = {trial: self.record(trial).scores(suites) for trial in trial_ids}
         return one_table(parts, {trial: of_trial for trial, of_trial in scores.items() if of_trial}, columns)
 
     def documents(self, trial_id: str, suites: Collection[str]) -> pd.DataFrame | None:
         """Return the scores per document; None if they were not kept."""
-        table = self._documents
-        scores = table[(table["trial_id"] == trial_id) & table["suite_id"].isin(suites)]
+        if trial_id not in self._documents:
+            return None
+        table = self._documents[trial_id]
+        scores = table[table["suite_id"].isin(suites)]
         return None if scores.empty else scores.drop(columns=["trial_id", "suite_id"]).reset_index(drop=True)
 
     def programs(self, trial_id: str, suite: str) -> None:
@@ -128,16 +135,19 @@ def restore(archive: Archive, ledger: Ledger) -> int:
     """
     # Oldest first, because the grid that was written last is the newest.
     grids = sorted(archive.grids(), key=lambda grid: grid.created_at)
-    scored = {(trial, suite) for grid in grids for trial in grid.trial_ids for suite in grid.suite_ids}
+    suites: dict[str, set[str]] = defaultdict(set)
+    for grid in grids:
+        for trial in grid.trial_ids:
+            suites[trial].update(grid.suite_ids)
     restored = 0
-    for trial in sorted({trial for trial, _ in scored}):
+    for trial in sorted(suites):
         folder = ledger.trial(trial)
         if folder.record_path.exists() or not archive.record(trial).has_outcome:
             continue
         rows = archive.history([trial], ()).drop(columns="trial_id").to_dict("records")
         lines = [json.dumps({name: value for name, value in row.items() if pd.notna(value)}) + "\n" for row in rows]
         write_text(folder.metrics_path, "".join(lines))
-        for _, suite in sorted(pair for pair in scored if pair[0] == trial):
+        for suite in sorted(suites[trial]):
             documents = archive.documents(trial, [suite])
             if documents is not None:
                 with replacing(folder.evaluation_path(suite)) as scratch:
