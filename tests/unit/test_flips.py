@@ -11,6 +11,7 @@ from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ContrastRecord
 from ablate.records.ledger import TrialFolder
+from ablate.records.ledger_logs import LedgerLogs
 from ablate.reports.flipped import MAX_PROBLEMS, flipped, shortened
 from ablate.reports.page import page
 from tests.support.html import Tags
@@ -84,6 +85,19 @@ def test_seeds_that_one_arm_lacks_do_not_count(tmp_path: Path) -> None:
     ledger_of(results).trial(trial).evaluation_path(SUITE).unlink()
     [flips] = FlipFinder(results).of_pair("mixed", "causal", most_programs=5)
     assert [(flip.problem, flip.solver, flip.fraction) for flip in flips.flips] == [("b", "causal", 0.5)]
+
+
+def test_only_scores_of_problems_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = with_programs(tmp_path, PASSES)
+    suites: list[str] = []
+    read = LedgerLogs.documents
+    monkeypatch.setattr(
+        LedgerLogs,
+        "documents",
+        lambda logs, trial, of_suites: (suites.extend(of_suites), read(logs, trial, of_suites))[1],
+    )
+    list(FlipFinder(results).of_pair("mixed", "causal", most_programs=5))
+    assert set(suites) == {SUITE}
 
 
 def test_contrasts_of_more_arms_have_no_flips(tmp_path: Path) -> None:

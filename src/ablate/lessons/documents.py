@@ -86,7 +86,7 @@ class Documents:
 
         NaN where a trial has no score of a document.
         """
-        rows = self.results.documents()
+        rows = self.results.documents(self.results.grid.suite_ids)
         if rows.empty:
             return {}
         trials = rows["trial"].unique()

@@ -102,10 +102,20 @@ class FlipFinder:
     def _arm(self, label: str) -> ArmRecord:
         return next(arm for arm in self.results.arms if arm.label == label)
 
+    @property
+    def _suites(self) -> list[str]:
+        """The ids of the suites with such metrics: those of single problems."""
+        records = self.results.records.values()
+        return [
+            suite
+            for suite in self.results.grid.suite_ids
+            if any(metric.endswith(METRICS) for record in records for metric in record.evaluations.get(suite, ()))
+        ]
+
     @cached_property
     def _fractions(self) -> dict[str, pd.DataFrame]:
         """Metric → fraction of right tries: a row per trial, a column per problem."""
-        rows = self.results.documents()
+        rows = self.results.documents(self._suites)
         if rows.empty:
             return {}
         rows["fraction"] = rows["amount"] / rows["units"]

@@ -215,12 +215,12 @@ class GridResults:
                 excess.setdefault(arm.label, []).append(scores[UNIGRAM_METRIC] - scores[UNIGRAM])
         return frozenset(label for label, of_arm in excess.items() if np.mean(of_arm) >= 0)
 
-    def documents(self) -> pd.DataFrame:
-        """The scores of all documents: the columns of `Logs.documents` and `trial`; empty where none were kept."""
+    def documents(self, suites: Collection[str]) -> pd.DataFrame:
+        """The scores per document of suites, by id: the columns of `Logs.documents` and `trial`; empty without any."""
         tables = [
             documents.assign(trial=trial)
             for trial in self.records
-            if (documents := self.logs.documents(trial, self.grid.suite_ids)) is not None
+            if (documents := self.logs.documents(trial, suites)) is not None
         ]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
