@@ -1,6 +1,7 @@
 """Problems that flip between two arms: which they are, and how the page shows them."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -91,11 +92,12 @@ def test_only_scores_of_problems_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     results = with_programs(tmp_path, PASSES)
     suites: list[str] = []
     read = LedgerLogs.documents
-    monkeypatch.setattr(
-        LedgerLogs,
-        "documents",
-        lambda logs, trial, of_suites: (suites.extend(of_suites), read(logs, trial, of_suites))[1],
-    )
+
+    def recorded(logs: LedgerLogs, trial: str, of_suites: Collection[str]) -> pd.DataFrame | None:
+        suites.extend(of_suites)
+        return read(logs, trial, of_suites)
+
+    monkeypatch.setattr(LedgerLogs, "documents", recorded)
     list(FlipFinder(results).of_pair("mixed", "causal", most_programs=5))
     assert set(suites) == {SUITE}
 

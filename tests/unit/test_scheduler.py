@@ -459,7 +459,12 @@ def test_the_display_reads_a_record_only_after_it_changed(ledger: Ledger, monkey
     watch = Watch(Source(ledger, ["a", "b", "c"]), Console(file=out))
     read = TrialFolder.record
     reads: list[str] = []
-    monkeypatch.setattr(TrialFolder, "record", lambda folder: (reads.append(folder.trial_id), read(folder))[1])
+
+    def recorded(folder: TrialFolder) -> TrialRecord:
+        reads.append(folder.trial_id)
+        return read(folder)
+
+    monkeypatch.setattr(TrialFolder, "record", recorded)
     for _ in range(3):
         watch.look()
     assert sorted(trial for trial in reads if trial != "c") == ["a", "b"]
