@@ -59,14 +59,12 @@ class Archive:
     @cached_property
     def _histories(self) -> dict[str, pd.DataFrame]:
         """Trial id → log."""
-        table = pd.read_parquet(self.folder / "history.parquet")
-        return {str(trial): of_trial for trial, of_trial in table.groupby("trial_id", sort=False)}
+        return _by_trial(self.folder / "history.parquet")
 
     @cached_property
     def _documents(self) -> dict[str, pd.DataFrame]:
         """Trial id → scores per document of all suites."""
-        table = pd.read_parquet(self.folder / "documents.parquet")
-        return {str(trial): of_trial for trial, of_trial in table.groupby("trial_id", sort=False)}
+        return _by_trial(self.folder / "documents.parquet")
 
     def grids(self) -> list[GridRecord]:
         """Return all grids, sorted by the names of their lessons."""
@@ -96,6 +94,10 @@ class Archive:
 
     def programs(self, trial_id: str, suite: str) -> None:
         """Return None: an archive keeps no programs."""
+
+
+def _by_trial(path: Path) -> dict[str, pd.DataFrame]:
+    return {str(trial): rows for trial, rows in pd.read_parquet(path).groupby("trial_id", sort=False)}
 
 
 def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Archive:

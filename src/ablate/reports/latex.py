@@ -6,7 +6,7 @@ import pandas as pd
 
 from ablate.lessons.lesson import Lesson, LessonRow
 from ablate.reports.table import PAPER_COLUMNS, text_rows
-from ablate.reports.wording import direction
+from ablate.reports.wording import unit_and_direction
 from ablate.reports.written import LABEL, latex_table, latex_text
 
 # A longer verdict, as "no better than unigram: worse", is wrapped.
@@ -22,15 +22,12 @@ def appendix_tables(lesson: Lesson) -> str:
     """A table per other metric; a page or a column may break between them."""
     metrics = [name for name in lesson.metrics if name != lesson.results.primary_metric]
     return "\n".join(
-        f"\\noindent\\textbf{{{latex_text(name)}}}, {latex_text(_about(lesson, name))}\\par\\nopagebreak\\smallskip\n"
+        f"\\noindent\\textbf{{{latex_text(name)}}}, {latex_text(unit_and_direction(lesson, name))}"
+        "\\par\\nopagebreak\\smallskip\n"
         f"{_table(lesson, name)}\\par\\bigskip\n"
         for name in metrics
         if _rows(lesson, name)
     )
-
-
-def _about(lesson: Lesson, metric: str) -> str:
-    return f"{lesson.results.metric(metric).unit}, {direction(lesson, metric)}"
 
 
 def _rows(lesson: Lesson, metric: str) -> Sequence[LessonRow]:
@@ -42,5 +39,5 @@ def _table(lesson: Lesson, metric: str) -> str:
     table = pd.DataFrame(cells, columns=[column.header(lesson) for column in PAPER_COLUMNS])
     is_long = table["verdict"].str.len().max() > MAX_VERDICT
     confidence = lesson.results.declaration.confidence
-    note = f"{metric}: {_about(lesson, metric)}; ± is half of the simultaneous {confidence:.0%} interval."
+    note = f"{metric}: {unit_and_direction(lesson, metric)}; ± is half of the simultaneous {confidence:.0%} interval."
     return latex_table(table, [LABEL, "r", "r", WRAPPED if is_long else "l"], note)

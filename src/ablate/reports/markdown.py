@@ -4,7 +4,7 @@ from ablate.lessons.lesson import Lesson
 from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import note_groups
 from ablate.reports.table import accounting_table, detail_table, headline_table
-from ablate.reports.wording import direction, question
+from ablate.reports.wording import question, unit_and_direction
 from ablate.reports.written import markdown_table
 
 
@@ -18,7 +18,7 @@ def markdown(lesson: Lesson) -> str:
             f"# {question(lesson)}",
             "",
             f"Grid `{results.grid_id}`: `{results.grid.command}`, matched on {declaration.matched_on}. "
-            f"Primary metric: `{results.primary_metric}`, {direction(lesson, results.primary_metric)}; "
+            f"Primary metric: `{results.primary_metric}`, {unit_and_direction(lesson, results.primary_metric)}; "
             f"smallest effect that matters: {declaration.smallest_effect:g}.",
             "",
             markdown_table(bold, numbers_from=2),

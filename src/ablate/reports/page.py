@@ -23,7 +23,7 @@ from ablate.reports.ladder_figure import draw_ladder
 from ablate.reports.ladder_table import ladder_table, ladder_title
 from ablate.reports.notes import CAVEATS, METRICS, metric_meanings, note_groups
 from ablate.reports.table import accounting_table, headers, text_rows
-from ablate.reports.wording import direction, question, typographic
+from ablate.reports.wording import question, typographic, unit_and_direction
 
 if TYPE_CHECKING:
     from ablate.reports.tuning_section import TuningStudies
@@ -97,7 +97,7 @@ def _section(lesson: Lesson, anchor: str, links: Mapping[str, str]) -> dict[str,
         "command": results.grid.command,
         "matched_on": declaration.matched_on.replace("_", " "),
         "primary": results.primary_metric,
-        "direction": _direction(lesson, results.primary_metric),
+        "direction": unit_and_direction(lesson, results.primary_metric),
         "effect": f"{declaration.smallest_effect:g}",
         "seeds": results.seeds,
         "declared_looks": declaration.looks,
@@ -143,10 +143,6 @@ def _told_apart(lessons: Sequence[Lesson]) -> list[str]:
     ]
 
 
-def _direction(lesson: Lesson, metric: str) -> str:
-    return f"{lesson.results.metric(metric).unit}, {direction(lesson, metric)}"
-
-
 def _scores(lesson: Lesson) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The table's rows by metric: of the headline metrics, and of all others."""
     groups: dict[str, list[Any]] = {}
@@ -155,7 +151,7 @@ def _scores(lesson: Lesson) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     scores: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for name, rows in groups.items():
         scores[not lesson.is_headline(name)].append(
-            {"metric": name, "direction": _direction(lesson, name), "rows": rows}
+            {"metric": name, "direction": unit_and_direction(lesson, name), "rows": rows}
         )
     return scores
 

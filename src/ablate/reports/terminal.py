@@ -13,7 +13,7 @@ from ablate.lessons.verdict import Verdict
 from ablate.reports.ladder_table import HEADERS, ladder_rows, ladder_title
 from ablate.reports.notes import note_groups
 from ablate.reports.table import headers, text_rows
-from ablate.reports.wording import direction, fold, question
+from ablate.reports.wording import fold, question, unit_and_direction
 
 # Arms per metric; the files have all.
 MAX_ARMS = 20
@@ -159,9 +159,8 @@ def _print_rows(
         if row.metric != previous:
             console.print(table)
             table = layout.table()
-            metric = lesson.results.metric(row.metric)
             heading = Text(row.metric, style="bold")
-            heading.append(f"  {metric.unit}, {direction(lesson, row.metric)}", style="not bold dim")
+            heading.append(f"  {unit_and_direction(lesson, row.metric)}", style="not bold dim")
             console.print(heading)
         style = STYLES.get(row.verdict.verdict, "") if row.verdict else ""
         folded = "\n".join(" " * INDENT + line for line in fold(label, layout.label))

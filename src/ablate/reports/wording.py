@@ -42,6 +42,11 @@ def direction(lesson: Lesson, metric: str) -> str:
     return f"{'less' if lesson.results.metric(metric).less_is_better else 'more'} is better"
 
 
+def unit_and_direction(lesson: Lesson, metric: str) -> str:
+    """The unit of a metric, and which values are better."""
+    return f"{lesson.results.metric(metric).unit}, {direction(lesson, metric)}"
+
+
 def counts(of_arms: Mapping[str, str]) -> str:
     """Each arm with its `k/n` trials."""
     return listed([f"{arm} {count}" for arm, count in of_arms.items()])

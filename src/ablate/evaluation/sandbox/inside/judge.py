@@ -14,7 +14,7 @@ from ablate.evaluation.sandbox.inside.restrict import restrict
 from ablate.evaluation.sandbox.inside.wire import WireError, decode, encode, receive, send
 
 # No status that an interpreter, a signal or a sandbox ends with by itself.
-PASSED, FAILED, NOT_LOADED, ENDED, BROKEN = 77, 78, 79, 80, 81
+PASSED, FAILED, NOT_LOADED, ENDED = 77, 78, 79, 80
 
 
 class ProgramError(Exception):
