@@ -263,6 +263,8 @@ VALUES = [
         "objective=stages 'objective.stages=[{from_fraction: 0.5, probabilities: {s: 0.5}}]'",
         "objective.stages.0.probabilities: the probabilities must sum to 1; given causal 0, s 0.5, r 0, x 0",
     ),
+    ("mixture.packing=groups objective=mixed", "span_corruption of objective.tasks writes <sep> itself."),
+    ("mixture.packing=groups infill=sentinel", "Choose infill=psm, spm or joint, or mixture.packing=best_fit."),
     ("infill.rate=0.5", "Choose a format (joint, psm, sentinel, spm), or infill.rate=0."),
     ("architecture=encoder_decoder", "Choose an objective whose rows have one (prefix, span_corruption), or"),
 ]

@@ -19,7 +19,7 @@ from ablate.config.fields import (
 )
 
 Weights = Annotated[dict[str, NotNegative], Field(min_length=1)]
-Packing = Literal["windows", "best_fit"]
+Packing = Literal["windows", "best_fit", "groups"]
 PACKINGS: tuple[Packing, ...] = get_args(Packing)
 Epochs = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
@@ -39,8 +39,8 @@ class MixtureConfig:
     `epochs` null reads all of a source before any of it again; a number reads a part of it so often over the whole
     budget. `max_epochs`, one for all or by source, rejects a budget that reads more often. `augmentation:
     first_epoch` repeats an objective's draws whenever a row is read again. `packing: windows` splits a source every
-    `window_tokens`, `best_fit` packs whole documents. `<|endoftext|>` ends each document; with `leading_end_of_text`
-    it also begins each.
+    `window_tokens`, `best_fit` packs whole documents, `groups` packs the documents of a repository, package or work as
+    one, with `<sep>` between them. `<|endoftext|>` ends each document; with `leading_end_of_text` it also begins each.
     """
 
     weights: Weights

@@ -99,4 +99,26 @@ def _tracking(trial: TrialConfig, objective: Objective) -> Iterator[str]:
         )
 
 
-RULES: tuple[Callable[[TrialConfig, Objective], Iterator[str]], ...] = (_masks, _span_lengths, _encoder, _tracking)
+def _separators(trial: TrialConfig, objective: Objective) -> Iterator[str]:
+    if trial.mixture.packing != "groups":
+        return
+    if noisy := [task.label for task in objective.tasks if task.noise is not None]:
+        yield (
+            f"mixture.packing=groups: puts <sep> between files, and {', '.join(noisy)} of objective.tasks writes <sep> "
+            "itself. Choose an objective without span corruption (causal, prefix, random_loss), or "
+            "mixture.packing=best_fit."
+        )
+    if objective.infill is not None and objective.infill.format.masks:
+        yield (
+            f"mixture.packing=groups: puts <sep> between files, and infill={objective.infill.format.name} writes <sep> "
+            "itself. Choose infill=psm, spm or joint, or mixture.packing=best_fit."
+        )
+
+
+RULES: tuple[Callable[[TrialConfig, Objective], Iterator[str]], ...] = (
+    _masks,
+    _span_lengths,
+    _encoder,
+    _separators,
+    _tracking,
+)

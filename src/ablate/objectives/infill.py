@@ -128,14 +128,34 @@ class Infill:
     ) -> Tokens | None:
         """Return the segment, at `rate`, with a middle moved to its end; None where nothing is moved.
 
-        The `<|endoftext|>` at a document's start and end stay in place.
+        The `<|endoftext|>` at a document's start and end stay in place. In a segment of several files, with `<sep>`
+        between them, each file is reordered at `rate`, and no middle crosses a separator.
         """
         opening_T, text_T, closing_T = split_end_of_text(segment_T, special)
+        # After the first file each part begins with its separator.
+        borders = np.flatnonzero(text_T == special.separator)
+        parts = [text_T] if self.merges_documents else np.split(text_T, borders)
+        moved = [self._infilled(part_T, int(number > 0), rng, special, splitter) for number, part_T in enumerate(parts)]
+        if all(part_T is None for part_T in moved):
+            return None
+        chosen = [old_T if new_T is None else new_T for old_T, new_T in zip(parts, moved, strict=True)]
+        return concatenate(opening_T, *chosen, closing_T)
+
+    def _infilled(
+        self,
+        part_T: Tokens,
+        text_from: int,
+        rng: np.random.Generator,
+        special: SpecialTokens,
+        splitter: TokenSplitter | None,
+    ) -> Tokens | None:
+        """Return a part, at `rate`, with a middle of its text moved to its end; None where it stays as it is."""
+        opening_T, text_T = part_T[:text_from], part_T[text_from:]
         if rng.random() >= self.rate or len(text_T) == 0:
             return None
         prefix_T, middle_T, suffix_T = self._split(text_T, rng, splitter)
         prompt_T = self.prompt(prefix_T, suffix_T, rng, special)
-        return concatenate(opening_T, prompt_T, middle_T, special.end_of_mask, closing_T)
+        return concatenate(opening_T, prompt_T, middle_T, special.end_of_mask)
 
     def _split(
         self, text_T: Tokens, rng: np.random.Generator, splitter: TokenSplitter | None

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.corpus.cache import atomic_directory, locked
-from ablate.data.tokens.token_source import TokenSource
 from ablate.objectives.example import Tokens
 
 BLOCK_DOCUMENTS = 4096
@@ -50,6 +49,28 @@ def packed(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return [sorted(row) for row in rows]
 
 
+class Documents(Protocol):
+    """Documents of tokens, one after the other."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        ...
+
+    @property
+    def documents(self) -> int:
+        """Number of documents."""
+        ...
+
+    def extents(self, at_once: int = ...) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield where documents start and end, `at_once` documents at a time."""
+        ...
+
+    def read(self, first: int, last: int) -> Tokens:
+        """Return the tokens first … last − 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class BestFit:
     """A source in rows of whole documents. A document longer than `window_tokens` is split into full rows and a rest.
@@ -61,7 +82,7 @@ class BestFit:
             before each row, then of all segments; `starts` and `lengths` have each segment's first token and length.
     """
 
-    source: TokenSource
+    source: Documents
     window_tokens: int
     folder: Path
 

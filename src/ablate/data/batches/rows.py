@@ -5,8 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ablate.config.data import Packing
+from ablate.config.data import MixtureConfig
 from ablate.data.batches.best_fit import BestFit
+from ablate.data.tokens.grouped_source import GroupedSource
 from ablate.data.tokens.shards import Shards
 from ablate.data.tokens.token_source import TokenSource
 from ablate.objectives.example import Tokens
@@ -35,12 +36,25 @@ class Rows(Protocol):
         ...
 
 
-def packed_rows(shards: Shards, source: str, packing: Packing, window_tokens: int) -> Rows:
-    """Return a source's train tokens in rows of at most `window_tokens`."""
-    tokens = shards.source(source)
-    if packing == "windows":
+def packed_rows(shards: Shards, source: str, mixture: MixtureConfig, window_tokens: int) -> Rows:
+    """Return a source's train tokens in rows of at most `window_tokens`.
+
+    Raises:
+        UsageError: the mixture packs groups, and the source has none.
+    """
+    tokens, folder = shards.source(source), shards.folder / "packed"
+    if mixture.packing == "windows":
         return Windows(tokens, window_tokens)
-    return BestFit(tokens, window_tokens, shards.folder / "packed" / f"{window_tokens}.{source}")
+    if mixture.packing == "best_fit":
+        return BestFit(tokens, window_tokens, folder / f"{window_tokens}.{source}")
+    grouped = GroupedSource(
+        tokens,
+        shards.group_files(source),
+        int(mixture.leading_end_of_text),
+        shards.tokenizer.special.separator,
+        folder / f"groups.{source}",
+    )
+    return BestFit(grouped, window_tokens, folder / f"groups.{window_tokens}.{source}")
 
 
 @dataclass(frozen=True)

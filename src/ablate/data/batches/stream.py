@@ -43,7 +43,7 @@ class Stream:
         self.mixture = Mixture.of(trial.mixture, trial.data_seed, trial.budget_rows)
         self.sources = self.mixture.sources
         window_tokens, packing = trial.scale.window_tokens, trial.mixture.packing
-        self._rows = [packed_rows(shards, source, packing, window_tokens) for source in self.sources]
+        self._rows = [packed_rows(shards, source, trial.mixture, window_tokens) for source in self.sources]
         for source, rows in zip(self.sources, self._rows, strict=True):
             if rows.count == 0:
                 raise FailureError(

@@ -1,8 +1,9 @@
 """Token shards: a folder of the cache, named by the corpus and the tokenizer that they are made from.
 
 `tokens/<bucket>.<source>.bin`, with `.idx` and `.crc32` (see `token_file`), hold a source's train tokens, in the order
-of the documents' hashes. `held_out/<split>.<source>.parquet` hold its other documents. `tokenizer.json`, `shards.json`
-and the data card `card.md` describe them. `packed/` appears when a trial packs whole documents.
+of the documents' hashes; `.groups` has a hash of each one's group, for `mixture.packing=groups`.
+`held_out/<split>.<source>.parquet` hold its other documents. `tokenizer.json`, `shards.json` and the data card
+`card.md` describe them. `packed/` appears when a trial packs whole documents.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ from ablate.data.tokens.pretokenized import PretokenizedFiles, PretokenizedSourc
 from ablate.data.tokens.token_source import TokenSource
 from ablate.data.tokens.tokenizer import Tokenizer
 from ablate.data.tokens.tokenizing import ShardRecipe, make_tokenizer, stored_tokenizer, tokenize_bucket
-from ablate.errors import FailureError
+from ablate.errors import FailureError, UsageError
 from ablate.files import file_sha256, read_json, write_json
 from ablate.versions import CACHE_FORMAT, CODE_VERSIONS
 
@@ -95,6 +96,15 @@ class Shards:
         files = tuple(TokenFile(Path(path), self.folder / "tokens" / checksums) for path, checksums in stored.files)
         return TokenSource(files, stored.documents, stored.end_of_document)
 
+    def group_files(self, source: str) -> tuple[Path, ...]:
+        """Return the files with each document's group. Raises UsageError for a pre-tokenized source."""
+        if source in self.facts.pretokenized:
+            raise UsageError(
+                f"mixture.packing=groups: the source {source} is pre-tokenized, so its documents have no groups. Type "
+                "mixture.packing=best_fit, or give it as text."
+            )
+        return tuple(sorted((self.folder / "tokens").glob(f"[0-9]*.{source}.groups")))
+
     def counts_V(self, source: str) -> NDArray[np.int64]:
         """Return how often each id occurs in a source's train text, without the ends of documents."""
         total_V = np.zeros(self.config.vocab_size, np.int64)
@@ -119,6 +129,8 @@ def shard_folder(trial: TrialConfig) -> Path:
     recipe = [CACHE_FORMAT, CODE_VERSIONS["data"], corpus, plain(replace(trial.tokenizer, path=None))]
     if not trial.mixture.leading_end_of_text:
         recipe.append("no leading <|endoftext|>")
+    if trial.mixture.packing == "groups":
+        recipe.append("groups")
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(trial.cache_dir) / "shards" / name
 
@@ -152,6 +164,7 @@ def _prepare(trial: TrialConfig, folder: Path, work: Path, progress: Progress) -
         sources,
         trial.tokenizer,
         trial.mixture.leading_end_of_text,
+        trial.mixture.packing == "groups",
     )
     sizes = corpus.statistics.size_bytes
     train_bytes = sum(corpus.statistics.total(sizes, source, "train") for source in sources)
@@ -211,7 +224,8 @@ def _fingerprint(
             lines = (f"{part.sha256} {part.end_of_document}\n" for part in pretokenized[source].parts)
             digest.update("".join(lines).encode())
         for path in sorted((folder / "tokens").glob(f"[0-9]*.{source}.bin")):
-            with path.open("rb") as file:
-                while content := file.read(2**24):
-                    digest.update(content)
+            for part in (path, *path.parent.glob(f"{path.stem}.groups")):
+                with part.open("rb") as file:
+                    while content := file.read(2**24):
+                        digest.update(content)
     return digest.hexdigest()

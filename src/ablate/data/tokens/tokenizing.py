@@ -1,5 +1,6 @@
 """The steps from a corpus to token shards: make the tokenizer, and write the tokens of each range of hashes."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter
 from ablate.config.data import TokenizerConfig
 from ablate.data.corpus.cache import read_checked
 from ablate.data.corpus.corpus import Corpus
-from ablate.data.corpus.document import in_groups, read_documents
+from ablate.data.corpus.document import Document, in_groups, read_documents
 from ablate.data.corpus.preparation_step import Advance
 from ablate.data.corpus.token_file import write_token_file
 from ablate.data.tokens.tokenizer import Tokenizer
@@ -36,6 +37,7 @@ class ShardRecipe:
         sources: their names, sorted.
         tokenizer: its configuration.
         leading_end_of_text: whether `<|endoftext|>` also begins each document.
+        has_groups: whether a hash of each document's group is kept beside the tokens.
     """
 
     corpus: Path
@@ -44,6 +46,7 @@ class ShardRecipe:
     sources: tuple[str, ...]
     tokenizer: TokenizerConfig
     leading_end_of_text: bool
+    has_groups: bool
 
     @property
     def json(self) -> bytes:
@@ -92,6 +95,12 @@ def make_tokenizer(work: Path, folder: Path, number: int, advance: Advance) -> N
     advance(1)
 
 
+def _group_hash(document: Document) -> int:
+    """64 bits of the group's hash; a document without a group is one of its own."""
+    digest = hashlib.sha256(document.group.encode()).hexdigest() if document.group else document.sha256
+    return int(digest[:16], 16)
+
+
 def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> None:
     """Write the train tokens of each source in a range of hashes: `<|endoftext|> text <|endoftext|>` per document.
 
@@ -102,6 +111,7 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
     border = np.array([tokenizer.special.end_of_text], np.int32)
     opening = border if recipe.leading_end_of_text else border[:0]
     corpus = recipe.open_corpus()
+    groups: list[int] = []
     documents, size_bytes, tokens = (Counter[tuple[str, str]]() for _ in range(3))
 
     def encoded(source: str, count_V: NDArray[np.int64]) -> Iterator[Tokens]:
@@ -113,6 +123,7 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
                 documents[key] += 1
                 size_bytes[key] += document_bytes
                 tokens[key] += len(ids)
+                groups.append(_group_hash(document))
                 advance(document_bytes)
                 yield np.concatenate([opening, ids, border])
 
@@ -121,6 +132,9 @@ def tokenize_bucket(work: Path, folder: Path, number: int, advance: Advance) -> 
             count_V = np.zeros(recipe.tokenizer.vocab_size, np.int64)
             write_token_file(folder / f"{source}.bin", encoded(source, count_V), recipe.tokenizer.vocab_size)
             np.save(folder / f"{source}.npy", count_V)
+            if recipe.has_groups:
+                np.array(groups, np.uint64).tofile(folder / f"{source}.groups")
+            groups.clear()
     recipe.open_corpus()
     rows = [[*key, count, size_bytes[key], tokens[key]] for key, count in sorted(documents.items())]
     write_json(folder / "statistics.json", rows)

@@ -1,5 +1,7 @@
 """`data stats`: the contents of a grid's corpora, and how they fill rows."""
 
+from dataclasses import replace
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -34,8 +36,9 @@ def of_grid(grid: Grid, words: list[str], console: Console) -> int:
 def _packing(shards: Shards, trial: TrialConfig) -> CardTable:
     cells = []
     for source in shards.facts.sources:
-        for packing in PACKINGS:
-            rows = packed_rows(shards, source, packing, trial.scale.window_tokens)
+        # Only shards that are made for it have groups.
+        for packing in dict.fromkeys([*PACKINGS[:2], trial.mixture.packing]):
+            rows = packed_rows(shards, source, replace(trial.mixture, packing=packing), trial.scale.window_tokens)
             fractions = (f"{rows.padding_fraction:.2%}", f"{rows.split_fraction:.1%}")
             cells.append((source, packing, f"{rows.count:,}", *fractions))
     columns = ("source", "packing", "rows", "padding", "split documents")
