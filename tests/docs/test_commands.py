@@ -180,7 +180,7 @@ def small(words: list[str], cache: Path) -> list[str]:
         return words
     is_own = any(word.startswith("corpus=") for word in words) or "--config-dir" in words
     given = {word.lstrip("+").partition("=")[0] for word in words}
-    if given & set(SEED_KEYS):
+    if given & {*SEED_KEYS, "hydra.sweeper.tune_replicates"}:
         given |= {"replicates", "max_replicates"}
     if "budget.matched_on" in given:
         # A few steps do not match another counter to 1%.

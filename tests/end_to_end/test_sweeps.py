@@ -83,7 +83,7 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
     [grid] = [json.loads(path.read_text()) for path in (folder / "runs" / "grids").glob("*.json")]
     assert [list(arm["trials"]) for arm in grid["arms"]] == [["1", "2"]] * 2, "seed 0 tuned"
     for arm in grid["arms"]:
-        chosen = grid["tuning"]["arms"][arm["label"]]
+        [chosen] = grid["tuning"]["arms"][arm["label"]]
         best = min((one for one in found[arm["label"]] if one.values), key=lambda one: one.values[0])
         assert chosen["values"] == best.user_attrs["values"]
         assert chosen["score"] == best.values[0]
@@ -94,6 +94,33 @@ def test_each_arm_is_tuned_and_then_compared_under_other_seeds(swept: tuple[Path
     noted = lesson.read_text()
     assert "Tuned by TPE and median pruning on the validation split's bpb_continuation, 3 candidates per arm" in noted
     assert "Whether tuning changed a verdict is unknown" in noted
+
+
+def test_each_seed_is_compared_with_the_values_of_its_own_tuning(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept[0] / "text", tmp_path / "repeated" / "text")).parent
+    words = ["-m", RATE, "objective=causal,mixed", "hydra.sweeper.n_trials=2", "hydra.sweeper.tune_replicates=2"]
+    done = ablate(folder, *words, *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 arms × 2 tunings × 2 candidates of optimizer.learning_rate" in done.stdout
+    found = studies(folder)
+    labels = [f"{arm}, tuning seed {seed}" for arm in ("causal", "mixed") for seed in (0, 1)]
+    assert list(found) == labels
+    for label, trials in found.items():
+        seeds = {record(folder, trial.user_attrs["trial_id"])["semantic"]["init_seed"] for trial in trials}
+        assert seeds == {int(label[-1])}
+    assert found[labels[0]][0].params != found[labels[1]][0].params, "each tuning draws candidates of its own"
+    assert found[labels[0]][0].params == found[labels[2]][0].params, "the arms of one tuning are offered the same"
+    [grid] = [json.loads(path.read_text()) for path in (folder / "runs" / "grids").glob("*.json")]
+    for arm in grid["arms"]:
+        assert list(arm["trials"]) == ["2", "3"], "as many as tunings, and none that tuned"
+        for seed, trial in arm["trials"].items():
+            of_study = found[f"{arm['label']}, tuning seed {int(seed) - 2}"]
+            best = min(of_study, key=lambda one: one.values[0]).user_attrs["values"]["optimizer.learning_rate"]
+            assert record(folder, trial)["semantic"]["optimizer"]["learning_rate"] == best
+            assert record(folder, trial)["options"]["optimizer.learning_rate"] == f"{best:g}"
+    before = attempts(folder)
+    assert ablate(folder, *words, *SMALL).returncode == 0
+    assert attempts(folder) == before, "the same command finds all of it again"
 
 
 def test_tuning_leaves_the_test_split_alone(swept: tuple[Path, str]) -> None:
@@ -235,7 +262,12 @@ WRONG = [
     (["optimizer.learning_rate=interval(-1.0,1.0)"], "optimizer.learning_rate=-1, which hydra.sweeper.space allows:"),
     ([RATE, "hydra.sweeper.metrics=[bpb_full,flops]", "hydra.sweeper.pruner=hyperband"], "prunes by one metric"),
     ([RATE, "hydra.sweeper.samper=gp"], "hydra.sweeper.samper: unknown key. Did you mean hydra.sweeper.sampler?"),
-    ([RATE, "seed=0,1"], "is used for tuning"),
+    ([RATE, "seed=0,1"], "seed=0: 0 is used for tuning"),
+    ([RATE, "seed=2,3", "hydra.sweeper.tune_replicates=3"], "seed=2: 2 is used for tuning"),
+    (
+        [RATE, "replicates=4", "hydra.sweeper.tune_replicates=3"],
+        "each of the lesson's seeds has a tuning of its own, and this command looks at 4 seeds.",
+    ),
     (["sweeps=learning_rate", "optimizer.learning_rate=1e-3"], "nothing is left to tune"),
     (["sweeps=learning_rat"], "sweeps=learning_rat: no such choice. Did you mean learning_rate?"),
     ([RATE, "lesson.baseline=prefix"], "no arm has this label"),

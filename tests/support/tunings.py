@@ -7,6 +7,7 @@ SWEEP: dict[str, Any] = {
     "space": {},
     "metrics": None,
     "tune_seed": 0,
+    "tune_replicates": 1,
     "sampler_seed": 3,
     "sampler": "tpe",
     "samplers": {},

@@ -296,6 +296,25 @@ def test_every_pruner_stops_a_candidate_that_is_far_behind(
     assert [candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2)] == expected
 
 
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        {"kind": "hyperband", "parameters": {"min_resource": 1, "max_resource": 2, "reduction_factor": 2}},
+        {"kind": "wilcoxon", "parameters": {"p_threshold": 0.9, "n_startup_steps": 0}},
+    ],
+    ids=lambda pruner: pruner["kind"],
+)
+@pytest.mark.parametrize(("startup", "expected"), [(2, True), (3, False)])
+def test_nothing_is_pruned_before_some_candidates_were_trained_to_the_end(
+    pruner: dict[str, Any], startup: int, expected: bool, tmp_path: Path
+) -> None:
+    storage = str(tmp_path / "s.journal")
+    study_of_three(storage, pruner | {"parameters": {**pruner["parameters"], "n_startup_trials": startup}})
+    candidate = Candidate(CandidateRef(storage, "s", 2))
+    is_pruned = [candidate.should_prune(step, {"bpb_full": 50.0}) for step in (1, 2)]
+    assert any(is_pruned) is expected
+
+
 def test_no_pruner_and_several_metrics_prune_nothing(tmp_path: Path) -> None:
     study_of_three(str(tmp_path / "none.journal"), {"kind": "none", "parameters": {}})
     assert not Candidate(CandidateRef(str(tmp_path / "none.journal"), "s", 2)).should_prune(2, {"bpb_full": 50.0})

@@ -51,8 +51,8 @@ SUMMARY = TuningSummary(
     tuning_id=TUNING.tuning_id,
     settings=SETTINGS,
     arms={
-        "causal": tuned_arm({"optimizer.learning_rate": 0.004}, 2.01),
-        "mixed": tuned_arm({"optimizer.learning_rate": 0.008, "infill": "psm"}, 2.02),
+        "causal": (tuned_arm({"optimizer.learning_rate": 0.004}, 2.01),),
+        "mixed": (tuned_arm({"optimizer.learning_rate": 0.008, "infill": "psm"}, 2.02),),
     },
 )
 
@@ -76,14 +76,27 @@ def tuned(tmp_path: Path, before: dict[str, float] | None, after: dict[str, floa
 
 def test_a_tuned_lesson_says_that_it_holds_for_the_chosen_values(tmp_path: Path) -> None:
     notes = tuned(tmp_path, None, {"causal": 0.0, "mixed": 0.1})
-    assert any(note.startswith("The verdicts hold for these values: the intervals cover other seeds") for note in notes)
+    [covered] = [note for note in notes if note.startswith("The verdicts hold for these values: the intervals cover")]
+    assert covered.endswith("To have the tuning inside the intervals, type hydra.sweeper.tune_replicates=4.")
     assert not any(note.startswith("Hardly tuned") for note in notes)
+
+
+def test_a_lesson_that_is_tuned_for_each_seed_says_that_its_intervals_cover_that(tmp_path: Path) -> None:
+    results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
+    settings = replace(SETTINGS, tune_replicates=2)
+    other = tuned_arm({"optimizer.learning_rate": 0.002}, 2.03)
+    arms = {label: (arm, other) for label, [arm] in SUMMARY.arms.items()}
+    summary = replace(SUMMARY, settings=settings, arms=arms)
+    how, covered, *_ = tuning_notes(Lesson.of(with_changes(results, tuning=summary)))
+    assert "2 times, with 8 candidates per arm each, under the seeds 0 to 1, which are not used here." in how
+    assert "causal `optimizer.learning_rate=0.004` / `optimizer.learning_rate=0.002` (2.0100 / 2.0300; 10 of 16" in how
+    assert "the intervals cover other seeds of the training and of the tuning" in covered
 
 
 def test_arms_whose_candidates_were_nearly_all_pruned_are_named(tmp_path: Path) -> None:
     results, _ = make_grid(tmp_path, {"causal": 0.0, "mixed": 0.1})
-    pruned = replace(SUMMARY.arms["mixed"], cost=TuningCost(ended=1, pruned=15, failed=0, train_tokens=1e6))
-    summary = replace(SUMMARY, arms={**SUMMARY.arms, "mixed": pruned})
+    pruned = replace(SUMMARY.arms["mixed"][0], cost=TuningCost(ended=1, pruned=15, failed=0, train_tokens=1e6))
+    summary = replace(SUMMARY, arms={**SUMMARY.arms, "mixed": (pruned,)})
     notes = tuning_notes(Lesson.of(with_changes(results, tuning=summary)))
     [note] = [note for note in notes if note.startswith("Hardly tuned")]
     assert "trained to the end: mixed 1 of 16." in note

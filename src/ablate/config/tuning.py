@@ -38,17 +38,19 @@ class TuningConfig:
     """How each arm of a grid is tuned before the arms are compared.
 
     `n_trials` candidates per arm are trained to the end or pruned, with the seed `tune_seed`. They are scored on the
-    validation split by `metrics` (null: the lesson's primary metric). `sampler_seed` seeds the sampler. `samplers` and
-    `pruners` hold the parameters of each, named as in Optuna; `sampler` and `pruner` select one. If `study` is null, an
-    arm's study is named after the space and the arm. If `storage` is null, it is a journal in the ledger. `batch` is
-    the number of candidates that are submitted together to a launcher that accepts no more while they run (null:
-    `hardware.parallel_trials`).
+    validation split by `metrics` (null: the lesson's primary metric). With `tune_replicates` above 1 each arm is tuned
+    that often, under the seeds `tune_seed`, `tune_seed` + 1, …, and each of the lesson's seeds has the values that one
+    of these tunings chose. `sampler_seed` seeds the sampler. `samplers` and `pruners` hold the parameters of each,
+    named as in Optuna; `sampler` and `pruner` select one. If `study` is null, an arm's study is named after the space
+    and the arm. If `storage` is null, it is a journal in the ledger. `batch` is the number of candidates that are
+    submitted together to a launcher that accepts no more while they run (null: `hardware.parallel_trials`).
     """
 
     n_trials: Count
     space: dict[Name, DimensionConfig]
     metrics: Annotated[tuple[Name, ...], Field(min_length=1)] | None
     tune_seed: Seed
+    tune_replicates: Count
     sampler_seed: Seed
     sampler: SamplerName
     samplers: dict[SamplerName, dict[str, Any]]
@@ -57,3 +59,8 @@ class TuningConfig:
     study: Annotated[str, Field(pattern="^[A-Za-z0-9_.-]+$")] | None
     storage: Name | None
     batch: Count | None
+
+    @property
+    def tune_seeds(self) -> range:
+        """The seed of each tuning's candidates."""
+        return range(self.tune_seed, self.tune_seed + self.tune_replicates)

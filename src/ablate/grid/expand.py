@@ -74,11 +74,20 @@ class Arm:
 
 @dataclass(frozen=True)
 class Expanded:
-    """A command's arms, the seeds of each arm, and the number of seeds at each look."""
+    """A command's arms, the seeds of each arm, and the number of seeds at each look.
+
+    Attributes:
+        tuned: label → the arm under each seed, where it was tuned for each seed.
+    """
 
     arms: tuple[Arm, ...]
     seeds: tuple[Seeds, ...]
     looks: tuple[int, ...]
+    tuned: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict)
+
+    def variants(self, arm: Arm) -> tuple[Arm, ...]:
+        """Return the arm under each seed; one that is the same under all seeds is there once."""
+        return self.tuned.get(arm.label, (arm,))
 
     @property
     def runs_dir(self) -> Path:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, cycle
 from pathlib import Path
 
 from ablate.config.parse import trial_to_container
@@ -81,13 +82,16 @@ class Grid:
         cells = []
         suites: dict[str, dict[str, str]] = {}
         # All of them, before the first corpus is read.
-        for arm in expanded.arms:
+        for arm in chain.from_iterable(map(expanded.variants, expanded.arms)):
             check(arm.composed.trial)
             check_init_from(arm.composed.trial, runs_dir)
         for arm in expanded.arms:
-            trial = resolver(arm.composed.trial)
-            suites[arm.label] = suite_ids(trial)
-            of_arm = [Cell(arm, seeds, seeded := seeds.on(trial), trial_id(seeded)) for seeds in expanded.seeds]
+            variants = [(variant, resolver(variant.composed.trial)) for variant in expanded.variants(arm)]
+            suites[arm.label] = suite_ids(variants[0][1])
+            of_arm = [
+                Cell(variant, seeds, seeded := seeds.on(trial), trial_id(seeded))
+                for (variant, trial), seeds in zip(cycle(variants), expanded.seeds, strict=False)
+            ]
             if len({cell.trial_id for cell in of_arm}) < len(of_arm):
                 raise UsageError(
                     f"The seeds {', '.join(map(str, expanded.seeds))} make one trial of the arm {arm.label}: with "
@@ -151,6 +155,12 @@ class Grid:
             first = owner.setdefault(cell.trial_id, label)
             if first != label:
                 same_as[label] = first
+        # Arms that are tuned for each seed may share the trials of some seeds alone.
+        same_as = {
+            label: first
+            for label, first in same_as.items()
+            if trials[label].items() <= trials[first].items() or trials[label].items() >= trials[first].items()
+        }
         return tuple(
             ArmRecord(label, cell.arm.options, _tasks(cell.trial), trials[label], same_as.get(label))
             for label, cell in first_cells.items()

@@ -8,6 +8,11 @@ from ablate.records.provenance import Provenance
 from ablate.records.schema import Extensible
 
 
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return key → value as text."""
+    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+
+
 @dataclass(frozen=True)
 class CandidateRef:
     """A trial of a study.
@@ -30,7 +35,9 @@ class TuningSettings:
     Attributes:
         space: by key, the dimension as configured.
         metrics: what candidates are compared by.
-        n_trials: how many candidates of each arm are to end.
+        n_trials: how many candidates of each study are to end.
+        tune_seed: the seed of the candidates.
+        tune_replicates: how often each arm is tuned, under consecutive seeds from `tune_seed` on.
     """
 
     space: Mapping[str, Any]
@@ -39,11 +46,12 @@ class TuningSettings:
     sampler: str
     pruner: str
     tune_seed: int
+    tune_replicates: int = 1
 
 
 @dataclass(frozen=True)
 class StudyOfArm:
-    """An arm and the name of its study."""
+    """A tuning of an arm: its label, which names the seed where the arm is tuned several times, and its study."""
 
     label: str
     options: Mapping[str, str]
@@ -99,8 +107,12 @@ class TunedArm:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningSummary:
-    """How the arms of a grid were tuned, by label."""
+    """How the arms of a grid were tuned.
+
+    Attributes:
+        arms: by label, the arm's tunings: one for all seeds of the grid, or one for each seed, in their order.
+    """
 
     tuning_id: str
     settings: TuningSettings
-    arms: Mapping[str, TunedArm]
+    arms: Mapping[str, tuple[TunedArm, ...]]

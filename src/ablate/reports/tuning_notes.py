@@ -1,12 +1,13 @@
 """The sentences of a lesson about how its arms were tuned, and whether tuning changed a verdict."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ablate.lessons.comparable import IncomparableError
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.records.grid import ArmRecord
-from ablate.records.tuning import TunedArm, TuningSummary
+from ablate.records.tuning import TunedArm, TuningSummary, texts
 from ablate.reports.wording import counts
 
 SAMPLERS = {
@@ -28,26 +29,38 @@ def tuning_notes(lesson: Lesson) -> list[str]:
     tuning = lesson.results.grid.tuning
     if tuning is None:
         return []
-    settings = tuning.settings
+    return [*_how_tuned(tuning), *_hardly_tuned(tuning), *_comparison_with_untuned(lesson)]
+
+
+def _how_tuned(tuning: TuningSummary) -> list[str]:
+    """How the values were chosen, and what the intervals cover."""
+    settings, tunings = tuning.settings, tuning.settings.tune_replicates
     pruning = "" if settings.pruner == "none" else f" and {settings.pruner} pruning"
-    best = "; ".join(_best(label, arm) for label, arm in tuning.arms.items() if arm.values)
+    best = "; ".join(_best(label, arms) for label, arms in tuning.arms.items() if arms[0].values)
+    head = f"Tuned by {SAMPLERS[settings.sampler]}{pruning} on the validation split's {settings.metrics[0]}, "
+    if tunings > 1:
+        return [
+            f"{head}{tunings} times, with {settings.n_trials} candidates per arm each, under the seeds "
+            f"{settings.tune_seed} to {settings.tune_seed + tunings - 1}, which are not used here. Best: {best}.",
+            "Each seed here has the values of a tuning of its own, so the intervals cover other seeds of the training "
+            "and of the tuning. The verdicts hold for arms that are tuned in this way, not for single values.",
+        ]
     return [
-        f"Tuned by {SAMPLERS[settings.sampler]}{pruning} on the validation split's {settings.metrics[0]}, "
-        f"{settings.n_trials} candidates per arm with seed {settings.tune_seed}, which is not used here. Best: {best}.",
+        f"{head}{settings.n_trials} candidates per arm with seed {settings.tune_seed}, which is not used here. "
+        f"Best: {best}.",
         "The verdicts hold for these values: the intervals cover other seeds of the training, not of the tuning. "
-        f"Another tuning (e.g. hydra.sweeper.tune_seed={settings.tune_seed + 1000}) may choose other values, and arms "
-        "with the same response to them may differ by what each was given.",
-        *_hardly_tuned(tuning),
-        *_comparison_with_untuned(lesson),
+        "Another tuning may choose other values, and arms with the same response to them may differ by what each was "
+        "given. To have the tuning inside the intervals, type hydra.sweeper.tune_replicates=4.",
     ]
 
 
 def _hardly_tuned(tuning: TuningSummary) -> list[str]:
     """The arms of which pruning left next to no candidate to choose from."""
+    fewest = {label: min(arms, key=lambda arm: arm.cost.ended).cost for label, arms in tuning.arms.items()}
     few = {
-        label: f"{arm.cost.ended} of {arm.cost.ended + arm.cost.pruned}"
-        for label, arm in tuning.arms.items()
-        if arm.cost.pruned and arm.cost.ended < MIN_ENDED
+        label: f"{cost.ended} of {cost.ended + cost.pruned}"
+        for label, cost in fewest.items()
+        if cost.pruned and cost.ended < MIN_ENDED
     }
     if not few:
         return []
@@ -57,21 +70,20 @@ def _hardly_tuned(tuning: TuningSummary) -> list[str]:
     ]
 
 
-def _best(label: str, arm: TunedArm) -> str:
-    values = ", ".join(
-        f"`{key}={value:g}`" if isinstance(value, float) else f"`{key}={value}`" for key, value in arm.values.items()
-    )
-    cost = arm.cost
+def _best(label: str, arms: Sequence[TunedArm]) -> str:
+    values = " / ".join(", ".join(f"`{key}={text}`" for key, text in texts(arm.values).items()) for arm in arms)
+    scores = " / ".join(f"{arm.score:.4f}" for arm in arms)
+    ended, pruned = (sum(getattr(arm.cost, name) for arm in arms) for name in ("ended", "pruned"))
     return (
-        f"{label} {values} ({arm.score:.4f}; {cost.ended} of {cost.ended + cost.pruned} candidates trained to the end, "
-        f"{cost.train_tokens / 1e6:.3g}M tokens)"
+        f"{label} {values} ({scores}; {ended} of {ended + pruned} candidates trained to the end, "
+        f"{sum(arm.cost.train_tokens for arm in arms) / 1e6:.3g}M tokens)"
     )
 
 
 def untuned(results: GridResults) -> GridResults | None:
     """The newest grid of the same arms without tuning, scored in the same way; None where there is none."""
     assert results.grid.tuning is not None
-    untuned_arms = {label: arm.untuned for label, arm in results.grid.tuning.arms.items()}
+    untuned_arms = {label: arms[0].untuned for label, arms in results.grid.tuning.arms.items()}
     for grid in results.logs.grids():
         if grid.suites == results.grid.suites and grid.tuning is None:
             candidate = GridResults(results.logs, grid)

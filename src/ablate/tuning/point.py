@@ -19,6 +19,7 @@ from ablate.grid.declaration import check_metric
 from ablate.grid.expand import Arm, Seeds
 from ablate.grid.resolve import Resolver
 from ablate.identity import trial_id
+from ablate.records.tuning import texts
 from ablate.tuning.space import MISSING, Dimension, Lookup, Space, check_key
 from ablate.tuning.study import COUNTED
 
@@ -42,15 +43,14 @@ class Point:
         """The id of the trial."""
         return trial_id(self.trial)
 
+    def under(self, seeds: Seeds) -> "Point":
+        """Return the point under other seeds."""
+        return replace(self, trial=seeds.on(self.trial))
+
     @property
     def options(self) -> dict[str, str]:
         """The arm's options, the values and the seed, as text."""
         return {**self.arm.options, **texts(self.values), "seed": str(self.trial.init_seed)}
-
-
-def texts(values: Mapping[str, Value]) -> dict[str, str]:
-    """Return key → value as text."""
-    return {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
 
 
 def shown(values: Mapping[str, Value]) -> str:

@@ -19,12 +19,11 @@ from ablate.records.ledger import Ledger
 from ablate.records.metrics import last_metrics
 from ablate.records.optuna.storage import open_storage, storage_errors
 from ablate.records.optuna.studies import first_ended, studies_of
-from ablate.records.tuning import TuningCost
+from ablate.records.tuning import TuningCost, texts
 from ablate.scheduling.launcher import Launcher
 from ablate.scheduling.processes import start_server
 from ablate.scheduling.report import report_unfinished
 from ablate.scheduling.scheduler import Scheduler
-from ablate.tuning.point import texts
 from ablate.tuning.source import TuningSource
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Tuning
@@ -57,7 +56,14 @@ def run(tuning: Tuning, launcher: Launcher, run_grid: Callable[[Grid], int], con
     _show_plan(tuning, {label: study.ended for label, study in studies.items()}, console)
     if not all(study.is_spent and not study.trials(TrialState.RUNNING) for study in studies.values()):
         start_server("optuna")
-        prepare_data([point.trial for points in tuning.corners.values() for point in points], console)
+        prepare_data(
+            [
+                point.under(search.seeds).trial
+                for search in tuning.searches.values()
+                for point in tuning.corners[search.arm.label]
+            ],
+            console,
+        )
         with owner(tuning.ledger) as name, storage_errors(tuning.storage):
             source = TuningSource(tuning, studies, name, console)
             Scheduler(launcher, console).run(source)
@@ -132,10 +138,12 @@ def owner(ledger: Ledger) -> Iterator[str]:
 
 def _show_plan(tuning: Tuning, ended: Mapping[str, int], console: Console) -> None:
     left = sum(max(0, tuning.n_trials - count) for count in ended.values())
+    repeats = tuning.config.tune_replicates
+    tunings = f"{counted(repeats, 'tuning')} × " if repeats > 1 else ""
     say(
         console,
-        f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(ended), 'arm')} × {counted(tuning.n_trials, 'candidate')} "
-        "of "
+        f"[bold]Tuning {tuning.tuning_id}[/]: {counted(len(tuning.expanded.arms), 'arm')} × {tunings}"
+        f"{counted(tuning.n_trials, 'candidate')} of "
         f"{escape(', '.join(dimension.key for dimension in tuning.space.dimensions))} by "
         f"{escape(', '.join(tuning.metrics))} on the validation split, {left} to come. "
         f"Ledger: {escape(str(tuning.ledger.runs_dir))}",

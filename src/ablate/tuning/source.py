@@ -23,11 +23,11 @@ from ablate.records.lease import LockedError, live_holder
 from ablate.records.ledger import Ledger
 from ablate.records.metrics import read_validation
 from ablate.records.trial import Scores, Status, TrialRecord, ValidationSeries
-from ablate.records.tuning import CandidateRef
+from ablate.records.tuning import CandidateRef, texts
 from ablate.scheduling.job import Job, Resources
 from ablate.scheduling.reconcile import is_validated, reconcile
 from ablate.scheduling.source import IsTaken
-from ablate.tuning.point import Point, shown, texts
+from ablate.tuning.point import Point, shown
 from ablate.tuning.study import ArmStudy
 from ablate.tuning.tuning import Tuning
 
@@ -74,7 +74,7 @@ class TuningSource:
     """Offers candidates until every study has as many as it needs; see `TrialSource`.
 
     Args:
-        studies: by the arm's label.
+        studies: by the label of the tuning.
         owner: the name under which this command holds its lease.
 
     Attributes:
@@ -138,11 +138,10 @@ class TuningSource:
 
     def _candidate(self, label: str, study: ArmStudy, trial: optuna.Trial) -> OpenCandidate | None:
         """Draw a study's trial, as far as it is not drawn yet. None if it cannot be run."""
-        [arm] = [arm for arm in self._tuning.expanded.arms if arm.label == label]
-        points = self._tuning.points
-        values = self._tuning.space.suggest(trial, points.lookup(arm))
+        search, points = self._tuning.searches[label], self._tuning.points
+        values = self._tuning.space.suggest(trial, points.lookup(search.arm))
         try:
-            point = points.make(arm, values)
+            point = points.make(search.arm, values).under(search.seeds)
         except UsageError as error:
             self._console.print(f"{label} with {shown(values)} is invalid: {error}", markup=False, soft_wrap=True)
             study.refuse(trial, str(error))

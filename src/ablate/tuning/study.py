@@ -60,15 +60,22 @@ def directions(names: tuple[str, ...]) -> list[StudyDirection]:
     ]
 
 
-def make_sampler(config: TuningConfig, space: Space) -> BaseSampler:
-    """Return a sampler that suggests the same candidates however often it is restarted. Raises UsageError."""
+def make_sampler(config: TuningConfig, space: Space, number: int = 0) -> BaseSampler:
+    """Return a sampler that suggests the same candidates however often it is restarted. Raises UsageError.
+
+    Args:
+        config: names the sampler, its parameters and its seed.
+        space: what it samples from.
+        number: of the tuning; each draws other candidates.
+    """
+    seed = config.sampler_seed + number
     parameters = dict(config.samplers.get(config.sampler, {}))
     if config.sampler == "grid":
-        return SAMPLERS["grid"](_grid(space, parameters), seed=config.sampler_seed)
+        return SAMPLERS["grid"](_grid(space, parameters), seed=seed)
     make = _checked("sampler", config.sampler, SAMPLERS[config.sampler], parameters)
     # Raises an error about its parameters before the first trial.
-    make(seed=config.sampler_seed)
-    return KeyedSampler(lambda seed: make(seed=seed), config.sampler_seed)
+    make(seed=seed)
+    return KeyedSampler(lambda seed: make(seed=seed), seed)
 
 
 def grid_size(config: TuningConfig, space: Space) -> int | None:

@@ -18,7 +18,8 @@ from ablate.config.registry import plugin_packages
 from ablate.config.tuning import DimensionConfig, TuningConfig, Value
 from ablate.errors import UsageError
 from ablate.evaluation.suite import validation_id
-from ablate.grid.expand import Arm, Expanded, Seeds, expand
+from ablate.grid.axis import SEED_KEYS
+from ablate.grid.expand import Expanded, Seeds, expand
 from ablate.grid.grid import Grid
 from ablate.grid.resolve import Resolver
 from ablate.identity import digest12, semantic
@@ -29,6 +30,7 @@ from ablate.records.provenance import provenance
 from ablate.records.schema import write
 from ablate.records.tuning import StudyOfArm, TunedArm, TuningCost, TuningRecord, TuningSettings, TuningSummary
 from ablate.tuning.point import Point, PointFactory, check_tunable, checked_corners
+from ablate.tuning.search import Search
 from ablate.tuning.space import Space, dimension_of
 from ablate.tuning.study import ArmStudy, checked_metrics, checked_pruner, grid_size, make_sampler
 
@@ -46,7 +48,7 @@ class Tuning:
         metrics: what candidates are compared by.
         expanded: the arms, and the seeds of the lesson.
         points: composes the trials of points.
-        corners: arm's label → points at the corners of its space.
+        corners: arm's label → points at the corners of its space, under the first tuning seed.
         ledger: has the trials and the record.
         storage: of the studies.
         pruner: as studies store it.
@@ -97,11 +99,11 @@ class Tuning:
         """
         config = tuning_from_container(container)
         arguments, space = _tuned_space(loader, arguments, config)
-        first_seed = config.tune_seed + 1
+        first_seed = config.tune_seeds.stop
         expanded = expand(
             loader, master, arguments, is_grid=True, exclude=exclude, zips=zips, first_seed=first_seed, say=say
         )
-        _check_seeds(expanded, config.tune_seed)
+        _check_seeds(expanded, config)
         grid = expanded.arms[0].composed.grid
         metrics = checked_metrics(config.metrics or (grid.lesson.primary_metric,), config.pruner)
         resolver = Resolver(expanded.runs_dir, say, reads_corpus=reads_corpus)
@@ -120,18 +122,32 @@ class Tuning:
         return tuning
 
     @cached_property
+    def searches(self) -> dict[str, Search]:
+        """Label → tuning of an arm: one per arm, or one per arm and tuning seed."""
+        seeds = self.config.tune_seeds
+        searches = [
+            Search(arm, number, seed, is_repeated=len(seeds) > 1)
+            for arm in self.expanded.arms
+            for number, seed in enumerate(seeds)
+        ]
+        return {search.label: search for search in searches}
+
+    @cached_property
     def names(self) -> dict[str, str]:
-        """Arm's label → name of its study."""
-        return {arm.label: self._name(arm) for arm in self.expanded.arms}
+        """Label of a tuning of an arm → name of its study."""
+        return {label: self._name(search) for label, search in self.searches.items()}
 
-    def _name(self, arm: Arm) -> str:
+    def _name(self, search: Search) -> str:
+        arm = search.arm
         if self.config.study is not None:
-            return self.config.study if len(self.expanded.arms) == 1 else f"{self.config.study}/{arm.values}"
-        return f"{arm.choices.get('sweeps', 'sweep')}/{arm.values}/{digest12(self._about(arm))}"
+            several_arms, several_seeds = len(self.expanded.arms) > 1, search.is_repeated
+            parts = [self.config.study, *[arm.values] * several_arms, *[str(search.seed)] * several_seeds]
+            return "/".join(parts)
+        return f"{arm.choices.get('sweeps', 'sweep')}/{arm.values}/{digest12(self._about(search))}"
 
-    def _about(self, arm: Arm) -> dict[str, Any]:
-        """What defines an arm's study."""
-        first, *_ = self.corners[arm.label]
+    def _about(self, search: Search) -> dict[str, Any]:
+        """What defines the study of an arm's tuning."""
+        first = self.sample(search)
         return {
             "space": self._space(),
             "metrics": list(self.metrics),
@@ -140,6 +156,10 @@ class Tuning:
             "validation": [validation_id(first.trial), first.trial.evaluation.val_evaluations],
         }
 
+    def sample(self, search: Search) -> Point:
+        """Return a candidate that may be one of this tuning's."""
+        return self.corners[search.arm.label][0].under(search.seeds)
+
     @property
     def tuning_id(self) -> str:
         """A digest of the studies: the same command gives the same id."""
@@ -147,17 +167,18 @@ class Tuning:
 
     @property
     def n_trials(self) -> int:
-        """The number of candidates per arm."""
+        """The number of candidates of each study."""
         return min(self.config.n_trials, grid_size(self.config, self.space) or self.config.n_trials)
 
     def studies(self, storage: BaseStorage) -> dict[str, ArmStudy]:
-        """Open or create each arm's study. Raises UsageError and LedgerError like `ArmStudy.open`."""
+        """Open or create the study of each tuning. Raises UsageError and LedgerError like `ArmStudy.open`."""
         studies = {}
         with storage_errors(self.storage):
-            for arm in self.expanded.arms:
-                about = {**self._about(arm), "pruner": self.pruner}
-                sampler = make_sampler(self.config, self.space)
-                studies[arm.label] = ArmStudy.open(storage, self.names[arm.label], sampler, about, self.n_trials)
+            for label, search in self.searches.items():
+                about = {**self._about(search), "pruner": self.pruner}
+                # Other candidates under each tuning seed, the same ones for all arms.
+                sampler = make_sampler(self.config, self.space, search.number)
+                studies[label] = ArmStudy.open(storage, self.names[label], sampler, about, self.n_trials)
         return studies
 
     def record(self) -> None:
@@ -172,7 +193,9 @@ class Tuning:
             # Null moves with the ledger.
             storage=None if self.config.storage is None else self.storage,
             settings=self._settings(),
-            arms=tuple(StudyOfArm(arm.label, arm.options, self.names[arm.label]) for arm in self.expanded.arms),
+            arms=tuple(
+                StudyOfArm(label, search.arm.options, self.names[label]) for label, search in self.searches.items()
+            ),
             created_at=created_at,
             provenance=provenance(Path(__file__), self.ledger.runs_dir / "diffs", plugin_packages()),
         )
@@ -189,45 +212,53 @@ class Tuning:
             sampler=self.config.sampler,
             pruner=self.config.pruner,
             tune_seed=self.config.tune_seed,
+            tune_replicates=self.config.tune_replicates,
         )
 
     def tuned_grid(self, best: Mapping[str, FrozenTrial], costs: Mapping[str, TuningCost]) -> Grid:
         """Return the grid of the tuned arms, with seeds that were not used for tuning.
 
         Args:
-            best: arm's label → best trial of its study.
-            costs: arm's label → cost of its tuning, for the grid's record.
+            best: label of a tuning → best trial of its study.
+            costs: label of a tuning → its cost, for the grid's record.
 
         Raises:
             UsageError: the tuned arms can't be compared.
         """
-        values = {label: trial.user_attrs["values"] for label, trial in best.items()}
-        untuned = {arm.label: self.points.make(arm, {}) for arm in self.expanded.arms}
-        arms = {
-            label: TunedArm(
-                study=self.names[label],
-                number=trial.number,
-                trial_id=trial.user_attrs["trial_id"],
-                values=values[label],
-                score=trial.values[0],
-                cost=costs[label],
-                untuned={**semantic(untuned[label].trial), "init_seed": None, "data_seed": None},
+        arms: dict[str, tuple[TunedArm, ...]] = {}
+        for arm in self.expanded.arms:
+            untuned = {**semantic(self.points.make(arm, {}).trial), "init_seed": None, "data_seed": None}
+            arms[arm.label] = tuple(
+                TunedArm(
+                    study=self.names[label],
+                    number=trial.number,
+                    trial_id=trial.user_attrs["trial_id"],
+                    values=trial.user_attrs["values"],
+                    score=trial.values[0],
+                    cost=costs[label],
+                    untuned=untuned,
+                )
+                for label, trial in best.items()
+                if self.searches[label].arm is arm
             )
-            for label, trial in best.items()
-        }
+        values = {label: [tuned.values for tuned in of_arm] for label, of_arm in arms.items()}
         return self._plan(values, TuningSummary(tuning_id=self.tuning_id, settings=self._settings(), arms=arms))
 
     def untuned_grid(self) -> Grid:
         """Return the grid with each arm at the first corner of its space. Raises UsageError like `tuned_grid`."""
-        return self._plan({label: point.values for label, [point, *_] in self.corners.items()}, None)
+        return self._plan({label: [point.values] for label, [point, *_] in self.corners.items()}, None)
 
-    def _plan(self, values: Mapping[str, Mapping[str, Value]], tuning: TuningSummary | None) -> Grid:
-        arms = tuple(self.points.tuned(arm, values[arm.label]) for arm in self.expanded.arms)
-        return Grid.of(replace(self.expanded, arms=arms), self.command, self.resolver, tuning=tuning)
+    def _plan(self, values: Mapping[str, Sequence[Mapping[str, Value]]], tuning: TuningSummary | None) -> Grid:
+        tuned = {
+            arm.label: tuple(self.points.tuned(arm, of_seed) for of_seed in values[arm.label])
+            for arm in self.expanded.arms
+        }
+        arms = tuple(first for first, *_ in tuned.values())
+        return Grid.of(replace(self.expanded, arms=arms, tuned=tuned), self.command, self.resolver, tuning=tuning)
 
 
 def _tuned_space(loader: ConfigLoader, arguments: list[str], config: TuningConfig) -> tuple[list[str], Space]:
-    """The command's arguments without intervals, and the space of what they leave open. Raises UsageError."""
+    """The arguments without intervals, with a seed per tuning, and the space of what is open. Raises UsageError."""
     arguments, intervals = _intervals(loader, arguments)
     set_keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
     space = Space.of({**config.space, **intervals}).without(set_keys)
@@ -236,17 +267,30 @@ def _tuned_space(loader: ConfigLoader, arguments: list[str], config: TuningConfi
             f"hydra.sweeper.space: nothing is left to tune, because the command sets {', '.join(config.space)}. "
             "Leave that out, or leave sweeps out."
         )
-    return arguments, space
+    return _with_replicates(arguments, config.tune_replicates), space
 
 
-def _check_seeds(expanded: Expanded, tune_seed: int) -> None:
-    """Reject the seed that tunes among those of the lesson. Raises UsageError."""
+def _with_replicates(arguments: list[str], tunings: int) -> list[str]:
+    """The arguments with a seed for each of several tunings, where the command sets no seeds."""
+    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    is_set = not keys.isdisjoint({"replicates", *SEED_KEYS})
+    return arguments if tunings == 1 or is_set else [*arguments, f"replicates={tunings}"]
+
+
+def _check_seeds(expanded: Expanded, config: TuningConfig) -> None:
+    """Reject seeds that tune among those of the lesson, and seeds without a tuning of their own. Raises UsageError."""
     for seeds in expanded.seeds:
-        if tune_seed in (seeds.init_seed, seeds.data_seed):
+        if used := {seeds.init_seed, seeds.data_seed}.intersection(config.tune_seeds):
             raise UsageError(
-                f"seed={seeds}: is used for tuning, so scores on it are selection-biased. Leave it out, or change "
-                f"hydra.sweeper.tune_seed (it is {tune_seed})."
+                f"seed={seeds}: {min(used)} is used for tuning, so scores on it are selection-biased. Leave it out, or "
+                f"change hydra.sweeper.tune_seed (it is {config.tune_seed})."
             )
+    if config.tune_replicates > 1 and expanded.looks != (config.tune_replicates,):
+        raise UsageError(
+            f"hydra.sweeper.tune_replicates={config.tune_replicates}: each of the lesson's seeds has a tuning of its "
+            f"own, and this command looks at {' and '.join(map(str, expanded.looks))} seeds. Leave replicates, "
+            "max_replicates and seed out, or give as many seeds as tunings."
+        )
 
 
 def _intervals(loader: ConfigLoader, arguments: list[str]) -> tuple[list[str], dict[str, DimensionConfig]]:

@@ -81,7 +81,7 @@ def of_tuning(tuning: "Tuning", names: list[str], launcher: Launcher, console: C
     left = {label: max(0, tuning.n_trials - ended) for label, ended in ended_candidates(tuning).items()}
     is_tuned = not any(left.values()) and len(tuning.metrics) == 1
     grid = recorded_grid(tuning) if is_tuned else tuning.untuned_grid()
-    candidates = {label: [tuning.corners[label][0].trial] * count for label, count in left.items()}
+    candidates = {label: [tuning.sample(tuning.searches[label]).trial] * count for label, count in left.items()}
     return _plan(grid, candidates, names, launcher, console)
 
 

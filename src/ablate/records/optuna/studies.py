@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -58,6 +58,44 @@ class CountedGridSampler(GridSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Do nothing."""
+
+
+def _count_trained(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+class HyperbandPruner(optuna.pruners.HyperbandPruner):
+    """Optuna's Hyperband after `n_startup_trials` candidates that are trained to the end, as its median pruner has.
+
+    Without them a study whose first candidate is good prunes nearly all others at their first rung.
+    """
+
+    def __init__(
+        self,
+        min_resource: int = 1,
+        max_resource: str | int = "auto",
+        reduction_factor: int = 3,
+        bootstrap_count: int = 0,
+        n_startup_trials: int = 0,
+    ) -> None:
+        super().__init__(min_resource, max_resource, reduction_factor, bootstrap_count)
+        self._n_startup_trials = n_startup_trials
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """See `BasePruner`. Optuna's is always asked, because it counts the trials at each rung."""
+        return super().prune(study, trial) and _count_trained(study) >= self._n_startup_trials
+
+
+class WilcoxonPruner(optuna.pruners.WilcoxonPruner):
+    """Optuna's Wilcoxon pruner after `n_startup_trials` candidates that are trained to the end."""
+
+    def __init__(self, *, p_threshold: float = 0.1, n_startup_steps: int = 2, n_startup_trials: int = 0) -> None:
+        super().__init__(p_threshold=p_threshold, n_startup_steps=n_startup_steps)
+        self._n_startup_trials = n_startup_trials
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """See `BasePruner`."""
+        return super().prune(study, trial) and _count_trained(study) >= self._n_startup_trials
 
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
