@@ -1,6 +1,6 @@
 """Measure lessons' error rates, power and trials on simulated grids (docs/statistics.md).
 
-    python bench/calibration.py [--grids 2000] [--power | --trials]
+    python bench/calibration.py [--grids 2000] [--power | --trials] [--seeds 3] [--noise "normal, equal"]
 
 As in a command, a comparison that is decided at a look keeps its verdict, and the others get more seeds until no look
 is left. A grid is wrong if any of its comparisons is. Critical values and standard errors are computed as in lessons,
@@ -9,7 +9,7 @@ Shapes: `N` grids, `C` comparisons, `A` arms, `S` seeds.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 
@@ -276,11 +276,13 @@ def _check(
         assert np.allclose(lows, ended.low_NC[grid])
 
 
-def calibration(count: int) -> Iterator[dict[str, object]]:
+def calibration(count: int, shown_looks: Sequence[str], noises: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yield the worst false verdicts and coverage over all designs, by noise and looks."""
-    for name, world in WORLDS.items():
+    for name in noises:
+        world = WORLDS[name]
         row: dict[str, object] = {"noise": name}
-        for shown, looks in LOOKS.items():
+        for shown in shown_looks:
+            looks = LOOKS[shown]
             cells = [_error_rates(world, *design, looks, count) for design in DESIGNS.values()]
             different, equivalent, uncovered = (max(rates) for rates in zip(*cells, strict=True))
             row[f"{shown} seeds"] = f"{100 * different:.1f} / {100 * equivalent:.1f} / {100 * (1 - uncovered):.1f}"
@@ -306,12 +308,13 @@ def _error_rates(
     return rates[0], rates[1], rates[2]
 
 
-def power(count: int) -> Iterator[dict[str, object]]:
+def power(count: int, shown_looks: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yield the fraction of grids in which one of two comparisons is better or worse, by the true difference."""
     arms, contrasts = DESIGNS["3 arms"]
     for effect in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0):
         row: dict[str, object] = {"effect / noise": effect}
-        for shown, looks in LOOKS.items():
+        for shown in shown_looks:
+            looks = LOOKS[shown]
             ended = run_grids(WORLDS["normal, equal"], arms, contrasts, looks, np.array([0.0, effect, effect]), count)
             significant = (ended.low_NC[:, 0] > 0) | (ended.high_NC[:, 0] < 0)
             row[f"{shown} seeds"] = f"{significant.mean():.1%}"
@@ -351,8 +354,17 @@ def main() -> None:
     parser.add_argument("--grids", type=int, default=2000, help="simulated grids per cell")
     parser.add_argument("--power", action="store_true", help="power curves in place of the calibration")
     parser.add_argument("--trials", action="store_true", help="trials until all verdicts in place of the calibration")
+    parser.add_argument("--seeds", choices=list(LOOKS), nargs="+", default=list(LOOKS), help="columns")
+    parser.add_argument(
+        "--noise", choices=list(WORLDS), nargs="+", default=list(WORLDS), help="rows of the calibration"
+    )
     arguments = parser.parse_args()
-    rows = (power if arguments.power else trials if arguments.trials else calibration)(arguments.grids)
+    if arguments.power:
+        rows = power(arguments.grids, arguments.seeds)
+    elif arguments.trials:
+        rows = trials(arguments.grids)
+    else:
+        rows = calibration(arguments.grids, arguments.seeds, arguments.noise)
     for number, row in enumerate(rows):
         if number == 0:
             print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))

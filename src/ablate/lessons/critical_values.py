@@ -8,6 +8,7 @@ Shapes: `N` draws, `L` looks, `C` contrasts, `A` arms, `S` seeds.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ POWER = 0.8
 SHARED_DEGREES = 3
 # The critical values hold for equally noisy arms, and where any one arm is this many times as noisy.
 NOISIER = 3.0
+# With so few seeds they also hold where it is this many times as noisy, which is the least favourable there: that arm
+# determines the variance of its comparisons, so the others tell nothing about it. Arms that nearly equal the baseline
+# leave the remaining one alone in the same way. With more seeds this hardly adds to the error (docs/statistics.md).
+FEW_SEEDS, MUCH_NOISIER = 3, 10.0
 # The number of draws is limited by the numbers that they take. Planning takes fewer.
 MAX_NUMBERS, MIN_DRAWS, MAX_DRAWS = 20_000_000, 5_000, 100_000
 ROUGH_DIVISOR = 10
@@ -105,11 +110,12 @@ def critical_values(
     sizes_C = np.sqrt((weights_CA**2).sum(axis=1))
     numbers = weights_CA.shape[1] * looks[-1]
     draws = int(np.clip(MAX_NUMBERS // numbers, MIN_DRAWS, MAX_DRAWS)) // (ROUGH_DIVISOR if is_rough else 1)
-    simulations = [_simulate(weights_CA, sizes_C, looks, noise_A, draws) for noise_A in _noises(weights_CA)]
+    noises = list(_noises(weights_CA, looks[0]))
+    simulations = [_simulate(weights_CA, sizes_C, looks, noise_A, draws) for noise_A in noises]
     _, widest_NL2 = simulations[0]
     two_sided = _spend([largest_NL3[..., :1] for largest_NL3, _ in simulations], looks, error)
     one_sided = _spend([largest_NL3[..., 1:] for largest_NL3, _ in simulations], looks, error)
-    known, known_equivalence = _known_noise(weights_CA, sizes_C, error, draws)
+    known, known_equivalence = _known_noise(weights_CA, noises, error, draws)
     values = []
     for look, (value, equivalence) in enumerate(zip(two_sided, one_sided, strict=True)):
         mean_N, error_N = widest_NL2[:, look].T
@@ -145,12 +151,12 @@ def of_degrees(known: float, degrees: float) -> float:
     return float(stats.t.isf(stats.norm.sf(known), degrees))
 
 
-def _known_noise(weights_CA: Floats, sizes_C: Floats, error: float, draws: int) -> tuple[float, float]:
+def _known_noise(weights_CA: Floats, noises: Sequence[Floats], error: float, draws: int) -> tuple[float, float]:
     """Return the largest |z|, and z, of all contrasts that `error` of the draws exceed; the least favourable noise."""
     random = np.random.default_rng(0)
-    sparse_CA, signs_C = sparse.csr_array(weights_CA), _signs(len(sizes_C))
+    sparse_CA, signs_C = sparse.csr_array(weights_CA), _signs(len(weights_CA))
     largest = np.zeros(3)
-    for noise_A in _noises(weights_CA):
+    for noise_A in noises:
         scaled_CA = sparse_CA * noise_A
         deviation_C = np.sqrt(weights_CA**2 @ noise_A**2)
         largest_N3 = np.empty((draws, 3))
@@ -183,14 +189,15 @@ def _largest(ratio_NC: Floats, signs_C: Floats) -> Floats:
     return largest_N3
 
 
-def _noises(weights_CA: Floats) -> Iterator[Floats]:
+def _noises(weights_CA: Floats, fewest_seeds: int) -> Iterator[Floats]:
     """Yield each arm's standard deviation: all equal, then with the arm of most or of fewest contrasts noisier."""
+    ratios = (NOISIER, MUCH_NOISIER) if fewest_seeds <= FEW_SEEDS else (NOISIER,)
     noise_A = np.ones(weights_CA.shape[1])
     yield noise_A
     uses_A = (weights_CA != 0).sum(axis=0)
-    for arm in {int(uses_A.argmax()), int(uses_A.argmin())}:
+    for arm, ratio in product({int(uses_A.argmax()), int(uses_A.argmin())}, ratios):
         noisier_A = noise_A.copy()
-        noisier_A[arm] = NOISIER
+        noisier_A[arm] = ratio
         yield noisier_A
 
 

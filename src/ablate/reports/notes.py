@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ablate.console import counted, listed
+from ablate.lessons.critical_values import FEW_SEEDS, MUCH_NOISIER, NOISIER
 from ablate.lessons.grid_results import GridResults
 from ablate.lessons.lesson import Lesson
 from ablate.lessons.tries import error_beside, error_of_tries
@@ -171,10 +172,11 @@ def _noise_caveats(lesson: Lesson) -> Iterator[str]:
         elif estimate.noise is None:
             yield f"{name}: every seed gave the same value, so the noise is unknown and there is no interval."
         elif estimate.noise_ratio is not None and estimate.seeds < ENOUGH_SEEDS_FOR_ANY_NOISE:
+            allowed = MUCH_NOISIER if estimate.seeds <= FEW_SEEDS else NOISIER
             yield (
                 f"{name}: {estimate.seeds} seeds hardly show which arms are noisier (here up to "
-                f"{estimate.noise_ratio:.1f} times). The intervals allow for one arm that is three times as noisy as "
-                "the others."
+                f"{estimate.noise_ratio:.1f} times). The intervals allow for one arm that is {allowed:g} times as "
+                "noisy as the others."
             )
 
 
