@@ -36,7 +36,7 @@ def allocated(trial: TrialConfig, rows: int, *, micro_batches: int) -> int:
     """The peak of real steps of micro-batches, fp32, with AdamW's moments in place."""
     model = build_model(trial, trial.tokenizer.vocab_size)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    batch = full_batch(trial, rows)
+    batch = full_batch(trial, rows, trial.scale.context_tokens)
     tracker = MemTracker()
     tracker.track_external(model)
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16", cache_enabled=False)

@@ -16,6 +16,8 @@ from ablate.config.parse import trial_to_container
 from ablate.config.trial import TrialConfig
 from ablate.data.batches.batch import full_batch
 from ablate.data.batches.compute_counts import compute_counts
+from ablate.data.batches.train_batches import TrainBatches
+from ablate.data.tokens.shards import Shards
 from ablate.errors import UsageError
 from ablate.grid import hours as hours_module
 from ablate.grid.fit import remedy
@@ -26,6 +28,7 @@ from ablate.model.build import build_model, build_on_meta
 from ablate.model.flops import training_flops
 from ablate.model.memory import training_memory
 from ablate.model.shape_cache import forget
+from ablate.model.size import model_size
 from ablate.records.ledger import Ledger
 from ablate.records.trial import Counts, Status, TrainResult, TrialRecord
 from ablate.training.measure import STEPS, step_seconds
@@ -42,16 +45,23 @@ PRICE = ("hardware.price_per_device_hour=2.5", "hardware.price_date=2026-11-01")
 def test_planned_flops_are_those_that_torch_counts(make_trial: MakeTrial) -> None:
     trial = make_trial()
     trial = replace(trial, precision="fp32", hardware=replace(trial.hardware, attention="dense"))
-    batch = full_batch(trial, 2)
+    batch = full_batch(trial, 2, trial.scale.window_tokens)
     model: Any = build_model(trial, trial.tokenizer.vocab_size)
     with FlopCounterMode(display=False) as counter:
         hidden_NC = model.hidden_with_loss(model.prepared(batch))
         (hidden_NC @ model.head.weight.T).sum().backward()
     counts = compute_counts(batch, trial.architecture)
     # torch counts masked pairs too.
-    pairs = 2 * trial.scale.context_tokens**2
+    pairs = 2 * trial.scale.window_tokens**2
     planned = training_flops(build_on_meta(trial), **{**vars(counts), "decoder_pairs": pairs})
     assert counter.get_total_flops() == pytest.approx(planned, rel=0.02)
+
+
+def test_planned_flops_of_a_row_are_those_of_real_rows(make_trial: MakeTrial, shards: Shards) -> None:
+    trial = make_trial("objective=causal")
+    counts = TrainBatches(trial, shards)[0].compute_counts
+    real = training_flops(build_on_meta(trial), **vars(counts)) / trial.budget.rows_per_step
+    assert model_size(trial).row_flops == pytest.approx(real, rel=0.05)
 
 
 def finish(ledger: Ledger, trial: TrialConfig, trial_id: str, rate: float, parameters: int) -> None:
@@ -109,7 +119,7 @@ def test_planned_bytes_on_disk_are_those_of_real_files(make_trial: MakeTrial, tm
     [arm] = Planner(Speeds(Ledger(tmp_path / "runs"), None), None).arms({"causal": [trial] * 3})
     model = build_model(trial, trial.tokenizer.vocab_size)
     optimizer = make_optimizer(model, trial.optimizer)
-    torch.autograd.backward(model.loss(full_batch(trial, 1)))
+    torch.autograd.backward(model.loss(full_batch(trial, 1, trial.scale.context_tokens)))
     optimizer.step()
     torch.save(model.state_dict(), tmp_path / "model.pt")
     assert arm.model_bytes == pytest.approx((tmp_path / "model.pt").stat().st_size, rel=0.05)

@@ -31,7 +31,8 @@ class ArmPlan:
     Attributes:
         trials: number of missing trials.
         train_tokens: of all of them.
-        flops: of all of them, as `model.flops` counts, if every row is one full causal segment with loss everywhere.
+        flops: of all of them, as `model.flops` counts, if every row is one causal segment of
+            `scale.window_tokens` with loss everywhere.
         memory: bytes per device by part.
         strategy: `single`, `ddp` or `fsdp`.
         fits: whether a device has that memory; None where the device is not known.

@@ -68,7 +68,7 @@ def _run(trial: TrialConfig, rows: int, *, is_flat: bool) -> tuple[int, int]:
             weight.grad = torch.zeros_like(weight)
     # Masks depend on numbers, so they are real. Outside autocast they take the kernel that a GPU has for bf16.
     with torch.autocast("cpu", torch.bfloat16, enabled=is_narrow and not is_flat):
-        prepared = model.prepared(full_batch(trial, rows))
+        prepared = model.prepared(full_batch(trial, rows, trial.scale.context_tokens))
     tracker = MemTracker()
     tracker.track_external(model)
     with fake, tracker, torch.autocast("cpu", torch.bfloat16, enabled=is_narrow, cache_enabled=False):

@@ -18,7 +18,8 @@ class ModelSize:
         matrices: of the blocks' matrices.
         root: outside of the blocks, which is FSDP's root unit.
         block: of the largest block.
-        row_flops: of training on one row, as `training_flops` counts, if it is one segment with loss everywhere.
+        row_flops: of training on one row, as `training_flops` counts, if it is one segment of `scale.window_tokens`
+            with loss everywhere. Tokens that an objective adds are not counted.
     """
 
     parameters: int
@@ -43,5 +44,5 @@ def _counted(trial: TrialConfig) -> tuple[int, ...]:
     sizes = [sum(weight.numel() for weight in block.parameters()) for block in model.all_blocks()]
     parameters = sum(weight.numel() for weight in model.parameters())
     matrices = sum(weight.numel() for block in model.all_blocks() for weight in block.parameters() if weight.ndim > 1)
-    counts = compute_counts(full_batch(trial, 1), trial.architecture)
+    counts = compute_counts(full_batch(trial, 1, trial.scale.window_tokens), trial.architecture)
     return parameters, matrices, parameters - sum(sizes), max(sizes), round(training_flops(model, **vars(counts)))

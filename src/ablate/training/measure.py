@@ -104,10 +104,11 @@ def _check_memory(trial: TrialConfig) -> None:
 
 def _train_batch(trial: TrialConfig) -> TrainBatch:
     rows, scale = trial.budget.rows_per_step, trial.scale
-    shape = (rows, scale.context_tokens)
+    # The longest row has `context_tokens`, which the memory is for; the mean row has hardly more than its train tokens.
+    shape = (rows, scale.window_tokens)
     random = np.random.default_rng(0)
     tokens, targets = (random.integers(trial.tokenizer.vocab_size, size=shape, dtype=np.int32) for _ in range(2))
-    batch = replace(full_batch(trial, rows), input_ids_BT=tokens, targets_BT=targets)
+    batch = replace(full_batch(trial, rows, scale.window_tokens), input_ids_BT=tokens, targets_BT=targets)
     return TrainBatch(
         batch=batch,
         train_tokens=rows * scale.window_tokens,

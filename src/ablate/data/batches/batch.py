@@ -116,9 +116,8 @@ def pack(
     return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, spans_BT, *places), truncated_tokens
 
 
-def full_batch(trial: TrialConfig, rows: int) -> Batch:
-    """Return rows of one segment that all have loss; an encoder reads their first halves."""
-    length = trial.scale.context_tokens
+def full_batch(trial: TrialConfig, rows: int, length: int) -> Batch:
+    """Return rows of so many tokens, of one segment with loss everywhere; an encoder reads their first halves."""
     zeros = np.zeros((rows, length), np.int32)
     ones, index = zeros + 1, zeros[:, 0]
     span = zeros.copy()
