@@ -144,7 +144,7 @@ WRITTEN = [
 CHOICES = [
     ("objective=causl", "objective=causl: no such choice. Did you mean causal? Allowed: causal, mixed,"),
     ("objective=", "objective=: no such choice. Allowed: causal, "),
-    ("scale=9z", "scale=9z: no such choice. Allowed: 150m, 16b, 1b, "),
+    ("scale=9z", "scale=9z: no such choice. Allowed: 1.4m, 150m, 16b, 1b, "),
     ("budget=tiny", "budget=tiny: no such choice. Allowed: chinchilla, demo, "),
     ("corpus=wiki", "corpus=wiki: no such choice. Allowed: codegen2, "),
     ("cleaning=strict", "cleaning=strict: no such choice. Allowed: near_duplicates, none, standard."),

@@ -44,8 +44,12 @@ def keys_of(group: str, choice: str) -> Iterator[str]:
 
 
 def value_of(group: str, choice: str, key: str) -> Any:
-    """Return the value that a choice of a config group gives to one of the group's keys."""
-    return _read(CONF / group / f"{choice}.yaml")[key]
+    """Return the value that a choice of a config group gives to one of the group's keys, itself or by its defaults."""
+    content = _read(CONF / group / f"{choice}.yaml")
+    if key in content:
+        return content[key]
+    others = [entry for entry in content["defaults"] if isinstance(entry, str) and entry != "_self_"]
+    return value_of(group, others[-1], key)
 
 
 def choices_with(key: str) -> list[str]:
