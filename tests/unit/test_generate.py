@@ -136,7 +136,7 @@ def test_the_other_rows_change_no_bit_of_a_row(make_trial: MakeTrial, block: str
     trial = make_trial("scale.d_model=384", "scale.n_heads=8", "scale.n_layers=1", f"block={block}")
     model = build_model(trial, trial.tokenizer.vocab_size).eval()
     rng = np.random.default_rng(0)
-    prompts = [Prompt(rng.integers(0, 300, length).astype(np.int32), 0) for length in rng.integers(2, 30, 32)]
+    prompts = [Prompt(rng.integers(0, 300, length).astype(np.int32), 0) for length in rng.integers(2, 30, 48)]
 
     def logits_of(numbers: list[int]) -> torch.Tensor:
         caches = model.caches(len(numbers), 48)
@@ -144,8 +144,8 @@ def test_the_other_rows_change_no_bit_of_a_row(make_trial: MakeTrial, block: str
             model.read_prompt(prompt_batch(prompts[number]), caches, row)
         return torch.stack([model.read_tokens(torch.tensor(numbers) + step, caches) for step in range(3)])
 
-    whole = logits_of(list(range(32)))
-    for numbers in ([*range(8)], [31, 3, 7, 12, 0, 1, 2, 30], [*range(8, 32)]):
+    whole = logits_of(list(range(48)))
+    for numbers in ([*range(16)], [47, 3, 7, 12, 0, 1, 2, 30, *range(32, 40)], [*range(16, 48)]):
         assert torch.equal(logits_of(numbers), whole[:, numbers])
 
 

@@ -18,7 +18,7 @@ GOLDEN = {
     "objective=causal": "5efe20c55adc",
     "objective=prefix": "3cfc2e88b8d7",
     "objective=mixed": "16919f7177d5",
-    "scale=4m": "f9593b03b109",
+    "scale=4m": "4edebd75e6fb",
 }
 
 

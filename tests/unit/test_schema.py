@@ -80,6 +80,7 @@ SETTINGS = {
     "sampler": "tpe",
     "pruner": "median",
     "tune_seed": 0,
+    "tune_replicates": 2,
 }
 GRID = {
     "grid_id": "f" * 12,
@@ -102,7 +103,12 @@ GRID = {
         "question": "Is it good?",
         "baseline": "a",
         "planned_comparisons": 12,
-        "ladder": {"over": ["scale"], "fits": ["slope", "compute"], "targets": {"1b": 5e20}},
+        "ladder": {
+            "over": ["scale"],
+            "fits": ["slope", "compute"],
+            "targets": {"1b": 5e20},
+            "contrasts": {"a − b": {"a": 1.0, "b": -1.0}},
+        },
     },
     "suites": {"bits_per_byte": "e" * 12},
     "metrics": [
@@ -149,15 +155,17 @@ GRID = {
         "tuning_id": "7" * 12,
         "settings": SETTINGS,
         "arms": {
-            "a": {
-                "study": "s",
-                "number": 1,
-                "trial_id": "0" * 12,
-                "values": {"optimizer.learning_rate": 0.004},
-                "score": 2.01,
-                "cost": {"ended": 5, "pruned": 3, "failed": 0, "train_tokens": 2.5e6},
-                "untuned": {"init_seed": None},
-            }
+            "a": [
+                {
+                    "study": "s",
+                    "number": 1,
+                    "trial_id": "0" * 12,
+                    "values": {"optimizer.learning_rate": 0.004},
+                    "score": 2.01,
+                    "cost": {"ended": 5, "pruned": 3, "failed": 0, "train_tokens": 2.5e6},
+                    "untuned": {"init_seed": None},
+                }
+            ]
         },
     },
 }
