@@ -108,19 +108,19 @@ def noise_table() -> pd.DataFrame:
     would tell from 0 at 5% if its noise were known: 1.96 √(seeds² + documents²).
     """
     known, rows = declared(), []
-    for name, asked in CLAIMS.items():
+    for name, claims in CLAIMS.items():
         lesson = ablate.lesson(name, ARCHIVE) if name in known else None
         sizes = sizes_of(lesson) if lesson else {}
         for comparison in lesson.comparisons if lesson else []:
             size, contrast = size_and_name(comparison.contrast.name)
-            if contrast not in asked or comparison.variance is None:
+            if contrast not in claims or comparison.variance is None:
                 continue
             seeds = sqrt(comparison.variance.of_seeds * comparison.seeds)
             documents = sqrt(comparison.variance.document)
             least = 1.96 * hypot(seeds, documents)
             numbers = [f"{comparison.difference:+.4f}", f"{seeds:.4f}", f"{documents:.4f}", f"{least:.4f}"]
-            told = "yes" if abs(comparison.difference) > least else "no"
-            rows.append([f"{name[6]}: {contrast}", sizes[size], *map(typographic, numbers), told])
+            verdict = "yes" if abs(comparison.difference) > least else "no"
+            rows.append([f"{name[6]}: {contrast}", sizes[size], *map(typographic, numbers), verdict])
     header = ["lesson", "size", "difference", "seeds", "documents", "one seed tells", "told from 0 by one seed"]
     return pd.DataFrame(rows, columns=header)
 

@@ -105,8 +105,8 @@ class EvaluationKills:
             for _ in range(2):
                 if not self._is_scored(runs, suites):
                     self._start(runs).wait(LIMIT_SECONDS)
-            found = self._result(runs)
-            self.problems += [f"{runs}: {part} differs" for part, value in expected.items() if found[part] != value]
+            result = self._result(runs)
+            self.problems += [f"{runs}: {part} differs" for part, value in expected.items() if result[part] != value]
 
     def _start(self, runs: str) -> Command:
         words = [f"suites={','.join(SUITES)}", f"runs_dir={runs}", "evaluation.rows_per_batch=2"]
@@ -158,15 +158,15 @@ class EvaluationKills:
 
     def _processes(self, command: Command, trial: TrialFolder) -> dict[str, int]:
         """Return the processes of the command and of its trial, which print to the trial's log."""
-        found = {"command": command.pid}
+        pids = {"command": command.pid}
         supervisors = {json.loads(path.read_text())["pid"] for path in trial.path.glob("lease.*")}
         for process in psutil.process_iter():
             try:
                 if str(trial.log_path) in {file.path for file in process.open_files()}:
-                    found["supervisor" if process.pid in supervisors else "worker"] = process.pid
+                    pids["supervisor" if process.pid in supervisors else "worker"] = process.pid
             except psutil.Error:
                 continue
-        return found
+        return pids
 
     def _result(self, runs: str) -> dict[str, Any]:
         """Return what the evaluation ended in, and note samples that were written twice."""
@@ -200,11 +200,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--samples", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        kills = EvaluationKills(Path(folder), random.Random(given.seed), given.samples, start_interpreter)
-        kills.run(given.kills)
+        kills = EvaluationKills(Path(folder), random.Random(arguments.seed), arguments.samples, start_interpreter)
+        kills.run(arguments.kills)
     seconds = time.monotonic() - started
     print(f"{kills.evaluations} evaluations, {sum(kills.kills.values())} kills: {dict(kills.kills)}; {seconds:.0f} s")
     print("\n".join(kills.problems) or "Scores, samples and verdicts are those of a run that nobody killed.")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.corpus.cache import atomic_directory, locked
+from ablate.data.corpus.cache import atomic_directory, build_once
 from ablate.objectives.example import Tokens
 
 BLOCK_DOCUMENTS = 4096
@@ -89,10 +89,7 @@ class BestFit:
     @cached_property
     def _table(self) -> dict[str, NDArray[np.int64]]:
         """The files of `folder`, memory-mapped."""
-        if not self.folder.is_dir():
-            with locked(self.folder):
-                if not self.folder.is_dir():
-                    self._make()
+        build_once(self.folder, lambda _: self._make())
         return {name: np.memmap(self.folder / name, np.int64, "r") for name in _FILES}
 
     def _make(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +42,14 @@ def locked(folder: Path) -> Iterator[Path]:
         yield folder.with_name(f"{folder.name}.work")
     finally:
         lock.release()
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder unless it is there. `build` gets the work folder of `locked`, and raises like it."""
+    if not folder.is_dir():
+        with locked(folder) as work:
+            if not folder.is_dir():
+                build(work)
 
 
 @contextmanager

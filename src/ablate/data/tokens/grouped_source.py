@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.corpus.cache import atomic_directory, locked
+from ablate.data.corpus.cache import atomic_directory, build_once
 from ablate.data.tokens.token_source import TokenSource
 from ablate.objectives.example import Tokens
 
@@ -38,10 +38,7 @@ class GroupedSource:
     @cached_property
     def _table(self) -> dict[str, NDArray[np.int64]]:
         """The arrays of `folder`, memory-mapped."""
-        if not self.folder.is_dir():
-            with locked(self.folder):
-                if not self.folder.is_dir():
-                    self._make()
+        build_once(self.folder, lambda _: self._make())
         return {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in _FILES}
 
     def _make(self) -> None:

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from ablate.config.data import TokenizerConfig
 from ablate.config.parse import plain
 from ablate.config.trial import TrialConfig
-from ablate.data.corpus.cache import cache_folder, link, locked, read_checked
+from ablate.data.corpus.cache import build_once, cache_folder, link, read_checked
 from ablate.data.corpus.corpus import Corpus, prepared_corpus
 from ablate.data.corpus.document import Document, Split, read_documents, write_documents
 from ablate.data.corpus.preparation import prepare
@@ -143,10 +143,7 @@ def open_shards(trial: TrialConfig, progress: Progress | None = None) -> Shards:
     """
     progress = progress or Progress(disable=True)
     folder = shard_folder(trial)
-    if not folder.is_dir():
-        with locked(folder) as work:
-            if not folder.is_dir():
-                _prepare(trial, folder, work, progress)
+    build_once(folder, lambda work: _prepare(trial, folder, work, progress))
     shards = Shards(folder, trial.tokenizer)
     if shards.facts.corpus != corpus_folder(trial).name:
         # Other sources may yield the same text; but with another cleaning, the manifest must be checked again.
