@@ -70,7 +70,12 @@ def sizes_of(lesson: Lesson) -> dict[str, str]:
     """Return the name of each rung of a ladder → its size, as 0.6M."""
     if lesson.ladder is None:
         return {}
-    return {rung.label: f"{rung.parameters / 1e6:.1f}M" for rung in lesson.ladder.ladder.rungs}
+    return {rung.label: _size(rung.parameters) for rung in lesson.ladder.ladder.rungs}
+
+
+def _size(parameters: float) -> str:
+    """Return 57k or 0.6M."""
+    return f"{parameters / 1e6:.1f}M" if parameters >= 5e5 else f"{parameters / 1e3:.0f}k"
 
 
 def _cell(lesson: Lesson, comparison: Comparison) -> str:
@@ -143,7 +148,7 @@ def draw_prices() -> Figure:
         axis.axhspan(-smallest, smallest, color=QUIET, alpha=0.12, linewidth=0)
         axis.set_xscale("log")
         rungs = ladders[first].rungs
-        sizes = [f"{rung.parameters / 1e6:.1f}M parameters\n{rung.flops:.1e} FLOPs" for rung in rungs]
+        sizes = [f"{_size(rung.parameters)} parameters\n{rung.flops:.1e} FLOPs" for rung in rungs]
         axis.set_xticks([rung.flops for rung in rungs], sizes)
         axis.set_xticks([], minor=True)
         axis.margins(x=0.25)

@@ -81,13 +81,14 @@ def test_every_lesson_can_be_declared_at_both_budgets(name: str, overrides: list
     assert declaration.question.endswith("?")
     assert declaration.contrasts
     trial: TrialConfig = cells[0].trial
-    assert trial.budget.train_tokens == (500_000 if not overrides else 183_500_800_000)
+    proxy = 2_000_000 if name.startswith("lesson5") else 500_000
+    assert trial.budget.train_tokens == (183_500_800_000 if overrides else proxy)
     assert len({cell.trial_id for cell in cells}) == len(cells), "no arm twice"
 
 
 def test_lessons_share_their_causal_baseline() -> None:
-    one, two, three, four, five = ({cell.trial_id for cell in cells_of(name)} for name in LESSONS)
-    assert len(one & two & three & four & five) == 4, "the baseline's two seeds at two scales"
+    one, two, three, four = ({cell.trial_id for cell in cells_of(name)} for name in LESSONS if "lesson5" not in name)
+    assert len(one & two & three & four) == 4, "the baseline's two seeds at two scales"
 
 
 def test_an_experiment_is_a_grid_without_m_and_takes_overrides(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_main_effects_of_lesson_5_are_five_and_its_interactions_seven() -> None:
     assert names[:5] == [
         *(f"mixture.epochs: {epochs} − null" for epochs in (4, 16, 64)),
         "objective: mixed − causal",
-        "scale: 1.4m − 600k",
+        "scale: 160k − 60k",
     ]
     assert len(names) == 12
 
