@@ -145,8 +145,9 @@ def _processor_notes(lesson: Lesson) -> list[str]:
         return []
     texts = [f"{processor}: {listed(names[:3])}{' …' * (len(names) > 3)}" for processor, names in trials.items()]
     return [
-        f"Trained on different processors, by arm (seed): {'; '.join(texts)}. One trial on two "
-        "processors differed by 0.003 bits per byte, so smaller differences may be theirs. Train all arms on one kind."
+        f"Trained on different processors, by arm (seed): {'; '.join(texts)}. Processors may "
+        "round differently: between one pair a trial differed by 0.003 bits per byte, between another eight trials by "
+        "less than 0.00001. Train a trial again on the other kind to see, or all arms on one."
     ]
 
 

@@ -23,7 +23,7 @@ Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 PRELOADED = ["ablate.training.worker", "ablate.scheduling.supervisor"]
 # Whether this process was forked from a server and forks its children from the same one.
 _shares_server = False
-SHIELDED = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
+SHIELDED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def start_server(*modules: str) -> None:
