@@ -1,4 +1,4 @@
-"""Write the tables of docs/lessons.md and the figure of prices from the archive: python docs/lessons_page.py.
+"""Write the tables and figures of docs/lessons.md from the archive: python docs/lessons_page.py.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`: of a lesson, or `noise`. A comparison that is made at
 several sizes has a row, and each size a column.
@@ -7,32 +7,19 @@ several sizes has a row, and each size a column.
 import re
 from collections.abc import Iterator
 from math import hypot, sqrt
-from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import ablate
 from ablate.lessons.estimate import Comparison
-from ablate.lessons.ladder import Ladder, Slope
 from ablate.lessons.lesson import Lesson
-from ablate.records.open_logs import open_logs
-from ablate.reports.figure import COLOURS, QUIET, quiet_grid, save, style
+from ablate.reports.figure import save
 from ablate.reports.ladder_table import ladder_table
 from ablate.reports.wording import typographic
 from ablate.reports.written import markdown_table
+from lessons_archive import ARCHIVE, DOCS, declared, size_and_name, sizes_of
+from lessons_figures import figures
 
-DOCS = Path(__file__).parent
-ARCHIVE = DOCS.parent / "analysis" / "data"
-# What each objective costs beside a causal LM: lesson and arm.
-PRICES = {
-    "prefix LM": ("lesson1_prefix_lm", "prefix / prefix_decoder"),
-    "loss on a random half": ("lesson1_prefix_lm", "random_loss / prefix_decoder"),
-    "mixed as a prefix LM": ("lesson3_mixed_objective", "mixed_prefix / none"),
-    "mixed": ("lesson3_mixed_objective", "mixed / none"),
-    "PSM at 0.5": ("lesson3_mixed_objective", "causal / psm"),
-}
 # The comparisons of each lesson that the paper makes, too.
 CLAIMS = {
     "lesson1_prefix_lm": ("prefix LM − causal LM",),
@@ -41,7 +28,6 @@ CLAIMS = {
     "lesson4_data_mixture": ("English, 50% code − English alone", "code, 50% code − code alone"),
     "lesson5_multi_epoch": ("causal, 4 epochs − 1", "mixed, 4 epochs − 1"),
 }
-PRICE_METRIC = "bpb_full"
 MARKED = re.compile(r"(<!-- (?P<name>\w+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
 
 
@@ -58,24 +44,6 @@ def by_size(lesson: Lesson) -> pd.DataFrame:
         if slope.slope is not None and slope.name in cells:
             cells[slope.name]["per 10 × compute"] = _interval(slope.slope.value, slope.slope.low, slope.slope.high)
     return pd.DataFrame(cells).T.fillna("").rename_axis("comparison").reset_index()
-
-
-def size_and_name(contrast: str) -> tuple[str, str]:
-    """Split the name of a comparison that is made at several sizes; the size of others is empty."""
-    size, separator, name = contrast.partition(", ")
-    return (size, name) if separator else ("", contrast)
-
-
-def sizes_of(lesson: Lesson) -> dict[str, str]:
-    """Return the name of each rung of a ladder → its size, as 0.6M."""
-    if lesson.ladder is None:
-        return {}
-    return {rung.label: _size(rung.parameters) for rung in lesson.ladder.ladder.rungs}
-
-
-def _size(parameters: float) -> str:
-    """Return 57k or 0.6M."""
-    return f"{parameters / 1e6:.1f}M" if parameters >= 5e5 else f"{parameters / 1e3:.0f}k"
 
 
 def _cell(lesson: Lesson, comparison: Comparison) -> str:
@@ -130,48 +98,6 @@ def noise_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header)
 
 
-def draw_prices() -> Figure:
-    """Draw what each objective of `PRICES` that was run costs at each size, with the smallest effect as a band."""
-    known = declared()
-    names = dict.fromkeys(name for name, _ in PRICES.values() if name in known)
-    lessons = {name: ablate.lesson(name, ARCHIVE) for name in names}
-    ladders = {name: Ladder.of([lesson.results], PRICE_METRIC, over=["scale"]) for name, lesson in lessons.items()}
-    first = next(iter(ladders))
-    with style():
-        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-        axis = figure.add_subplot()
-        for place, (label, (name, arm)) in enumerate(PRICES.items()):
-            for slope in ladders[name].slopes if name in ladders else []:
-                if slope.name == arm and slope.effects:
-                    _draw_price(axis, label, ladders[name], slope, place)
-        smallest = lessons[first].results.declaration.smallest_effect
-        axis.axhspan(-smallest, smallest, color=QUIET, alpha=0.12, linewidth=0)
-        axis.set_xscale("log")
-        rungs = ladders[first].rungs
-        sizes = [f"{_size(rung.parameters)} parameters\n{rung.flops:.1e} FLOPs" for rung in rungs]
-        axis.set_xticks([rung.flops for rung in rungs], sizes)
-        axis.set_xticks([], minor=True)
-        axis.margins(x=0.25)
-        axis.set_ylabel(f"{PRICE_METRIC} − causal LM\n(bits per byte, less is better)")
-        quiet_grid(axis)
-        figure.legend(loc="outside right upper", frameon=False)
-    return figure
-
-
-def _draw_price(axis: Axes, label: str, ladder: Ladder, slope: Slope, place: int) -> None:
-    # Beside each other, so that no interval hides another.
-    flops = [rung.flops * 1.03 ** (place - 2) for rung in ladder.rungs if rung.label in slope.effects]
-    effects = slope.effects.values()
-    values = [effect.value for effect in effects]
-    sides = [[effect.value - effect.low for effect in effects], [effect.high - effect.value for effect in effects]]
-    axis.errorbar(flops, values, sides, color=COLOURS[place], marker="o", markersize=4, capsize=3, label=label)
-
-
-def declared() -> set[str | None]:
-    """Return the names of the lessons in the archive."""
-    return {grid.declaration.name for grid in open_logs(ARCHIVE).grids()}
-
-
 def filled(page: str) -> str:
     """Return the page with the table of every lesson that is in the archive, and a note where one is not."""
     known = declared()
@@ -191,4 +117,5 @@ def filled(page: str) -> str:
 if __name__ == "__main__":
     path = DOCS / "lessons.md"
     path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
-    save(draw_prices(), DOCS, "lessons-prices", ["png"])
+    for name, figure in figures():
+        save(figure, DOCS, name, ["png"])
