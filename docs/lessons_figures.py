@@ -80,12 +80,10 @@ def draw_prices(lessons: dict[str, Lesson]) -> Figure:
             for slope in ladders[name].slopes if name in ladders else []:
                 if slope.name == arm and slope.effects:
                     flops = {rung.label: rung.flops for rung in ladders[name].rungs}
-                    # Beside each other, so that no interval hides another.
                     points = [
-                        (flops[rung] * 1.03 ** (place - 2), effect.value, effect.low, effect.high)
-                        for rung, effect in slope.effects.items()
+                        (flops[rung], effect.value, effect.low, effect.high) for rung, effect in slope.effects.items()
                     ]
-                    _draw_line(axis, label, points, COLOURS[place])
+                    _draw_line(axis, label, points, place)
         axis.set_xscale("log")
         rungs = ladders[first].rungs
         sizes = [f"{size_of(rung.parameters)} parameters\n{rung.flops:.1e} FLOPs" for rung in rungs]
@@ -114,7 +112,8 @@ def draw_panels(lesson: Lesson, panels: Panels) -> Figure:
         axes = figure.subplots(1, max(1, len(lines)), sharey=True, squeeze=False)[0]
         for axis, (title, by_size) in zip(axes, lines.items(), strict=False):
             for place, (size, points) in enumerate(by_size.items()):
-                _draw_line(axis, size if axis is axes[0] else "", sorted(points), COLOURS[place])
+                label = size if axis is axes[0] else ""
+                _draw_line(axis, label, sorted(points), place)
             numbers = sorted({point[0] for points in by_size.values() for point in points})
             axis.set_xscale(panels.scale)
             axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
@@ -129,10 +128,20 @@ def draw_panels(lesson: Lesson, panels: Panels) -> Figure:
     return figure
 
 
-def _draw_line(axis: Axes, label: str, points: Sequence[Point], colour: str) -> None:
-    numbers, values, lows, highs = zip(*points, strict=True)
-    sides = np.abs(np.array([lows, highs]) - np.array(values))
-    axis.errorbar(numbers, values, sides, color=colour, marker="o", markersize=4, capsize=3, label=label)
+def _draw_line(axis: Axes, label: str, points: Sequence[Point], place: int) -> None:
+    numbers, values, lows, highs = (np.array(part) for part in zip(*points, strict=True))
+    # Beside each other, so that no interval hides another.
+    beside = numbers * 1.03**place
+    axis.errorbar(
+        beside,
+        values,
+        [values - lows, highs - values],
+        color=COLOURS[place],
+        marker="o",
+        markersize=4,
+        capsize=3,
+        label=label,
+    )
 
 
 def _draw_band(axis: Axes, lesson: Lesson) -> None:
