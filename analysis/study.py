@@ -18,6 +18,7 @@ EXPERIMENTS = (
     ("learning_rates",),
     ("lesson5_multi_epoch",),
     ("useful_epochs",),
+    ("augmentation_control",),
     ("lesson2_infill",),
     ("lesson4_data_mixture",),
     ("lesson1_prefix_lm", "budget.matched_on=loss_tokens", "lesson.name=lesson1_equal_loss_tokens"),
