@@ -22,7 +22,7 @@ def sizes_of(lesson: Lesson) -> dict[str, str]:
 
 
 def size_of(parameters: float) -> str:
-    """Return 57k or 0.6M."""
+    """Return 58k or 0.6M."""
     return f"{parameters / 1e6:.1f}M" if parameters >= 5e5 else f"{parameters / 1e3:.0f}k"
 
 
