@@ -3,14 +3,16 @@
     python bench/plan.py [--steps 8] [--only SHAPE …]
 
 The prediction is that of `plan --measure`: memory without running anything, and steps of full rows of random tokens.
-The measurement trains the same shape on rows of corpus=wheels, in a process of its own with one thread. Time is CPU
+The measurement trains the same shape on rows of corpus=wheels, in processes of its own with one thread. Time is CPU
 time, because other processes slow steps down and add little to it. The peak of the resident memory is the kernel's
-(VmHWM). What training adds is that peak minus the memory of the process after it has trained a tiny model.
+(VmHWM). What a step allocates is that peak minus the memory of the process after it has trained a tiny model, in a
+process whose allocator returns every freed block (MALLOC_MMAP_THRESHOLD_).
 """
 
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -47,7 +49,7 @@ SHAPES = {
 # The vocabulary of scale=150m; tokens of the corpus have smaller ids, which changes neither memory nor time.
 VOCABULARIES = {"150m": 51200}
 TINY = ("scale=600k", "scale.context_tokens=64", "scale.window_tokens=48")
-WARM_UP_STEPS = 2
+WARM_UP_STEPS, STEPS_FOR_MEMORY = 2, 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Step:
     """A step of one shape, predicted or measured.
 
     Attributes:
-        added: bytes that training adds to a process that has trained before.
+        added: bytes that a step allocates, in a process that has trained before.
         total: bytes of the process.
         seconds: CPU seconds of a step.
     """
@@ -130,13 +132,19 @@ def _status(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-def in_process(name: str, steps: int) -> list[Step]:
-    """Compare in a process of its own."""
-    words = [sys.executable, __file__, "--child", "--only", name, "--steps", str(steps)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return [Step(**each) for each in json.loads(done.stdout.splitlines()[-1])]
+def in_processes(name: str, steps: int) -> tuple[Step, Step]:
+    """Compare in processes of their own: time is measured with the allocator as it is."""
+    words = [sys.executable, __file__, "--child", "--only", name, "--steps"]
+
+    def child(steps: int, **variables: str) -> list[Step]:
+        done = subprocess.run([*words, str(steps)], capture_output=True, text=True, env={**os.environ, **variables})
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return [Step(**each) for each in json.loads(done.stdout.splitlines()[-1])]
+
+    plan, real = child(steps)
+    _, returning = child(min(steps, STEPS_FOR_MEMORY), MALLOC_MMAP_THRESHOLD_="65536")
+    return plan, replace(real, added=returning.added)
 
 
 def main() -> None:
@@ -149,10 +157,10 @@ def main() -> None:
     if options.child:
         print(json.dumps([asdict(step) for step in compared(options.only[0], options.steps)]))
         return
-    print("| shape | training adds: plan, measured | process: plan, measured | CPU s a step: plan, measured |")
+    print("| shape | a step allocates: plan, measured | process: plan, measured | CPU s a step: plan, measured |")
     print("|---|---:|---:|---:|")
     for name in options.only:
-        plan, real = in_process(name, options.steps)
+        plan, real = in_processes(name, options.steps)
         pairs = [
             f"{a / unit:.3g}, {b / unit:.3g} {suffix} ({a / b - 1:+.0%})"
             for a, b, unit, suffix in (

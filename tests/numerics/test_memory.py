@@ -2,13 +2,15 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import full_batch
+from ablate.data.batches.batch import Batch, full_batch
 from ablate.model import memory
 from ablate.model.activations import _bytes
 from ablate.model.build import build_model
@@ -32,11 +34,19 @@ def _forget() -> Iterator[None]:
     forget()
 
 
-def allocated(trial: TrialConfig, rows: int, *, micro_batches: int) -> int:
+def with_prefixes(batch: Batch) -> Batch:
+    """The batch with prefixes of different lengths: all of the first row, none of the second, a third of the others."""
+    span_BT = np.zeros_like(batch.span_BT)
+    span_BT[0] = 1
+    span_BT[2:, : span_BT.shape[1] // 3] = 1
+    return replace(batch, span_BT=span_BT)
+
+
+def allocated(trial: TrialConfig, rows: int, length: int, *, micro_batches: int) -> int:
     """The peak of real steps of micro-batches, fp32, with AdamW's moments in place."""
     model = build_model(trial, trial.tokenizer.vocab_size)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    batch = full_batch(trial, rows, trial.scale.context_tokens)
+    batch = with_prefixes(full_batch(trial, rows, length))
     tracker = MemTracker()
     tracker.track_external(model)
     narrow = torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16", cache_enabled=False)
@@ -56,23 +66,32 @@ def allocated(trial: TrialConfig, rows: int, *, micro_batches: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "rows", "micro_batches"),
+    ("overrides", "rows", "length", "micro_batches"),
     [
-        ([], 3, 1),
-        (["scale.activation_checkpointing=selective"], 3, 1),
-        (["scale.activation_checkpointing=full"], 3, 2),
-        (["block=llama", "precision=bf16"], 4, 1),
-        (["architecture=encoder_decoder", "objective=prefix"], 3, 1),
+        ([], 3, 104, 1),
+        (["scale.activation_checkpointing=selective"], 3, 104, 1),
+        (["scale.activation_checkpointing=full"], 3, 104, 2),
+        (["block=llama", "precision=bf16", "objective=mixed"], 4, 128, 1),
+        (["architecture=encoder_decoder", "objective=prefix"], 5, 104, 1),
     ],
 )
 def test_the_arithmetic_is_what_a_step_allocates(
-    make_trial: MakeTrial, overrides: list[str], rows: int, micro_batches: int
+    make_trial: MakeTrial, overrides: list[str], rows: int, length: int, micro_batches: int
 ) -> None:
     total = rows * micro_batches
     trial = make_trial(*SHAPE, *overrides, f"budget.rows_per_step={total}", f"hardware.micro_batch_rows={rows}")
     told = training_memory(trial, devices=1, strategy="single")
-    found = allocated(trial, rows, micro_batches=micro_batches)
+    found = allocated(trial, rows, length, micro_batches=micro_batches)
     assert told.total - told.overhead == pytest.approx(found, rel=0.1)
+
+
+def test_on_a_cpu_the_heap_of_small_models_counts_as_much_as_the_step_and_that_of_large_ones_a_constant(
+    make_trial: MakeTrial,
+) -> None:
+    small = training_memory(make_trial(*SHAPE), devices=1, strategy="single")
+    large = of_1b(make_trial, "hardware=cpu", "precision=fp32")
+    assert small.overhead - memory.CPU_PROCESS_BYTES == small.total - small.overhead
+    assert large.overhead - memory.CPU_PROCESS_BYTES == memory.CPU_HEAP_BYTES
 
 
 def of_1b(
@@ -84,6 +103,8 @@ def of_1b(
         "scale.d_model=2048",
         "scale.n_heads=16",
         "scale.context_tokens=2048",
+        "scale.window_tokens=1792",
+        "budget.train_tokens=1M",
         "tokenizer.vocab_size=51200",
         "precision=bf16",
         "hardware=gpu",

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from ablate.config.trial import TrialConfig
-from ablate.data.batches.batch import full_batch
+from ablate.data.batches.batch import Batch, full_batch, longest_row
 from ablate.data.corpus.cache import cache_folder
 from ablate.model.build import build_model
 from ablate.model.language_model import LanguageModel
@@ -34,8 +34,10 @@ def activation_bytes(trial: TrialConfig, rows: int) -> tuple[int, int]:
             deeper = deeper + (encoder_layers - 1) * (_measured(trial, 1, 2, rows) - shallow)
         return deeper
 
-    of_first_row = of_rows(1)
-    kept, peak = (of_first_row + (rows - 1) * (of_rows(2) - of_first_row)).tolist()
+    # Two rows of an encoder-decoder differ, and more of them are like these two; see `_largest_batch`.
+    fewest = 2 if encoder and rows > 1 else 1
+    of_fewest = of_rows(fewest)
+    kept, peak = (of_fewest + (rows - fewest) * (of_rows(fewest + 1) - of_fewest)).tolist()
     return kept, peak
 
 
@@ -53,7 +55,7 @@ def _measured(trial: TrialConfig, layers: int, encoder_layers: int, rows: int) -
     # On a CPU in bf16, attention keeps its weights.
     is_flat = trial.hardware.accelerator != "cpu"
     shape = (small.scale, small.block, small.architecture, small.hardware.attention, trial.precision)
-    key = repr(("activations", *shape, is_flat, rows))
+    key = repr(("activations", *shape, is_flat, rows, longest_row(trial)))
     return np.array(remembered(cache_folder(trial.cache_dir), key, partial(_run, small, rows, is_flat=is_flat)))
 
 
@@ -68,7 +70,7 @@ def _run(trial: TrialConfig, rows: int, *, is_flat: bool) -> tuple[int, int]:
             weight.grad = torch.zeros_like(weight)
     # Masks depend on numbers, so they are real. Outside autocast they take the kernel that a GPU has for bf16.
     with torch.autocast("cpu", torch.bfloat16, enabled=is_narrow and not is_flat):
-        prepared = model.prepared(full_batch(trial, rows, trial.scale.context_tokens))
+        prepared = model.prepared(_largest_batch(trial, rows))
     tracker = MemTracker()
     tracker.track_external(model)
     with fake, tracker, torch.autocast("cpu", torch.bfloat16, enabled=is_narrow, cache_enabled=False):
@@ -77,6 +79,20 @@ def _run(trial: TrialConfig, rows: int, *, is_flat: bool) -> tuple[int, int]:
         after = _bytes(tracker, "current")
         torch.autograd.backward(hidden_NC, torch.empty_like(hidden_NC))
     return after - before, _bytes(tracker, "peak") - before
+
+
+def _largest_batch(trial: TrialConfig, rows: int) -> Batch:
+    """Return full rows for which encoder and decoder have the most slots.
+
+    Both have as many as the row that needs the most. Where prefixes have random lengths, one row of several is nearly
+    all prefix and another has hardly any.
+    """
+    batch = full_batch(trial, rows, longest_row(trial))
+    if not trial.architecture.has_encoder or rows == 1:
+        return batch
+    span_BT = np.zeros_like(batch.span_BT)
+    span_BT[0] = 1
+    return replace(batch, span_BT=span_BT)
 
 
 def _bytes(tracker: MemTracker, moment: str) -> int:

@@ -50,6 +50,11 @@ class WeightedTask:
         return self.mode is None and self.task.is_causal(self.parameters)
 
     @property
+    def adds_tokens(self) -> bool:
+        """Whether its rows can have more tokens than the text. Tasks that keep the text's order add none."""
+        return self.mode is not None or not (self.task.keeps_order or self.is_causal)
+
+    @property
     def merges_documents(self) -> bool:
         """Whether the documents of a row are one segment."""
         return self.task.merges_documents(self.parameters)
@@ -131,6 +136,11 @@ class Objective:
     def has_bidirectional_spans(self) -> bool:
         """Whether any row can hold a bidirectional span."""
         return any(task.has_bidirectional_spans for task in self.tasks)
+
+    @property
+    def adds_tokens(self) -> bool:
+        """Whether a row can have more tokens than its window."""
+        return self.infill is not None or any(task.adds_tokens for task in self.tasks)
 
     @property
     def infilling_task(self) -> WeightedTask | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.config.trial import TrialConfig
 from ablate.objectives.example import Example
+from ablate.objectives.objective import Objective
 
 # Half the size of torch's integers: loader workers send batches to the trainer.
 Ints = NDArray[np.int32]
@@ -84,8 +85,8 @@ def pack(
         The batch, and how many tokens were truncated.
     """
     longest = min(context_tokens, max(map(len, examples)))
-    # A multiple of 8 fills vector registers; positions that are padding in every row are not computed.
-    shape = (len(examples), min(context_tokens, -(-longest // 8) * 8))
+    # Positions that are padding in every row are not computed.
+    shape = (len(examples), _padded(longest, context_tokens))
     ids_BT, documents_BT, positions_BT, spans_BT = (np.zeros(shape, np.int32) for _ in range(4))
     has_loss_BT = np.zeros(shape, bool)
     index_T = np.arange(shape[1])
@@ -114,6 +115,18 @@ def pack(
     truncated_tokens = sum(max(0, len(example) - context_tokens) for example in examples)
     places = np.array(tasks, np.int32), np.array(sources, np.int32)
     return Batch(ids_BT, targets_BT, weights_BT, documents_BT, positions_BT, spans_BT, *places), truncated_tokens
+
+
+def longest_row(trial: TrialConfig) -> int:
+    """Return how many positions a trial's longest row has."""
+    scale = trial.scale
+    adds_tokens = Objective.of(trial).adds_tokens
+    return scale.context_tokens if adds_tokens else _padded(scale.window_tokens, scale.context_tokens)
+
+
+def _padded(tokens: int, context_tokens: int) -> int:
+    """Round up to a multiple of 8, which fills vector registers."""
+    return min(context_tokens, -(-tokens // 8) * 8)
 
 
 def full_batch(trial: TrialConfig, rows: int, length: int) -> Batch:
