@@ -222,9 +222,13 @@ def test_without_a_curve_the_words_say_why(
 def test_repetition_is_worth_what_was_put_in(tmp_path: Path) -> None:
     sizes = [(tokens, epochs) for tokens in (1e6, 4e6, 16e6) for epochs in (1, 4, 16, 64)]
     scales = {f"{tokens / 1e6:g}M / {epochs}": tokens * epochs for tokens, epochs in sizes}
-    star = 8.0
-    worth = np.array([unique * (1 + star * (1 - np.exp(-(epochs - 1) / star))) for unique, epochs in sizes])
-    grid = make_ladder(tmp_path, {"causal": tuple(-1 + (worth / 1e8) ** -0.3)}, scales=scales, fits=("epochs",))
+    stars = {"causal": 8.0, "mixed": 24.0}
+
+    def scores(star: float) -> tuple[float, ...]:
+        worth = np.array([unique * (1 + star * (1 - np.exp(-(epochs - 1) / star))) for unique, epochs in sizes])
+        return tuple(-1 + (worth / 1e8) ** -0.3)
+
+    grid = make_ladder(tmp_path, {arm: scores(star) for arm, star in stars.items()}, scales=scales, fits=("epochs",))
     for (unique, epochs), scale in zip(sizes, scales, strict=True):
         for arm in grid.arms:
             if arm.options["scale"] == scale:
@@ -236,11 +240,17 @@ def test_repetition_is_worth_what_was_put_in(tmp_path: Path) -> None:
                     folder.update(result=replace(result, parameters=10, reading={"code": SourceReading(1.0, epochs)}))
     ladder = Lesson.of(with_changes(grid)).ladder
     assert ladder is not None
-    [star_row] = [row for row in ladder.rows() if row.quantity == "R_star"]
-    assert star_row.range is not None
-    assert star_row.range.low < star < star_row.range.high
-    assert star_row.range.value == pytest.approx(star, rel=0.25)
-    assert star_row.range.high < 4 * star_row.range.low
+    ranges = {(row.arm, row.quantity): row.range for row in ladder.rows() if row.fit == "epochs"}
+    for arm, star in stars.items():
+        interval = ranges[arm, "R_star"]
+        assert interval is not None
+        assert interval.low < star < interval.high
+        assert interval.value == pytest.approx(star, rel=0.25)
+        assert interval.high < 4 * interval.low
+    more = ranges["mixed", "− causal in R_star"]
+    assert more is not None
+    assert 0 < more.low < stars["mixed"] - stars["causal"] < more.high
+    assert ("causal", "− causal in R_star") not in ranges
 
 
 def test_every_report_has_the_ladder(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class ArmCurve:
     of_baseline: Fitted | None = None
     problem: str = ""
 
+    @property
+    def widening(self) -> float:
+        """By how much intervals of differences to the baseline are stretched."""
+        return max(fitted.widening for fitted in (self.fitted, self.of_baseline) if fitted)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -92,11 +97,7 @@ class Predictions:
         yield LadderRow("compute", curve.arm, f"at {target}", Range.of(value_K, error, curve.fitted.widening))
         if curve.of_baseline is None:
             return
-        difference = Range.of(
-            value_K - curve.of_baseline.at(at_flops(flops)),
-            error,
-            max(curve.fitted.widening, curve.of_baseline.widening),
-        )
+        difference = Range.of(value_K - curve.of_baseline.at(at_flops(flops)), error, curve.widening)
         here = self.verdict(curve.arm, difference)
         yield LadderRow(
             "compute", curve.arm, f"− {self.ladder.baseline} at {target}", difference, here, self._ranking(curve, here)
@@ -125,9 +126,12 @@ class Predictions:
                 yield LadderRow("epochs", curve.arm, "curve", None, note=curve.problem)
                 continue
             for name, interval in curve.fitted.parameters(self.ladder.error).items():
-                is_open = name == "R_star" and (interval.low <= REPETITIONS[0] or interval.high >= REPETITIONS[-1])
-                note = f"open: {REPETITIONS[0]:g} to {REPETITIONS[-1]:g} are tried" if is_open else ""
+                note = _open(interval) if name == "R_star" else ""
                 yield LadderRow("epochs", curve.arm, name, interval, note=note)
+            if curve.of_baseline is not None:
+                star_K, of_baseline_K = (fit.parameter_KP[:, -1] for fit in (curve.fitted, curve.of_baseline))
+                difference = Range.of(star_K - of_baseline_K, self.ladder.error, curve.widening)
+                yield LadderRow("epochs", curve.arm, f"− {self.ladder.baseline} in R_star", difference)
 
     def _curve(self, arm: str, fit: str) -> ArmCurve:
         pair = [arm] if arm == self.ladder.baseline else [arm, self.ladder.baseline]
@@ -150,6 +154,12 @@ def at_flops(flops: float | Floats) -> Sizes:
     """The sizes of some amounts of compute, for curves over compute."""
     amounts = np.atleast_1d(np.asarray(flops, dtype=float))
     return Sizes(amounts, amounts, amounts)
+
+
+def _open(repetitions: Range) -> str:
+    """A note where an interval of R* ends where the search does."""
+    is_open = repetitions.low <= REPETITIONS[0] or repetitions.high >= REPETITIONS[-1]
+    return f"open: {REPETITIONS[0]:g} to {REPETITIONS[-1]:g} are tried" if is_open else ""
 
 
 def _repetition_problem(drawn: Drawn) -> str:

@@ -130,10 +130,15 @@ def _padded(tokens: int, context_tokens: int) -> int:
 
 
 def full_batch(trial: TrialConfig, rows: int, length: int) -> Batch:
-    """Return rows of so many tokens, of one segment with loss everywhere; an encoder reads their first halves."""
+    """Return rows of so many tokens, of one segment with loss everywhere.
+
+    An encoder reads prefixes of evenly spaced lengths, because slots of a batch follow from its longest prefix and its
+    longest rest: of one row the first half, of three a quarter, a half and three quarters.
+    """
     zeros = np.zeros((rows, length), np.int32)
     ones, index = zeros + 1, zeros[:, 0]
-    span = zeros.copy()
+    span = zeros
     if trial.architecture.has_encoder:
-        span[:, : length // 2] = 1
+        prefix_B = np.arange(1, rows + 1) * length // (rows + 1)
+        span = (np.arange(length) < prefix_B[:, None]).astype(np.int32)
     return Batch(zeros, zeros, ones.astype(np.float32), ones, ones.cumsum(1, dtype=np.int32) - 1, span, index, index)
