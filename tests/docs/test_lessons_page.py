@@ -2,7 +2,8 @@
 
 import pytest
 
-from lessons_page import DOCS, filled
+from lessons_archive import DOCS
+from lessons_page import filled
 
 
 @pytest.mark.slow

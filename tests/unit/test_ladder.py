@@ -241,8 +241,8 @@ def test_repetition_is_worth_what_was_put_in(tmp_path: Path) -> None:
     ladder = Lesson.of(with_changes(grid)).ladder
     assert ladder is not None
     ranges = {(row.arm, row.quantity): row.range for row in ladder.rows() if row.fit == "epochs"}
-    for arm, star in stars.items():
-        interval = ranges[arm, "R_star"]
+    for name, star in stars.items():
+        interval = ranges[name, "R_star"]
         assert interval is not None
         assert interval.low < star < interval.high
         assert interval.value == pytest.approx(star, rel=0.25)
