@@ -1,7 +1,9 @@
-"""Every rule about values that are valid one by one and cannot be combined.
+"""Rules about a trial's values that are valid one by one and cannot be combined.
 
 To add a rule, write a function of a trial that yields a message per problem (what was given, what is allowed, what to
-type), and name it in `RULES`. Rules that need an objective's functions stand in `ablate.grid.check`.
+type), and name it in `RULES`. Elsewhere stand rules about the parameters of one component (its `problem`), those that
+need an objective's functions or this machine (`ablate.grid.check`), those about `lesson` (`ablate.grid.declaration`)
+and those about seeds (`ablate.grid.expand`).
 """
 
 import json

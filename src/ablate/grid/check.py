@@ -1,4 +1,5 @@
-"""Checks that need more than the values of a configuration: what its objective draws, what its readers take.
+"""Checks that need more than the values of a configuration: what its objective draws, what its readers take,
+what is installed here.
 
 Rules about values alone stand in `ablate.config.rules`. Each rule here is a function of (trial, objective) in `RULES`
 that yields a message per problem: what was given, what is allowed, what to type.

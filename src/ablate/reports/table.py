@@ -33,29 +33,24 @@ def _compares_arms_only(lesson: Lesson) -> bool:
     return all(contrast.name in labels for contrast in lesson.results.contrasts)
 
 
-# To add a column, add a line: here for all tables, in `Lesson.table` for lesson.csv. The first two name the row, the
-# last one is the verdict, and those between are numbers.
-COLUMNS = (
-    Column(lambda _: "metric", lambda row: row.metric),
-    Column(
-        lambda lesson: "arm" if _compares_arms_only(lesson) else "arm or comparison",
-        lambda row: row.arm or row.contrast or "",
-    ),
-    Column(lambda _: "mean", lambda row: "" if row.mean is None else f"{row.mean:.4f}"),
-    Column(
-        lambda lesson: f"− {lesson.results.baseline_name}" if _compares_arms_only(lesson) else "difference",
-        lambda row: "" if row.comparison is None else f"{row.comparison.difference:+.4f}",
-    ),
-    Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval),
-    Column(lambda _: "verdict", lambda row: str(row.verdict or "")),
+METRIC = Column(lambda _: "metric", lambda row: row.metric)
+ARM = Column(
+    lambda lesson: "arm" if _compares_arms_only(lesson) else "arm or comparison",
+    lambda row: row.arm or row.contrast or "",
 )
+MEAN = Column(lambda _: "mean", lambda row: "" if row.mean is None else f"{row.mean:.4f}")
+DIFFERENCE = Column(
+    lambda lesson: f"− {lesson.results.baseline_name}" if _compares_arms_only(lesson) else "difference",
+    lambda row: "" if row.comparison is None else f"{row.comparison.difference:+.4f}",
+)
+INTERVAL = Column(lambda lesson: f"{lesson.results.declaration.confidence:.0%} interval", _interval)
+VERDICT = Column(lambda _: "verdict", lambda row: str(row.verdict or ""))
+# To add a column, add it here for the terminal, Markdown, page and notebooks; in `PAPER_COLUMNS` for LaTeX; in
+# `Lesson.table` for lesson.csv; in `reports.lesson_json` for --json. The first two name the row, the last one is the
+# verdict, and those between are numbers.
+COLUMNS = (METRIC, ARM, MEAN, DIFFERENCE, INTERVAL, VERDICT)
 # In a paper's column: what is compared with the baseline shows in the verdicts, and an interval is its half width.
-PAPER_COLUMNS = (
-    COLUMNS[1],
-    COLUMNS[2],
-    Column(lambda _: "difference", _with_half_width),
-    COLUMNS[-1],
-)
+PAPER_COLUMNS = (ARM, MEAN, Column(lambda _: "difference", _with_half_width), VERDICT)
 
 
 def headers(lesson: Lesson) -> list[str]:
