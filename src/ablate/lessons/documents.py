@@ -36,23 +36,35 @@ class Documents:
         Nothing with fewer than two such seeds, or fewer than two documents of a source: they say nothing of others.
         """
         tables = self._shares(contrast.metric)
-        trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
-        scored = {trial for table in tables.values() for trial in table.index}
-        seeds = [
-            seed
-            for seed in self.results.paired_values(contrast).columns
-            if all(of_arm[seed] in scored for of_arm in trials.values())
-        ]
-        if len(seeds) < MIN_SEEDS or any(table.shape[1] < MIN_DOCUMENTS for table in tables.values()):
+        if not tables or any(table.shape[1] < MIN_DOCUMENTS for table in tables.values()):
             return {}
-        contributions: dict[str, Floats] = {}
-        for name, table in tables.items():
-            of_arms = [
-                weight * table.loc[[trials[label][seed] for seed in seeds]].to_numpy(float)
-                for label, weight in contrast.weights.items()
-            ]
-            contributions[name] = np.sum(of_arms, axis=0)
-        return contributions
+        trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
+        # Every table has the same trials.
+        scored = next(iter(tables.values())).index
+        seeds = [
+            seed for seed in self._paired_seeds(contrast) if all(of_arm[seed] in scored for of_arm in trials.values())
+        ]
+        if len(seeds) < MIN_SEEDS:
+            return {}
+        places = {
+            label: scored.get_indexer(pd.Index([of_arm[seed] for seed in seeds])) for label, of_arm in trials.items()
+        }
+
+        def combined(table: pd.DataFrame) -> Floats:
+            shares_TD = table.to_numpy(float)
+            of_arms = [weight * shares_TD[places[label]] for label, weight in contrast.weights.items()]
+            total: Floats = np.sum(of_arms, axis=0)
+            return total
+
+        return {name: combined(table) for name, table in tables.items()}
+
+    def _paired_seeds(self, contrast: Contrast) -> list[str]:
+        """The seeds for which all arms of a contrast have a score: the columns of `GridResults.paired_values`."""
+        values = self.results.values(contrast.metric)
+        places = values.index.get_indexer(pd.Index(list(contrast.weights)))
+        if (places < 0).any():
+            return []
+        return list(values.columns[~np.isnan(values.to_numpy()[places]).any(axis=0)])
 
     def names(self, metric: str) -> dict[str, pd.Index]:
         """Return source → documents in the order of the contributions to a metric."""

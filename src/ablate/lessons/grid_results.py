@@ -171,7 +171,20 @@ class GridResults:
         return record.status == Status.DIVERGED or not all(map(math.isfinite, self.scores(record).values()))
 
     def values(self, metric: str) -> pd.DataFrame:
-        """A row per arm with results and without diverged trials, a column per seed, NaN where there is no score."""
+        """A row per arm with results and without diverged trials, a column per seed, NaN where there is no score.
+
+        Made once for all contrasts of a metric, which is not to be changed.
+        """
+        if metric not in self._known_values:
+            self._known_values[metric] = self._values(metric)
+        return self._known_values[metric]
+
+    @cached_property
+    def _known_values(self) -> dict[str, pd.DataFrame]:
+        """What `values` has made, by metric."""
+        return {}
+
+    def _values(self, metric: str) -> pd.DataFrame:
         rows = {
             arm.label: {seed: self.scores(self.records[trial]).get(metric) for seed, trial in arm.trials.items()}
             for arm in self.arms
