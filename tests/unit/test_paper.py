@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_the_paper_is_the_same_from_ledger_and_archive_and_twice(tmp_path: Path)
     assert "appendix" not in tex
     for suffix in ("pdf", "svg", "png"):
         assert (tmp_path / "one" / "figures" / f"lesson_x_comparisons.{suffix}").stat().st_size > 3000
+
+
+def test_an_archive_names_no_folder_of_a_machine(tmp_path: Path) -> None:
+    results = named(tmp_path)
+    command = "python -m ablate -m objective=causal,prefix runs_dir=/home/me/runs '+data=/a b/c' budget=smoke"
+    archive = write_archive(results.logs, [replace(results.grid, command=command)], tmp_path / "data")
+    assert [grid.command for grid in archive.grids()] == ["python -m ablate -m objective=causal,prefix budget=smoke"]
 
 
 def test_a_restored_archive_gives_the_same_lesson_and_replaces_nothing(tmp_path: Path) -> None:

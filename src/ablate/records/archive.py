@@ -10,6 +10,7 @@ The same logs give the same bytes.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ from ablate.records.trial import TrialRecord
 
 # Metrics that the archive leaves out.
 SPEED = "speed/"
+
+
+# A word of a command, as it is quoted for a shell.
+LOCAL_OPTION = re.compile(r" (?:'[\w.+]+=/[^']*'|[\w.+]+=/\S*)")
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def write_archive(logs: Logs, grids: Iterable[GridRecord], folder: Path) -> Arch
     ordered = sorted(grids, key=lambda grid: (grid.declaration.name or "~", grid.created_at))
     scored = {(trial, suite) for grid in ordered for trial in grid.trial_ids for suite in grid.suite_ids}
     records = {trial: _public_trial(logs.record(trial)) for trial in sorted({trial for trial, _ in scored})}
-    public = [to_json(replace(grid, provenance=_public(grid.provenance))) for grid in ordered]
+    public = [to_json(_public_grid(grid)) for grid in ordered]
     write_json(folder / "grids.json", {"format": FORMAT, "grids": public})
     # A line per trial.
     lines = ",\n".join(f"{json.dumps(trial)}: {json.dumps(to_json(record))}" for trial, record in records.items())
@@ -165,6 +170,11 @@ def restore(archive: Archive, ledger: Ledger) -> int:
 def _first(archived: GridRecord, record: GridRecord | None) -> GridRecord:
     """What a ledger has of a grid, else what the archive has."""
     return record or archived
+
+
+def _public_grid(grid: GridRecord) -> GridRecord:
+    """The record without folders of a machine: options with an absolute path are left out of the command."""
+    return replace(grid, provenance=_public(grid.provenance), command=LOCAL_OPTION.sub("", grid.command))
 
 
 def _public_trial(record: TrialRecord) -> TrialRecord:
