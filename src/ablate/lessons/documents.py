@@ -41,9 +41,8 @@ class Documents:
         trials = {arm.label: arm.trials for arm in self.results.arms if arm.label in contrast.weights}
         # Every table has the same trials.
         scored = next(iter(tables.values())).index
-        seeds = [
-            seed for seed in self._paired_seeds(contrast) if all(of_arm[seed] in scored for of_arm in trials.values())
-        ]
+        paired = self.results.paired_seeds(contrast)
+        seeds = [seed for seed in paired if all(of_arm[seed] in scored for of_arm in trials.values())]
         if len(seeds) < MIN_SEEDS:
             return {}
         places = {
@@ -57,14 +56,6 @@ class Documents:
             return total
 
         return {name: combined(table) for name, table in tables.items()}
-
-    def _paired_seeds(self, contrast: Contrast) -> list[str]:
-        """The seeds for which all arms of a contrast have a score: the columns of `GridResults.paired_values`."""
-        values = self.results.values(contrast.metric)
-        places = values.index.get_indexer(pd.Index(list(contrast.weights)))
-        if (places < 0).any():
-            return []
-        return list(values.columns[~np.isnan(values.to_numpy()[places]).any(axis=0)])
 
     def names(self, metric: str) -> dict[str, pd.Index]:
         """Return source → documents in the order of the contributions to a metric."""

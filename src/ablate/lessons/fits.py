@@ -273,12 +273,13 @@ class Fitted:
         """By how much intervals are stretched: Birge's ratio (1932), at least 1."""
         return sqrt(max(1.0, self.misfit or 1.0))
 
+    def drawn(self, name: str) -> Floats:
+        """A parameter's value of each draw, `[K]`."""
+        return self.parameter_KP[:, self.curve.names.index(name)]
+
     def parameters(self, error: float) -> Mapping[str, Range]:
         """The interval of each parameter."""
-        return {
-            name: Range.of(column_K, error, self.widening)
-            for name, column_K in zip(self.curve.names, self.parameter_KP.T, strict=True)
-        }
+        return {name: Range.of(self.drawn(name), error, self.widening) for name in self.curve.names}
 
     def at(self, sizes: Sizes) -> Floats:
         """The value of each draw at a target, `[K]`."""

@@ -195,7 +195,15 @@ class GridResults:
 
     def paired_values(self, contrast: Contrast) -> pd.DataFrame:
         """A row per arm of a contrast, a column per seed that all of them have."""
-        return self.values(contrast.metric).reindex(list(contrast.weights)).dropna(axis="columns")
+        return self.values(contrast.metric).reindex(list(contrast.weights))[self.paired_seeds(contrast)]
+
+    def paired_seeds(self, contrast: Contrast) -> list[str]:
+        """The seeds for which all arms of a contrast have a score."""
+        values = self.values(contrast.metric)
+        places = values.index.get_indexer(pd.Index(list(contrast.weights)))
+        if (places < 0).any():
+            return []
+        return list(values.columns[~np.isnan(values.to_numpy()[places]).any(axis=0)])
 
     def not_finite(self) -> list[tuple[str, str, str]]:
         """(arm, seed, metric) of every score that is not finite."""

@@ -129,8 +129,8 @@ class Predictions:
                 note = _open(interval) if name == "R_star" else ""
                 yield LadderRow("epochs", curve.arm, name, interval, note=note)
             if curve.of_baseline is not None:
-                star_K, of_baseline_K = (fit.parameter_KP[:, -1] for fit in (curve.fitted, curve.of_baseline))
-                difference = Range.of(star_K - of_baseline_K, self.ladder.error, curve.widening)
+                more_K = curve.fitted.drawn("R_star") - curve.of_baseline.drawn("R_star")
+                difference = Range.of(more_K, self.ladder.error, curve.widening)
                 yield LadderRow("epochs", curve.arm, f"− {self.ladder.baseline} in R_star", difference)
 
     def _curve(self, arm: str, fit: str) -> ArmCurve:
