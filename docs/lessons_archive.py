@@ -1,7 +1,9 @@
 """The lessons in the archive of logs, and the sizes at which they compare."""
 
+from functools import cache
 from pathlib import Path
 
+import ablate
 from ablate.lessons.lesson import Lesson
 from ablate.records.open_logs import open_logs
 
@@ -12,6 +14,12 @@ ARCHIVE = DOCS.parent / "analysis" / "data"
 def declared() -> set[str | None]:
     """Return the names of the lessons in the archive."""
     return {grid.declaration.name for grid in open_logs(ARCHIVE).grids()}
+
+
+@cache
+def archived(name: str) -> Lesson:
+    """Return a lesson of the archive. It is read once for all tables and figures, which takes up to half a minute."""
+    return ablate.lesson(name, ARCHIVE)
 
 
 def sizes_of(lesson: Lesson) -> dict[str, str]:

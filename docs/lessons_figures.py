@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import ablate
 from ablate.lessons.ladder import Ladder
 from ablate.lessons.lesson import Lesson
 from ablate.reports.figure import COLOURS, QUIET, quiet_grid, style
-from lessons_archive import ARCHIVE, declared, size_and_name, size_of, sizes_of
+from lessons_archive import archived, declared, size_and_name, size_of, sizes_of
 
 # What each objective costs beside a causal LM: lesson and arm.
 PRICES = {
@@ -63,10 +62,10 @@ def figures() -> Iterator[tuple[str, Figure]]:
     known = declared()
     priced = dict.fromkeys(name for name, _ in PRICES.values() if name in known)
     if priced:
-        yield "lessons-prices", draw_prices({name: ablate.lesson(name, ARCHIVE) for name in priced})
+        yield "lessons-prices", draw_prices({name: archived(name) for name in priced})
     for name, panels in PANELS.items():
         if name in known:
-            yield name, draw_panels(ablate.lesson(name, ARCHIVE), panels)
+            yield name, draw_panels(archived(name), panels)
 
 
 def draw_prices(lessons: dict[str, Lesson]) -> Figure:

@@ -10,14 +10,13 @@ from math import hypot, sqrt
 
 import pandas as pd
 
-import ablate
 from ablate.lessons.estimate import Comparison
 from ablate.lessons.lesson import Lesson
 from ablate.reports.figure import save
 from ablate.reports.ladder_table import ladder_table
 from ablate.reports.wording import typographic
 from ablate.reports.written import markdown_table
-from lessons_archive import ARCHIVE, DOCS, declared, size_and_name, sizes_of
+from lessons_archive import DOCS, archived, declared, size_and_name, sizes_of
 from lessons_figures import figures
 
 # The comparisons of each lesson that the paper makes, too.
@@ -82,7 +81,7 @@ def noise_table() -> pd.DataFrame:
     """
     known, rows = declared(), []
     for name, claims in CLAIMS.items():
-        lesson = ablate.lesson(name, ARCHIVE) if name in known else None
+        lesson = archived(name) if name in known else None
         sizes = sizes_of(lesson) if lesson else {}
         for comparison in lesson.comparisons if lesson else []:
             size, contrast = size_and_name(comparison.contrast.name)
@@ -108,7 +107,7 @@ def filled(page: str) -> str:
         if name == "noise":
             text = markdown_table(noise_table(), numbers_from=2) + "\n"
         elif name in known:
-            text = text_of(ablate.lesson(name, ARCHIVE))
+            text = text_of(archived(name))
         return f"{mark[1]}{text}{mark[3]}"
 
     return MARKED.sub(table, page)
